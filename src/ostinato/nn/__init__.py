@@ -1,0 +1,1 @@
+"""Recurrent layers, output distributions and the model that joins them."""

@@ -1,0 +1,1 @@
+"""The interchangeable implementations of the recurrence."""
