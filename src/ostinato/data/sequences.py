@@ -1,0 +1,116 @@
+"""What every data set is, whatever it was read from: named sequences in three splits, and a version that identifies them.
+
+Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence as SequenceOf
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One piece: a song as (T, 88) uint8 of zeros and ones, or a text as (T,) int32 token ids.
+
+    Example:
+        >>> song = Sequence("scale", np.eye(88, dtype=np.uint8))
+        >>> len(song), song.values.shape
+        (88, (88, 88))
+    """
+
+    name: str
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be used, and why.
+
+    Example:
+        >>> str(Skipped("songs/a.mid", "no notes"))
+        'songs/a.mid: no notes'
+    """
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set: its train, valid and test sequences, and what is known about them.
+
+    Arguments:
+        name: name of the data set, as a user would ask for it.
+        train, valid, test: the sequences of each split.
+        kind: what the values are: "piano-roll", later "tokens".
+        details: how the data were made (frames_per_beat, transposed, source, ...); can be written as JSON.
+        skipped: the files that could not be used.
+
+    `version` is the SHA-256 of the sequences' names, values and split membership: equal versions mean equal data.
+
+    Example:
+        >>> song = Sequence("scale", np.eye(88, dtype=np.uint8))
+        >>> data = Splits("scales", train=(song,), valid=(), test=())
+        >>> data.version[:8], len(data), data.frames("train")
+        ('1d2ffbbd', 1, 88)
+    """
+
+    name: str
+    train: tuple[Sequence, ...]
+    valid: tuple[Sequence, ...]
+    test: tuple[Sequence, ...]
+    kind: str = "piano-roll"
+    version: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.version:
+            object.__setattr__(self, "version", fingerprint(self.train, self.valid, self.test))
+
+    def __len__(self) -> int:
+        return len(self.train) + len(self.valid) + len(self.test)
+
+    def __getitem__(self, split: str) -> tuple[Sequence, ...]:
+        if split not in SPLITS:
+            raise KeyError(f"expected one of {', '.join(SPLITS)}, found {split!r}")
+        sequences: tuple[Sequence, ...] = getattr(self, split)
+        return sequences
+
+    def items(self) -> Iterator[tuple[str, tuple[Sequence, ...]]]:
+        """The splits by name, in the order train, valid, test."""
+        return ((split, self[split]) for split in SPLITS)
+
+    def frames(self, split: str) -> int:
+        """Total frames of one split."""
+        return sum(len(sequence) for sequence in self[split])
+
+
+def fingerprint(train: SequenceOf[Sequence], valid: SequenceOf[Sequence], test: SequenceOf[Sequence]) -> str:
+    """SHA-256 over names, split membership and values (type, shape and bytes, little-endian).
+
+    Example:
+        >>> song = Sequence("scale", np.eye(88, dtype=np.uint8))
+        >>> fingerprint([song], [], []) == fingerprint([], [song], [])
+        False
+    """
+    digest = hashlib.sha256()
+    for split, sequences in zip(SPLITS, (train, valid, test), strict=True):
+        for sequence in sequences:
+            values = np.ascontiguousarray(sequence.values)
+            little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+            # repr keeps the fields apart: no two different data sets make the same stream of bytes
+            digest.update(repr((split, sequence.name, little.dtype.str, little.shape)).encode())
+            digest.update(little.tobytes())
+    return digest.hexdigest()
