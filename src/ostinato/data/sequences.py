@@ -1,10 +1,11 @@
-"""What every data set is, whatever it was read from: named sequences in three splits, and a version that identifies them.
+"""What every data set is, whatever it was read from: named sequences in three splits, and a version.
 
 Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence as SequenceOf
+from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +58,7 @@ class Splits:
         details: how the data were made (frames_per_beat, transposed, source, ...); can be written as JSON.
         skipped: the files that could not be used.
 
-    `version` is the SHA-256 of the sequences' names, values and split membership: equal versions mean equal data.
+    `version` is the SHA-256 of the sequences' names, values and split membership: equal versions, equal data.
 
     Example:
         >>> song = Sequence("scale", np.eye(88, dtype=np.uint8))
