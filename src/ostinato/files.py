@@ -1,0 +1,93 @@
+"""Files that are either the old one or the new one, whatever happens while they are written."""
+
+import contextlib
+import errno
+import os
+import uuid
+from pathlib import Path
+
+from ostinato.errors import UserError
+
+TEMPORARY_SUFFIX = ".tmp"
+
+# EDQUOT: the quota is full. EFBIG: a limit on the size of a file. The user meets all three as "no room".
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes | str, *, advice: str = "") -> None:
+    """Write `data` to `path`: a reader, or a crash at any instant, finds the old file or the new one, whole.
+
+    The bytes go to a temporary file in the same folder (`.NAME.<random>.tmp`), reach the disk (fsync), and
+    take the name in one step (rename); then the folder's entry is brought to the disk too. On any error the
+    temporary file is removed and `path` is what it was.
+
+    Args:
+        path: The file; its folder exists.
+        data: What the file is to hold; text is written as UTF-8, line ends as they are.
+        advice: What the user can do when there is no room or no permission; a general hint by default.
+
+    Raises:
+        UserError: The file cannot be written: no space left, no permission, no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> atomic_write(folder / "note.txt", "C major")
+        >>> (folder / "note.txt").read_text()
+        'C major'
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
+    try:
+        _write_and_sync(temporary, data.encode() if isinstance(data, str) else data)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise write_error(path, error, advice) from error
+    finally:
+        # After the rename there is nothing left to remove; before it, this is the half-written file.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte of `data`: `os.write` alone may take a part, above all on a disk that is nearly full."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries (new names, renames) to the disk; does nothing outside POSIX systems."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_error(path: Path, error: OSError, advice: str = "") -> UserError:
+    """The one line that tells a user why `path` could not be written, and what to do.
+
+    Example:
+        >>> print(write_error(Path("a/b"), OSError(errno.ENOSPC, "No space left on device")))
+        no space left for a/b; free some space and try again
+        >>> print(write_error(Path("a/b"), OSError(errno.EACCES, "Permission denied"), "use another folder"))
+        cannot write a/b: Permission denied; use another folder
+    """
+    if error.errno in _NO_SPACE:
+        return UserError(f"no space left for {path}; {advice or 'free some space and try again'}")
+    advice = advice or "check the folder and its permissions"
+    return UserError(f"cannot write {path}: {error.strerror or error}; {advice}")
+
+
+def _write_and_sync(path: Path, data: bytes) -> None:
+    # Not tempfile.mkstemp: that makes files only their owner may read, whatever the umask says.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
