@@ -1,0 +1,82 @@
+"""The recurrence in PyTorch operations that write in place: any device, any floating type, no graph.
+
+One matrix product and a few fused element-wise operations a step; about twice as fast as the
+definition, and the path taken wherever the native kernel cannot be.
+"""
+
+import torch
+from torch import Tensor
+
+from ostinato.nn import nonlinearities
+
+
+def _start_rows(starts: Tensor | None, steps: int) -> list[Tensor | None]:
+    """For each step the (B, 1) mask of streams that start there, or None where none does."""
+    if starts is None:
+        return [None] * steps
+    some = starts.any(dim=1).tolist()
+    return [starts[t].unsqueeze(-1) if some[t] else None for t in range(steps)]
+
+
+def forward(
+    drive: Tensor, weight: Tensor, leak: Tensor | None, h0: Tensor, starts: Tensor | None, nonlinearity: str
+) -> tuple[Tensor, Tensor]:
+    """States h (T, B, H) and slopes (1 - a) phi'(z) (T, B, H)."""
+    states, phi = torch.empty_like(drive), drive.clone()
+    start_rows, transposed, h = _start_rows(starts, len(drive)), weight.T, h0
+    for t in range(len(drive)):
+        row = start_rows[t]
+        previous = h if row is None else h.masked_fill(row, 0)
+        value = nonlinearities.value_(nonlinearity, phi[t].addmm_(previous, transposed))
+        h = states[t]
+        if leak is None:
+            h.copy_(value)
+        else:
+            torch.lerp(value, previous, leak, out=h)
+    slopes = nonlinearities.slope(nonlinearity, phi)
+    return states, slopes if leak is None else slopes.mul_(1 - leak)
+
+
+def adjoint(
+    grad_states: Tensor,
+    slopes: Tensor,
+    weight: Tensor,
+    leak: Tensor | None,
+    starts: Tensor | None,
+    *,
+    want_adjoint_states: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """delta = dL/dz (T, B, H), dL/dh0 (B, H) and, if wanted, the total dL/dh (T, B, H)."""
+    delta = torch.empty_like(slopes)
+    totals = torch.empty_like(slopes) if want_adjoint_states else None
+    carried, start_rows = slopes.new_zeros(slopes.shape[1:]), _start_rows(starts, len(slopes))
+    for t in reversed(range(len(slopes))):
+        total = carried.add_(grad_states[t])
+        if totals is not None:
+            totals[t] = total
+        torch.mul(slopes[t], total, out=delta[t])
+        carried = delta[t] @ weight if leak is None else total.mul_(leak).addmm_(delta[t], weight)
+        row = start_rows[t]
+        if row is not None:
+            carried.masked_fill_(row, 0)
+    return delta, carried, totals
+
+
+def tangent(
+    force: Tensor,
+    slopes: Tensor,
+    weight: Tensor,
+    leak: Tensor | None,
+    h0_tangent: Tensor,
+    starts: Tensor | None,
+) -> Tensor:
+    """s_t = a s_{t-1} + slope_t * (s_{t-1} W^T) + force_t, from s_{-1} = h0_tangent (T, B, H)."""
+    states, state = torch.empty_like(slopes), h0_tangent
+    start_rows, transposed = _start_rows(starts, len(slopes)), weight.T
+    for t in range(len(slopes)):
+        row = start_rows[t]
+        previous = state if row is None else state.masked_fill(row, 0)
+        state = torch.mm(previous, transposed, out=states[t]).mul_(slopes[t]).add_(force[t])
+        if leak is not None:
+            state.addcmul_(previous, leak)
+    return states
