@@ -20,7 +20,10 @@ _TANGENT_STREAMS = (1, 1, None, None, 0, 1, None)
 
 
 def weight_gradient(delta: Tensor, previous: Tensor) -> Tensor:
-    """Sum over frames of delta^T hp, shape (H, H), as (hp^T delta)^T: the faster order of the two on a CPU."""
+    """Sum over frames of delta^T hp, shape (H, H).
+
+    As (hp^T delta)^T, the faster order of the two on a CPU.
+    """
     return (previous.flatten(0, 1).T @ delta.flatten(0, 1)).T
 
 
@@ -170,7 +173,7 @@ class Adjoint(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
         """Keep the inputs; g is made again from them in the rare case that it is needed."""
-        *tensors, _, ctx.kernel = inputs
+        *tensors, ctx.want_adjoint_states, ctx.kernel = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, output[0])
         ctx.save_for_forward(*tensors, output[0])
@@ -193,7 +196,7 @@ class Adjoint(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
         """An adjoint scan again, over what the perturbations add to its input."""
-        grad_t, slopes_t, weight_t, leak_t, _, want_adjoint_states, _ = tangents
+        grad_t, slopes_t, weight_t, leak_t, *_ = tangents
         grad_states, slopes, weight, leak, starts, delta = ctx.saved_tensors
         total = Adjoint.apply(grad_states, slopes, weight, leak, starts, True, ctx.kernel)[2]
         direct = torch.zeros_like(delta) if slopes_t is None else slopes_t * total
@@ -206,7 +209,9 @@ class Adjoint(torch.autograd.Function):
             passed = passed.masked_fill(starts.unsqueeze(-1), 0)
         later = torch.cat([passed[1:], torch.zeros_like(passed[:1])])
         grad_t = later if grad_t is None else grad_t + later
-        delta_t, h0_t, total_t = Adjoint.apply(grad_t, slopes, weight, leak, starts, True, ctx.kernel)
+        delta_t, h0_t, total_t = Adjoint.apply(
+            grad_t, slopes, weight, leak, starts, ctx.want_adjoint_states, ctx.kernel
+        )
         return delta_t + direct, h0_t + passed[0], total_t
 
     @staticmethod

@@ -1,0 +1,133 @@
+"""Independent notes: each frame's notes are Bernoulli variables, given the hidden state.
+
+Shapes: N frames (any leading shape), H hidden, V visible (88 notes).
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+
+class BernoulliFrames(Distribution):
+    """Frames of V independent binary notes.
+
+        log p(v) = sum_i v_i z_i - softplus(z_i)
+
+    Args:
+        logits: z, shape (..., V).
+
+    Example:
+        >>> frames = BernoulliFrames(torch.zeros(2, 88))
+        >>> bool(torch.isclose(frames.log_prob(torch.ones(2, 88))[0], torch.tensor(-88 * math.log(2))))
+        True
+    """
+
+    arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012
+    support = constraints.independent(constraints.boolean, 1)
+    exact = True
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """P(v_i = 1), shape (..., V)."""
+        return torch.sigmoid(self.logits)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each note, shape (..., V)."""
+        return self.mean * torch.sigmoid(-self.logits)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of whole frames (..., V) in nats, shape (...)."""
+        return (value.to(self.logits.dtype) * self.logits - F.softplus(self.logits)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Entropy of a frame in nats, shape (...)."""
+        return (F.softplus(self.logits) - self.mean * self.logits).sum(-1)
+
+    def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw frames as uint8, shape sample_shape + (..., V)."""
+        shape = torch.Size(sample_shape) + self.logits.shape
+        with torch.no_grad():
+            uniform = torch.rand(
+                shape, generator=generator, dtype=self.logits.dtype, device=self.logits.device
+            )
+            return (uniform < self.mean).to(torch.uint8)
+
+
+class _NegativeLogLikelihood(torch.autograd.Function):
+    """Sum over frames of -log p, its gradients made in the same pass as the value."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        logits = F.linear(hidden, weight, bias)
+        values = targets.to(logits.dtype)
+        nll = F.softplus(logits).sum() - torch.dot(values.flatten(), logits.flatten())
+        residual = logits.sigmoid_().sub_(values)
+        ctx.save_for_backward(residual @ weight, (hidden.T @ residual).T, residual.sum(0))
+        return nll
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
+        return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None
+
+
+class Bernoulli(nn.Module):
+    """Output layer: logits affine in the hidden state, notes independent given it.
+
+    Args:
+        hidden_size: H.
+        visible_size: V.
+        generator: source of randomness for the weights (PyTorch's uniform draw for a linear layer).
+
+    Example:
+        >>> output = Bernoulli(5, 88, generator=torch.Generator().manual_seed(0))
+        >>> output(torch.zeros(7, 2, 5)).log_prob(torch.zeros(7, 2, 88)).shape
+        torch.Size([7, 2])
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        visible_size: int,
+        *,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.hidden_size, self.visible_size = hidden_size, visible_size
+        bound = 1 / math.sqrt(hidden_size)
+        weight = torch.empty(visible_size, hidden_size, device=device, dtype=dtype)
+        bias = torch.empty(visible_size, device=device, dtype=dtype)
+        self.weight = nn.Parameter(weight.uniform_(-bound, bound, generator=generator))
+        self.bias = nn.Parameter(bias.uniform_(-bound, bound, generator=generator))
+
+    def forward(self, hidden: Tensor) -> BernoulliFrames:
+        """The distribution of the next frame for every state (..., H)."""
+        return BernoulliFrames(F.linear(hidden, self.weight, self.bias))
+
+    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Sum over frames of -log p(targets | hidden) in nats.
+
+        Differentiable once; hidden (N, H), targets (N, V).
+        """
+        return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets)
+
+    def initialize_bias_(self, frequencies: Tensor) -> None:
+        """Set the biases to the log-odds of the note frequencies (V,): training starts from the 1-gram."""
+        with torch.no_grad():
+            self.bias.copy_(torch.logit(frequencies.to(self.bias.dtype)))
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.hidden_size}, {self.visible_size}"

@@ -1,0 +1,35 @@
+"""The input's share of the pre-activation, `U x + b`, for real, binary and token inputs.
+
+Shapes: N frames (any leading shape), I inputs, H hidden. A binary frame or a token picks columns of U, so
+neither is turned into a dense floating-point array of its own.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TOKEN_TYPES = (torch.int64, torch.int32)
+
+
+def project(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`weight @ x + bias` for every frame, shape (..., H).
+
+    Args:
+        inputs: real frames (..., I) of weight's type, binary frames (..., I) as uint8 or bool, or token
+            ids (...) as int64 or int32, each in [0, I).
+        weight: U, shape (H, I).
+        bias: b, shape (H,), or None.
+
+    Example:
+        >>> weight = torch.tensor([[1.0, 10.0, 100.0]])
+        >>> project(torch.tensor([[1, 0, 1]], dtype=torch.uint8), weight, None)
+        tensor([[101.]])
+        >>> project(torch.tensor([2]), weight, None)
+        tensor([[100.]])
+    """
+    if inputs.dtype in TOKEN_TYPES:
+        drive = F.embedding(inputs, weight.T)
+        return drive if bias is None else drive + bias
+    if inputs.dtype in (torch.uint8, torch.bool):
+        inputs = inputs.to(weight.dtype)
+    return F.linear(inputs, weight, bias)

@@ -1,0 +1,70 @@
+import itertools
+
+import torch
+
+from ostinato.nn import RNN, SequenceModel
+from ostinato.nn.outputs import Bernoulli, BernoulliFrames
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_bernoulli_probabilities_sum_to_one() -> None:
+    frames = BernoulliFrames(torch.randn(3, 6, generator=seeded(), dtype=torch.float64))
+    every = torch.tensor(list(itertools.product([0, 1], repeat=6)))
+    total = sum(frames.log_prob(v.expand(3, 6)).exp() for v in every)
+    torch.testing.assert_close(total, torch.ones(3, dtype=torch.float64))
+    entropy = -sum(frames.log_prob(v.expand(3, 6)) * frames.log_prob(v.expand(3, 6)).exp() for v in every)
+    torch.testing.assert_close(entropy, frames.entropy())
+
+
+def test_bernoulli_samples_have_the_mean() -> None:
+    frames = BernoulliFrames(torch.tensor([-2.0, 0.0, 3.0]))
+    drawn = frames.sample((20000,), generator=seeded())
+    assert drawn.dtype == torch.uint8
+    torch.testing.assert_close(drawn.float().mean(0), frames.mean, atol=0.015, rtol=0)
+    torch.testing.assert_close(drawn.float().var(0), frames.variance, atol=0.015, rtol=0)
+
+
+def test_fused_nll_is_minus_log_prob_with_its_gradients() -> None:
+    output = Bernoulli(4, 9, generator=seeded(), dtype=torch.float64)
+    hidden = torch.randn(11, 4, generator=seeded(), dtype=torch.float64, requires_grad=True)
+    targets = (torch.rand(11, 9, generator=seeded()) < 0.3).to(torch.uint8)
+    wanted = (hidden, output.weight, output.bias)
+    fused, plain = output.nll(hidden, targets), -output(hidden).log_prob(targets).sum()
+    torch.testing.assert_close(fused, plain)
+    torch.testing.assert_close(torch.autograd.grad(3 * fused, wanted), torch.autograd.grad(3 * plain, wanted))
+
+
+def test_extreme_logits_stay_finite() -> None:
+    frames = BernoulliFrames(torch.tensor([[200.0, -200.0]], requires_grad=True))
+    assert frames.log_prob(torch.tensor([[1, 0]])).item() == 0
+    assert frames.log_prob(torch.tensor([[0, 1]])).item() == -400
+
+
+def test_loss_counts_only_frames_under_the_mask() -> None:
+    model = SequenceModel(
+        RNN(6, 5, 2, generator=seeded(), dtype=torch.float64),
+        Bernoulli(5, 6, generator=seeded(1), dtype=torch.float64),
+        l1=0.01,
+    )
+    frames = (torch.rand(8, 3, 6, generator=seeded(2)) < 0.4).to(torch.uint8)
+    mask = torch.ones(8, 3, dtype=torch.bool)
+    mask[5:, 2] = False
+    loss = model.loss(frames, frames, mask=mask)
+    layers, _ = model.rnn.forward_layers(frames)
+    nll = -model.output(layers[-1]).log_prob(frames)[mask].sum()
+    absolute = sum(layer[mask].abs().sum() for layer in layers)
+    assert loss.frames == 21
+    torch.testing.assert_close(loss.nll, nll.detach())
+    torch.testing.assert_close(loss.objective, (nll + 0.01 * absolute) / 21)
+    altered = frames.clone()
+    altered[5:, 2] = 1
+    torch.testing.assert_close(model.loss(frames, altered, mask=mask).objective, loss.objective)
+
+
+def test_bias_initialization_starts_at_the_note_frequencies() -> None:
+    output = Bernoulli(4, 3, generator=seeded())
+    output.initialize_bias_(torch.tensor([0.1, 0.5, 0.9]))
+    torch.testing.assert_close(output(torch.zeros(4)).mean, torch.tensor([0.1, 0.5, 0.9]))
