@@ -51,7 +51,7 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | str, *, advice: str
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write every byte of `data`: `os.write` alone may take a part, above all on a disk that is nearly full."""
+    """Write every byte of `data`: `os.write` alone may take a part, as on a nearly full disk."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
