@@ -1,0 +1,161 @@
+"""Sequences laid end to end in parallel streams and cut in segments: what training and scoring walk over.
+
+Whole sequences are dealt to B streams of nearly equal length; nothing is padded but the very end of a
+stream, where filler lies under `mask` and is never counted. Shapes: T time, B streams, V visible.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ostinato.data.sequences import Sequence
+
+
+@dataclass(frozen=True)
+class Segment:
+    """T consecutive steps of B streams.
+
+    Arguments:
+        inputs: what the network reads, (T, B, V) uint8: the frame before, zero at a start.
+        targets: what it should predict, (T, B, V) uint8.
+        starts: boolean (T, B): a sequence starts here.
+        mask: boolean (T, B), False on filler; None where there is none.
+        sequences: index of the sequence each frame belongs to, (T, B) int32, -1 on filler.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    starts: Tensor
+    mask: Tensor | None
+    sequences: Tensor
+
+
+def deal(
+    lengths: SequenceOf[int], streams: int, generator: np.random.Generator | None = None
+) -> list[list[int]]:
+    """Distribute sequences over streams of nearly equal total length; return indices per stream.
+
+    Longest first into the shortest stream. With a generator the order is blurred by a random factor in
+    [1/2, 3/2] and shuffled within each stream, so that every epoch meets other neighbours and segments.
+
+    Example:
+        >>> deal([5, 3, 2, 1], streams=2)
+        [[0, 3], [1, 2]]
+    """
+    keys = np.asarray(lengths, dtype=np.float64)
+    if generator is not None:
+        keys = keys * generator.uniform(0.5, 1.5, len(keys))
+    dealt: list[list[int]] = [[] for _ in range(min(streams, len(lengths)))]
+    totals = [0] * len(dealt)
+    for index in np.argsort(-keys, kind="stable").tolist():
+        shortest = totals.index(min(totals))
+        dealt[shortest].append(index)
+        totals[shortest] += lengths[index]
+    for stream in dealt:
+        if generator is not None:
+            generator.shuffle(stream)
+    return dealt
+
+
+class Streams:
+    """B parallel streams over whole sequences, cut in segments of `segment_length` steps.
+
+    Args:
+        sequences: pieces whose values are (T, V) uint8; empty ones are left out.
+        streams: B, the number of streams; at most the number of sequences.
+        segment_length: steps in a segment; the last one may be shorter.
+        generator: deals and orders the sequences at random; without it the deal is fixed.
+
+    Example:
+        >>> songs = [Sequence(str(n), np.ones((n, 2), np.uint8)) for n in (3, 2, 4)]
+        >>> streams = Streams(songs, streams=2, segment_length=3)
+        >>> [tuple(segment.targets.shape) for segment in streams]
+        [(3, 2, 2), (2, 2, 2)]
+        >>> streams[1].mask.tolist()
+        [[True, True], [False, True]]
+    """
+
+    def __init__(
+        self,
+        sequences: SequenceOf[Sequence],
+        streams: int,
+        segment_length: int,
+        generator: np.random.Generator | None = None,
+    ) -> None:
+        used = [index for index, sequence in enumerate(sequences) if len(sequence) > 0]
+        if not used:
+            raise ValueError("expected at least one sequence that is not empty, found none")
+        if streams < 1 or segment_length < 1:
+            raise ValueError(f"expected at least one stream and step, got {streams} and {segment_length}")
+        self.names = tuple(sequence.name for sequence in sequences)
+        self.segment_length = segment_length
+        dealt = deal([len(sequences[i]) for i in used], streams, generator)
+        order = [[used[i] for i in stream] for stream in dealt]
+        length = max(sum(len(sequences[i]) for i in stream) for stream in order)
+        visible = sequences[used[0]].values.shape[1:]
+        targets = np.zeros((length, len(order), *visible), dtype=np.uint8)
+        owner = np.full((length, len(order)), -1, dtype=np.int32)
+        self._position = np.zeros((length, len(order)), dtype=np.int32)
+        for b, stream in enumerate(order):
+            t = 0
+            for index in stream:
+                end = t + len(sequences[index])
+                targets[t:end, b] = sequences[index].values
+                owner[t:end, b] = index
+                self._position[t:end, b] = np.arange(end - t)
+                t = end
+        starts = self._position == 0
+        inputs = np.zeros_like(targets)
+        inputs[1:] = targets[:-1]
+        inputs[starts] = 0
+        self._inputs, self._targets = torch.from_numpy(inputs), torch.from_numpy(targets)
+        self._starts, self._owner = torch.from_numpy(starts), torch.from_numpy(owner)
+        # Filler is only ever at the end, so a segment that ends before the shortest stream needs no mask.
+        self._shortest = min(sum(len(sequences[i]) for i in stream) for stream in order)
+        self.frames = sum(len(sequences[i]) for i in used)
+
+    @property
+    def streams(self) -> int:
+        """B."""
+        return self._owner.shape[1]
+
+    def __len__(self) -> int:
+        return -(-len(self._owner) // self.segment_length)
+
+    def __getitem__(self, index: int) -> Segment:
+        if not 0 <= index < len(self):
+            raise IndexError(f"segment {index} of {len(self)}")
+        begin = index * self.segment_length
+        end = begin + self.segment_length
+        owner = self._owner[begin:end]
+        return Segment(
+            self._inputs[begin:end],
+            self._targets[begin:end],
+            self._starts[begin:end],
+            None if end <= self._shortest else owner >= 0,
+            owner,
+        )
+
+    def __iter__(self) -> Iterator[Segment]:
+        return (self[index] for index in range(len(self)))
+
+    def describe(self, index: int) -> str:
+        """The sequences and frame ranges that segment `index` covers, for messages.
+
+        Example:
+            >>> songs = [Sequence("a", np.ones((3, 2), np.uint8)), Sequence("b", np.ones((2, 2), np.uint8))]
+            >>> Streams(songs, streams=1, segment_length=4).describe(0)
+            'a frames 0-2, b frames 0-0'
+        """
+        begin, end = index * self.segment_length, (index + 1) * self.segment_length
+        parts = []
+        for b in range(self.streams):
+            owners, positions = self._owner[begin:end, b].numpy(), self._position[begin:end, b]
+            for owner in dict.fromkeys(owners[owners >= 0].tolist()):
+                covered = positions[owners == owner]
+                parts.append(f"{self.names[owner]} frames {covered.min()}-{covered.max()}")
+        return ", ".join(parts)

@@ -1,0 +1,183 @@
+"""Recipe: every setting of a run in one frozen, validated dataclass, and the paper's letters for it.
+
+Letters, after Bengio, Boulanger-Lewandowski & Pascanu 2012, table 1: C gradient clipping, L leaky units,
+R rectifier units with an L1 penalty on hidden outputs, M simplified Nesterov momentum.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ostinato.errors import UserError, near_names
+
+
+def _setting(
+    default: Any, help: str, *, low: float = -math.inf, high: float = math.inf, below: bool = False
+) -> Any:
+    """A field with its help text and its range [low, high], or [low, high) where `below`."""
+    return dataclasses.field(
+        default=default, metadata={"help": help, "low": low, "high": high, "below": below}
+    )
+
+
+Output = Literal["bernoulli"]
+Nonlinearity = Literal["tanh", "relu", "sigmoid", "identity"]
+Initialization = Literal["uniform", "echo-state", "identity", "orthogonal"]
+
+_LETTERS: dict[str, dict[str, Any]] = {
+    "C": {"clip": "auto"},
+    "L": {"leak_fraction": 0.25},
+    "R": {"nonlinearity": "relu", "initialization": "identity", "l1": 1e-5},
+    "M": {"momentum": 0.9, "momentum_schedule": "sutskever"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All settings of a run. Immutable; checked when made; `dataclasses.replace` makes a changed copy.
+
+    Raises:
+        UserError: a setting is out of its range, or two do not go together.
+
+    Example:
+        >>> recipe = Recipe.parse("SGD+CL", learning_rate=0.05)
+        >>> recipe.clip, recipe.leak_fraction, recipe.learning_rate
+        ('auto', 0.25, 0.05)
+    """
+
+    recipe: str = _setting("SGD", "the paper's letters: SGD, or SGD+ any of C, L, R, M")
+    data: str = _setting("bach", "data set name, or a file or folder of MIDI, MusicXML, ABC or kern")
+    frames_per_beat: int | None = _setting(
+        None, "frames a quarter note; the data set's own by default", low=1, high=96
+    )
+    transpose: bool = _setting(True, "transpose files to C major or C minor")
+    output: Output = _setting("bernoulli", "distribution over the next frame")
+    hidden_size: int = _setting(200, "recurrent units in a layer", low=1, high=100_000)
+    num_layers: int = _setting(1, "recurrent layers", low=1, high=100)
+    nonlinearity: Nonlinearity = _setting("tanh", "of the recurrent units")
+    initialization: Initialization = _setting("uniform", "of the recurrent weights")
+    spectral_radius: float = _setting(1.1, "largest eigenvalue of echo-state weights", low=0, high=10)
+    leak_fraction: float = _setting(0.0, "share of the units that leak", low=0, high=1)
+    leak_low: float = _setting(
+        0.02, "smallest leak: share of the old state a leaky unit keeps", low=0, high=1, below=True
+    )
+    leak_high: float = _setting(0.2, "largest leak", low=0, high=1, below=True)
+    l1: float = _setting(0.0, "weight of the L1 penalty on hidden outputs", low=0)
+    dropout: float = _setting(0.0, "dropout between layers", low=0, high=1)
+    learning_rate: float = _setting(0.1, "step size", low=0)
+    learning_rate_rule: Literal["constant", "halving"] = _setting(
+        "constant", "halving: halve the rate once validation improves by less than a factor 1.003"
+    )
+    momentum: float = _setting(0.0, "momentum, or its maximum under a schedule", low=0, high=1, below=True)
+    momentum_schedule: Literal["constant", "sutskever"] = _setting("constant", "of the momentum")
+    momentum_kind: Literal["nesterov", "classical"] = _setting(
+        "nesterov", "simplified Nesterov (eq. 6, 7) or classical momentum (eq. 3 to 5)"
+    )
+    clip: float | Literal["auto", "none"] = _setting(
+        "none", "gradient norm threshold; auto: the average norm over one pass", low=0
+    )
+    streams: int = _setting(1, "parallel streams, the minibatch size", low=1, high=100_000)
+    segment_length: int = _setting(100, "steps between parameter updates", low=1, high=1_000_000)
+    epochs: int = _setting(200, "passes through the data at most", low=0, high=1_000_000)
+    patience: int = _setting(20, "epochs without a better validation score before stopping", low=1)
+    dtype: Literal["float32", "float64"] = _setting("float32", "floating-point type of the model")
+    seed: int = _setting(0, "of everything random", low=0, high=2**32 - 1)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+        object.__setattr__(self, "recipe", _canonical(self.recipe))
+        if self.leak_low > self.leak_high:
+            raise UserError(
+                f"expected leak_low <= leak_high, found {self.leak_low} > {self.leak_high}; swap them"
+            )
+        if self.dropout and self.num_layers == 1:
+            raise UserError("dropout acts between layers, found num_layers = 1; set num_layers to 2 or more")
+
+    @classmethod
+    def parse(cls, letters: str, **settings: Any) -> "Recipe":
+        """The recipe that the paper's letters name, with any setting overridden.
+
+        Example:
+            >>> Recipe.parse("SGD+RC").recipe
+            'SGD+CR'
+        """
+        chosen: dict[str, Any] = {}
+        for letter in _canonical(letters).removeprefix("SGD").removeprefix("+"):
+            chosen |= _LETTERS[letter]
+        return cls.from_dict(chosen | settings | {"recipe": letters})
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> "Recipe":
+        """The recipe with these settings; an unknown name is an error that names the near ones."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in settings:
+            if name not in known:
+                raise UserError(f"unknown setting {name!r}: {near_names(name, known)}")
+        return cls(**settings)
+
+    @classmethod
+    def read_settings(cls, path: str | Path) -> dict[str, Any]:
+        """The settings of a TOML file, as `to_dict` writes them; a UserError where it cannot be read."""
+        import tomllib
+
+        try:
+            settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(
+                f"expected a TOML file of settings, cannot read {path}: {error.strerror}"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"expected a TOML file of settings, found none in {path}: {error}") from None
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in settings:
+            if name not in known:
+                raise UserError(f"unknown setting {name!r} in {path}: {near_names(name, known)}")
+        return settings
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings by name, without those that are None: what a run's config.toml holds."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+def _canonical(letters: str) -> str:
+    """'sgd+rc' -> 'SGD+CR'."""
+    base, plus, rest = letters.strip().upper().partition("+")
+    unknown = [letter for letter in rest if letter not in _LETTERS]
+    if base != "SGD" or unknown or (plus and not rest) or len(set(rest)) != len(rest):
+        raise UserError(
+            f"expected a recipe like SGD, SGD+C, SGD+CLR or SGD+CRM (C clipping, L leaky units, "
+            f"R rectifiers with L1, M Nesterov momentum), found {letters!r}"
+        )
+    return base + plus + "".join(letter for letter in _LETTERS if letter in rest)
+
+
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
+    """The value in its field's type, or a UserError that says what was expected."""
+    kinds = _alternatives(field.type)
+    choices = [choice for kind in kinds for choice in typing.get_args(kind)]
+    if value in choices or (value is None and type(None) in kinds):
+        return value
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    plain = tuple(kind for kind in kinds if isinstance(kind, type) and kind is not type(None))
+    if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
+        wanted = [kind.__name__ for kind in plain] + [repr(choice) for choice in choices]
+        raise UserError(f"expected {field.name} to be {' or '.join(wanted)}, found {value!r}")
+    low, high, below = (field.metadata[key] for key in ("low", "high", "below"))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        inside = low <= value < high if below else low <= value <= high
+        if not inside or not math.isfinite(value):
+            span = f"in [{low}, {high}{')' if below else ']'}" if high < math.inf else f"at least {low}"
+            raise UserError(f"expected {field.name} {span}, found {value}")
+    return value
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return typing.get_args(kind)
+    return (kind,)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostinato.data.sequences import Sequence
+from ostinato.data.streams import Streams, deal
+
+
+def songs(lengths: list[int], seed: int = 0) -> list[Sequence]:
+    draw = np.random.default_rng(seed)
+    return [Sequence(f"song{i}", draw.integers(0, 2, (n, 4)).astype(np.uint8)) for i, n in enumerate(lengths)]
+
+
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(any),
+    streams=st.integers(1, 5),
+    segment_length=st.integers(1, 15),
+    seed=st.none() | st.integers(0, 99),
+)
+def test_every_frame_is_met_once_in_order(
+    lengths: list[int], streams: int, segment_length: int, seed: int | None
+) -> None:
+    pieces = songs(lengths)
+    generator = None if seed is None else np.random.default_rng(seed)
+    walked: dict[int, list[np.ndarray]] = {}
+    layout = Streams(pieces, streams, segment_length, generator)
+    previous = torch.zeros(layout.streams, 4, dtype=torch.uint8)
+    for segment in layout:
+        for t in range(len(segment.targets)):
+            for b in range(layout.streams):
+                owner = int(segment.sequences[t, b])
+                counted = segment.mask is None or bool(segment.mask[t, b])
+                assert counted == (owner >= 0)
+                if not counted:
+                    continue
+                seen = walked.setdefault(owner, [])
+                assert bool(segment.starts[t, b]) == (not seen)
+                expected = torch.zeros(4, dtype=torch.uint8) if not seen else previous[b]
+                assert segment.inputs[t, b].equal(expected)
+                seen.append(segment.targets[t, b].numpy())
+            previous = segment.targets[t]
+    assert layout.frames == sum(lengths)
+    assert sorted(walked) == [i for i, n in enumerate(lengths) if n]
+    for index, frames in walked.items():
+        np.testing.assert_array_equal(np.stack(frames), pieces[index].values)
+
+
+@given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60), streams=st.integers(1, 16))
+def test_streams_are_nearly_equal(lengths: list[int], streams: int) -> None:
+    dealt = deal(lengths, streams, np.random.default_rng(0))
+    totals = [sum(lengths[i] for i in stream) for stream in dealt]
+    assert sorted(i for stream in dealt for i in stream) == list(range(len(lengths)))
+    # no stream outgrows another by more than its last piece, hence never by more than the longest one
+    assert max(totals) - min(totals) <= max(lengths)
+
+
+def test_every_epoch_is_dealt_anew_and_reproducibly() -> None:
+    lengths = list(range(5, 45))
+    first, again = (deal(lengths, 4, np.random.default_rng(1)) for _ in range(2))
+    assert first == again
+    assert first != deal(lengths, 4, np.random.default_rng(2))
+
+
+def test_nothing_to_walk_over_is_an_error() -> None:
+    with pytest.raises(ValueError, match="not empty"):
+        Streams(songs([0, 0]), 2, 10)
+    with pytest.raises(IndexError):
+        Streams(songs([3]), 1, 2)[2]
