@@ -1,9 +1,11 @@
-"""Files that are either the old one or the new one, whatever happens while they are written."""
+"""Files that are the old one or the new one, whatever happens meanwhile; locks that end with their process."""
 
 import contextlib
 import errno
 import os
+import sys
 import uuid
+import weakref
 from pathlib import Path
 
 from ostinato.errors import UserError
@@ -91,3 +93,61 @@ def _write_and_sync(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class FileLock:
+    """A lock on a folder, held from here until `release`, or until the process ends, however it ends.
+
+    The lock file stays behind, unlocked, and holds the number of the process that had it last.
+
+    Args:
+        path: The lock file; it is made if need be. What is locked is the folder it is in.
+
+    Raises:
+        UserError: Another process has it, or this one has it already; or the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / ".lock"
+        >>> FileLock(path).release()
+        >>> FileLock(path).release()
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise write_error(path, error) from error
+        # Also closes the file when the object is forgotten without a `release`.
+        self._close = weakref.finalize(self, os.close, descriptor)
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            owner = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+            self.release()
+            raise UserError(
+                f"expected {path.parent} to be free, found it in use by process {owner}; "
+                "wait until that process has ended, or use another folder"
+            ) from error
+        # The number is for the message only: a full disk is no reason to do without the lock.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            write_all(descriptor, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Give the lock back; more than once does no harm."""
+        self._close()
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        # Far behind the text, which stays readable for others.
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

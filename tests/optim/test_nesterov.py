@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ostinato.errors import UserError
@@ -154,7 +154,6 @@ def make(kind, parameters):
     return kind(groups, lambda k: 0.1 / (k + 1), SutskeverMomentum(0.95, stage=4))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 20), st.integers(0, 20), st.sampled_from([SimplifiedNesterov, ClassicalMomentum]))
 def test_resumes_to_the_bit(before, after, kind):
     unbroken = problem_of_two()
