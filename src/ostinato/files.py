@@ -1,4 +1,4 @@
-"""Files that are the old one or the new one, whatever happens meanwhile; locks that end with their process."""
+"""Files that are the old one or the new one, whatever happens meanwhile; locks that end with a process."""
 
 import contextlib
 import errno

@@ -1,0 +1,447 @@
+import errno
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostinato.errors import UserError
+from ostinato.runs import Run, default_folder
+
+CONFIG = {
+    "data": "jsb",
+    "model": {"hidden": 100, "leak": [0.02, 0.2]},
+    "learning_rate": 0.1,
+    "name": 'böse "x"\n',
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    with Run.create(tmp_path / "run", CONFIG) as run:
+        yield run
+
+
+def snapshot(folder):
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and p.name != ".lock"
+    }
+
+
+def in_a_process(code, *arguments, **settings):
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        **settings,
+    )
+
+
+def test_a_run_is_readable_files(run):
+    run.append_metrics({"epoch": 1})
+    run.save_checkpoint("last", {"a": torch.ones(1)}, {})
+    run.write_text("scores.txt", "good")
+    assert set(snapshot(run.folder)) == {
+        "config.toml",
+        "metrics.jsonl",
+        "checkpoints/last.safetensors",
+        "scores.txt",
+    }
+
+
+def test_the_config_comes_back(run):
+    assert Run.open(run.folder).config() == CONFIG
+
+
+def test_a_config_that_is_no_toml_is_a_user_error(run):
+    (run.folder / "config.toml").write_text("learning_rate =")
+    with pytest.raises(UserError, match=r"expected TOML in .*config.toml"):
+        run.config()
+
+
+# Creating and opening
+
+
+def test_refuses_a_folder_in_use(run, tmp_path):
+    run.close()
+    with pytest.raises(UserError, match="or go on with this one: ostinato train --resume"):
+        Run.create(run.folder, {})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(
+        UserError, match=r"new or an empty folder for the run, found 1 entries in .*choose another folder$"
+    ):
+        Run.create(tmp_path / "mine", {})
+    assert os.listdir(tmp_path / "mine") == ["thesis.tex"]
+
+
+def test_takes_an_empty_folder_and_what_a_killed_creation_leaves(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    for name in (".lock", "metrics.jsonl", ".config.toml.0123.tmp"):
+        (folder / name).touch()
+    with pytest.raises(UserError, match="a folder without config"):
+        Run.open(folder)
+    Run.create(folder, {}).close()
+    assert Run.open(folder).config() == {}
+    assert not list(folder.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda path: None, "nothing there"),
+        (lambda path: path.touch(), "a file"),
+        (lambda path: path.mkdir(), r"a folder without config\.toml"),
+    ],
+)
+def test_opening_what_is_no_run_says_what_is_missing(tmp_path, make, found):
+    make(tmp_path / "x")
+    with pytest.raises(UserError, match=f"expected a run folder at .*x, found {found}"):
+        Run.open(tmp_path / "x")
+
+
+def test_a_folder_that_cannot_be_made_is_a_user_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        Run.create(tmp_path / "file" / "run", {})
+
+
+def test_default_folders_are_numbered(tmp_path):
+    assert default_folder("jsb SGD+CL", tmp_path) == tmp_path / "jsb-SGD+CL-1"
+    (tmp_path / "jsb-1").mkdir()
+    (tmp_path / "jsb-3").touch()
+    assert default_folder("jsb", tmp_path).name == "jsb-2"
+    (tmp_path / "jsb-2").mkdir()
+    assert default_folder("jsb", tmp_path).name == "jsb-4"
+    assert default_folder("../..", tmp_path) == tmp_path / "run-1"
+
+
+# Metrics
+
+values = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+
+
+@given(records=st.lists(st.dictionaries(st.text(), values, max_size=3), max_size=5))
+def test_metrics_come_back(tmp_path_factory, records):
+    with Run.create(tmp_path_factory.mktemp("runs") / "run", {}) as run:
+        for record in records:
+            run.append_metrics(record)
+        assert Run.open(run.folder).metrics() == records
+
+
+def test_metrics_are_strict_json(run):
+    run.append_metrics({"loss": math.nan, "parts": [math.inf, {"a": -math.inf}], "epoch": 1})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    (line,) = (run.folder / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=refuse) == {"loss": None, "parts": [None, {"a": None}], "epoch": 1}
+
+
+def test_metrics_are_cut_back_to_a_checkpoint(run):
+    offsets = []
+    for epoch in range(4):
+        offsets.append(run.metrics_offset())
+        run.append_metrics({"epoch": epoch})
+    run.truncate_metrics(offsets[2])
+    assert run.metrics() == [{"epoch": 0}, {"epoch": 1}]
+    run.append_metrics({"epoch": "again"})
+    assert run.metrics()[2:] == [{"epoch": "again"}]
+    run.truncate_metrics(0)
+    assert run.metrics() == []
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_metrics_that_are_not_those_of_the_checkpoint_are_a_user_error(run, shift):
+    run.append_metrics({"epoch": 0})
+    before = snapshot(run.folder)
+    with pytest.raises(UserError, match="as when the checkpoint was made"):
+        run.truncate_metrics(run.metrics_offset() + shift)
+    assert snapshot(run.folder) == before
+
+
+def test_a_half_written_line_is_not_read_and_cleared_by_the_next_owner(run):
+    run.append_metrics({"epoch": 0})
+    run.close()
+    path = run.folder / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"epo')
+    assert Run.open(run.folder).metrics() == [{"epoch": 0}]
+    with Run.open(run.folder) as later:
+        later.append_metrics({"epoch": 1})
+        assert later.metrics() == [{"epoch": 0}, {"epoch": 1}]
+
+
+def test_a_line_that_is_no_json_is_named(run):
+    (run.folder / "metrics.jsonl").write_text('{"epoch": 0}\nepoch 1\n')
+    with pytest.raises(UserError, match=r"line 2 of .*metrics.jsonl"):
+        run.metrics()
+
+
+def test_a_run_without_metrics_has_none(run):
+    (run.folder / "metrics.jsonl").unlink()
+    assert (run.metrics(), run.metrics_offset()) == ([], 0)
+    run.truncate_metrics(0)
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_replaces_the_one_before(run):
+    assert not run.has_checkpoint("last")
+    for epoch in range(3):
+        run.save_checkpoint("last", {"a": torch.full((2,), float(epoch))}, {"epoch": epoch})
+    assert run.has_checkpoint("last")
+    tensors, state = Run.open(run.folder).load_checkpoint("last")
+    assert (tensors["a"].tolist(), state) == ([2, 2], {"epoch": 2})
+    assert os.listdir(run.folder / "checkpoints") == ["last.safetensors"]
+
+
+def test_a_missing_checkpoint_names_the_others(run):
+    with pytest.raises(UserError, match=r"expected a checkpoint best .* found none; there is no other"):
+        run.load_checkpoint("best")
+    run.save_checkpoint("last", {}, {})
+    with pytest.raises(UserError, match="found none; there is: last"):
+        run.load_checkpoint("best")
+
+
+def test_a_damaged_checkpoint_is_a_user_error(run):
+    for name in ("best", "last"):
+        run.save_checkpoint(name, {"a": torch.ones(100)}, {})
+    path = run.folder / "checkpoints" / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(
+        UserError, match=r"whole checkpoint in .*last.safetensors, found a damaged one.*there is: best"
+    ):
+        run.load_checkpoint("last")
+    path.write_bytes(path.read_bytes().replace(b'"version":"1"', b'"version":"9"'))
+    with pytest.raises(UserError, match=r"format 1 in .*, found format 9; use the version"):
+        run.load_checkpoint("last")
+
+
+# The lock
+
+HOLD = """
+    import sys
+    from ostinato.runs import Run
+    run = Run.open(sys.argv[1]).lock()
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_cannot_train_in_one_folder(run):
+    run.append_metrics({"epoch": 0})
+    run.close()
+    with in_a_process(HOLD, run.folder, stdin=subprocess.PIPE) as other:
+        assert other.stdout.readline() == "held\n"
+        reader = Run.open(run.folder)
+        assert reader.metrics() == [{"epoch": 0}]
+        for write in (
+            reader.lock,
+            lambda: reader.append_metrics({}),
+            lambda: reader.truncate_metrics(0),
+            lambda: reader.save_checkpoint("last", {}, {}),
+        ):
+            with pytest.raises(UserError, match=f"in use by process {other.pid}; wait"):
+                write()
+        assert reader.metrics() == [{"epoch": 0}]
+        other.kill()
+        other.wait()
+        reader.append_metrics({"epoch": 1})  # the lock died with its process
+        reader.close()
+
+
+def test_one_process_cannot_train_in_it_twice(run):
+    other = Run.open(run.folder)
+    with pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
+        other.lock()
+    run.close()
+    with other.lock():
+        assert other.lock() is other
+    run.append_metrics({})
+
+
+def test_reading_changes_nothing(run):
+    run.save_checkpoint("last", {}, {})
+    run.close()
+    (run.folder / ".lock").unlink()
+    reader = Run.open(run.folder)
+    reader.config(), reader.metrics(), reader.load_checkpoint("last")
+    assert not (run.folder / ".lock").exists()
+
+
+# A kill at any instant
+
+TRAIN = """
+    import itertools, sys, torch
+    from ostinato.runs import Run
+    run = Run.open(sys.argv[1]).lock()
+    epoch = 0
+    if run.has_checkpoint("last"):
+        tensors, state = run.load_checkpoint("last")
+        epoch = state["epoch"]
+        assert (tensors["a"] == epoch).all()
+        run.truncate_metrics(state["metrics"])
+    else:
+        run.truncate_metrics(0)
+    print("ready", flush=True)
+    for epoch in itertools.count(epoch + 1):
+        run.append_metrics({"epoch": epoch})
+        run.append_metrics({"validated": epoch})
+        state = {"epoch": epoch, "metrics": run.metrics_offset()}
+        run.save_checkpoint("last", {"a": torch.full((20000,), epoch)}, state)
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_instant_it_goes_on_from_a_whole_checkpoint(run):
+    run.close()
+    moments = random.Random(0)
+    reached = 0
+    for _ in range(6):
+        with in_a_process(TRAIN, run.folder) as other:
+            assert other.stdout.readline() == "ready\n", other.stdout.read()
+            time.sleep(moments.uniform(0.02, 0.2))
+            other.send_signal(signal.SIGKILL)
+        with Run.open(run.folder).lock() as later:
+            assert sorted(p.name for p in (run.folder / "checkpoints").iterdir()) in (
+                [],
+                ["last.safetensors"],
+            )
+            if not later.has_checkpoint("last"):
+                continue
+            tensors, state = later.load_checkpoint("last")
+            assert (tensors["a"] == state["epoch"]).all()
+            assert state["epoch"] >= reached
+            reached = state["epoch"]
+            later.truncate_metrics(state["metrics"])
+            assert later.metrics() == [
+                {key: e} for e in range(1, reached + 1) for key in ("epoch", "validated")
+            ]
+    assert reached > 0
+
+
+# No space left
+
+
+def fill(run):
+    """Train until there is no room."""
+    for epoch in range(100):
+        run.append_metrics({"epoch": epoch, "notes": "x" * 500})
+        run.save_checkpoint("last", {"a": torch.full((2000 * (epoch + 1),), 1.0)}, {"epoch": epoch})
+
+
+def check_intact(run):
+    assert not list(run.folder.rglob("*.tmp"))
+    _, state = run.load_checkpoint("last")
+    assert len(run.metrics()) in (state["epoch"] + 1, state["epoch"] + 2)
+    assert (run.folder / "metrics.jsonl").read_bytes().endswith(b"\n")
+
+
+MESSAGE = "no space left for .*; the run is intact up to its last checkpoint: free some space, then ostinato"
+
+
+def test_a_full_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted: {mounted.stderr.strip()}")
+    try:
+        with Run.create(disk / "run", CONFIG) as run:
+            with pytest.raises(UserError, match=MESSAGE):
+                fill(run)
+            with pytest.raises(UserError, match="no space left"):
+                run.write_text("big.txt", "x" * 300_000)
+            check_intact(run)
+            (disk / "ballast").write_bytes(b"x" * (os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize))
+        with Run.open(
+            disk / "run"
+        ).lock() as later:  # can be taken up without any room, until something is written
+            check_intact(later)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+LIMITED = """
+    import resource, sys, torch
+    from ostinato.errors import UserError
+    from ostinato.runs import Run
+    run = Run.open(sys.argv[1])
+    run.append_metrics({"epoch": 0})
+    run.save_checkpoint("last", {"a": torch.ones(10)}, {"epoch": 0})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+    try:
+        run.save_checkpoint("last", {"a": torch.ones(10000)}, {"epoch": 1})
+    except UserError as error:
+        print(error)
+    try:
+        run.append_metrics({"long": "x" * 10000})
+    except UserError as error:
+        print(error)
+"""
+
+
+def test_a_limit_on_the_size_of_files(run):
+    run.close()
+    with in_a_process(LIMITED, run.folder) as other:
+        first, second = other.communicate()[0].splitlines()
+    for message, name in ((first, "last.safetensors"), (second, "metrics.jsonl")):
+        assert message.startswith("no space left for")
+        assert name in message
+        assert "intact up to its last checkpoint" in message
+    check_intact(run)
+    assert run.metrics() == [{"epoch": 0}]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_no_room_for_a_checkpoint(run, monkeypatch, call, code):
+    run.append_metrics({"epoch": 0})
+    run.save_checkpoint("last", {"a": torch.ones(3)}, {"epoch": 0})
+    before = snapshot(run.folder)
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(UserError, match=MESSAGE):
+        run.save_checkpoint("last", {"a": torch.zeros(3)}, {"epoch": 1})
+    monkeypatch.undo()
+    assert snapshot(run.folder) == before
+
+
+def test_no_room_for_a_line_of_metrics(run, monkeypatch):
+    run.append_metrics({"epoch": 0})
+    before = snapshot(run.folder)
+    real, room = os.write, [5]
+
+    def fill_up(descriptor, data):
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, bytes(data[: room.pop()]))
+
+    monkeypatch.setattr(os, "write", fill_up)
+    with pytest.raises(UserError, match=MESSAGE):
+        run.append_metrics({"epoch": 1})
+    monkeypatch.undo()
+    assert snapshot(run.folder) == before
