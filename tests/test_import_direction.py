@@ -1,4 +1,4 @@
-"""Who may import whom, checked from the imports as written (those under TYPE_CHECKING and in functions count)."""
+"""Who may import whom, checked from the imports as written, also under TYPE_CHECKING and in functions."""
 
 import ast
 import subprocess
@@ -18,10 +18,9 @@ FORBIDDEN = {
     **{part: set(CHAIN[place + 1 :]) for place, part in enumerate(CHAIN)},
     # Reads records only.
     "report": {"data", "nn", "optim", *CHAIN} - {"evaluation"},
+    "recipe": set(CHAIN),
     # What everybody may import imports nobody above.
-    **{
-        part: {"data", "nn", "optim", *CHAIN} for part in ("errors", "files", "checkpoints", "runs", "recipe")
-    },
+    **{part: {"data", "nn", "optim", *CHAIN} for part in ("errors", "files", "checkpoints", "runs")},
 }
 
 
@@ -46,7 +45,7 @@ def imported(source, module, is_package, known):
             continue
         for name in names:
             if name.split(".")[0] == "ostinato":
-                part = (name.split(".") + [""])[1]
+                part = [*name.split("."), ""][1]
                 yield part if part in known else ""
 
 
@@ -57,8 +56,9 @@ def violations(package):
         inside = path.relative_to(package).with_suffix("").parts
         is_package = inside[-1] == "__init__"
         inside = inside[:-1] if is_package else inside
-        if not inside:
-            continue  # the package's __init__ gives the public names, and so imports nearly everything
+        # The package's __init__ gives the public names, so it imports nearly everything; __main__ is the command.
+        if inside in ((), ("__main__",)):
+            continue
         module = ".".join(("ostinato", *inside))
         for part in imported(path.read_text(), module, is_package, known):
             if part == "":
