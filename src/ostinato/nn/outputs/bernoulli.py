@@ -48,6 +48,10 @@ class BernoulliFrames(Distribution):
         """Log-probability of whole frames (..., V) in nats, shape (...)."""
         return (value.to(self.logits.dtype) * self.logits - F.softplus(self.logits)).sum(-1)
 
+    def flattened(self) -> "BernoulliFrames":
+        """The same frames in one batch dimension (N, V)."""
+        return BernoulliFrames(self.logits.flatten(0, -2))
+
     def entropy(self) -> Tensor:
         """Entropy of a frame in nats, shape (...)."""
         return (F.softplus(self.logits) - self.mean * self.logits).sum(-1)

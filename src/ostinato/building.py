@@ -1,0 +1,111 @@
+"""From a recipe to its model, optimizer and learning-rate rule; from a run's checkpoint back to its model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ostinato.errors import UserError
+from ostinato.nn import RNN, SequenceModel, sample_leak
+from ostinato.nn.outputs import Bernoulli
+from ostinato.optim import (
+    ClassicalMomentum,
+    ConstantRule,
+    HalvingRule,
+    Rule,
+    SimplifiedNesterov,
+    SutskeverMomentum,
+)
+from ostinato.recipe import Recipe
+from ostinato.runs import Run
+
+MODEL_PREFIX = "model."
+
+
+def build_model(recipe: Recipe, visible_size: int, frequencies: np.ndarray | None = None) -> SequenceModel:
+    """The recipe's model, drawn from its seed.
+
+    Args:
+        recipe: the settings.
+        visible_size: V, notes in a frame.
+        frequencies: of each note (V,); the output biases start at their log-odds if given.
+
+    Example:
+        >>> model = build_model(Recipe.parse("SGD+L", hidden_size=8), visible_size=88)
+        >>> int((model.rnn.leak > 0).sum()), model.output
+        (2, Bernoulli(8, 88))
+    """
+    dtype: torch.dtype = getattr(torch, recipe.dtype)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    rnn = RNN(
+        visible_size,
+        recipe.hidden_size,
+        recipe.num_layers,
+        recipe.nonlinearity,
+        dropout=recipe.dropout,
+        leak=_leak(recipe, generator),
+        initialization=recipe.initialization,
+        spectral_radius=recipe.spectral_radius,
+        generator=generator,
+        dtype=dtype,
+    )
+    output = Bernoulli(recipe.hidden_size, visible_size, generator=generator, dtype=dtype)
+    if frequencies is not None:
+        output.initialize_bias_(torch.from_numpy(frequencies))
+    return SequenceModel(rnn, output, recipe.l1)
+
+
+def _leak(recipe: Recipe, generator: torch.Generator) -> Tensor | None:
+    if recipe.leak_fraction == 0:
+        return None
+    return sample_leak(
+        recipe.hidden_size, recipe.leak_fraction, recipe.leak_low, recipe.leak_high, generator=generator
+    )
+
+
+def build_optimizer(recipe: Recipe, model: SequenceModel) -> SimplifiedNesterov | ClassicalMomentum:
+    """The recipe's optimizer over all parameters of the model; plain gradient descent is momentum 0."""
+    kind = SimplifiedNesterov if recipe.momentum_kind == "nesterov" else ClassicalMomentum
+    momentum: Any = recipe.momentum
+    if recipe.momentum_schedule == "sutskever" and recipe.momentum > 0:
+        momentum = SutskeverMomentum(recipe.momentum)
+    return kind(model.parameters(), recipe.learning_rate, momentum)
+
+
+def build_rule(recipe: Recipe) -> Rule:
+    """The recipe's learning-rate rule."""
+    return HalvingRule() if recipe.learning_rate_rule == "halving" else ConstantRule()
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model read from a run, with what it was trained on.
+
+    Arguments:
+        model: the model, in evaluation mode.
+        recipe: the run's settings.
+        data: name, version, visible_size and details of its data set.
+        state: the rest of the checkpoint's state.
+    """
+
+    model: SequenceModel
+    recipe: Recipe
+    data: dict[str, Any]
+    state: dict[str, Any]
+
+
+def load_model(run: Run, checkpoint: str = "best") -> TrainedModel:
+    """The model of a run's checkpoint, by default the one with the best validation score."""
+    if not run.has_checkpoint(checkpoint):
+        raise UserError(
+            f"expected a trained model in {run.folder}, found no checkpoint {checkpoint!r} yet; "
+            f"continue with: ostinato train --resume {run.folder}"
+        )
+    tensors, state = run.load_checkpoint(checkpoint)
+    recipe = Recipe.from_dict(state["recipe"])
+    model = build_model(recipe, state["data"]["visible_size"])
+    weights = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
+    model.load_state_dict(weights)
+    return TrainedModel(model.eval(), recipe, state["data"], state)

@@ -1,0 +1,15 @@
+"""How good a model is: scores that keep sums and counts apart and name their conventions."""
+
+from ostinato.evaluation.baselines import BASELINES, fit_baseline
+from ostinato.evaluation.frames import SongTotals, evaluate_frames, total_by_song
+from ostinato.evaluation.scores import Score, pooled_score
+
+__all__ = [
+    "BASELINES",
+    "Score",
+    "SongTotals",
+    "evaluate_frames",
+    "fit_baseline",
+    "pooled_score",
+    "total_by_song",
+]

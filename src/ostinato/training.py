@@ -1,0 +1,403 @@
+"""The training loop: segments -> loss -> step; validation, early stopping, checkpoints, resume.
+
+Everything random is a function of the seed and the epoch, and everything else that the next step depends
+on is in the checkpoint, so a resumed run ends bit for bit where the unbroken one does.
+"""
+
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import ostinato
+from ostinato.building import MODEL_PREFIX, build_model, build_optimizer, build_rule
+from ostinato.data.sequences import Splits
+from ostinato.data.streams import Streams
+from ostinato.errors import UserError
+from ostinato.evaluation.baselines import note_frequencies
+from ostinato.evaluation.frames import total_by_song
+from ostinato.optim import AverageNorm, clip_grad_norm
+from ostinato.recipe import Recipe
+from ostinato.runs import Run
+
+OPTIMIZER_PREFIX, BEFORE_PREFIX = "optimizer.", "before."
+
+# So many updates in a row without a usable gradient mean that the run has diverged for good.
+HOPELESS = 50
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; the checkpoint is written. `signal` is what asked."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"interrupted by signal {signal}")
+        self.signal = signal
+
+
+class Monitor(Protocol):
+    """What a training run reports to; see `SilentMonitor` for one that does nothing."""
+
+    def started(self, trainer: "Trainer") -> None:
+        """The run is set up, or resumed, and about to train."""
+
+    def notice(self, text: str) -> None:
+        """Something a person should read."""
+
+    def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
+        """One more segment of this epoch is done."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """An epoch ended with this record."""
+
+
+class SilentMonitor:
+    """Reports nothing."""
+
+    def started(self, trainer: "Trainer") -> None:
+        """Nothing."""
+
+    def notice(self, text: str) -> None:
+        """Nothing."""
+
+    def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
+        """Nothing."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+@dataclass
+class EpochSums:
+    """Running sums of the epoch under way."""
+
+    nll: float = 0.0
+    frames: int = 0
+    norms: float = 0.0
+    updates: int = 0
+    clipped: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+
+
+@dataclass
+class Progress:
+    """Where training stands: everything but tensors that the next step depends on."""
+
+    epoch: int = 0
+    segment: int = 0
+    best_score: float = -math.inf
+    best_epoch: int = -1
+    clip_threshold: float | None = None
+    stopped_because: str = ""
+    seconds: float = 0.0
+    sums: EpochSums = field(default_factory=EpochSums)
+
+
+class Trainer:
+    """Trains the recipe's model on the data in the run's folder; `fit` starts or continues.
+
+    Args:
+        recipe: the settings.
+        data: what to train on, and to validate on.
+        run: the run's folder; if it holds a checkpoint, training goes on from there.
+        monitor: what to report to.
+        checkpoint_seconds: time between checkpoints; the work a kill can cost.
+        stop_requested: returns the number of a signal that asks to stop, or 0.
+
+    Raises:
+        UserError: the run was made with other settings or other data, or the data has no training or
+            validation songs.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Splits,
+        run: Run,
+        monitor: Monitor | None = None,
+        *,
+        checkpoint_seconds: float = 15.0,
+        stop_requested: Callable[[], int] = lambda: 0,
+    ) -> None:
+        for split in ("train", "valid"):
+            if data.frames(split) == 0:
+                raise UserError(f"expected {split} songs in {data.name}, found none; give it more files")
+        self.recipe, self.data, self.run = recipe, data, run
+        self.monitor: Monitor = monitor or SilentMonitor()
+        self.checkpoint_seconds, self._stop_requested = checkpoint_seconds, stop_requested
+        visible = data.train[0].values.shape[1]
+        self.data_identity = {
+            "name": data.name,
+            "version": data.version,
+            "visible_size": visible,
+            "details": data.details,
+        }
+        self.model = build_model(recipe, visible, note_frequencies(data.train))
+        self.optimizer = build_optimizer(recipe, self.model)
+        self.rule = build_rule(recipe)
+        self.progress = Progress()
+        self._parameters = list(self.model.parameters())
+        self._carried: Tensor | None = None
+        self._best: dict[str, Tensor] | None = None
+        self._before: dict[str, Tensor] = {}
+        self._saved_at = time.monotonic()
+        self._resumed_at = time.monotonic()
+
+    def fit(self) -> Progress:
+        """Train until the epochs are over or validation stops improving; return where it ended.
+
+        Raises:
+            Interrupted: a stop was requested; everything up to here is in the checkpoint.
+            UserError: the run cannot be written or has diverged.
+        """
+        self.run.lock()
+        if self.run.has_checkpoint("last"):
+            self._restore(*self.run.load_checkpoint("last"))
+        else:
+            self.run.truncate_metrics(0)
+        self._resumed_at = self._saved_at = time.monotonic()
+        if self.progress.clip_threshold is None and self.recipe.clip != "none":
+            self._find_threshold()
+        self.monitor.started(self)
+        while not self.progress.stopped_because and self.progress.epoch < self.recipe.epochs:
+            self._train_epoch()
+        self.progress.stopped_because = self.progress.stopped_because or "all epochs done"
+        self._save()
+        return self.progress
+
+    # One epoch
+
+    def _streams(self, epoch: int) -> Streams:
+        generator = np.random.default_rng([self.recipe.seed, epoch])
+        return Streams(self.data.train, self.recipe.streams, self.recipe.segment_length, generator)
+
+    def _train_epoch(self) -> None:
+        progress = self.progress
+        streams = self._streams(progress.epoch)
+        if progress.segment == 0 and self.recipe.learning_rate_rule == "halving":
+            self._before = self._learned(BEFORE_PREFIX)
+        while progress.segment < len(streams):
+            self._heed_stop()
+            self._update(streams, progress.segment)
+            progress.segment += 1
+            self.monitor.segment(progress.epoch, progress.segment, len(streams), streams.frames)
+            if time.monotonic() - self._saved_at > self.checkpoint_seconds:
+                self._save()
+        self._finish_epoch()
+
+    def _update(self, streams: Streams, index: int) -> None:
+        """One segment: loss, gradient, clipping, step."""
+        segment, sums = streams[index], self.progress.sums
+        for parameter in self._parameters:
+            parameter.grad = None
+        loss = self.model.loss(segment.inputs, segment.targets, self._carried, segment.starts, segment.mask)
+        loss.objective.backward()
+        clip = clip_grad_norm(self._parameters, self.progress.clip_threshold)
+        self._carried = loss.states
+        if not clip.finite:
+            self._skip(streams, index)
+            return
+        self.optimizer.step()
+        sums.nll += float(loss.nll)
+        sums.frames += loss.frames
+        sums.norms += clip.norm
+        sums.updates += 1
+        sums.clipped += clip.clipped
+        sums.skipped_in_a_row = 0
+
+    def _skip(self, streams: Streams, index: int) -> None:
+        """Leave the parameters alone, say where it happened, and start the songs from a zero state."""
+        sums = self.progress.sums
+        sums.skipped += 1
+        sums.skipped_in_a_row += 1
+        where = f"epoch {self.progress.epoch}, {streams.describe(index)}"
+        self.run.append_metrics(
+            {"event": "non-finite gradient", "epoch": self.progress.epoch, "where": where}
+        )
+        if sums.skipped_in_a_row == 1:
+            self.monitor.notice(f"gradient not finite, update skipped: {where}")
+        if self._carried is not None:
+            self._carried = torch.nan_to_num(self._carried, nan=0.0, posinf=0.0, neginf=0.0)
+        if sums.skipped_in_a_row == HOPELESS:
+            raise UserError(
+                f"training diverged: {HOPELESS} updates in a row had no finite gradient (the last at "
+                f"{where}); use a smaller --learning-rate or a recipe with C (clipping)"
+            )
+
+    def _finish_epoch(self) -> None:
+        progress, sums = self.progress, self.progress.sums
+        score = total_by_song(self.model.eval(), self.data.valid).log_likelihood().value
+        self.model.train()
+        better = score > progress.best_score
+        if better:
+            progress.best_score, progress.best_epoch = score, progress.epoch
+            self._best = self._learned(MODEL_PREFIX, with_optimizer=False)
+        record = {
+            "epoch": progress.epoch,
+            "train_log_likelihood": -sums.nll / max(sums.frames, 1),
+            "valid_log_likelihood": score,
+            "best": better,
+            "gradient_norm": sums.norms / max(sums.updates, 1),
+            "clipped": sums.clipped / max(sums.updates, 1),
+            "skipped": sums.skipped,
+            "updates": self.optimizer.steps,
+            "learning_rate": self.optimizer.learning_rates()[0],
+            "momentum": self.optimizer.momenta()[0],
+            "frames": sums.frames,
+            "seconds": self._elapsed(),
+        }
+        self.run.append_metrics(record)
+        self._obey_rule(score)
+        in_a_row = sums.skipped_in_a_row
+        progress.sums = EpochSums(skipped_in_a_row=in_a_row)
+        progress.segment, self._carried = 0, None
+        progress.epoch += 1
+        if progress.epoch - 1 - progress.best_epoch >= self.recipe.patience:
+            progress.stopped_because = f"no better validation score for {self.recipe.patience} epochs"
+        self.monitor.epoch(record)
+
+    def _obey_rule(self, score: float) -> None:
+        decision = self.rule.update(score)
+        if decision.restore and self._before:
+            self._take_learned(self._before, BEFORE_PREFIX)
+        self.optimizer.scale_learning_rate(decision.learning_rate_factor)
+        if decision.stop:
+            self.progress.stopped_because = "the learning-rate rule: validation stopped improving"
+
+    def _find_threshold(self) -> None:
+        """A fixed clipping threshold, or the paper's rule: the average gradient norm over one pass.
+
+        The pass trains a twin of the model, clipped at the average so far, since the norms at the initial
+        weights alone say little about those that training meets; the twin is then thrown away.
+        """
+        if isinstance(self.recipe.clip, float):
+            self.progress.clip_threshold = self.recipe.clip
+            return
+        twin = build_model(self.recipe, self.data_identity["visible_size"], note_frequencies(self.data.train))
+        optimizer, average, states = build_optimizer(self.recipe, twin), AverageNorm(), None
+        parameters = list(twin.parameters())
+        for segment in self._streams(0):
+            self._heed_stop()
+            optimizer.zero_grad()
+            loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
+            loss.objective.backward()
+            states = torch.nan_to_num(loss.states, nan=0.0, posinf=0.0, neginf=0.0)
+            clip = clip_grad_norm(parameters, average.value if average.count else None)
+            average.add(clip.norm)
+            if clip.finite:
+                optimizer.step()
+        self.progress.clip_threshold = average.value
+        self.monitor.notice(
+            f"clipping gradients at norm {average.value:.4g}, the average over a first pass "
+            f"({average.count} updates)"
+        )
+
+    # Stopping, saving, resuming
+
+    def _heed_stop(self) -> None:
+        signal = self._stop_requested()
+        if signal:
+            if self.progress.clip_threshold is not None or self.recipe.clip == "none":
+                self._save()
+            raise Interrupted(signal)
+
+    def _elapsed(self) -> float:
+        return self.progress.seconds + time.monotonic() - self._resumed_at
+
+    def _learned(self, prefix: str, *, with_optimizer: bool = True) -> dict[str, Tensor]:
+        """Copies of the weights, and of the optimizer's velocities, under names with a prefix."""
+        tensors = {f"{prefix}{name}": x.detach().clone() for name, x in self.model.state_dict().items()}
+        if with_optimizer:
+            for index, parameter in enumerate(self._parameters):
+                for name, value in self.optimizer.state[parameter].items():
+                    tensors[f"{prefix}{OPTIMIZER_PREFIX}{index}.{name}"] = value.detach().clone()
+        return tensors
+
+    def _take_learned(self, tensors: dict[str, Tensor], prefix: str) -> None:
+        """The reverse of `_learned`."""
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        self.model.load_state_dict({k: v for k, v in own.items() if not k.startswith(OPTIMIZER_PREFIX)})
+        self.optimizer.state.clear()
+        for name, value in own.items():
+            if name.startswith(OPTIMIZER_PREFIX):
+                index, key = name.removeprefix(OPTIMIZER_PREFIX).split(".", 1)
+                self.optimizer.state[self._parameters[int(index)]][key] = value.clone()
+
+    def _state(self) -> dict[str, Any]:
+        progress = asdict(self.progress) | {"seconds": self._elapsed()}
+        return {
+            "recipe": self.recipe.to_dict(),
+            "data": self.data_identity,
+            "progress": progress,
+            "rule": self.rule.state_dict(),
+            "groups": [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups],
+            "threads": torch.get_num_threads(),
+            "metrics_offset": self.run.metrics_offset(),
+            "environment": environment(),
+        }
+
+    def _save(self) -> None:
+        """The best model, if it is new, then where training stands: a kill between the two loses nothing."""
+        state = self._state()
+        if self._best is not None:
+            self.run.save_checkpoint("best", self._best, state)
+            self._best = None
+        tensors = self._learned(MODEL_PREFIX) | self._before
+        if self._carried is not None:
+            tensors["carried"] = self._carried
+        if self.model.rnn.generator is not None:
+            tensors["generator"] = self.model.rnn.generator.get_state()
+        self.run.save_checkpoint("last", tensors, state)
+        self._saved_at = time.monotonic()
+
+    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        check_same_run(self.recipe, self.data_identity, state)
+        self._take_learned(tensors, MODEL_PREFIX)
+        for group, saved in zip(self.optimizer.param_groups, state["groups"], strict=True):
+            group.update(saved)
+        self.rule.load_state_dict(state["rule"])
+        progress = dict(state["progress"])
+        self.progress = Progress(**(progress | {"sums": EpochSums(**progress["sums"])}))
+        self._carried = tensors.get("carried")
+        self._before = {k: v for k, v in tensors.items() if k.startswith(BEFORE_PREFIX)}
+        if self.model.rnn.generator is not None:
+            self.model.rnn.generator.set_state(tensors["generator"])
+        self.run.truncate_metrics(state["metrics_offset"])
+
+
+def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[str, Any]) -> None:
+    """Refuse to continue a checkpoint with other settings or other data than it was made with."""
+    saved, wanted = state["recipe"], recipe.to_dict()
+    changed = [
+        f"{name} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
+        for name in sorted(saved.keys() | wanted.keys())
+        if saved.get(name) != wanted.get(name)
+    ]
+    if changed:
+        raise UserError(
+            f"expected the settings the run was started with, found {', '.join(changed)}; "
+            "leave them out to resume, or start a new run"
+        )
+    if state["data"]["version"] != data_identity["version"]:
+        raise UserError(
+            f"expected the data the run was started with (version {state['data']['version'][:12]}), found "
+            f"version {data_identity['version'][:12]} of {data_identity['name']}; "
+            "put the files back, or start a new run"
+        )
+
+
+def environment() -> dict[str, str]:
+    """The versions a run's numbers depend on."""
+    return {
+        "ostinato": ostinato.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
