@@ -56,7 +56,7 @@ def violations(package):
         inside = path.relative_to(package).with_suffix("").parts
         is_package = inside[-1] == "__init__"
         inside = inside[:-1] if is_package else inside
-        # The package's __init__ gives the public names, so it imports nearly everything; __main__ is the command.
+        # The package's __init__ gives the public names, so imports nearly everything; __main__ is the command.
         if inside in ((), ("__main__",)):
             continue
         module = ".".join(("ostinato", *inside))
