@@ -30,23 +30,30 @@ def parts(package):
     }
 
 
+def dotted(node, module, is_package):
+    """The dotted names that a node of the syntax tree takes from somewhere."""
+    if isinstance(node, ast.Import):
+        # `import ostinato` alone takes nothing yet: what is used of it counts, below.
+        return [alias.name for alias in node.names if alias.name != "ostinato" or alias.asname]
+    if isinstance(node, ast.ImportFrom):
+        inside = module.split(".")
+        above = inside[: len(inside) + is_package - node.level] if node.level else []
+        base = ".".join([*above, node.module] if node.module else above)
+        return [f"{base}.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return [f"{node.value.id}.{node.attr}"]
+    return []
+
+
 def imported(source, module, is_package, known):
     """The parts of ostinato that a module's source imports; "" stands for the package's public names."""
+    found = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = (
-                module.split(".")[: len(module.split(".")) + is_package - node.level] if node.level else []
-            )
-            base = ".".join(above + ([node.module] if node.module else []))
-            names = [f"{base}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            if name.split(".")[0] == "ostinato":
-                part = [*name.split("."), ""][1]
-                yield part if part in known else ""
+        for name in dotted(node, module, is_package):
+            package, part, *_ = [*name.split("."), ""]
+            if package == "ostinato" and part != "__version__":
+                found.add(part if part in known else "")
+    return sorted(found)
 
 
 def violations(package):
@@ -56,7 +63,7 @@ def violations(package):
         inside = path.relative_to(package).with_suffix("").parts
         is_package = inside[-1] == "__init__"
         inside = inside[:-1] if is_package else inside
-        # The package's __init__ gives the public names, so imports nearly everything; __main__ is the command.
+        # The package's __init__ gives the public names, so imports nearly all; __main__ is the command.
         if inside in ((), ("__main__",)):
             continue
         module = ".".join(("ostinato", *inside))
@@ -75,7 +82,7 @@ def test_imports_go_one_way():
 
 
 def test_the_public_names_do_not_come_from_the_command_line():
-    assert "cli" not in set(imported((PACKAGE / "__init__.py").read_text(), "ostinato", True, parts(PACKAGE)))
+    assert "cli" not in imported((PACKAGE / "__init__.py").read_text(), "ostinato", True, parts(PACKAGE))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +107,9 @@ def test_the_public_names_do_not_come_from_the_command_line():
         ("errors.py", "from ostinato.nn import rnn", "nn"),
         ("anything.py", "from ostinato.cli import main", "cli"),
         ("nn/rnn.py", "from ostinato import RNN", "public names"),
-        ("nn/rnn.py", "import ostinato", "public names"),
+        ("nn/rnn.py", "import ostinato\nostinato.RNN", "public names"),
+        ("nn/rnn.py", "import ostinato\nostinato.training.train", "training"),
+        ("nn/rnn.py", "import ostinato as o", "public names"),
     ],
 )
 def test_a_wrong_import_is_found(tmp_path, path, source, found):
