@@ -1,0 +1,119 @@
+"""`ostinato data`: list the music data sets, make one ready, show what is in one (or in files of your own)."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from ostinato.data import music, pictures, statistics
+from ostinato.data.sequences import Splits
+from ostinato.errors import UserError, near_names
+
+app = App(name="data", help="List, fetch and show music data sets, or look into files of your own.")
+
+Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on standard output.")]
+
+
+@app.command(name="list")
+def list_(*, json: Json = False) -> None:
+    """List the data sets: what they are, where they come from, and whether they are ready."""
+    entries = music.listing()
+    if json:
+        _print_json({"data_sets": [vars(entry) for entry in entries]})
+        return
+    from rich.table import Table
+
+    table = Table("name", "what", "ready", "from", box=None, pad_edge=False)
+    for entry in entries:
+        table.add_row(entry.name, entry.about, "yes" if entry.ready else "to fetch", entry.source)
+    _print(table)
+
+
+@app.command
+def fetch(name: str, *, json: Json = False) -> None:
+    """Make a data set ready: download and verify it, or read it from the scores, so that training can begin.
+
+    Parameters
+    ----------
+    name
+        One of the names that `ostinato data list` prints.
+    """
+    if name not in music.names():
+        raise UserError(f"expected the name of a data set, found {name!r}; {near_names(name, music.names())}")
+    data = music.load(name)
+    if json:
+        _print_json({"name": name, "ready": True, "version": data.version, "source": data.details["source"]})
+    else:
+        _print(f"{name} is ready: {len(data):,} songs, from {data.details['source']}")
+
+
+@app.command
+def show(
+    name: str,
+    *,
+    out: Path | None = None,
+    frames_per_beat: int | None = None,
+    transpose: bool = True,
+    json: Json = False,
+) -> None:
+    """Show what is in a data set: songs, frames, polyphony, pitches, files that were skipped; and a picture.
+
+    Parameters
+    ----------
+    name
+        A name that `ostinato data list` prints, or a file or folder of MIDI, MusicXML, ABC or kern.
+    out
+        Draw the first training song as a piano roll, to this file (.png, .svg or .pdf).
+    frames_per_beat
+        Frames to a quarter note.
+    transpose
+        Move each piece to C major or C minor.
+    """
+    data = music.load(name, frames_per_beat=frames_per_beat, transpose=transpose)
+    if out:
+        song = data.train[0]
+        title = f"{data.name}: {song.name}"
+        pictures.picture(song.values, out, frames_per_beat=data.details["frames_per_beat"], title=title)
+    if json:
+        _print_json(statistics.describe(data) | {"picture": str(out) if out else None})
+    else:
+        _show(data, out)
+
+
+def _show(data: Splits, out: Path | None) -> None:
+    from rich.table import Table
+
+    table = Table("split", box=None, pad_edge=False)
+    for heading in ("songs", "frames", "notes per frame", "silent frames", "pitches"):
+        table.add_column(heading, justify="right")
+    for split, sequences in data.items():
+        found = statistics.of(sequences)
+        low, high = found["pitch_range"] or (None, None)
+        pitches = f"{pictures.pitch_name(low)} to {pictures.pitch_name(high)}" if low and high else "none"
+        notes, silent = f"{found['polyphony_mean']:.2f}", f"{found['silent_frames']:.1%}"
+        table.add_row(split, f"{found['songs']:,}", f"{found['frames']:,}", notes, silent, pitches)
+    details = data.details
+    keys = "in C major and C minor" if details["transposed"] else "in their own keys"
+    _print(f"{data.name}: {details['source']}")
+    _print(f"{details['frames_per_beat']} frames to a quarter note, {keys}, split {details['split']}")
+    _print(table)
+    _print(f"version {data.version}")
+    if out:
+        _print(f"picture: {out}")
+    if data.skipped:
+        _print(f"skipped {len(data.skipped)}:")
+        for skip in data.skipped:
+            _print(f"  {skip}")
+
+
+def _print(result: Any) -> None:
+    """A result, to standard output; file names are not to be taken for rich's markup, nor broken in two."""
+    from rich.console import Console
+
+    Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True).print(result)
+
+
+def _print_json(result: dict[str, Any]) -> None:
+    print(json.dumps(result, ensure_ascii=False))

@@ -1,0 +1,111 @@
+"""Train, valid and test: what belongs together stays together, and the same input gives the same splits."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+
+from ostinato.data.sequences import SPLITS
+from ostinato.data.sequences import Sequence as Piece
+from ostinato.errors import UserError
+
+SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
+
+# below it, a fifth of a piece is too short to be scored
+SHORTEST_CUT = 20
+
+
+def connected(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
+    """Number the groups of `count` things: linked things, also through others, have the same number.
+
+    Example:
+        >>> connected(5, [(0, 3), (3, 4)])
+        [0, 1, 2, 0, 0]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows, columns = np.array([*links], dtype=int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
+    return [int(label) for label in connected_components(graph, directed=False)[1]]
+
+
+def same(keys: Sequence[Hashable]) -> list[tuple[int, int]]:
+    """Links between things with equal keys; None is equal to nothing.
+
+    Example:
+        >>> same(["a", "b", None, "a", None])
+        [(0, 3)]
+    """
+    first: dict[Hashable, int] = {}
+    return [
+        (first[key], index)
+        for index, key in enumerate(keys)
+        if key is not None and first.setdefault(key, index) != index
+    ]
+
+
+def assign(names: Sequence[str], groups: Sequence[int], *, seed: int = 0) -> list[str]:
+    """The split of each name: whole groups, 60/20/20 as nearly as the groups allow.
+
+    Groups come largest first, groups of one size in the order of SHA-256(seed, name): an order that depends
+    on no library's random numbers and changes little when a piece is added. Each goes to the split that has
+    the least of its share; with three groups or more, no split is empty.
+
+    Example:
+        >>> sorted(Counter(assign([f"song {k}" for k in range(10)], range(10))).items())
+        [('test', 2), ('train', 6), ('valid', 2)]
+    """
+    members: dict[int, list[str]] = defaultdict(list)
+    for name, group in zip(names, groups, strict=True):
+        members[group].append(name)
+
+    def order(group: int) -> tuple[int, bytes]:
+        digest = hashlib.sha256(repr((seed, min(members[group]))).encode()).digest()
+        return -len(members[group]), digest
+
+    filled: Counter[str] = Counter()
+    where: dict[int, str] = {}
+    for group in sorted(members, key=order):
+        where[group] = min(SPLITS, key=lambda split: filled[split] / SHARES[split])
+        filled[where[group]] += len(members[group])
+    return [where[group] for group in groups]
+
+
+def gather(pieces: Sequence[Piece], where: Sequence[str]) -> dict[str, tuple[Piece, ...]]:
+    """The pieces by split, given the split of each."""
+    return {split: tuple(p for p, w in zip(pieces, where, strict=True) if w == split) for split in SPLITS}
+
+
+def cut_in_time(pieces: Sequence[Piece]) -> dict[str, tuple[Piece, ...]]:
+    """Cut each piece's frames at 60% and 80%; pieces too short to be cut go to train.
+
+    For when there are too few pieces to split: the held-out parts are then later parts of the same pieces, so
+    the score says how well the model continues them, not how well it does on new music.
+
+    Raises:
+        UserError: no piece is long enough.
+
+    Example:
+        >>> [len(part[0]) for part in cut_in_time([Piece("a", np.zeros((50, 88)))]).values()]
+        [30, 10, 10]
+    """
+    parts: dict[str, list[Piece]] = {split: [] for split in SPLITS}
+    for piece in pieces:
+        length = len(piece)
+        if length < SHORTEST_CUT:
+            parts["train"].append(piece)
+            continue
+        for split, values in zip(
+            SPLITS, np.split(piece.values, [length * 3 // 5, length * 4 // 5]), strict=True
+        ):
+            parts[split].append(Piece(f"{piece.name} [{split}]", values))
+    if not parts["test"]:
+        frames = max(len(piece) for piece in pieces)
+        raise UserError(
+            f"too little music: expected three different pieces, or one of at least {SHORTEST_CUT} frames "
+            f"that can be cut in train, valid and test; found {len(pieces)}, the longest of {frames} frames; "
+            "add music, or ask for more frames per beat"
+        )
+    return {split: tuple(found) for split, found in parts.items()}
