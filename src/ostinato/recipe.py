@@ -16,12 +16,17 @@ from ostinato.errors import UserError, near_names
 
 
 def _setting(
-    default: Any, help: str, *, low: float = -math.inf, high: float = math.inf, below: bool = False
+    default: Any,
+    group: str,
+    help: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    below: bool = False,
 ) -> Any:
-    """A field with its help text and its range [low, high], or [low, high) where `below`."""
-    return dataclasses.field(
-        default=default, metadata={"help": help, "low": low, "high": high, "below": below}
-    )
+    """A field with its group and help text, and its range [low, high], or [low, high) where `below`."""
+    metadata = {"group": group, "help": help, "low": low, "high": high, "below": below}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 Output = Literal["bernoulli"]
@@ -49,43 +54,53 @@ class Recipe:
         ('auto', 0.25, 0.05)
     """
 
-    recipe: str = _setting("SGD", "the paper's letters: SGD, or SGD+ any of C, L, R, M")
-    data: str = _setting("bach", "data set name, or a file or folder of MIDI, MusicXML, ABC or kern")
+    recipe: str = _setting("SGD", "Recipe", "the paper's letters: SGD, or SGD+ any of C, L, R, M")
+    data: str = _setting("bach", "Data", "data set name, or a file or folder of MIDI, MusicXML, ABC or kern")
     frames_per_beat: int | None = _setting(
-        None, "frames a quarter note; the data set's own by default", low=1, high=96
+        None, "Data", "frames a quarter note; the data set's own by default", low=1, high=96
     )
-    transpose: bool = _setting(True, "transpose files to C major or C minor")
-    output: Output = _setting("bernoulli", "distribution over the next frame")
-    hidden_size: int = _setting(200, "recurrent units in a layer", low=1, high=100_000)
-    num_layers: int = _setting(1, "recurrent layers", low=1, high=100)
-    nonlinearity: Nonlinearity = _setting("tanh", "of the recurrent units")
-    initialization: Initialization = _setting("uniform", "of the recurrent weights")
-    spectral_radius: float = _setting(1.1, "largest eigenvalue of echo-state weights", low=0, high=10)
-    leak_fraction: float = _setting(0.0, "share of the units that leak", low=0, high=1)
+    transpose: bool = _setting(True, "Data", "transpose files to C major or C minor")
+    output: Output = _setting("bernoulli", "Model", "distribution over the next frame")
+    hidden_size: int = _setting(200, "Model", "recurrent units in a layer", low=1, high=100_000)
+    num_layers: int = _setting(1, "Model", "recurrent layers", low=1, high=100)
+    nonlinearity: Nonlinearity = _setting("tanh", "Model", "of the recurrent units")
+    initialization: Initialization = _setting("uniform", "Model", "of the recurrent weights")
+    spectral_radius: float = _setting(
+        1.1, "Model", "largest eigenvalue of echo-state weights", low=0, high=10
+    )
+    leak_fraction: float = _setting(0.0, "Model", "share of the units that leak", low=0, high=1)
     leak_low: float = _setting(
-        0.02, "smallest leak: share of the old state a leaky unit keeps", low=0, high=1, below=True
+        0.02, "Model", "smallest leak: share of the old state a leaky unit keeps", low=0, high=1, below=True
     )
-    leak_high: float = _setting(0.2, "largest leak", low=0, high=1, below=True)
-    l1: float = _setting(0.0, "weight of the L1 penalty on hidden outputs", low=0)
-    dropout: float = _setting(0.0, "dropout between layers", low=0, high=1)
-    learning_rate: float = _setting(0.1, "step size", low=0)
+    leak_high: float = _setting(0.2, "Model", "largest leak", low=0, high=1, below=True)
+    l1: float = _setting(0.0, "Model", "weight of the L1 penalty on hidden outputs", low=0)
+    dropout: float = _setting(0.0, "Model", "dropout between layers", low=0, high=1)
+    learning_rate: float = _setting(0.1, "Optimization", "step size", low=0)
     learning_rate_rule: Literal["constant", "halving"] = _setting(
-        "constant", "halving: halve the rate once validation improves by less than a factor 1.003"
+        "constant",
+        "Optimization",
+        "halving: halve the rate once validation improves by less than a factor 1.003",
     )
-    momentum: float = _setting(0.0, "momentum, or its maximum under a schedule", low=0, high=1, below=True)
-    momentum_schedule: Literal["constant", "sutskever"] = _setting("constant", "of the momentum")
+    momentum: float = _setting(
+        0.0, "Optimization", "momentum, or its maximum under a schedule", low=0, high=1, below=True
+    )
+    momentum_schedule: Literal["constant", "sutskever"] = _setting(
+        "constant", "Optimization", "of the momentum"
+    )
     momentum_kind: Literal["nesterov", "classical"] = _setting(
-        "nesterov", "simplified Nesterov (eq. 6, 7) or classical momentum (eq. 3 to 5)"
+        "nesterov", "Optimization", "simplified Nesterov (eq. 6, 7) or classical momentum (eq. 3 to 5)"
     )
     clip: float | Literal["auto", "none"] = _setting(
-        "none", "gradient norm threshold; auto: the average norm over one pass", low=0
+        "none", "Optimization", "gradient norm threshold; auto: the average norm over one pass", low=0
     )
-    streams: int = _setting(1, "parallel streams, the minibatch size", low=1, high=100_000)
-    segment_length: int = _setting(100, "steps between parameter updates", low=1, high=1_000_000)
-    epochs: int = _setting(200, "passes through the data at most", low=0, high=1_000_000)
-    patience: int = _setting(20, "epochs without a better validation score before stopping", low=1)
-    dtype: Literal["float32", "float64"] = _setting("float32", "floating-point type of the model")
-    seed: int = _setting(0, "of everything random", low=0, high=2**32 - 1)
+    streams: int = _setting(1, "Training", "parallel streams, the minibatch size", low=1, high=100_000)
+    segment_length: int = _setting(100, "Training", "steps between parameter updates", low=1, high=1_000_000)
+    epochs: int = _setting(200, "Training", "passes through the data at most", low=0, high=1_000_000)
+    patience: int = _setting(
+        20, "Training", "epochs without a better validation score before stopping", low=1
+    )
+    dtype: Literal["float32", "float64"] = _setting("float32", "Model", "floating-point type of the model")
+    seed: int = _setting(0, "Training", "of everything random", low=0, high=2**32 - 1)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -138,6 +153,11 @@ class Recipe:
             if name not in known:
                 raise UserError(f"unknown setting {name!r} in {path}: {near_names(name, known)}")
         return settings
+
+    @staticmethod
+    def letter_settings() -> set[str]:
+        """The names of the settings that the letters C, L, R and M stand for."""
+        return {name for settings in _LETTERS.values() for name in settings}
 
     def to_dict(self) -> dict[str, Any]:
         """The settings by name, without those that are None: what a run's config.toml holds."""

@@ -288,7 +288,7 @@ class Trainer:
             loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
             loss.objective.backward()
             states = torch.nan_to_num(loss.states, nan=0.0, posinf=0.0, neginf=0.0)
-            clip = clip_grad_norm(parameters, average.value if average.count else None)
+            clip = clip_grad_norm(parameters, average.value if average.total > 0 else None)
             average.add(clip.norm)
             if clip.finite:
                 optimizer.step()

@@ -1,0 +1,97 @@
+"""`ostinato evaluate`: scores of a run's model, or of the baselines alone."""
+
+from pathlib import Path
+from typing import Literal
+
+from rich.table import Table
+
+from ostinato.building import load_model
+from ostinato.cli.output import human, list_skipped, print_json, print_table, results_table
+from ostinato.data import music
+from ostinato.data.sequences import Splits
+from ostinato.errors import UserError
+from ostinato.recipe import Recipe
+from ostinato.results import Results, score_baselines, score_run, score_songs
+from ostinato.runs import Run
+
+
+def evaluate(
+    run: Path | None = None,
+    *,
+    baselines: bool = False,
+    data: str | None = None,
+    frames_per_beat: int | None = None,
+    transpose: bool = True,
+    per_song: Literal["train", "valid", "test"] | None = None,
+    json: bool = False,
+) -> int:
+    """Score a run's best model on every split of its data, beside the baselines.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    baselines
+        Score the baselines alone, on --data.
+    data
+        Other data than the run was trained on.
+    frames_per_beat
+        Frames a quarter note, for the data named by --data.
+    transpose
+        Transpose files to C major or C minor, for the data named by --data.
+    per_song
+        List the log-likelihood of each song of a split.
+    json
+        Print one JSON object.
+    """
+    if baselines == (run is not None):
+        raise UserError(
+            "expected a run folder, or --baselines with --data NAME; see ostinato evaluate --help"
+        )
+    songs = None
+    if run is None:
+        splits = music.load(data or "bach", frames_per_beat=frames_per_beat, transpose=transpose)
+        results = score_baselines(splits)
+        title = f"baselines on {splits.name}"
+    else:
+        opened = Run.open(run)
+        splits = _data_for(opened, data, frames_per_beat, transpose)
+        results = score_run(opened, splits)
+        title = f"{opened.folder} on {splits.name}"
+        songs = None if per_song is None else score_songs(opened, splits, per_song)
+    list_skipped(splits, human())
+    _print(results, splits, title, songs, json=json)
+    return 0
+
+
+def _data_for(run: Run, data: str | None, frames_per_beat: int | None, transpose: bool) -> Splits:
+    """The data asked for, or the run's own, which must not have changed since."""
+    trained = load_model(run)
+    if data is not None:
+        return music.load(data, frames_per_beat=frames_per_beat, transpose=transpose)
+    recipe: Recipe = trained.recipe
+    splits = music.load(recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose)
+    if splits.version != trained.data["version"]:
+        raise UserError(
+            f"expected the data the run was trained on (version {trained.data['version'][:12]}), found "
+            f"version {splits.version[:12]} of {recipe.data}: its files changed, and held-out songs may "
+            f"have been trained on; name the data with --data {recipe.data} to score it all the same"
+        )
+    return splits
+
+
+def _print(
+    results: Results, splits: Splits, title: str, songs: list[dict[str, object]] | None, *, json: bool
+) -> None:
+    if json:
+        data = {"name": splits.name, "version": splits.version, "details": splits.details}
+        print_json({"data": data, "results": results.to_dict()} | ({} if songs is None else {"songs": songs}))
+        return
+    print_table(results_table(results, title, ("train", "valid", "test")))
+    if songs is not None:
+        table = Table(title="log-likelihood of each song (nats/frame)", title_justify="left")
+        for column in ("song", "frames", "log-likelihood"):
+            table.add_column(column, justify="left" if column == "song" else "right")
+        for song in sorted(songs, key=lambda s: float(str(s["log_likelihood"]))):
+            table.add_row(str(song["name"]), str(song["frames"]), f"{song['log_likelihood']:.3f}")
+        print_table(table)

@@ -1,0 +1,44 @@
+"""The `ostinato` command: finds the subcommand; turns a foreseen mistake into one line and exit code 2."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+import ostinato
+from ostinato.errors import UserError
+
+app = App(
+    name="ostinato",
+    help="Train recurrent networks on music, and score them honestly.",
+    version=ostinato.__version__,
+)
+# Named as text, so that a command imports only what it needs itself.
+app.command("ostinato.cli.train:train", name="train")
+app.command("ostinato.cli.evaluate:evaluate", name="evaluate")
+app.command("ostinato.cli.data:app", name="data")
+app.command("ostinato.cli.doctor:doctor", name="doctor")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; return the exit code."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except (UserError, CycloptsError) as error:
+        print(f"ostinato: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ostinato: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader of our output has gone; nothing is left to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    sys.exit(run(sys.argv[1:]))

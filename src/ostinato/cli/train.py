@@ -1,0 +1,156 @@
+"""`ostinato train`: a model from a recipe and a data set, in a run folder that can be resumed."""
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from cyclopts import Parameter
+
+from ostinato.cli.output import human, list_skipped, print_json, print_table, results_table
+from ostinato.cli.progress import ConsoleMonitor
+from ostinato.cli.settings import Options, given_settings, recipe_from
+from ostinato.data import music
+from ostinato.data.sequences import Splits
+from ostinato.errors import UserError
+from ostinato.recipe import Recipe
+from ostinato.report.curves import learning_curve
+from ostinato.results import Results, score_run
+from ostinato.runs import Run, default_folder
+from ostinato.training import Interrupted, Trainer
+
+
+def train(
+    *,
+    settings: Annotated[Options | None, Parameter(name="*")] = None,
+    config: Path | None = None,
+    run: Path | None = None,
+    resume: Path | None = None,
+    threads: int | None = None,
+    checkpoint_seconds: float = 15.0,
+    tensorboard: bool = False,
+    quiet: bool = False,
+    json: bool = False,
+) -> int:
+    """Train a recurrent network; end with its scores beside the baselines'.
+
+    Stop it with Ctrl-C whenever you like: --resume continues, and ends bit for bit where it would have.
+
+    Parameters
+    ----------
+    config
+        Settings from a TOML file, such as the config.toml of another run.
+    run
+        The folder of the new run; runs/NAME-NUMBER by default.
+    resume
+        Continue the run in this folder.
+    threads
+        Processor threads; what PyTorch finds by default, or what the resumed run used.
+    checkpoint_seconds
+        Seconds between checkpoints: the work that a power cut can cost.
+    tensorboard
+        Also write TensorBoard events into the run's folder.
+    quiet
+        No progress, only notices.
+    json
+        Print the results as one JSON object.
+    """
+    if threads is not None and threads < 1:
+        raise UserError(f"expected --threads of at least 1, found {threads}")
+    if resume is not None:
+        if config is not None or run is not None:
+            raise UserError("expected --resume alone, found --config or --run too; a run keeps its settings")
+        opened = Run.open(resume)
+        recipe = Recipe.from_dict(
+            Recipe.read_settings(opened.folder / "config.toml") | given_settings(settings)
+        )
+        threads = threads or _threads_of(opened)
+    else:
+        recipe = recipe_from(settings, config)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    data = music.load(
+        recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose, progress=not quiet
+    )
+    if resume is None:
+        folder = run if run is not None else default_folder(data.name)
+        opened = Run.create(folder, recipe.to_dict())
+    _fit(recipe, data, opened, checkpoint_seconds, tensorboard=tensorboard, quiet=quiet)
+    results = score_run(opened, data)
+    _conclude(opened, data, recipe, results, json=json)
+    return 0
+
+
+def _threads_of(run: Run) -> int | None:
+    """The thread count that the run was made with: another one could round sums differently."""
+    return run.load_checkpoint("last")[1]["threads"] if run.has_checkpoint("last") else None
+
+
+def _fit(
+    recipe: Recipe, data: Splits, run: Run, checkpoint_seconds: float, *, tensorboard: bool, quiet: bool
+) -> None:
+    asked: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: asked.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    console = human()
+    try:
+        with ConsoleMonitor(console, quiet=quiet) as monitor:
+            watching: Any = monitor
+            if tensorboard:
+                from ostinato.cli.tensorboard import TensorBoardMonitor
+
+                watching = TensorBoardMonitor(monitor, run.folder)
+            trainer = Trainer(
+                recipe,
+                data,
+                run,
+                watching,
+                checkpoint_seconds=checkpoint_seconds,
+                stop_requested=lambda: asked[0] if asked else 0,
+            )
+            progress = trainer.fit()
+    except Interrupted as interruption:
+        console.print(f"stopped; continue with: ostinato train --resume {run.folder}", markup=False)
+        raise SystemExit(128 + interruption.signal) from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if not quiet:
+        console.print(
+            f"stopped after epoch {progress.epoch}: {progress.stopped_because}; "
+            f"best validation in epoch {progress.best_epoch + 1}",
+            markup=False,
+        )
+
+
+def _conclude(run: Run, data: Splits, recipe: Recipe, results: Results, *, json: bool) -> None:
+    """Write results and picture into the run, and print the table."""
+    import json as codec
+
+    summary = {
+        "run": str(run.folder),
+        "data": {"name": data.name, "version": data.version, "details": data.details},
+        "recipe": recipe.to_dict(),
+        "results": results.to_dict(),
+        "skipped": [{"path": s.path, "reason": s.reason} for s in data.skipped],
+    }
+    run.write_text("results.json", codec.dumps(summary, indent=1) + "\n")
+    valid = {
+        name: splits["valid"]["log_likelihood"].value
+        for name, splits in results.scores.items()
+        if name != "model"
+    }
+    learning_curve(
+        run.metrics(),
+        run.folder / "learning_curve.png",
+        title=f"{recipe.recipe} on {data.name}",
+        baselines=valid,
+    )
+    list_skipped(data, human())
+    if json:
+        print_json(summary)
+    else:
+        print_table(results_table(results, f"{recipe.recipe} on {data.name}"))
+        print(f"run: {run.folder}  (learning curve: {run.folder / 'learning_curve.png'})")

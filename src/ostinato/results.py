@@ -1,0 +1,55 @@
+"""What a finished run has to show: its model and the baselines, scored on every split."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ostinato.building import load_model
+from ostinato.data.sequences import SPLITS, Splits
+from ostinato.evaluation.baselines import BASELINES, fit_baseline
+from ostinato.evaluation.frames import evaluate_frames, total_by_song
+from ostinato.evaluation.scores import Score
+from ostinato.runs import Run
+
+
+@dataclass(frozen=True)
+class Results:
+    """Scores by system ("model", then baselines), by split, by name."""
+
+    scores: dict[str, dict[str, dict[str, Score]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same with every score as a dictionary."""
+        return {
+            system: {
+                split: {name: score.to_dict() for name, score in scores.items()}
+                for split, scores in splits.items()
+            }
+            for system, splits in self.scores.items()
+        }
+
+
+def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Results:
+    """Every baseline, fitted on the training songs, on the splits that have songs."""
+    scores = {}
+    for name in BASELINES:
+        baseline = fit_baseline(name, data.train)
+        scores[name] = {
+            split: evaluate_frames(baseline, data[split]) for split in splits if data.frames(split) > 0
+        }
+    return Results(scores)
+
+
+def score_run(run: Run, data: Splits, splits: tuple[str, ...] = SPLITS, *, baselines: bool = True) -> Results:
+    """The run's best model, and the baselines, on the splits that have songs."""
+    model = load_model(run).model
+    scores = {"model": {s: evaluate_frames(model, data[s]) for s in splits if data.frames(s) > 0}}
+    return Results(scores | (score_baselines(data, splits).scores if baselines else {}))
+
+
+def score_songs(run: Run, data: Splits, split: str) -> list[dict[str, Any]]:
+    """Log-likelihood of each song of a split under the run's best model, in nats per frame."""
+    totals = total_by_song(load_model(run).model, data[split])
+    return [
+        {"name": name, "frames": int(frames), "log_likelihood": float(total / frames)}
+        for name, frames, total in zip(totals.names, totals.frames, totals.log_prob, strict=True)
+    ]
