@@ -1,0 +1,109 @@
+// What the kernels compute, and the table through which one instruction set's build of them is called.
+//
+// Letters: T steps, B streams (rows), H units (columns), N frames, V inputs. All arrays are C-contiguous.
+// Nothing here has code, so nothing here can be emitted twice by objects built for different processors.
+#pragma once
+
+#include <cstddef>
+
+namespace ostinato {
+
+using Index = std::ptrdiff_t;
+
+enum class Nonlinearity : int { tanh = 0, relu = 1, sigmoid = 2, identity = 3 };
+
+struct Shape {
+  Index steps, streams, hidden;  // T, B, H
+};
+
+// h_t = a hp_t + (1 - a) f(drive_t + hp_t W'),  d_t = (1 - a) f'(...),  hp_t = 0 where starts[t], else h_{t-1}.
+template <class Real>
+struct ForwardArgs {
+  Shape shape;
+  const Real* drive;            // (T, B, H)
+  const Real* weight;           // (H, H)
+  const Real* leak;             // (H) or null: a = 0
+  const Real* h0;               // (B, H)
+  const unsigned char* starts;  // (T, B) or null: no start
+  Real* states;                 // (T, B, H)
+  Real* slopes;                 // (T, B, H); may be the drive itself
+  Nonlinearity nonlinearity;
+  int threads;
+};
+
+// g_t = G_t + (delta_{t+1} W + a g_{t+1}, zero where starts[t+1]),  delta_t = d_t g_t.
+template <class Real>
+struct AdjointArgs {
+  Shape shape;
+  const Real* grad_states;      // (T, B, H)
+  const Real* slopes;           // (T, B, H)
+  const Real* weight;           // (H, H)
+  const Real* leak;             // (H) or null
+  const unsigned char* starts;  // (T, B) or null
+  Real* delta;                  // (T, B, H); may be grad_states itself
+  Real* grad_h0;                // (B, H)
+  Real* adjoint_states;         // (T, B, H) or null: g is not wanted
+  int threads;
+};
+
+// s_t = a sp_t + d_t (sp_t W') + force_t,  sp_t = 0 where starts[t], else s_{t-1}.
+template <class Real>
+struct TangentArgs {
+  Shape shape;
+  const Real* force;            // (T, B, H)
+  const Real* slopes;           // (T, B, H)
+  const Real* weight;           // (H, H)
+  const Real* leak;             // (H) or null
+  const Real* h0_tangent;       // (B, H)
+  const unsigned char* starts;  // (T, B) or null
+  Real* tangents;               // (T, B, H)
+  int threads;
+};
+
+// out = x W' + bias for x of zeros and non-zeros, as a sum over the non-zeros.
+template <class Real>
+struct BinaryLinearArgs {
+  Index frames, inputs, hidden;  // N, V, H
+  const unsigned char* x;        // (N, V)
+  const Real* weight;            // (H, V)
+  const Real* bias;              // (H) or null
+  Real* out;                     // (N, H)
+  int threads;
+};
+
+// out = grad' x, the weight gradient of the same.
+template <class Real>
+struct BinaryWeightGradArgs {
+  Index frames, inputs, hidden;
+  const unsigned char* x;  // (N, V)
+  const Real* grad;        // (N, H)
+  Real* out;               // (H, V)
+  int threads;
+};
+
+// Each returns false when scratch memory could not be had; nothing is written then.
+template <class Real>
+struct Kernels {
+  bool (*forward)(const ForwardArgs<Real>&);
+  bool (*adjoint)(const AdjointArgs<Real>&);
+  bool (*tangent)(const TangentArgs<Real>&);
+  bool (*binary_linear)(const BinaryLinearArgs<Real>&);
+  bool (*binary_weight_grad)(const BinaryWeightGradArgs<Real>&);
+};
+
+struct KernelTable {
+  Kernels<float> single;
+  Kernels<double> twice;
+};
+
+// One per instruction set that was built (see CMakeLists.txt).
+#define OSTINATO_DECLARE_ISA(isa) \
+  namespace isa {                 \
+  extern const KernelTable table; \
+  }
+OSTINATO_DECLARE_ISA(baseline)
+OSTINATO_DECLARE_ISA(avx2)
+OSTINATO_DECLARE_ISA(avx512)
+#undef OSTINATO_DECLARE_ISA
+
+}  // namespace ostinato

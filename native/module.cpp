@@ -1,0 +1,150 @@
+// The Python side of the kernels: which instruction sets this machine runs, and one object per set.
+//
+// Tensors come as addresses: at B = 1 a scan lasts about 100 microseconds, and seven conversions through DLPack would
+// add a third to that. ostinato/nn/kernels/cpu.py is the only caller and checks device, type, layout and shape.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels.hpp"
+#include "team.hpp"
+
+namespace nb = nanobind;
+using namespace ostinato;
+
+namespace {
+
+using Address = std::uintptr_t;
+
+template <class T>
+T* at(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+struct InstructionSet {
+  const char* name;
+  const KernelTable* table;
+  bool (*runs_here)();
+};
+
+// Best first.
+const InstructionSet built[] = {
+#if defined(OSTINATO_X86_64)
+    {"avx512", &avx512::table,
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+     }},
+    {"avx2", &avx2::table, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+#endif
+    {"baseline", &baseline::table, [] { return true; }},
+};
+
+// One instruction set's kernels. Immutable: shared by threads freely.
+class NativeKernels {
+ public:
+  explicit NativeKernels(const std::string& name) {
+    for (const InstructionSet& set : built)
+      if (name == set.name && set.runs_here()) table_ = set.table;
+    if (!table_) throw std::invalid_argument("this machine or this build has no instruction set '" + name + "'");
+  }
+
+  void forward(bool twice, nb::tuple shape, Address drive, Address weight, Address leak, Address h0, Address starts,
+               Address states, Address slopes, int nonlinearity, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.forward, ForwardArgs<Real>{s, at<const Real>(drive), at<const Real>(weight), at<const Real>(leak),
+                                             at<const Real>(h0), at<const unsigned char>(starts), at<Real>(states),
+                                             at<Real>(slopes), static_cast<Nonlinearity>(nonlinearity), threads});
+    };
+    twice ? call(table_->twice) : call(table_->single);
+  }
+
+  void adjoint(bool twice, nb::tuple shape, Address grad_states, Address slopes, Address weight, Address leak,
+               Address starts, Address delta, Address grad_h0, Address adjoint_states, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.adjoint,
+          AdjointArgs<Real>{s, at<const Real>(grad_states), at<const Real>(slopes), at<const Real>(weight),
+                            at<const Real>(leak), at<const unsigned char>(starts), at<Real>(delta),
+                            at<Real>(grad_h0), at<Real>(adjoint_states), threads});
+    };
+    twice ? call(table_->twice) : call(table_->single);
+  }
+
+  void tangent(bool twice, nb::tuple shape, Address force, Address slopes, Address weight, Address leak,
+               Address h0_tangent, Address starts, Address tangents, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.tangent,
+          TangentArgs<Real>{s, at<const Real>(force), at<const Real>(slopes), at<const Real>(weight),
+                            at<const Real>(leak), at<const Real>(h0_tangent), at<const unsigned char>(starts),
+                            at<Real>(tangents), threads});
+    };
+    twice ? call(table_->twice) : call(table_->single);
+  }
+
+  void binary_linear(bool twice, nb::tuple sizes, Address x, Address weight, Address bias, Address out,
+                     int threads) const {
+    const Shape s = to_shape(sizes);  // (N, V, H)
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.binary_linear,
+          BinaryLinearArgs<Real>{s.steps, s.streams, s.hidden, at<const unsigned char>(x), at<const Real>(weight),
+                                 at<const Real>(bias), at<Real>(out), threads});
+    };
+    twice ? call(table_->twice) : call(table_->single);
+  }
+
+  void binary_weight_grad(bool twice, nb::tuple sizes, Address x, Address grad, Address out, int threads) const {
+    const Shape s = to_shape(sizes);  // (N, V, H)
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.binary_weight_grad,
+          BinaryWeightGradArgs<Real>{s.steps, s.streams, s.hidden, at<const unsigned char>(x), at<const Real>(grad),
+                                     at<Real>(out), threads});
+    };
+    twice ? call(table_->twice) : call(table_->single);
+  }
+
+ private:
+  static Shape to_shape(const nb::tuple& sizes) {
+    return {nb::cast<Index>(sizes[0]), nb::cast<Index>(sizes[1]), nb::cast<Index>(sizes[2])};
+  }
+
+  template <class Args>
+  static void run(bool (*kernel)(const Args&), const Args& args) {
+    const nb::gil_scoped_release unlocked;
+    if (!kernel(args)) throw std::bad_alloc();
+  }
+
+  const KernelTable* table_ = nullptr;
+};
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const InstructionSet& set : built)
+    if (set.runs_here()) names.emplace_back(set.name);
+  return names;
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  find_thread_pool();
+  m.def("instruction_sets", &instruction_sets, "Instruction sets built in and supported by this machine, best first.");
+  m.def("thread_pool", &thread_pool_path, "Path of the OpenMP runtime shared with PyTorch; empty: one thread.");
+  m.def("prefer_huge_pages", [](Address memory, unsigned long bytes) { prefer_huge_pages(at<void>(memory), bytes); });
+  nb::class_<NativeKernels>(m, "Kernels")
+      .def(nb::init<const std::string&>())
+      .def("forward", &NativeKernels::forward)
+      .def("adjoint", &NativeKernels::adjoint)
+      .def("tangent", &NativeKernels::tangent)
+      .def("binary_linear", &NativeKernels::binary_linear)
+      .def("binary_weight_grad", &NativeKernels::binary_weight_grad);
+}

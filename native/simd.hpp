@@ -1,0 +1,106 @@
+// Vectors of OSTINATO_VECTOR_BYTES as GCC and Clang know them, and the few operations the kernels need on them.
+//
+// Everything in this and the other *_isa headers sits in a namespace named after the instruction set and inside an
+// unnamed one: the same source is compiled several times, and no two builds may share a function.
+#pragma once
+
+#include "kernels.hpp"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define OSTINATO_INLINE __attribute__((always_inline)) inline
+
+namespace ostinato::OSTINATO_ISA {
+namespace {
+
+template <class Real>
+struct Types;
+
+template <>
+struct Types<float> {
+  typedef float Vec __attribute__((vector_size(OSTINATO_VECTOR_BYTES)));
+  typedef float Unaligned __attribute__((vector_size(OSTINATO_VECTOR_BYTES), aligned(4), may_alias));
+  typedef unsigned Bits __attribute__((vector_size(OSTINATO_VECTOR_BYTES)));
+};
+
+template <>
+struct Types<double> {
+  typedef double Vec __attribute__((vector_size(OSTINATO_VECTOR_BYTES)));
+  typedef double Unaligned __attribute__((vector_size(OSTINATO_VECTOR_BYTES), aligned(8), may_alias));
+  typedef unsigned long long Bits __attribute__((vector_size(OSTINATO_VECTOR_BYTES)));
+};
+
+template <class Real>
+using Vec = typename Types<Real>::Vec;
+
+template <class Real>
+constexpr int lanes = OSTINATO_VECTOR_BYTES / static_cast<int>(sizeof(Real));
+
+template <class Real>
+OSTINATO_INLINE Vec<Real> splat(Real value) {
+  return value - Vec<Real>{};
+}
+
+template <class Real>
+OSTINATO_INLINE Vec<Real> load(const Real* from) {
+  return *reinterpret_cast<const typename Types<Real>::Unaligned*>(from);
+}
+
+template <class Real>
+OSTINATO_INLINE void store(Real* to, Vec<Real> value) {
+  *reinterpret_cast<typename Types<Real>::Unaligned*>(to) = value;
+}
+
+// The first `count` lanes (0 < count < lanes); the others read as zero and are not written. The generic form goes
+// through a buffer, since nothing past the caller's array may be touched.
+template <class Real>
+OSTINATO_INLINE Vec<Real> load_first(const Real* from, int count) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Real) == 4)
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
+  else
+    return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), from);
+#else
+  alignas(OSTINATO_VECTOR_BYTES) Real buffer[lanes<Real>] = {};
+  for (int i = 0; i < count; ++i) buffer[i] = from[i];
+  return load(buffer);
+#endif
+}
+
+template <class Real>
+OSTINATO_INLINE void store_first(Real* to, Vec<Real> value, int count) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Real) == 4)
+    _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), value);
+  else
+    _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), value);
+#else
+  alignas(OSTINATO_VECTOR_BYTES) Real buffer[lanes<Real>];
+  store(buffer, value);
+  for (int i = 0; i < count; ++i) to[i] = buffer[i];
+#endif
+}
+
+// Denormals cost a hundred cycles each and vanishing gradients are full of them: zero them while the kernels run,
+// in this thread, and put the thread's mode back afterwards.
+struct FlushDenormals {
+#if defined(__x86_64__) || defined(__i386__)
+  unsigned before = __builtin_ia32_stmxcsr();
+  FlushDenormals() { __builtin_ia32_ldmxcsr(before | 0x8040u); }
+  ~FlushDenormals() { __builtin_ia32_ldmxcsr(before); }
+#elif defined(__aarch64__)
+  unsigned long before;
+  FlushDenormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(before));
+    asm volatile("msr fpcr, %0" ::"r"(before | (1ul << 24)));
+  }
+  ~FlushDenormals() { asm volatile("msr fpcr, %0" ::"r"(before)); }
+#endif
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+};
+
+}  // namespace
+}  // namespace ostinato::OSTINATO_ISA

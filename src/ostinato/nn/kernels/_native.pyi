@@ -1,0 +1,57 @@
+# The extension built from native/; see native/module.cpp. Addresses are those of dense CPU tensors.
+
+def instruction_sets() -> list[str]: ...
+def thread_pool() -> str: ...
+def prefer_huge_pages(memory: int, bytes: int) -> None: ...
+
+_Sizes = tuple[int, ...]  # of length three
+
+class Kernels:
+    def __init__(self, instruction_set: str) -> None: ...
+    def forward(
+        self,
+        float64: bool,
+        shape: _Sizes,
+        drive: int,
+        weight: int,
+        leak: int,
+        h0: int,
+        starts: int,
+        states: int,
+        slopes: int,
+        nonlinearity: int,
+        threads: int,
+    ) -> None: ...
+    def adjoint(
+        self,
+        float64: bool,
+        shape: _Sizes,
+        grad_states: int,
+        slopes: int,
+        weight: int,
+        leak: int,
+        starts: int,
+        delta: int,
+        grad_h0: int,
+        adjoint_states: int,
+        threads: int,
+    ) -> None: ...
+    def tangent(
+        self,
+        float64: bool,
+        shape: _Sizes,
+        force: int,
+        slopes: int,
+        weight: int,
+        leak: int,
+        h0_tangent: int,
+        starts: int,
+        tangents: int,
+        threads: int,
+    ) -> None: ...
+    def binary_linear(
+        self, float64: bool, sizes: _Sizes, x: int, weight: int, bias: int, out: int, threads: int
+    ) -> None: ...
+    def binary_weight_grad(
+        self, float64: bool, sizes: _Sizes, x: int, grad: int, out: int, threads: int
+    ) -> None: ...

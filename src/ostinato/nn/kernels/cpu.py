@@ -1,0 +1,349 @@
+"""The recurrence in native code: the C++ of `native/`, on the CPU, in float32 and float64.
+
+    forward    h_t = a hp_t + (1 - a) phi(drive_t + hp_t W^T),  hp_t = 0 where starts_t, else h_{t-1}
+    adjoint    g_t = G_t + m_{t+1} (delta_{t+1} W + a g_{t+1}),  delta_t = d_t g_t
+    tangent    s_t = a m_t s_{t-1} + d_t (m_t s_{t-1} W^T) + force_t
+
+The extension is optional: without it this module imports, `available()` is False and `why_unavailable()`
+says why. It holds one build of the kernels per instruction set; the best that this machine runs is taken,
+or the one that the environment variable OSTINATO_KERNEL names.
+
+Shapes: T time, B streams, H hidden, N frames, V visible (inputs).
+"""
+
+import functools
+import os
+
+import torch
+from torch import Tensor
+
+from ostinato.errors import UserError
+from ostinato.nn import nonlinearities
+
+try:  # after torch: the extension borrows torch's thread pool
+    from ostinato.nn.kernels import _native
+except ImportError as error:
+    _native = None  # type: ignore[assignment]
+    _missing = f"the extension is not built: {error}"
+else:
+    _missing = ""
+
+VARIABLE = "OSTINATO_KERNEL"
+_HUGE = 4 << 20  # bytes from which a fresh tensor is asked to live on huge pages
+
+
+def available() -> bool:
+    """Whether the native kernels can run here."""
+    return _native is not None and os.environ.get(VARIABLE) != "torch"
+
+
+def why_unavailable() -> str:
+    """Why they cannot; empty where they can."""
+    return _missing or (f"{VARIABLE}=torch" if os.environ.get(VARIABLE) == "torch" else "")
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """The instruction sets that are built in and that this machine runs, best first."""
+    return () if _native is None else tuple(_native.instruction_sets())
+
+
+def instruction_set() -> str:
+    """The instruction set in use; "torch" where there is none."""
+    return _chosen().instruction_set if available() else "torch"
+
+
+def thread_pool() -> str:
+    """Path of the OpenMP runtime shared with torch; empty where kernels run on the calling thread alone."""
+    return "" if _native is None else _native.thread_pool()
+
+
+def forward(
+    drive: Tensor,
+    weight: Tensor,
+    leak: Tensor | None,
+    h0: Tensor,
+    starts: Tensor | None,
+    nonlinearity: str,
+    *,
+    overwrite_drive: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """States h (T, B, H) and slopes (1 - a) phi'(z) (T, B, H).
+
+    With `overwrite_drive` the slopes may be written over the drive, which then must not be used again.
+    """
+    return _chosen().forward(drive, weight, leak, h0, starts, nonlinearity, overwrite_drive=overwrite_drive)
+
+
+def adjoint(
+    grad_states: Tensor,
+    slopes: Tensor,
+    weight: Tensor,
+    leak: Tensor | None,
+    starts: Tensor | None,
+    *,
+    want_adjoint_states: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """delta = dL/dz (T, B, H), dL/dh0 (B, H) and, if wanted, the total dL/dh (T, B, H)."""
+    return _chosen().adjoint(
+        grad_states, slopes, weight, leak, starts, want_adjoint_states=want_adjoint_states
+    )
+
+
+def tangent(
+    force: Tensor,
+    slopes: Tensor,
+    weight: Tensor,
+    leak: Tensor | None,
+    h0_tangent: Tensor,
+    starts: Tensor | None,
+) -> Tensor:
+    """s_t = a s_{t-1} + slope_t * (s_{t-1} W^T) + force_t, from s_{-1} = h0_tangent (T, B, H)."""
+    return _chosen().tangent(force, slopes, weight, leak, h0_tangent, starts)
+
+
+def binary_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x W^T + bias` for binary x as a sum over its ones: (N, V) uint8 and (H, V) give (N, H)."""
+    return _chosen().binary_linear(x, weight, bias)
+
+
+def binary_linear_weight_grad(x: Tensor, grad: Tensor) -> Tensor:
+    """`grad^T x`, the weight gradient of `binary_linear`: (N, V) uint8 and (N, H) give (H, V)."""
+    return _chosen().binary_linear_weight_grad(x, grad)
+
+
+class Kernel:
+    """The kernels of one instruction set; the functions of this module are those of the best one.
+
+    Example:
+        >>> for name in instruction_sets():
+        ...     states, slopes = Kernel(name).forward(
+        ...         torch.ones(2, 1, 1), torch.ones(1, 1), None, torch.zeros(1, 1), None, "identity"
+        ...     )
+        ...     assert states.flatten().tolist() == [1.0, 2.0]
+    """
+
+    def __init__(self, instruction_set: str) -> None:
+        self.instruction_set = instruction_set
+        self._native = _native.Kernels(instruction_set)
+
+    def forward(
+        self,
+        drive: Tensor,
+        weight: Tensor,
+        leak: Tensor | None,
+        h0: Tensor,
+        starts: Tensor | None,
+        nonlinearity: str,
+        *,
+        overwrite_drive: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """See the module's function of this name."""
+        shape = tuple(drive.shape)
+        nonlinearities.check(nonlinearity)
+        _check(drive, shape, weight=weight, leak=leak, row=h0, starts=starts)
+        owned = drive.contiguous()
+        weight, h0, starts, leak = weight.contiguous(), h0.contiguous(), _dense(starts), _dense(leak)
+        states = _empty(drive, shape)
+        slopes = owned if overwrite_drive or owned is not drive else _empty(drive, shape)
+        if states.numel():
+            self._native.forward(
+                drive.dtype is torch.float64,
+                shape,
+                owned.data_ptr(),
+                weight.data_ptr(),
+                _pointer(leak),
+                h0.data_ptr(),
+                _pointer(starts),
+                states.data_ptr(),
+                slopes.data_ptr(),
+                nonlinearities.NONLINEARITIES.index(nonlinearity),
+                torch.get_num_threads(),
+            )
+        return states, slopes
+
+    def adjoint(
+        self,
+        grad_states: Tensor,
+        slopes: Tensor,
+        weight: Tensor,
+        leak: Tensor | None,
+        starts: Tensor | None,
+        *,
+        want_adjoint_states: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """See the module's function of this name."""
+        shape = tuple(slopes.shape)
+        _check(slopes, shape, weight=weight, leak=leak, starts=starts, steps=grad_states)
+        grad_states, slopes, weight = grad_states.contiguous(), slopes.contiguous(), weight.contiguous()
+        starts, leak = _dense(starts), _dense(leak)
+        delta, grad_h0 = _empty(slopes, shape), slopes.new_empty(shape[1:])
+        total = _empty(slopes, shape) if want_adjoint_states else None
+        if delta.numel():
+            self._native.adjoint(
+                slopes.dtype is torch.float64,
+                shape,
+                grad_states.data_ptr(),
+                slopes.data_ptr(),
+                weight.data_ptr(),
+                _pointer(leak),
+                _pointer(starts),
+                delta.data_ptr(),
+                grad_h0.data_ptr(),
+                _pointer(total),
+                torch.get_num_threads(),
+            )
+        else:
+            grad_h0.zero_()
+        return delta, grad_h0, total
+
+    def tangent(
+        self,
+        force: Tensor,
+        slopes: Tensor,
+        weight: Tensor,
+        leak: Tensor | None,
+        h0_tangent: Tensor,
+        starts: Tensor | None,
+    ) -> Tensor:
+        """See the module's function of this name."""
+        shape = tuple(slopes.shape)
+        _check(slopes, shape, weight=weight, leak=leak, row=h0_tangent, starts=starts, steps=force)
+        force, slopes, weight = force.contiguous(), slopes.contiguous(), weight.contiguous()
+        h0_tangent, starts, leak = h0_tangent.contiguous(), _dense(starts), _dense(leak)
+        tangents = _empty(slopes, shape)
+        if tangents.numel():
+            self._native.tangent(
+                slopes.dtype is torch.float64,
+                shape,
+                force.data_ptr(),
+                slopes.data_ptr(),
+                weight.data_ptr(),
+                _pointer(leak),
+                h0_tangent.data_ptr(),
+                _pointer(starts),
+                tangents.data_ptr(),
+                torch.get_num_threads(),
+            )
+        return tangents
+
+    def binary_linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """See the module's function of this name."""
+        frames, inputs = x.shape
+        hidden = weight.shape[0]
+        _check_binary(x, weight, (hidden, inputs))
+        if bias is not None:
+            _check_one("bias", bias, weight, (hidden,))
+        x, weight, bias = x.contiguous(), weight.contiguous(), _dense(bias)
+        out = _empty(weight, (frames, hidden))
+        if out.numel():
+            self._native.binary_linear(
+                weight.dtype is torch.float64,
+                (frames, inputs, hidden),
+                x.data_ptr(),
+                weight.data_ptr(),
+                _pointer(bias),
+                out.data_ptr(),
+                torch.get_num_threads(),
+            )
+        return out
+
+    def binary_linear_weight_grad(self, x: Tensor, grad: Tensor) -> Tensor:
+        """See the module's function of this name."""
+        frames, inputs = x.shape
+        hidden = grad.shape[-1]
+        _check_binary(x, grad, (frames, hidden))
+        x, grad = x.contiguous(), grad.contiguous()
+        out = grad.new_empty((hidden, inputs))
+        if out.numel():
+            self._native.binary_weight_grad(
+                grad.dtype is torch.float64,
+                (frames, inputs, hidden),
+                x.data_ptr(),
+                grad.data_ptr(),
+                out.data_ptr(),
+                torch.get_num_threads(),
+            )
+        return out
+
+
+@functools.cache
+def _chosen() -> Kernel:
+    """The kernels that OSTINATO_KERNEL names, or the best.
+
+    Raises:
+        UserError: the variable names none that this machine and this build have.
+    """
+    wanted, known = os.environ.get(VARIABLE, ""), instruction_sets()
+    if wanted and wanted not in known:
+        raise UserError(
+            f"{VARIABLE} must be one of {', '.join((*known, 'torch'))} on this machine, got {wanted!r}"
+            + (f"; {_missing}" if _missing else "")
+        )
+    if not known:
+        raise UserError(_missing)
+    return Kernel(wanted or known[0])
+
+
+def _pointer(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _dense(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A fresh tensor; a large one on huge pages, since touching it first is otherwise a fault per 4 KiB."""
+    fresh = like.new_empty(shape)
+    if fresh.nbytes >= _HUGE:
+        _native.prefer_huge_pages(fresh.data_ptr(), fresh.nbytes)
+    return fresh
+
+
+def _check(
+    like: Tensor,
+    shape: tuple[int, ...],
+    *,
+    weight: Tensor,
+    leak: Tensor | None,
+    starts: Tensor | None,
+    row: Tensor | None = None,
+    steps: Tensor | None = None,
+) -> None:
+    """Everything the native code takes on trust."""
+    if len(shape) != 3 or like.device.type != "cpu" or like.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            "expected a float32 or float64 tensor (T, B, H) on the CPU, "
+            f"got {like.dtype} {shape} on {like.device}"
+        )
+    _, streams, hidden = shape
+    _check_one("weight", weight, like, (hidden, hidden))
+    if leak is not None:
+        _check_one("leak", leak, like, (hidden,))
+    if row is not None:
+        _check_one("the initial state", row, like, (streams, hidden))
+    if steps is not None:
+        _check_one("the input of the scan", steps, like, shape)
+    if starts is not None and (starts.dtype is not torch.bool or starts.shape != shape[:2]):
+        raise ValueError(
+            f"starts must be boolean of shape {shape[:2]}, got {starts.dtype} {tuple(starts.shape)}"
+        )
+
+
+def _check_binary(x: Tensor, like: Tensor, shape: tuple[int, ...]) -> None:
+    if x.dtype not in (torch.uint8, torch.bool) or x.device.type != "cpu":
+        raise ValueError(f"binary inputs must be uint8 or bool on the CPU, got {x.dtype} on {x.device}")
+    if like.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"weights must be float32 or float64, got {like.dtype}")
+    _check_one("the weight or gradient", like, x, shape, dtype=like.dtype)
+
+
+def _check_one(
+    name: str, tensor: Tensor, like: Tensor, shape: tuple[int, ...], *, dtype: torch.dtype | None = None
+) -> None:
+    dtype = dtype or like.dtype
+    if tensor.shape != shape or tensor.dtype is not dtype or tensor.device != like.device:
+        raise ValueError(
+            f"{name} must be {dtype} {tuple(shape)} on {like.device}, "
+            f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+        )
