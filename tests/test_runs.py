@@ -2,8 +2,6 @@ import json
 import math
 import os
 import subprocess
-import sys
-import textwrap
 
 import pytest
 import torch
@@ -13,44 +11,12 @@ from hypothesis import strategies as st
 from ostinato.errors import UserError
 from ostinato.runs import Run, default_folder
 
-CONFIG = {
-    "data": "jsb",
-    "model": {"hidden": 100, "leak": [0.02, 0.2]},
-    "learning_rate": 0.1,
-    "name": 'böse "x"\n',
-}
 
-
-@pytest.fixture
-def run(tmp_path):
-    with Run.create(tmp_path / "run", CONFIG) as run:
-        yield run
-
-
-def snapshot(folder):
-    return {
-        str(p.relative_to(folder)): p.read_bytes()
-        for p in folder.rglob("*")
-        if p.is_file() and p.name != ".lock"
-    }
-
-
-def in_a_process(code, *arguments, **settings):
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        **settings,
-    )
-
-
-def test_a_run_is_readable_files(run):
+def test_a_run_is_readable_files(run, contents):
     run.append_metrics({"epoch": 1})
     run.save_checkpoint("last", {"a": torch.ones(1)}, {})
     run.write_text("scores.txt", "good")
-    assert set(snapshot(run.folder)) == {
+    assert set(contents(run.folder)) == {
         "config.toml",
         "metrics.jsonl",
         "checkpoints/last.safetensors",
@@ -58,8 +24,14 @@ def test_a_run_is_readable_files(run):
     }
 
 
-def test_the_config_comes_back(run):
-    assert Run.open(run.folder).config() == CONFIG
+def test_the_config_comes_back(tmp_path):
+    config = {
+        "name": 'böse "x"\n',
+        "model": {"hidden": 100, "leak": [0.02, 0.2], "rate": 1e-30},
+        "clip": True,
+    }
+    Run.create(tmp_path / "run", config).close()
+    assert Run.open(tmp_path / "run").config() == config
 
 
 def test_a_config_that_is_no_toml_is_a_user_error(run):
@@ -165,12 +137,12 @@ def test_metrics_are_cut_back_to_a_checkpoint(run):
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
-def test_metrics_that_are_not_those_of_the_checkpoint_are_a_user_error(run, shift):
+def test_metrics_that_are_not_those_of_the_checkpoint_are_a_user_error(run, shift, contents):
     run.append_metrics({"epoch": 0})
-    before = snapshot(run.folder)
+    before = contents(run.folder)
     with pytest.raises(UserError, match="as when the checkpoint was made"):
         run.truncate_metrics(run.metrics_offset() + shift)
-    assert snapshot(run.folder) == before
+    assert contents(run.folder) == before
 
 
 def test_a_half_written_line_is_not_read_and_cleared_by_the_next_owner(run):
@@ -242,7 +214,7 @@ HOLD = """
 """
 
 
-def test_two_processes_cannot_train_in_one_folder(run):
+def test_two_processes_cannot_train_in_one_folder(run, in_a_process):
     run.append_metrics({"epoch": 0})
     run.close()
     with in_a_process(HOLD, run.folder, stdin=subprocess.PIPE) as other:

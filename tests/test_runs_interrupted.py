@@ -5,8 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
-import textwrap
 import time
 
 import pytest
@@ -14,34 +12,6 @@ import torch
 
 from ostinato.errors import UserError
 from ostinato.runs import Run
-
-CONFIG = {"data": "jsb"}
-
-
-@pytest.fixture
-def run(tmp_path):
-    with Run.create(tmp_path / "run", CONFIG) as run:
-        yield run
-
-
-def snapshot(folder):
-    return {
-        str(p.relative_to(folder)): p.read_bytes()
-        for p in folder.rglob("*")
-        if p.is_file() and p.name != ".lock"
-    }
-
-
-def in_a_process(code, *arguments, **settings):
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        **settings,
-    )
-
 
 # A kill at any instant
 
@@ -67,7 +37,7 @@ TRAIN = """
 
 
 @pytest.mark.slow
-def test_killed_at_any_instant_it_goes_on_from_a_whole_checkpoint(run):
+def test_killed_at_any_instant_it_goes_on_from_a_whole_checkpoint(run, in_a_process):
     run.close()
     moments = random.Random(0)
     reached = 0
@@ -123,7 +93,7 @@ def test_a_full_disk(tmp_path):
     if mounted.returncode:
         pytest.skip(f"no small disk can be mounted: {mounted.stderr.strip()}")
     try:
-        with Run.create(disk / "run", CONFIG) as run:
+        with Run.create(disk / "run", {}) as run:
             with pytest.raises(UserError, match=MESSAGE):
                 fill(run)
             with pytest.raises(UserError, match="no space left"):
@@ -157,7 +127,7 @@ LIMITED = """
 """
 
 
-def test_a_limit_on_the_size_of_files(run):
+def test_a_limit_on_the_size_of_files(run, in_a_process):
     run.close()
     with in_a_process(LIMITED, run.folder) as other:
         first, second = other.communicate()[0].splitlines()
@@ -171,10 +141,10 @@ def test_a_limit_on_the_size_of_files(run):
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_no_room_for_a_checkpoint(run, monkeypatch, call, code):
+def test_no_room_for_a_checkpoint(run, monkeypatch, call, code, contents):
     run.append_metrics({"epoch": 0})
     run.save_checkpoint("last", {"a": torch.ones(3)}, {"epoch": 0})
-    before = snapshot(run.folder)
+    before = contents(run.folder)
 
     def fail(*_):
         raise OSError(code, os.strerror(code))
@@ -183,12 +153,12 @@ def test_no_room_for_a_checkpoint(run, monkeypatch, call, code):
     with pytest.raises(UserError, match=MESSAGE):
         run.save_checkpoint("last", {"a": torch.zeros(3)}, {"epoch": 1})
     monkeypatch.undo()
-    assert snapshot(run.folder) == before
+    assert contents(run.folder) == before
 
 
-def test_no_room_for_a_line_of_metrics(run, monkeypatch):
+def test_no_room_for_a_line_of_metrics(run, monkeypatch, contents):
     run.append_metrics({"epoch": 0})
-    before = snapshot(run.folder)
+    before = contents(run.folder)
     real, room = os.write, [5]
 
     def fill_up(descriptor, data):
@@ -200,4 +170,4 @@ def test_no_room_for_a_line_of_metrics(run, monkeypatch):
     with pytest.raises(UserError, match=MESSAGE):
         run.append_metrics({"epoch": 1})
     monkeypatch.undo()
-    assert snapshot(run.folder) == before
+    assert contents(run.folder) == before
