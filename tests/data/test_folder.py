@@ -153,7 +153,9 @@ def test_folders_without_music(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
     (tmp_path / "b.txt").write_text("hello")
     assert message(tmp_path).endswith("found 2 of .txt")
-    for k in range(5):
+    (tmp_path / "0.mid").write_text("hello")
+    assert f"the only file in {tmp_path} cannot be used: 0.mid: not a MIDI file" in message(tmp_path)
+    for k in range(1, 5):
         (tmp_path / f"{k}.mid").write_text("hello")
     assert message(tmp_path).startswith(
         f"none of the 5 files in {tmp_path} can be used: 0.mid: not a MIDI file"
