@@ -19,7 +19,7 @@ OSTINATO_INLINE void pause() {
 
 // All members meet here between two steps. A member spins while the others are surely running (microseconds), then
 // gives its core away: two trainings on the same cores slow each other down but do not stall.
-struct alignas(128) Barrier {
+struct alignas(128) Barrier {  // as `allocate` aligns
   int arrived = 0;
   alignas(64) int phase = 0;
 
