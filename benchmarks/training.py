@@ -1,7 +1,7 @@
 """Frames per second of the whole training step: ostinato beside what a competent PyTorch user would write.
 
 Both train one model from the same weights on the same frames, with clipping and Nesterov momentum. The
-plain program holds its frames as floats and uses `torch.nn.RNN`, or, since that has no leak, a loop over time.
+plain program holds its frames as floats and uses `torch.nn.RNN`, or, as that has no leak, a loop over time.
 It has no way to reset the state within a segment, so both read the songs of a stream as one; `with starts` is
 ostinato again with the resets that `ostinato train` makes. The steps of all are interleaved in one process;
 medians are printed, and ratios. The first 50 losses must agree to 1e-4.
@@ -173,7 +173,7 @@ def main() -> None:
         print(json.dumps({"threads": options.threads, "hidden_size": HIDDEN, "rows": rows}))
         return
     print(
-        f"{options.threads} threads, H={HIDDEN}, T={SEGMENT}; frames a second, medians; ratio to plain PyTorch"
+        f"{options.threads} threads, H={HIDDEN}, T={SEGMENT}; medians, frames a second; ratio to PyTorch"
     )
     for row in rows:
         speed = "  ".join(f"{name} {value:>9,}" for name, value in row["frames_per_second"].items())
