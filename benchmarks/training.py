@@ -172,9 +172,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({"threads": options.threads, "hidden_size": HIDDEN, "rows": rows}))
         return
-    print(
-        f"{options.threads} threads, H={HIDDEN}, T={SEGMENT}; medians, frames a second; ratio to PyTorch"
-    )
+    print(f"{options.threads} threads, H={HIDDEN}, T={SEGMENT}; medians, frames a second; ratio to PyTorch")
     for row in rows:
         speed = "  ".join(f"{name} {value:>9,}" for name, value in row["frames_per_second"].items())
         print(
