@@ -37,7 +37,7 @@ _LETTERS: dict[str, dict[str, Any]] = {
     "C": {"clip": "auto"},
     "L": {"leak_fraction": 0.5, "leak_low": 0.8, "leak_high": 0.98},
     "R": {"nonlinearity": "relu", "l1": 1e-4},
-    "M": {"momentum": 0.9, "learning_rate": 0.02},
+    "M": {"momentum": 0.9, "learning_rate": 0.01},
 }
 
 
