@@ -42,9 +42,7 @@ class NADEFrames(Distribution):
     support = constraints.independent(constraints.boolean, 1)
     exact = True
 
-    def __init__(
-        self, biases: Tensor, encoder: Tensor, decoder: Tensor, order: Tensor | None = None
-    ) -> None:
+    def __init__(self, biases: Tensor, encoder: Tensor, decoder: Tensor, order: Tensor | None = None) -> None:
         self.biases, self.encoder, self.decoder, self.order = biases, encoder, decoder, order
         super().__init__(biases.shape[:-1], encoder.shape[:1], validate_args=False)
 
@@ -194,9 +192,10 @@ class NADE(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(rows, **kind))
         scale = 1 / math.sqrt(nade_size)
-        for name in ("encoder", "decoder"):
-            drawn = torch.empty(visible_size, nade_size, **kind).normal_(0, scale, generator=generator)
-            self.register_parameter(name, nn.Parameter(drawn))
+        self.encoder, self.decoder = (
+            nn.Parameter(torch.empty(visible_size, nade_size, **kind).normal_(0, scale, generator=generator))
+            for _ in range(2)
+        )
         self.register_buffer("order", _order(order, visible_size, device))
 
     def forward(self, hidden: Tensor) -> NADEFrames:
