@@ -13,6 +13,7 @@ Shapes: T time, B streams, H hidden, N frames, V visible (inputs).
 
 import functools
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,6 +56,11 @@ def instruction_set() -> str:
 def thread_pool() -> str:
     """Path of the OpenMP runtime shared with torch; empty where kernels run on the calling thread alone."""
     return "" if _native is None else _native.thread_pool()
+
+
+def extension() -> Any:
+    """The extension's own object for the instruction set in use, for the other modules of kernels."""
+    return _chosen().native
 
 
 def forward(
@@ -128,7 +134,7 @@ class Kernel:
 
     def __init__(self, instruction_set: str) -> None:
         self.instruction_set = instruction_set
-        self._native = _native.Kernels(instruction_set)
+        self.native = _native.Kernels(instruction_set)
 
     def forward(
         self,
@@ -156,7 +162,7 @@ class Kernel:
                 raise ValueError("states must be dense, to be written to")
         slopes = owned if overwrite_drive or owned is not drive else empty(drive, shape)
         if states.numel():
-            self._native.forward(
+            self.native.forward(
                 drive.dtype is torch.float64,
                 shape,
                 owned.data_ptr(),
@@ -189,7 +195,7 @@ class Kernel:
         delta, grad_h0 = empty(slopes, shape), slopes.new_empty(shape[1:])
         total = empty(slopes, shape) if want_adjoint_states else None
         if delta.numel():
-            self._native.adjoint(
+            self.native.adjoint(
                 slopes.dtype is torch.float64,
                 shape,
                 grad_states.data_ptr(),
@@ -222,7 +228,7 @@ class Kernel:
         h0_tangent, starts, leak = h0_tangent.contiguous(), _dense(starts), _dense(leak)
         tangents = empty(slopes, shape)
         if tangents.numel():
-            self._native.tangent(
+            self.native.tangent(
                 slopes.dtype is torch.float64,
                 shape,
                 force.data_ptr(),
@@ -246,7 +252,7 @@ class Kernel:
         x, weight, bias = x.contiguous(), weight.contiguous(), _dense(bias)
         out = empty(weight, (frames, hidden))
         if out.numel():
-            self._native.binary_linear(
+            self.native.binary_linear(
                 weight.dtype is torch.float64,
                 (frames, inputs, hidden),
                 x.data_ptr(),
@@ -265,7 +271,7 @@ class Kernel:
         x, grad = x.contiguous(), grad.contiguous()
         out = grad.new_empty((hidden, inputs))
         if out.numel():
-            self._native.binary_weight_grad(
+            self.native.binary_weight_grad(
                 grad.dtype is torch.float64,
                 (frames, inputs, hidden),
                 x.data_ptr(),
