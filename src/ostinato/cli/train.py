@@ -150,7 +150,7 @@ def _conclude(run: Run, data: Splits, recipe: Recipe, results: Results, *, json:
     valid = {
         name: splits["valid"]["log_likelihood"].value
         for name, splits in results.scores.items()
-        if name != "model"
+        if name not in ("model", "iid")  # iid is so far below that it would flatten the curve
     }
     learning_curve(
         run.metrics(),
