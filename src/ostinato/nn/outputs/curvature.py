@@ -1,0 +1,62 @@
+"""What Gauss-Newton products need of an output layer, kept for one point: products with its J^T H J.
+
+J is the derivative of the layer's natural parameters (logits) by the hidden state and the layer's own
+parameters, H the Hessian of -log p there: positive semi-definite, since -log p of an exponential family is
+convex in its natural parameters. Shapes: N frames, H hidden, K natural parameters of a frame.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class LinearizedOutput(Protocol):
+    """An output layer at one point."""
+
+    def product(
+        self, hidden_tangent: Tensor, tangents: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """J^T H J applied to a change of the hidden states (N, H) and of the layer's parameters by name.
+
+        Parameters that `tangents` leaves out do not change, and get nothing back.
+        """
+
+
+@dataclass(frozen=True)
+class AffineCurvature:
+    """The curvature of any output whose natural parameters are z = W h + b.
+
+    Arguments:
+        hidden: h, shape (N, H).
+        weight: W, shape (K, H).
+        hessian: changes of z (N, K) -> H times them (N, K), frame by frame; may write over its argument.
+
+    Example:
+        >>> curvature = AffineCurvature(torch.ones(1, 1), torch.full((1, 1), 2.0), lambda dz: 10 * dz)
+        >>> curvature.product(torch.ones(1, 1), {"bias": torch.tensor([1.0])})
+        (tensor([[60.]]), {'bias': tensor([30.])})
+    """
+
+    hidden: Tensor
+    weight: Tensor
+    hessian: Callable[[Tensor], Tensor]
+
+    def product(
+        self, hidden_tangent: Tensor, tangents: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `LinearizedOutput`."""
+        change = hidden_tangent @ self.weight.T
+        if "weight" in tangents:
+            change.addmm_(self.hidden, tangents["weight"].T)
+        if "bias" in tangents:
+            change.add_(tangents["bias"])
+        curved = self.hessian(change)
+        back = {}
+        if "weight" in tangents:
+            back["weight"] = (self.hidden.T @ curved).T
+        if "bias" in tangents:
+            back["bias"] = curved.sum(0)
+        return curved @ self.weight, back
