@@ -1,5 +1,15 @@
 """Output layers: each maps a hidden state to a distribution over the next observation."""
 
 from ostinato.nn.outputs.bernoulli import Bernoulli, BernoulliFrames
+from ostinato.nn.outputs.class_softmax import ClassSoftmax, ClassTokens, balanced_classes
+from ostinato.nn.outputs.softmax import Softmax, Tokens
 
-__all__ = ["Bernoulli", "BernoulliFrames"]
+__all__ = [
+    "Bernoulli",
+    "BernoulliFrames",
+    "ClassSoftmax",
+    "ClassTokens",
+    "Softmax",
+    "Tokens",
+    "balanced_classes",
+]
