@@ -88,7 +88,7 @@ class GaussNewton:
         return torch.cat([gradient.reshape(-1) for gradient in gradients])
 
     def curvature(self, vector: Tensor, structural: float = 0.0) -> Tensor:
-        """G v + structural * S v, shape (P,)."""
+        """G v + structural * S v, shape (P,); call it with the parameters as they were at `gradient`."""
         if self._point is None:
             self._point = _Point(self.model, *self._curvature_segment())
         parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ostinato.nn.outputs.curvature import AffineCurvature, ClassCurvature, ClassPart, softmax_hessian
 from ostinato.nn.outputs.softmax import Tokens, softmax_residual
 
 
@@ -240,6 +241,18 @@ class ClassSoftmax(nn.Module):
             self.sorted_by_class(targets),
             self.offsets,
         )
+
+    def linearize(self, hidden: Tensor, targets: Tensor) -> ClassCurvature:
+        """The curvature of `nll` at states (N, H): of the class's log-odds, and of those within the class."""
+        parts = []
+        for k, rows in self.sorted_by_class(targets.long()).rows():
+            ids = slice(self.offsets[k], self.offsets[k + 1])
+            h, weight = hidden.index_select(0, rows), self.weight[ids]
+            p = torch.softmax(F.linear(h, weight, self.bias[ids]), 1)
+            parts.append(ClassPart(rows, ids, AffineCurvature(h, weight, softmax_hessian(p))))
+        p = torch.softmax(F.linear(hidden, self.class_weight, self.class_bias), 1)
+        of_class = AffineCurvature(hidden, self.class_weight, softmax_hessian(p))
+        return ClassCurvature(of_class, tuple(parts), self.vocabulary_size)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the biases so that, with h = 0, p(w) is the frequency of w (V,), all above 0: the 1-gram."""

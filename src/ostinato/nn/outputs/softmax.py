@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from ostinato.nn.outputs.curvature import AffineCurvature, softmax_hessian
+
 
 class Tokens(Distribution):
     """A distribution over V tokens.
@@ -147,6 +149,11 @@ class Softmax(nn.Module):
         Differentiable once; hidden (N, H), targets (N,) token ids.
         """
         return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets.long())
+
+    def linearize(self, hidden: Tensor, targets: Tensor) -> AffineCurvature:
+        """The curvature of `nll` at these states (N, H): H = diag(p) - p p^T at the logits."""
+        probabilities = torch.softmax(F.linear(hidden, self.weight, self.bias), 1)
+        return AffineCurvature(hidden, self.weight, softmax_hessian(probabilities))
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the biases to the tokens' log-frequencies (V,), all above 0: training starts from the 1-gram."""

@@ -14,7 +14,8 @@ class CurvatureOperator(Protocol):
     """The loss of one minibatch as a function of P parameters, and its Gauss-Newton matrix.
 
     The matrix belongs to the parameters at which `gradient` was last called: an operator may keep what all
-    products of one conjugate-gradient run share. `structural` is the weight of a further positive
+    products of one conjugate-gradient run share, and expects the parameters to be back there when it is asked
+    for one. `structural` is the weight of a further positive
     semi-definite term, which holds back the change of hidden units; an operator that has none is never
     asked for one unless the optimizer was given `structural_damping`.
     """
