@@ -41,6 +41,31 @@ _LETTERS: dict[str, dict[str, Any]] = {
     "M": {"momentum": 0.9, "momentum_schedule": "sutskever"},
 }
 
+# What is other than the fields' defaults for a task; the letters' settings come over it.
+TASK_DEFAULTS: dict[str, dict[str, Any]] = {
+    "music": {},
+    "words": {
+        "data": "pydoc",
+        "output": "class-softmax",
+        "hidden_size": 200,
+        "segment_length": 40,
+        "streams": 32,
+        "learning_rate": 4.0,
+        "learning_rate_rule": "halving",
+        "epochs": 100,
+    },
+    "chars": {
+        "data": "pydoc",
+        "output": "softmax",
+        "hidden_size": 500,
+        "segment_length": 150,
+        "streams": 32,
+        "learning_rate": 4.0,
+        "learning_rate_rule": "halving",
+        "epochs": 100,
+    },
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -128,13 +153,13 @@ class Recipe:
 
     @classmethod
     def parse(cls, letters: str, **settings: Any) -> "Recipe":
-        """The recipe that the paper's letters name, with any setting overridden.
+        """The recipe that the paper's letters name for a task, with any setting overridden.
 
         Example:
             >>> Recipe.parse("SGD+RC").recipe
             'SGD+CR'
         """
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, Any] = dict(TASK_DEFAULTS.get(settings.get("task", "music"), {}))
         for letter in _canonical(letters).removeprefix("SGD").removeprefix("+"):
             chosen |= _LETTERS[letter]
         return cls.from_dict(chosen | settings | {"recipe": letters})

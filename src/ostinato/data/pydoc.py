@@ -53,5 +53,5 @@ def _sentences(paragraph: str) -> list[str]:
     # Quotation marks and stars are markup here: they set code and terms apart.
     prose = " ".join(re.sub(r'["*`]', "", " ".join(lines)).split())
     sentences = re.split(r"(?<=[.!?:])\s+(?=[“(A-Z])", prose)
-    spaced = [" ".join(re.findall(r"\w+(?:[-’'._]\w+)*|\.\.\.|[^\w\s]", s)) for s in sentences]
+    spaced = [" ".join(re.findall(r"\w+(?:[-\u2019'._]\w+)*|\.\.\.|[^\w\s]", s)) for s in sentences]
     return [sentence for sentence in spaced if sentence]

@@ -109,13 +109,13 @@ def load(
     if total > _LARGE:
         return _mapped(name_or_paths, sources, details, settings)
     vocabulary = Vocabulary.count(unit, _blocks(sources["train"]), vocabulary_size)
-    arrays, digest = {}, _vocabulary_digest(vocabulary)
+    arrays: dict[str, np.ndarray] = {}
+    digest = _vocabulary_digest(vocabulary)
     for split in SPLITS:
         parts = [vocabulary.encode(block) for block in _blocks(sources[split])]
         arrays[split] = np.concatenate(parts) if parts else np.empty(0, vocabulary.dtype)
         digest.update(f"{split} {len(arrays[split])}".encode() + arrays[split].tobytes())
-    return _checked(TextData(_short(name_or_paths), vocabulary, **arrays, version=digest.hexdigest(),
-                             details=details | settings))  # fmt: skip
+    return _made(name_or_paths, vocabulary, arrays, digest.hexdigest(), details | settings)
 
 
 def _sources(
@@ -124,7 +124,7 @@ def _sources(
     """What each split is read from."""
     if given in names():
         if valid or test:
-            raise UserError(f"{given} has its own validation and test text; leave --valid-data and --test-data")
+            raise UserError(f"{given} has its own held-out text; leave out --valid-data and --test-data")
         return _named(given, unit)
     files = _files(given)
     if valid is not None or test is not None:
@@ -185,15 +185,15 @@ def _vocabulary_digest(vocabulary: Vocabulary) -> Any:
     return hashlib.sha256(json.dumps([vocabulary.unit, vocabulary.tokens, vocabulary.counts]).encode())
 
 
-def _short(given: str) -> str:
-    return given if given in names() else Path(given.split(",")[0]).stem
-
-
-def _checked(data: TextData) -> TextData:
+def _made(
+    given: str, vocabulary: Vocabulary, arrays: dict[str, np.ndarray], version: str, details: dict[str, Any]
+) -> TextData:
     for split in SPLITS:
-        if data.frames(split) == 0:
-            raise UserError(f"expected {split} text in {data.details['source']}, found none but white space")
-    return data
+        if len(arrays[split]) == 0:
+            raise UserError(f"expected {split} text in {details['source']}, found none but white space")
+    name = given if given in names() else Path(given.split(",")[0]).stem
+    train, valid, test = (arrays[split] for split in SPLITS)
+    return TextData(name, vocabulary, train, valid, test, version, details)
 
 
 # Large texts
@@ -213,14 +213,13 @@ def _mapped(
             raise write_error(folder, error, advice) from error
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     vocabulary = Vocabulary.read(folder)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         split: np.memmap(folder / f"{split}.tokens", vocabulary.dtype, "r")
         if meta["tokens"][split]
         else np.empty(0, vocabulary.dtype)
         for split in SPLITS
     }
-    return _checked(TextData(_short(given), vocabulary, **arrays, version=meta["version"],
-                             details=details | settings))  # fmt: skip
+    return _made(given, vocabulary, arrays, meta["version"], details | settings)
 
 
 def _key(sources: dict[str, list[Source]], settings: dict[str, Any]) -> str:

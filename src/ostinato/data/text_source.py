@@ -1,5 +1,6 @@
 """Where text comes from: strings in memory, or ranges of UTF-8 files that are read a block at a time."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +131,9 @@ def split_by_lines(source: FileSource, held_out: float = 0.05, most: int = 4 << 
             place = window.find(b"\n") if b"\n" in window else window.find(b" ")
             cuts.append(max(target - 1, source.begin) + place + 1)
     cuts.append(source.end)
-    if any(b <= a for a, b in zip(cuts, cuts[1:], strict=False)):
+    if any(b <= a for a, b in itertools.pairwise(cuts)):
         raise UserError(
             f"expected lines to hold out for validation and test in {source.path}, found too few; "
             "give --valid-data and --test-data"
         )
-    return [FileSource(source.path, a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [FileSource(source.path, a, b) for a, b in itertools.pairwise(cuts)]

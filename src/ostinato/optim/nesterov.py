@@ -228,12 +228,13 @@ class ClassicalMomentum(_Momentum):
 
 def _descend(parameters: list[Tensor], eps: float) -> None:
     """Plain gradient descent, theta - eps g, without velocities; a sparse gradient touches its rows only."""
-    dense = [p for p in parameters if p.grad is not None and not p.grad.is_sparse]
+    pairs = [(p, p.grad) for p in parameters if p.grad is not None]
+    dense = [(p, g) for p, g in pairs if not g.is_sparse]
     if dense:
-        torch._foreach_add_(dense, [p.grad for p in dense], alpha=-eps)
-    for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.add_(parameter.grad, alpha=-eps)
+        torch._foreach_add_([p for p, _ in dense], [g for _, g in dense], alpha=-eps)
+    for parameter, gradient in pairs:
+        if gradient.is_sparse:
+            parameter.add_(gradient, alpha=-eps)
 
 
 def _check(what: str, value: float | Schedule, below: float | None) -> None:

@@ -161,7 +161,8 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         residual = ctx.of_classes * grad
         grad_hidden, grad_class_weight = residual @ class_weight, residual.T @ hidden
         grad_class_bias = residual.sum(0)
-        grad_h, grad_weight, grad_bias = torch.empty_like(h), torch.empty_like(weight), weight.new_zeros(len(weight))
+        grad_h, grad_weight = torch.empty_like(h), torch.empty_like(weight)
+        grad_bias = weight.new_zeros(len(weight))
         for k, count in enumerate(batch.counts):
             if count == 0:
                 grad_weight[offsets[k] : offsets[k + 1]] = 0

@@ -149,7 +149,7 @@ class Softmax(nn.Module):
         return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets.long())
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
-        """Set the biases to the tokens' log-frequencies (V,), all above 0: training starts from the 1-gram."""
+        """Set the biases to the log of the tokens' frequencies (V,), all above 0: the 1-gram."""
         with torch.no_grad():
             self.bias.copy_(frequencies.log())
 
