@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ostinato.errors import UserError
+from ostinato.language_model import build_language_model
 from ostinato.nn import RNN, SequenceModel, sample_leak
 from ostinato.nn.outputs import Bernoulli
 from ostinato.optim import (
@@ -24,19 +25,27 @@ from ostinato.runs import Run
 MODEL_PREFIX = "model."
 
 
-def build_model(recipe: Recipe, visible_size: int, frequencies: np.ndarray | None = None) -> SequenceModel:
+def build_model(
+    recipe: Recipe,
+    visible_size: int,
+    frequencies: np.ndarray | None = None,
+    class_sizes: list[int] | None = None,
+) -> SequenceModel:
     """The recipe's model, drawn from its seed.
 
     Args:
         recipe: the settings.
-        visible_size: V, notes in a frame.
-        frequencies: of each note (V,); the output biases start at their log-odds if given.
+        visible_size: V, notes in a frame, or tokens.
+        frequencies: of each note or token (V,); the output biases start there if given.
+        class_sizes: of a class-softmax; by default what the frequencies say.
 
     Example:
         >>> model = build_model(Recipe.parse("SGD+L", hidden_size=8), visible_size=88)
         >>> int((model.rnn.leak > 0).sum()), model.output
         (2, Bernoulli(8, 88))
     """
+    if recipe.task != "music":
+        return build_language_model(recipe, visible_size, frequencies, class_sizes)
     dtype: torch.dtype = getattr(torch, recipe.dtype)
     generator = torch.Generator().manual_seed(recipe.seed)
     rnn = RNN(
@@ -105,7 +114,10 @@ def load_model(run: Run, checkpoint: str = "best") -> TrainedModel:
         )
     tensors, state = run.load_checkpoint(checkpoint)
     recipe = Recipe.from_dict(state["recipe"])
-    model = build_model(recipe, state["data"]["visible_size"])
     weights = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
+    sizes = weights.get("output.class_sizes")
+    model = build_model(
+        recipe, state["data"]["visible_size"], class_sizes=None if sizes is None else sizes.tolist()
+    )
     model.load_state_dict(weights)
     return TrainedModel(model.eval(), recipe, state["data"], state)

@@ -29,7 +29,8 @@ def _setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-Output = Literal["bernoulli"]
+Output = Literal["bernoulli", "softmax", "class-softmax"]
+Task = Literal["music", "words", "chars"]
 Nonlinearity = Literal["tanh", "relu", "sigmoid", "identity"]
 Initialization = Literal["uniform", "echo-state", "identity", "orthogonal"]
 
@@ -38,6 +39,31 @@ _LETTERS: dict[str, dict[str, Any]] = {
     "L": {"leak_fraction": 0.25},
     "R": {"nonlinearity": "relu", "initialization": "identity", "l1": 1e-5},
     "M": {"momentum": 0.9, "momentum_schedule": "sutskever"},
+}
+
+# What is other than the fields' defaults for a task; the letters' settings come over it.
+TASK_DEFAULTS: dict[str, dict[str, Any]] = {
+    "music": {},
+    "words": {
+        "data": "pydoc",
+        "output": "class-softmax",
+        "hidden_size": 200,
+        "segment_length": 40,
+        "streams": 32,
+        "learning_rate": 4.0,
+        "learning_rate_rule": "halving",
+        "epochs": 100,
+    },
+    "chars": {
+        "data": "pydoc",
+        "output": "softmax",
+        "hidden_size": 500,
+        "segment_length": 150,
+        "streams": 32,
+        "learning_rate": 4.0,
+        "learning_rate_rule": "halving",
+        "epochs": 100,
+    },
 }
 
 
@@ -54,13 +80,20 @@ class Recipe:
         ('auto', 0.25, 0.05)
     """
 
+    task: Task = _setting("music", "Recipe", "what to model: music, words or characters")
     recipe: str = _setting("SGD", "Recipe", "the paper's letters: SGD, or SGD+ any of C, L, R, M")
     data: str = _setting("bach", "Data", "data set name, or a file or folder of MIDI, MusicXML, ABC or kern")
     frames_per_beat: int | None = _setting(
         None, "Data", "frames a quarter note; the data set's own by default", low=1, high=96
     )
     transpose: bool = _setting(True, "Data", "transpose files to C major or C minor")
-    output: Output = _setting("bernoulli", "Model", "distribution over the next frame")
+    valid_data: str | None = _setting(None, "Text", "validation text; with --test-data")
+    test_data: str | None = _setting(None, "Text", "test text; with --valid-data")
+    vocabulary_size: int = _setting(
+        10_000, "Text", "most distinct words or characters; the rest are unknown", low=3, high=10_000_000
+    )
+    classes: int = _setting(30, "Text", "classes of a class-softmax", low=1, high=100_000)
+    output: Output = _setting("bernoulli", "Model", "distribution over the next frame or token")
     hidden_size: int = _setting(200, "Model", "recurrent units in a layer", low=1, high=100_000)
     num_layers: int = _setting(1, "Model", "recurrent layers", low=1, high=100)
     nonlinearity: Nonlinearity = _setting("tanh", "Model", "of the recurrent units")
@@ -110,18 +143,23 @@ class Recipe:
             raise UserError(
                 f"expected leak_low <= leak_high, found {self.leak_low} > {self.leak_high}; swap them"
             )
+        if (self.task == "music") == self.output.endswith("softmax"):
+            raise UserError(
+                f"output {self.output} does not fit {self.task}; use softmax or class-softmax for words and "
+                "chars, and another one for music"
+            )
         if self.dropout and self.num_layers == 1:
             raise UserError("dropout acts between layers, found num_layers = 1; set num_layers to 2 or more")
 
     @classmethod
     def parse(cls, letters: str, **settings: Any) -> "Recipe":
-        """The recipe that the paper's letters name, with any setting overridden.
+        """The recipe that the paper's letters name for a task, with any setting overridden.
 
         Example:
             >>> Recipe.parse("SGD+RC").recipe
             'SGD+CR'
         """
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, Any] = dict(TASK_DEFAULTS.get(settings.get("task", "music"), {}))
         for letter in _canonical(letters).removeprefix("SGD").removeprefix("+"):
             chosen |= _LETTERS[letter]
         return cls.from_dict(chosen | settings | {"recipe": letters})

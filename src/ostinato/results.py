@@ -5,10 +5,12 @@ from typing import Any
 
 from ostinato.building import load_model
 from ostinato.data.sequences import SPLITS, Splits
+from ostinato.data.text import TextData
 from ostinato.evaluation.baselines import BASELINES, fit_baseline
 from ostinato.evaluation.frames import evaluate_frames, total_by_song
 from ostinato.evaluation.scores import Score
 from ostinato.runs import Run
+from ostinato.text_results import score_text_run
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,12 @@ def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Results:
     return Results(scores)
 
 
-def score_run(run: Run, data: Splits, splits: tuple[str, ...] = SPLITS, *, baselines: bool = True) -> Results:
-    """The run's best model, and the baselines, on the splits that have songs."""
+def score_run(
+    run: Run, data: Splits | TextData, splits: tuple[str, ...] = SPLITS, *, baselines: bool = True
+) -> Results:
+    """The run's best model, and the baselines, on the splits that have songs, or on those of a text."""
+    if isinstance(data, TextData):
+        return Results(score_text_run(run, data, baselines=baselines))
     model = load_model(run).model
     scores = {"model": {s: evaluate_frames(model, data[s]) for s in splits if data.frames(s) > 0}}
     return Results(scores | (score_baselines(data, splits).scores if baselines else {}))

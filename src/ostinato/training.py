@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 import ostinato
-from ostinato.building import MODEL_PREFIX, build_model, build_optimizer, build_rule
+from ostinato.building import MODEL_PREFIX, build_optimizer, build_rule
 from ostinato.data.sequences import Splits
 from ostinato.data.streams import Streams
+from ostinato.data.text import TextData
+from ostinato.data.token_streams import TokenStreams
+from ostinato.domain import domain_of
 from ostinato.errors import UserError
-from ostinato.evaluation.baselines import note_frequencies
-from ostinato.evaluation.frames import total_by_song
 from ostinato.optim import AverageNorm, clip_grad_norm
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
@@ -118,27 +119,24 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        data: Splits,
+        data: Splits | TextData,
         run: Run,
         monitor: Monitor | None = None,
         *,
         checkpoint_seconds: float = 15.0,
         stop_requested: Callable[[], int] = lambda: 0,
     ) -> None:
+        self.domain = domain_of(data)
         for split in ("train", "valid"):
             if data.frames(split) == 0:
-                raise UserError(f"expected {split} songs in {data.name}, found none; give it more files")
+                raise UserError(
+                    f"expected {split} {self.domain.what} in {data.name}, found none; give it more files"
+                )
         self.recipe, self.data, self.run = recipe, data, run
         self.monitor: Monitor = monitor or SilentMonitor()
         self.checkpoint_seconds, self._stop_requested = checkpoint_seconds, stop_requested
-        visible = data.train[0].values.shape[1]
-        self.data_identity = {
-            "name": data.name,
-            "version": data.version,
-            "visible_size": visible,
-            "details": data.details,
-        }
-        self.model = build_model(recipe, visible, note_frequencies(data.train))
+        self.data_identity = self.domain.identity()
+        self.model = self.domain.model(recipe)
         self.optimizer = build_optimizer(recipe, self.model)
         self.rule = build_rule(recipe)
         self.progress = Progress()
@@ -161,6 +159,7 @@ class Trainer:
             self._restore(*self.run.load_checkpoint("last"))
         else:
             self.run.truncate_metrics(0)
+            self.domain.prepare(self.run)
         self._resumed_at = self._saved_at = time.monotonic()
         if self.progress.clip_threshold is None and self.recipe.clip != "none":
             self._find_threshold()
@@ -173,9 +172,8 @@ class Trainer:
 
     # One epoch
 
-    def _streams(self, epoch: int) -> Streams:
-        generator = np.random.default_rng([self.recipe.seed, epoch])
-        return Streams(self.data.train, self.recipe.streams, self.recipe.segment_length, generator)
+    def _streams(self, epoch: int) -> Streams | TokenStreams:
+        return self.domain.streams(self.recipe, epoch)
 
     def _train_epoch(self) -> None:
         progress = self.progress
@@ -191,7 +189,7 @@ class Trainer:
                 self._save()
         self._finish_epoch()
 
-    def _update(self, streams: Streams, index: int) -> None:
+    def _update(self, streams: Streams | TokenStreams, index: int) -> None:
         """One segment: loss, gradient, clipping, step."""
         segment, sums = streams[index], self.progress.sums
         for parameter in self._parameters:
@@ -211,7 +209,7 @@ class Trainer:
         sums.clipped += clip.clipped
         sums.skipped_in_a_row = 0
 
-    def _skip(self, streams: Streams, index: int) -> None:
+    def _skip(self, streams: Streams | TokenStreams, index: int) -> None:
         """Leave the parameters alone, say where it happened, and start the songs from a zero state."""
         sums = self.progress.sums
         sums.skipped += 1
@@ -232,7 +230,7 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         progress, sums = self.progress, self.progress.sums
-        score = total_by_song(self.model.eval(), self.data.valid).log_likelihood().value
+        score = self.domain.validate(self.model.eval())
         self.model.train()
         better = score > progress.best_score
         if better:
@@ -242,6 +240,7 @@ class Trainer:
             "epoch": progress.epoch,
             "train_log_likelihood": -sums.nll / max(sums.frames, 1),
             "valid_log_likelihood": score,
+            **self.domain.record(score),
             "best": better,
             "gradient_norm": sums.norms / max(sums.updates, 1),
             "clipped": sums.clipped / max(sums.updates, 1),
@@ -279,7 +278,7 @@ class Trainer:
         if isinstance(self.recipe.clip, float):
             self.progress.clip_threshold = self.recipe.clip
             return
-        twin = build_model(self.recipe, self.data_identity["visible_size"], note_frequencies(self.data.train))
+        twin = self.domain.model(self.recipe)
         optimizer, average, states = build_optimizer(self.recipe, twin), AverageNorm(), None
         parameters = list(twin.parameters())
         for segment in self._streams(0):

@@ -78,7 +78,7 @@ class ConsoleMonitor:
         """Show the epoch's scores; without a terminal, as a line, but not more than one every two seconds."""
         scores = (
             f"train {record['train_log_likelihood']:.3f}  valid {record['valid_log_likelihood']:.3f}"
-            f"{' *' if record['best'] else ''}"
+            f"{_in_other_units(record)}{' *' if record['best'] else ''}"
         )
         if self._task is not None:
             self._bar.update(self._task, scores=scores)
@@ -89,6 +89,15 @@ class ConsoleMonitor:
 
     def _of(self, epoch: int) -> str:
         return f"{epoch + 1}/{self._epochs}"
+
+
+def _in_other_units(record: dict[str, Any]) -> str:
+    """A text model's validation score as people quote it."""
+    if "valid_perplexity" in record:
+        return f" (perplexity {record['valid_perplexity']:.1f})"
+    if "valid_bits_per_character" in record:
+        return f" ({record['valid_bits_per_character']:.3f} bits/character)"
+    return ""
 
 
 def _duration(seconds: float) -> str:

@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from ostinato.data import music
-from ostinato.recipe import Recipe
+from ostinato.data import music, text
+from ostinato.recipe import TASK_DEFAULTS, Recipe
 
 DEFAULT_RECIPE = "SGD+CL"
+TEXT_RECIPE = "SGD+CLR"
 
 GROUPS = {
     name: Group(name, sort_key=place)
-    for place, name in enumerate(("Recipe", "Data", "Model", "Optimization", "Training"), start=1)
+    for place, name in enumerate(("Recipe", "Data", "Text", "Model", "Optimization", "Training"), start=1)
 }
 
 
@@ -28,6 +29,7 @@ def _options() -> type:
             None,
         )
         for field in dataclasses.fields(Recipe)
+        if field.name != "task"  # the command's first word
     ]
     options = dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True)
     options.__module__ = __name__  # where cyclopts looks up the annotations
@@ -35,14 +37,21 @@ def _options() -> type:
 
 
 def _help(field: dataclasses.Field[Any]) -> str:
-    default = DEFAULT_RECIPE if field.name == "recipe" else field.default
-    return field.metadata["help"] + ("" if default is None else f" [default: {default}]")
+    if field.name == "recipe":
+        return f"{field.metadata['help']} [default: {DEFAULT_RECIPE}; words and chars: {TEXT_RECIPE}]"
+    special = [
+        f"{task}: {defaults[field.name]}"
+        for task, defaults in TASK_DEFAULTS.items()
+        if defaults.get(field.name, field.default) != field.default
+    ]
+    default = "; ".join(([] if field.default is None else [str(field.default)]) + special)
+    return field.metadata["help"] + (f" [default: {default}]" if default else "")
 
 
 Options: Any = _options()
 
 
-def recipe_from(options: Any, config: Path | None) -> Recipe:
+def recipe_from(options: Any, config: Path | None, task: str | None = None) -> Recipe:
     """The recipe asked for: the letters' settings, over them the config file's, over them the options given.
 
     Letters given as an option take back what the config file says about the settings they stand for.
@@ -51,8 +60,9 @@ def recipe_from(options: Any, config: Path | None) -> Recipe:
     settings = {} if config is None else Recipe.read_settings(config)
     if "recipe" in given:
         settings = {k: v for k, v in settings.items() if k not in Recipe.letter_settings()}
-    settings |= given
-    letters = settings.pop("recipe", DEFAULT_RECIPE)
+    settings |= given | ({} if task is None else {"task": task})
+    default = DEFAULT_RECIPE if settings.get("task", "music") == "music" else TEXT_RECIPE
+    letters = settings.pop("recipe", default)
     return Recipe.parse(letters, **settings)
 
 
@@ -60,6 +70,17 @@ def given_settings(options: Any) -> dict[str, Any]:
     """The options given, by name; a folder of scores by its absolute path, to be found on resume."""
     given = {} if options is None else dataclasses.asdict(options)
     given = {name: value for name, value in given.items() if value is not None}
-    if "data" in given and given["data"] not in music.names() and Path(given["data"]).exists():
-        given["data"] = str(Path(given["data"]).resolve())
+    for name in ("data", "valid_data", "test_data"):
+        if name in given:
+            given[name] = _found_again(given[name])
     return given
+
+
+def _found_again(data: str) -> str:
+    """A data set's name as it is; files, several separated by commas, by their absolute paths."""
+    if data in (*music.names(), *text.names()):
+        return data
+    if Path(data).exists():
+        return str(Path(data).resolve())
+    parts = [Path(part.strip()) for part in data.split(",")]
+    return ",".join(str(part.resolve()) for part in parts) if all(p.exists() for p in parts) else data

@@ -70,6 +70,7 @@ def _draw(frames: np.ndarray, frames_per_beat: int, title: str) -> Any:
     # Figure and canvas of our own instead of pyplot: nothing global, whatever back end the user has chosen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MultipleLocator
 
     sounding = np.flatnonzero(frames.any(axis=0)) + LOWEST
     low, high = (int(sounding[0]), int(sounding[-1])) if len(sounding) else (60, 72)
@@ -81,6 +82,8 @@ def _draw(frames: np.ndarray, frames_per_beat: int, title: str) -> Any:
     axes = figure.add_subplot()
     _keyboard(axes, low, high)
     _bars(axes, frames, frames_per_beat)
+    # every bar of common time, or every 2, 4, ... bars of a long piece
+    axes.xaxis.set_major_locator(MultipleLocator(4 * 2 ** max(0, int(np.ceil(np.log2(beats / 64))))))
     axes.set(xlim=(0, beats), ylim=(low - 0.5, high + 0.5), xlabel="quarter notes")
     axes.set_title(title, loc="left", fontsize=11, color=_INK)
     axes.tick_params(length=0, labelsize=8, colors=_INK)
@@ -115,5 +118,7 @@ def _bars(axes: Any, frames: np.ndarray, frames_per_beat: int) -> None:
         for begin, end, column in held
     ]
     # low notes dark and high notes bright: the voices can be told apart
-    colours = colormaps["viridis"](np.array([column for *_, column in held], dtype=float) / COLUMNS)
+    columns = np.array([column for *_, column in held], dtype=float)
+    low, high = columns.min(initial=COLUMNS), columns.max(initial=0)
+    colours = colormaps["viridis"](0.12 + 0.65 * (columns - low) / max(high - low, 1.0))
     axes.add_collection(PatchCollection(bars, facecolor=colours, edgecolor=_PAPER, linewidth=0.4, zorder=2))

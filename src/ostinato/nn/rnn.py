@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ostinato.nn import nonlinearities
 from ostinato.nn.initialization import initialize_recurrent_
-from ostinato.nn.projection import TOKEN_TYPES, project
+from ostinato.nn.projection import TOKEN_TYPES, embed, project
 from ostinato.nn.recurrence import leaky_scan
 
 
@@ -36,6 +36,9 @@ class RNN(nn.Module):
             becomes a parameter.
         initialization: of W_hh; see `initialize_recurrent_`. All else is PyTorch's uniform draw.
         spectral_radius: largest absolute eigenvalue of an "echo-state" W_hh.
+        token_inputs: whether inputs are token ids only. The first layer's W_ih is then the parameter
+            `embedding`, its transpose (I, H), whose gradient is sparse: only the rows of the tokens that
+            occurred. State dicts with weight_ih_l0 load.
         generator: source of randomness for the weights and for dropout.
         device: where the parameters live.
         dtype: their type.
@@ -63,6 +66,7 @@ class RNN(nn.Module):
         leak: float | Tensor | None = None,
         initialization: str = "uniform",
         spectral_radius: float = 1.1,
+        token_inputs: bool = False,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -86,12 +90,16 @@ class RNN(nn.Module):
             dropout,
         )
         self.initialization, self.spectral_radius, self.generator = initialization, spectral_radius, generator
+        self.token_inputs = token_inputs
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         for layer in range(num_layers):
             fan_in = input_size if layer == 0 else hidden_size
-            self.register_parameter(
-                f"weight_ih_l{layer}", nn.Parameter(torch.empty(hidden_size, fan_in, **factory))
-            )
+            if token_inputs and layer == 0:
+                self.embedding = nn.Parameter(torch.empty(input_size, hidden_size, **factory))
+            else:
+                self.register_parameter(
+                    f"weight_ih_l{layer}", nn.Parameter(torch.empty(hidden_size, fan_in, **factory))
+                )
             self.register_parameter(
                 f"weight_hh_l{layer}", nn.Parameter(torch.empty(hidden_size, hidden_size, **factory))
             )
@@ -159,7 +167,7 @@ class RNN(nn.Module):
         for layer in range(self.num_layers):
             if layer > 0:
                 below = self._dropped(below)
-            drive = project(below, getattr(self, f"weight_ih_l{layer}"), self._summed_bias(layer))
+            drive = self._drive(below, layer)
             below = leaky_scan(
                 drive,
                 getattr(self, f"weight_hh_l{layer}"),
@@ -175,6 +183,12 @@ class RNN(nn.Module):
         if self.batch_first:
             outputs = [out.transpose(0, 1) for out in outputs]
         return outputs, torch.stack(last)
+
+    def _drive(self, below: Tensor, layer: int) -> Tensor:
+        bias = self._summed_bias(layer)
+        if self.token_inputs and layer == 0:
+            return embed(below, self.embedding, bias, sparse=True)
+        return project(below, getattr(self, f"weight_ih_l{layer}"), bias)
 
     def _summed_bias(self, layer: int) -> Tensor | None:
         if not self.bias:
@@ -194,6 +208,8 @@ class RNN(nn.Module):
     ) -> tuple[Tensor, Tensor | None, Tensor | None, bool]:
         """Time-major inputs with a stream dimension, whatever the caller's convention."""
         tokens = input.dtype in TOKEN_TYPES
+        if self.token_inputs and not tokens:
+            raise ValueError(f"expected token ids as int64 or int32, got {input.dtype}")
         batched_dims = 2 if tokens else 3
         if input.dim() not in (batched_dims, batched_dims - 1):
             kind = "token ids (T, B) or (T,)" if tokens else "frames (T, B, I) or (T, I)"
@@ -221,6 +237,8 @@ class RNN(nn.Module):
         # A state dict of torch.nn.RNN knows no leak: the module's own one stays.
         if self.leak is not None:
             state_dict.setdefault(f"{prefix}leak", self.leak.detach())
+        if self.token_inputs and f"{prefix}weight_ih_l0" in state_dict:
+            state_dict[f"{prefix}embedding"] = state_dict.pop(f"{prefix}weight_ih_l0").T
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *rest)
 
     def extra_repr(self) -> str:

@@ -7,7 +7,12 @@ from ostinato.files import atomic_write
 
 
 def learning_curve(
-    records: list[dict[str, Any]], path: Path, *, title: str, baselines: dict[str, float] | None = None
+    records: list[dict[str, Any]],
+    path: Path,
+    *,
+    title: str,
+    baselines: dict[str, float] | None = None,
+    unit: str = "frame",
 ) -> None:
     """Draw log-likelihood against epochs, with baselines as lines, to a PNG, SVG or PDF file.
 
@@ -16,6 +21,7 @@ def learning_curve(
         path: where to; the ending decides the format.
         title: over the picture.
         baselines: validation log-likelihood by name.
+        unit: what the likelihood is a mean over.
     """
     import io
 
@@ -40,7 +46,7 @@ def learning_curve(
         axes.set_ylim(bottom=lowest - 0.5)
     for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-."), strict=False):
         axes.axhline(value, color="#555555", linestyle=style, linewidth=1, label=f"{name} baseline")
-    axes.set(xlabel="epoch", ylabel="log-likelihood (nats per frame)", title=title)
+    axes.set(xlabel="epoch", ylabel=f"log-likelihood (nats per {unit})", title=title)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize="small")

@@ -111,6 +111,12 @@ class _ByClass:
         split = self.order.split(self.counts)
         return [(k, rows) for k, rows in enumerate(split) if len(rows)]
 
+    def ranges(self) -> list[tuple[int, slice]]:
+        """The classes that occur, each with the range of its tokens among the sorted ones."""
+        ends = np.cumsum(self.counts).tolist()
+        pairs = enumerate(zip(self.counts, ends, strict=True))
+        return [(k, slice(end - count, end)) for k, (count, end) in pairs if count]
+
     def back(self) -> Tensor:
         """The permutation that undoes the sorting."""
         back = torch.empty_like(self.order)
@@ -119,7 +125,7 @@ class _ByClass:
 
 
 class _NegativeLogLikelihood(torch.autograd.Function):
-    """Sum over tokens of -log p, its gradients made in the same pass as the value."""
+    """Sum over tokens of -log p; the gradients of the logits are made in the same pass as the value."""
 
     @staticmethod
     def forward(
@@ -134,36 +140,41 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         offsets: Sequence[int],
     ) -> Tensor:
         logits = torch.addmm(class_bias, hidden, class_weight.T)
-        nll, residual = softmax_residual(logits, batch.classes)
-        grad_hidden = residual @ class_weight
-        grad_class = (residual.T @ hidden, residual.sum(0))
+        nll, ctx.of_classes = softmax_residual(logits, batch.classes)
         h, y = hidden.index_select(0, batch.order), targets.index_select(0, batch.order)
-        grad_h = torch.empty_like(h)
-        grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(bias)
-        first = 0
-        for k, count in enumerate(batch.counts):
-            begin, end = offsets[k], offsets[k + 1]
-            if count == 0:
-                grad_weight[begin:end] = 0
-                grad_bias[begin:end] = 0
-                continue
-            rows = slice(first, first + count)
-            first += count
-            inside = torch.addmm(bias[begin:end], h[rows], weight[begin:end].T)
-            part, residual = softmax_residual(inside, y[rows] - begin)
+        ctx.residuals = []
+        for k, rows in batch.ranges():
+            words = slice(offsets[k], offsets[k + 1])
+            inside = torch.addmm(bias[words], h[rows], weight[words].T)
+            part, residual = softmax_residual(inside, y[rows] - words.start)
             nll += part
-            torch.mm(residual, weight[begin:end], out=grad_h[rows])
-            torch.mm(residual.T, h[rows], out=grad_weight[begin:end])
-            torch.sum(residual, 0, out=grad_bias[begin:end])
-        grad_hidden.index_add_(0, batch.order, grad_h)
-        ctx.save_for_backward(grad_hidden, *grad_class, grad_weight, grad_bias)
+            ctx.residuals.append(residual)
+        ctx.batch, ctx.offsets = batch, offsets
+        ctx.save_for_backward(hidden, h, class_weight, weight)
         return nll
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        # Nobody else holds these, so they may be scaled where they are.
-        return (*(saved.mul_(grad) for saved in ctx.saved_tensors), None, None, None)
+        hidden, h, class_weight, weight = ctx.saved_tensors
+        batch, offsets = ctx.batch, ctx.offsets
+        # The factor goes to the small residuals, not to the large weight gradients.
+        residual = ctx.of_classes * grad
+        grad_hidden, grad_class_weight = residual @ class_weight, residual.T @ hidden
+        grad_class_bias = residual.sum(0)
+        grad_h, grad_weight = torch.empty_like(h), torch.empty_like(weight)
+        grad_bias = weight.new_zeros(len(weight))
+        for k, count in enumerate(batch.counts):
+            if count == 0:
+                grad_weight[offsets[k] : offsets[k + 1]] = 0
+        for (k, rows), residual in zip(batch.ranges(), ctx.residuals, strict=True):
+            words = slice(offsets[k], offsets[k + 1])
+            residual = residual * grad
+            torch.mm(residual, weight[words], out=grad_h[rows])
+            torch.mm(residual.T, h[rows], out=grad_weight[words])
+            torch.sum(residual, 0, out=grad_bias[words])
+        grad_hidden.index_add_(0, batch.order, grad_h)
+        return grad_hidden, grad_class_weight, grad_class_bias, grad_weight, grad_bias, None, None, None
 
 
 class ClassSoftmax(nn.Module):

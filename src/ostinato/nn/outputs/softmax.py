@@ -156,7 +156,7 @@ class Softmax(nn.Module):
         return AffineCurvature(hidden, self.weight, softmax_hessian(probabilities))
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
-        """Set the biases to the tokens' log-frequencies (V,), all above 0: training starts from the 1-gram."""
+        """Set the biases to the log of the tokens' frequencies (V,), all above 0: the 1-gram."""
         with torch.no_grad():
             self.bias.copy_(frequencies.log())
 
