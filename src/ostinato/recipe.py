@@ -29,7 +29,7 @@ def _setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-Output = Literal["bernoulli", "softmax", "class-softmax"]
+Output = Literal["bernoulli", "nade", "softmax", "class-softmax"]
 Task = Literal["music", "words", "chars"]
 Nonlinearity = Literal["tanh", "relu", "sigmoid", "identity"]
 Initialization = Literal["uniform", "echo-state", "identity", "orthogonal"]
@@ -94,6 +94,10 @@ class Recipe:
     )
     classes: int = _setting(30, "Text", "classes of a class-softmax", low=1, high=100_000)
     output: Output = _setting("bernoulli", "Model", "distribution over the next frame or token")
+    nade_size: int = _setting(150, "Output", "hidden units of NADE", low=1, high=100_000)
+    nade_order: Literal["low-to-high", "high-to-low"] = _setting(
+        "low-to-high", "Output", "in which NADE predicts the notes of a frame"
+    )
     hidden_size: int = _setting(200, "Model", "recurrent units in a layer", low=1, high=100_000)
     num_layers: int = _setting(1, "Model", "recurrent layers", low=1, high=100)
     nonlinearity: Nonlinearity = _setting("tanh", "Model", "of the recurrent units")

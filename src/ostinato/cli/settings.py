@@ -14,7 +14,9 @@ TEXT_RECIPE = "SGD+CLR"
 
 GROUPS = {
     name: Group(name, sort_key=place)
-    for place, name in enumerate(("Recipe", "Data", "Text", "Model", "Optimization", "Training"), start=1)
+    for place, name in enumerate(
+        ("Recipe", "Data", "Text", "Model", "Output", "Optimization", "Training"), start=1
+    )
 }
 
 

@@ -2,13 +2,16 @@
 
 from ostinato.nn.outputs.bernoulli import Bernoulli, BernoulliFrames
 from ostinato.nn.outputs.class_softmax import ClassSoftmax, ClassTokens, balanced_classes
+from ostinato.nn.outputs.nade import NADE, NADEFrames
 from ostinato.nn.outputs.softmax import Softmax, Tokens
 
 __all__ = [
+    "NADE",
     "Bernoulli",
     "BernoulliFrames",
     "ClassSoftmax",
     "ClassTokens",
+    "NADEFrames",
     "Softmax",
     "Tokens",
     "balanced_classes",
