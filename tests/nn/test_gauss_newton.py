@@ -11,11 +11,15 @@ from torch.func import functional_call
 from ostinato.nn import RNN, SequenceModel
 from ostinato.nn.gauss_newton import GaussNewton
 from ostinato.nn.nonlinearities import slope
-from ostinato.nn.outputs import Bernoulli, ClassSoftmax, Softmax
+from ostinato.nn.outputs import NADE, Bernoulli, ClassSoftmax, Softmax
 
 T, B, V, H = 5, 2, 3, 3
-OUTPUTS = ("bernoulli", "softmax", "class-softmax")
+OUTPUTS = ("bernoulli", "softmax", "class-softmax", "nade", "nade backwards")
 NETWORKS = ("tanh", "relu", "sigmoid", "identity", "two layers", "no bias", "learned leak")
+
+
+def is_music(kind: str) -> bool:
+    return kind == "bernoulli" or kind.startswith("nade")
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -38,6 +42,12 @@ def output_layer(kind: str) -> nn.Module:
     factory: dict[str, Any] = {"generator": seeded(1), "dtype": torch.float64}
     if kind == "bernoulli":
         return Bernoulli(H, V, **factory)
+    if kind.startswith("nade"):
+        output = NADE(H, V, 4, order="high-to-low" if kind == "nade backwards" else "low-to-high", **factory)
+        with torch.no_grad():  # weights of NADE start small: here all of it should count
+            output.weight.normal_(generator=seeded(4))
+            output.bias.normal_(generator=seeded(5))
+        return output
     return Softmax(H, V, **factory) if kind == "softmax" else ClassSoftmax(H, [1, 2], **factory)
 
 
@@ -48,7 +58,7 @@ def segment(kind: str) -> dict[str, Tensor]:
     starts[0, 0] = starts[2, 1] = starts[4, 0] = True
     mask = torch.ones(T, B, dtype=torch.bool)
     mask[4:, 1] = False
-    if kind == "bernoulli":
+    if is_music(kind):
         frames = (torch.rand(T + 1, B, V, generator=generator) < 0.4).to(torch.uint8)
     else:
         frames = torch.randint(V, (T + 1, B), generator=generator)
@@ -72,6 +82,8 @@ def natural_parameters(model: SequenceModel, batch: dict[str, Tensor]) -> Callab
             def forward(self) -> list[Tensor]:
                 hidden = model.rnn(batch["inputs"], states_for(model), batch["starts"])[0][batch["mask"]]
                 output: Any = model.output
+                if isinstance(output, NADE):
+                    return [nade_logits(output, hidden, batch["targets"][batch["mask"]])]
                 if not isinstance(output, ClassSoftmax):
                     return [hidden @ output.weight.T + output.bias]
                 classes = output.class_of[batch["targets"][batch["mask"]]]
@@ -88,9 +100,19 @@ def natural_parameters(model: SequenceModel, batch: dict[str, Tensor]) -> Callab
     return of
 
 
+def nade_logits(output: NADE, hidden: Tensor, frames: Tensor) -> Tensor:
+    """The logit of every note given those before it, one note after another."""
+    biases = hidden @ output.weight.T + output.bias
+    a, logits = biases[:, V:], [torch.empty(0)] * V
+    for i in range(V) if output.order is None else output.order.tolist():
+        logits[i] = biases[:, i] + torch.sigmoid(a) @ output.decoder[i]
+        a = a + frames[:, i : i + 1] * output.encoder[i]
+    return torch.stack(logits, 1)
+
+
 def hessian_at(logits: Tensor, kind: str) -> Tensor:
     """The Hessian of -log p at the logits of one frame."""
-    if kind == "bernoulli":
+    if is_music(kind):
         p = torch.sigmoid(logits)
         return torch.diag(p * (1 - p))
     p = torch.softmax(logits, 0)
@@ -207,6 +229,40 @@ def test_structural_damping_is_the_hessian_of_the_cross_entropy(nonlinearity: st
     )
     phi = torch.tanh(z) if nonlinearity == "tanh" else q
     torch.testing.assert_close(hessian.diagonal(), slope(nonlinearity, phi))
+
+
+def test_an_embedding_is_the_transposed_input_weight() -> None:
+    batch = segment("softmax")
+    plain = SequenceModel(network("tanh", True), output_layer("softmax"))
+    rnn = RNN(V, H, leak=plain.rnn.leak, token_inputs=True, dtype=torch.float64)
+    embedded = SequenceModel(rnn, output_layer("softmax"))
+    embedded.load_state_dict(plain.state_dict())
+    one, other = operator(plain, batch), operator(embedded, batch)
+    # weight_ih (H, V) and embedding (V, H) come first in their vectors or not: compare by name
+    names = [[name for name, _ in model.named_parameters()] for model in (plain, embedded)]
+    tangents = {name: torch.randn(p.shape, generator=seeded(6)).double() for name, p in plain.named_parameters()}
+
+    def vector(model: SequenceModel) -> Tensor:
+        return torch.cat(
+            [
+                (tangents["rnn.weight_ih_l0"].T if name == "rnn.embedding" else tangents[name]).reshape(-1)
+                for name, _ in model.named_parameters()
+            ]
+        )
+
+    def named(model: SequenceModel, flat: Tensor) -> dict[str, Tensor]:
+        parameters = dict(model.named_parameters())
+        parts = flat.split([p.numel() for p in parameters.values()])
+        out = {name: x.view(p.shape) for (name, p), x in zip(parameters.items(), parts, strict=True)}
+        if "rnn.embedding" in out:
+            out["rnn.weight_ih_l0"] = out.pop("rnn.embedding").T
+        return out
+
+    assert names[0] != names[1]
+    torch.testing.assert_close(named(plain, one.gradient()), named(embedded, other.gradient()))
+    torch.testing.assert_close(
+        named(plain, one.curvature(vector(plain), 0.3)), named(embedded, other.curvature(vector(embedded), 0.3))
+    )
 
 
 @pytest.mark.parametrize("output", OUTPUTS)

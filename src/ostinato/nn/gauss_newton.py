@@ -3,7 +3,7 @@
 Shapes: P parameters, T time, B streams, N frames that count, H hidden.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -85,7 +85,7 @@ class GaussNewton:
             parameters = [p for p in self.model.parameters() if p.requires_grad]
             gradients = torch.autograd.grad(loss.objective, parameters, materialize_grads=True)
         self.last_nll, self.frames, self.last_states = float(loss.nll), loss.frames, loss.states
-        return torch.cat([gradient.reshape(-1) for gradient in gradients])
+        return _flat(gradients)
 
     def curvature(self, vector: Tensor, structural: float = 0.0) -> Tensor:
         """G v + structural * S v, shape (P,); call it with the parameters as they were at `gradient`."""
@@ -119,7 +119,7 @@ class GaussNewton:
                     inputs[:, b : b + 1], targets[:, b : b + 1], of(states, b), of(starts, b), of(mask, b)
                 )
                 gradients = torch.autograd.grad(loss.objective, parameters, materialize_grads=True)
-            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            flat = _flat(gradients)
             total.addcmul_(flat, flat, value=(loss.frames / max(everything, 1)) ** 2)
         return total
 
@@ -181,6 +181,11 @@ class _Point:
             term = change * (weight if layer.leak is None else weight / (1 - layer.leak))
             terms.append(term if self.mask is None else term.masked_fill_(~self.mask.unsqueeze(-1), 0))
         return terms
+
+
+def _flat(gradients: Iterable[Tensor]) -> Tensor:
+    """Gradients in one vector; those of an embedding are sparse."""
+    return torch.cat([(g.to_dense() if g.is_sparse else g).reshape(-1) for g in gradients])
 
 
 def _under(prefix: str, tangents: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ostinato.nn.kernels import select
 from ostinato.nn.kernels.definition import previous_states
-from ostinato.nn.projection import TOKEN_TYPES, project
+from ostinato.nn.projection import TOKEN_TYPES, embed, project
 from ostinato.nn.rnn import RNN
 from ostinato.nn.scan_functions import weight_gradient
 
@@ -22,9 +22,13 @@ Tangents = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class LinearizedLayer:
-    """One layer: its inputs, the states it started each step from, its states and its slopes (T, B, H)."""
+    """One layer: its inputs, the states it started each step from, its states and its slopes (T, B, H).
+
+    `input_name` is its input weights' parameter: "embedding", (I, H), holds them transposed.
+    """
 
     index: int
+    input_name: str
     inputs: Tensor
     previous: Tensor
     states: Tensor
@@ -68,8 +72,10 @@ class LinearizedLayer:
             tangents[name] for k in ("ih", "hh") if (name := f"bias_{k}_l{self.index}") in tangents
         ]
         bias = sum(biases[1:], biases[0]) if biases else None
-        if (name := f"weight_ih_l{self.index}") in tangents:
-            drive = project(self.inputs, tangents[name], bias).reshape(frames, -1)
+        if self.input_name in tangents:
+            change = tangents[self.input_name]
+            through = embed if self.input_name == "embedding" else project
+            drive = through(self.inputs, change, bias).reshape(frames, -1)
         else:
             drive = self.slopes.new_zeros(frames, self.slopes.shape[-1])
             drive = drive if bias is None else drive.add_(bias)
@@ -107,8 +113,8 @@ class LinearizedLayer:
         back = {}
         if (name := f"weight_hh_l{self.index}") in tangents:
             back[name] = weight_gradient(delta, self.previous)
-        if (name := f"weight_ih_l{self.index}") in tangents:
-            back[name] = self._input_weight_cotangent(delta)
+        if self.input_name in tangents:
+            back[self.input_name] = self._input_weight_cotangent(delta)
         names = [name for k in ("ih", "hh") if (name := f"bias_{k}_l{self.index}") in tangents]
         if names:
             total = delta.sum((0, 1))
@@ -117,8 +123,9 @@ class LinearizedLayer:
 
     def _input_weight_cotangent(self, delta: Tensor) -> Tensor:
         if self.inputs.dtype in TOKEN_TYPES:
-            columns = delta.new_zeros(self.weight_ih.shape[::-1])
-            return columns.index_add_(0, self.inputs.flatten(), delta.flatten(0, 1)).T
+            rows = delta.new_zeros(self.weight_ih.shape[::-1])
+            rows.index_add_(0, self.inputs.flatten(), delta.flatten(0, 1))
+            return rows if self.input_name == "embedding" else rows.T
         return weight_gradient(delta, self.inputs)
 
 
@@ -159,7 +166,10 @@ class LinearizedRNN:
         leak = None if rnn.leak is None else rnn.leak.detach()
         with torch.no_grad():
             for layer in range(rnn.num_layers):
-                weight_ih = getattr(rnn, f"weight_ih_l{layer}").detach()
+                embedded = rnn.token_inputs and layer == 0
+                name = "embedding" if embedded else f"weight_ih_l{layer}"
+                weight_ih = getattr(rnn, name).detach()
+                weight_ih = weight_ih.T if embedded else weight_ih
                 weight_hh = getattr(rnn, f"weight_hh_l{layer}").detach()
                 bias = None
                 if rnn.bias:
@@ -171,7 +181,17 @@ class LinearizedRNN:
                 previous = previous_states(out, h0, starts)
                 self.layers.append(
                     LinearizedLayer(
-                        layer, below, previous, out, slopes, weight_ih, weight_hh, leak, starts, chosen
+                        layer,
+                        name,
+                        below,
+                        previous,
+                        out,
+                        slopes,
+                        weight_ih,
+                        weight_hh,
+                        leak,
+                        starts,
+                        chosen,
                     )
                 )
                 below = out

@@ -103,7 +103,7 @@ def conjugate_gradient(
         max_iterations: steps at most.
         tolerance: it has converged where |b - A x| <= tolerance * |b|.
         stop: says from phi_0 ... phi_i, before every further step, whether to stop; see `RelativeProgress`.
-        spacing: iterates ceil(spacing^j), j = 0, 1, ... are kept as candidates.
+        spacing: iterates ceil(spacing^j), j = 0, 1, ... are kept as candidates; every one where it is 1.
         callback: called with the iteration and phi after every step.
 
     Example:
@@ -119,7 +119,7 @@ def conjugate_gradient(
     direction, rz = z.clone(), _dot(residual, z)
     threshold = tolerance * math.sqrt(_dot(right_side, right_side))
     objectives, candidates = [_objective(x, residual, right_side)], []
-    keep, iteration, status = 1.0, 0, _status(residual, threshold)
+    keep, iteration, status = 1, 0, _status(residual, threshold)
     while status is None and iteration < max_iterations:
         if stop is not None and stop(objectives):
             status = "little progress"
@@ -138,10 +138,9 @@ def conjugate_gradient(
         direction.mul_(rz / previous).add_(z)
         iteration += 1
         objectives.append(_objective(x, residual, right_side))
-        if iteration >= math.ceil(keep):
+        if iteration == keep:
             candidates.append(Candidate(iteration, x.clone()))
-            while math.ceil(keep) <= iteration:
-                keep *= spacing
+            keep = _next_kept(iteration, spacing)
         if callback is not None:
             callback(iteration, objectives[-1])
         status = _status(residual, threshold)
@@ -151,6 +150,16 @@ def conjugate_gradient(
     return Solution(
         x, status or "all iterations", iteration, products, objectives[-1], norm, tuple(candidates)
     )
+
+
+def _next_kept(iteration: int, spacing: float) -> int:
+    """The first ceil(spacing^j) after this iteration."""
+    if spacing <= 1:
+        return iteration + 1
+    j = math.floor(math.log(iteration) / math.log(spacing))
+    while math.ceil(spacing**j) <= iteration:
+        j += 1
+    return math.ceil(spacing**j)
 
 
 def _status(residual: Tensor, threshold: float) -> Status | None:
