@@ -15,12 +15,14 @@ from ostinato.optim import (
     ClassicalMomentum,
     ConstantRule,
     HalvingRule,
+    HessianFree,
     Rule,
     SimplifiedNesterov,
     SutskeverMomentum,
 )
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
+from ostinato.task_model import build_task_model
 
 MODEL_PREFIX = "model."
 
@@ -44,6 +46,8 @@ def build_model(
         >>> int((model.rnn.leak > 0).sum()), model.output
         (2, Bernoulli(8, 88))
     """
+    if recipe.task == "task":
+        return build_task_model(recipe)
     if recipe.task != "music":
         return build_language_model(recipe, visible_size, frequencies, class_sizes)
     dtype: torch.dtype = getattr(torch, recipe.dtype)
@@ -83,8 +87,19 @@ def _leak(recipe: Recipe, generator: torch.Generator) -> Tensor | None:
     )
 
 
-def build_optimizer(recipe: Recipe, model: SequenceModel) -> SimplifiedNesterov | ClassicalMomentum:
+def build_optimizer(
+    recipe: Recipe, model: SequenceModel
+) -> SimplifiedNesterov | ClassicalMomentum | HessianFree:
     """The recipe's optimizer over all parameters of the model; plain gradient descent is momentum 0."""
+    if recipe.hessian_free:
+        return HessianFree(
+            model.parameters(),
+            recipe.damping,
+            structural_damping=recipe.structural_damping,
+            decay=recipe.cg_decay,
+            max_iterations=recipe.cg_iterations,
+            preconditioner=recipe.preconditioner,
+        )
     kind = SimplifiedNesterov if recipe.momentum_kind == "nesterov" else ClassicalMomentum
     momentum: Any = recipe.momentum
     if recipe.momentum_schedule == "sutskever" and recipe.momentum > 0:

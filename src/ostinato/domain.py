@@ -8,6 +8,7 @@ import numpy as np
 from ostinato.building import build_model
 from ostinato.data.sequences import Splits
 from ostinato.data.streams import Streams
+from ostinato.data.tasks import TaskData, TaskStreams
 from ostinato.data.text import TextData
 from ostinato.data.token_streams import TokenStreams
 from ostinato.evaluation.baselines import note_frequencies
@@ -16,12 +17,14 @@ from ostinato.evaluation.text import score_tokens
 from ostinato.nn import SequenceModel
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
+from ostinato.task_domain import TaskDomain
 
 
 class Domain(Protocol):
     """A kind of data: how to lay it in streams, to build a model for it, and to validate that."""
 
     what: str
+    carries_state: bool
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint says of the data: name, version, visible_size, details."""
@@ -29,7 +32,7 @@ class Domain(Protocol):
     def model(self, recipe: Recipe) -> SequenceModel:
         """A fresh model."""
 
-    def streams(self, recipe: Recipe, epoch: int) -> Streams | TokenStreams:
+    def streams(self, recipe: Recipe, epoch: int) -> Streams | TokenStreams | TaskStreams:
         """The training data as an epoch meets them."""
 
     def validate(self, model: SequenceModel) -> float:
@@ -46,6 +49,7 @@ class MusicDomain:
     """Songs of binary frames."""
 
     what = "songs"
+    carries_state = True
 
     def __init__(self, data: Splits) -> None:
         self.data = data
@@ -87,6 +91,7 @@ class TextDomain:
     """One long text of token ids in each split."""
 
     what = "text"
+    carries_state = True
 
     def __init__(self, data: TextData) -> None:
         self.data = data
@@ -126,6 +131,8 @@ class TextDomain:
         self.data.vocabulary.write(run.folder)
 
 
-def domain_of(data: Splits | TextData) -> Domain:
+def domain_of(data: Splits | TextData | TaskData) -> Domain:
     """The domain of a data set."""
+    if isinstance(data, TaskData):
+        return TaskDomain(data)
     return TextDomain(data) if isinstance(data, TextData) else MusicDomain(data)

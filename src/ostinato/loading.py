@@ -1,13 +1,14 @@
-"""From a recipe to its data, music or text."""
+"""From a recipe to its data: music, text or a task."""
 
 from ostinato.data import music, text
 from ostinato.data.sequences import Splits
+from ostinato.data.tasks import TaskData, find_task
 from ostinato.data.text import TextData
 from ostinato.errors import UserError
 from ostinato.recipe import Recipe
 
 
-def load_data(recipe: Recipe, *, progress: bool = True) -> Splits | TextData:
+def load_data(recipe: Recipe, *, progress: bool = True) -> Splits | TextData | TaskData:
     """The data that the recipe names.
 
     Raises:
@@ -19,6 +20,8 @@ def load_data(recipe: Recipe, *, progress: bool = True) -> Splits | TextData:
         ...
         ostinato.errors.UserError: bach is music, found task words; use: ostinato train --data bach
     """
+    if recipe.task == "task":
+        return TaskData(find_task(recipe.data, recipe.length))
     if recipe.task == "music":
         if recipe.data in text.names():
             raise UserError(

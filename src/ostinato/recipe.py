@@ -1,7 +1,8 @@
 """Recipe: every setting of a run in one frozen, validated dataclass, and the paper's letters for it.
 
 Letters, after Bengio, Boulanger-Lewandowski & Pascanu 2012, table 1: C gradient clipping, L leaky units,
-R rectifier units with an L1 penalty on hidden outputs, M simplified Nesterov momentum.
+R rectifier units with an L1 penalty on hidden outputs, M simplified Nesterov momentum; HF in the place of
+SGD: Hessian-free optimisation, which can have L and R.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ def _setting(
 
 
 Output = Literal["bernoulli", "nade", "softmax", "class-softmax"]
-Task = Literal["music", "words", "chars"]
+Task = Literal["music", "words", "chars", "task"]
 Nonlinearity = Literal["tanh", "relu", "sigmoid", "identity"]
 Initialization = Literal["uniform", "echo-state", "identity", "orthogonal"]
 
@@ -64,6 +65,21 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "learning_rate_rule": "halving",
         "epochs": 100,
     },
+    "task": {
+        "data": "temporal-order",
+        "output": "softmax",
+        "hidden_size": 100,
+        "initialization": "echo-state",
+        "streams": 20,
+        "learning_rate": 0.01,
+        "epochs": 100,
+    },
+}
+
+# What HF in the place of SGD stands for: no rule of learning rates, and one large minibatch an update.
+_HF: dict[str, dict[str, Any]] = {
+    task: {"streams": streams, "segment_length": 250, "learning_rate_rule": "constant"}
+    for task, streams in (("music", 64), ("words", 64), ("chars", 64), ("task", 1000))
 }
 
 
@@ -80,13 +96,18 @@ class Recipe:
         ('auto', 0.25, 0.05)
     """
 
-    task: Task = _setting("music", "Recipe", "what to model: music, words or characters")
-    recipe: str = _setting("SGD", "Recipe", "the paper's letters: SGD, or SGD+ any of C, L, R, M")
+    task: Task = _setting(
+        "music", "Recipe", "what to model: music, words or characters, or a task with long delays"
+    )
+    recipe: str = _setting(
+        "SGD", "Recipe", "the paper's letters: SGD, or SGD+ any of C, L, R, M; HF, or HF+ any of L, R"
+    )
     data: str = _setting("bach", "Data", "data set name, or a file or folder of MIDI, MusicXML, ABC or kern")
     frames_per_beat: int | None = _setting(
         None, "Data", "frames a quarter note; the data set's own by default", low=1, high=96
     )
     transpose: bool = _setting(True, "Data", "transpose files to C major or C minor")
+    length: int = _setting(50, "Data", "steps of a task's sequences, or of its delay", low=10, high=100_000)
     valid_data: str | None = _setting(None, "Text", "validation text; with --test-data")
     test_data: str | None = _setting(None, "Text", "test text; with --valid-data")
     vocabulary_size: int = _setting(
@@ -130,6 +151,22 @@ class Recipe:
     clip: float | Literal["auto", "none"] = _setting(
         "none", "Optimization", "gradient norm threshold; auto: the average norm over one pass", low=0
     )
+    damping: float = _setting(0.1, "Hessian-free", "lambda of the first update", low=0)
+    structural_damping: float = _setting(
+        0.3, "Hessian-free", "mu: weight, relative to lambda, of damping the change of hidden units", low=0
+    )
+    cg_iterations: int = _setting(
+        250, "Hessian-free", "conjugate-gradient iterations of an update at most", low=1, high=100_000
+    )
+    cg_decay: float = _setting(
+        0.95, "Hessian-free", "share of the last solution that the next one starts from", low=0, high=1
+    )
+    curvature_share: float = _setting(
+        0.3, "Hessian-free", "share of a minibatch's streams that the curvature is taken on", low=0, high=1
+    )
+    preconditioner: bool = _setting(
+        False, "Hessian-free", "precondition conjugate gradients by squared gradients"
+    )
     streams: int = _setting(1, "Training", "parallel streams, the minibatch size", low=1, high=100_000)
     segment_length: int = _setting(100, "Training", "steps between parameter updates", low=1, high=1_000_000)
     epochs: int = _setting(200, "Training", "passes through the data at most", low=0, high=1_000_000)
@@ -152,8 +189,29 @@ class Recipe:
                 f"output {self.output} does not fit {self.task}; use softmax or class-softmax for words and "
                 "chars, and another one for music"
             )
+        if self.task == "task" and self.output != "softmax":
+            raise UserError(f"output {self.output} does not fit a task; use softmax")
+        if self.hessian_free:
+            self._check_hessian_free()
         if self.dropout and self.num_layers == 1:
             raise UserError("dropout acts between layers, found num_layers = 1; set num_layers to 2 or more")
+
+    @property
+    def hessian_free(self) -> bool:
+        """Whether this recipe trains by Hessian-free optimisation."""
+        return self.recipe.startswith("HF")
+
+    def _check_hessian_free(self) -> None:
+        unfit = {
+            "dropout": self.dropout > 0,
+            "clip": self.clip != "none",
+            "momentum": self.momentum > 0,
+            "learning_rate_rule": self.learning_rate_rule != "constant",
+        }
+        for name in (name for name, wrong in unfit.items() if wrong):
+            raise UserError(
+                f"{name} does not go with HF, found {name} = {getattr(self, name)!r}; leave it out"
+            )
 
     @classmethod
     def parse(cls, letters: str, **settings: Any) -> "Recipe":
@@ -163,8 +221,12 @@ class Recipe:
             >>> Recipe.parse("SGD+RC").recipe
             'SGD+CR'
         """
-        chosen: dict[str, Any] = dict(TASK_DEFAULTS.get(settings.get("task", "music"), {}))
-        for letter in _canonical(letters).removeprefix("SGD").removeprefix("+"):
+        task = settings.get("task", "music")
+        chosen: dict[str, Any] = dict(TASK_DEFAULTS.get(task, {}))
+        base, _, rest = _canonical(letters).partition("+")
+        if base == "HF":
+            chosen |= _HF.get(task, {})
+        for letter in rest:
             chosen |= _LETTERS[letter]
         return cls.from_dict(chosen | settings | {"recipe": letters})
 
@@ -197,9 +259,10 @@ class Recipe:
         return settings
 
     @staticmethod
-    def letter_settings() -> set[str]:
-        """The names of the settings that the letters C, L, R and M stand for."""
-        return {name for settings in _LETTERS.values() for name in settings}
+    def letter_settings(*recipes: str) -> set[str]:
+        """The names of the settings that the letters stand for; with HF's, if one of the recipes has it."""
+        names = {name for settings in _LETTERS.values() for name in settings}
+        return names | set(_HF["music"]) if any(r.upper().startswith("HF") for r in recipes) else names
 
     def to_dict(self) -> dict[str, Any]:
         """The settings by name, without those that are None: what a run's config.toml holds."""
@@ -210,10 +273,12 @@ def _canonical(letters: str) -> str:
     """'sgd+rc' -> 'SGD+CR'."""
     base, plus, rest = letters.strip().upper().partition("+")
     unknown = [letter for letter in rest if letter not in _LETTERS]
-    if base != "SGD" or unknown or (plus and not rest) or len(set(rest)) != len(rest):
+    if base == "HF":
+        unknown += [letter for letter in rest if letter in "CM"]
+    if base not in ("SGD", "HF") or unknown or (plus and not rest) or len(set(rest)) != len(rest):
         raise UserError(
-            f"expected a recipe like SGD, SGD+C, SGD+CLR or SGD+CRM (C clipping, L leaky units, "
-            f"R rectifiers with L1, M Nesterov momentum), found {letters!r}"
+            f"expected a recipe like SGD, SGD+C, SGD+CLR, SGD+CRM (C clipping, L leaky units, R rectifiers "
+            f"with L1, M Nesterov momentum) or HF, HF+LR (Hessian-free), found {letters!r}"
         )
     return base + plus + "".join(letter for letter in _LETTERS if letter in rest)
 

@@ -5,11 +5,13 @@ from typing import Any
 
 from ostinato.building import load_model
 from ostinato.data.sequences import SPLITS, Splits
+from ostinato.data.tasks import TaskData
 from ostinato.data.text import TextData
 from ostinato.evaluation.baselines import BASELINES, fit_baseline
 from ostinato.evaluation.frames import evaluate_frames, total_by_song
 from ostinato.evaluation.scores import Score
 from ostinato.runs import Run
+from ostinato.task_domain import score_task_run
 from ostinato.text_results import score_text_run
 
 
@@ -42,9 +44,11 @@ def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Results:
 
 
 def score_run(
-    run: Run, data: Splits | TextData, splits: tuple[str, ...] = SPLITS, *, baselines: bool = True
+    run: Run, data: Splits | TextData | TaskData, splits: tuple[str, ...] = SPLITS, *, baselines: bool = True
 ) -> Results:
     """The run's best model, and the baselines, on the splits that have songs, or on those of a text."""
+    if isinstance(data, TaskData):
+        return Results(score_task_run(run, data))
     if isinstance(data, TextData):
         return Results(score_text_run(run, data, baselines=baselines))
     model = load_model(run).model

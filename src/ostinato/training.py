@@ -19,15 +19,19 @@ import ostinato
 from ostinato.building import MODEL_PREFIX, build_optimizer, build_rule
 from ostinato.data.sequences import Splits
 from ostinato.data.streams import Streams
+from ostinato.data.tasks import TaskData, TaskStreams
 from ostinato.data.text import TextData
 from ostinato.data.token_streams import TokenStreams
 from ostinato.domain import domain_of
 from ostinato.errors import UserError
-from ostinato.optim import AverageNorm, clip_grad_norm
+from ostinato.hessian_free_training import curvature_streams, hessian_free_update
+from ostinato.optim import AverageNorm, HessianFree, clip_grad_norm
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
 
 OPTIMIZER_PREFIX, BEFORE_PREFIX = "optimizer.", "before."
+
+AnyStreams = Streams | TokenStreams | TaskStreams
 
 # So many updates in a row without a usable gradient mean that the run has diverged for good.
 HOPELESS = 50
@@ -53,6 +57,9 @@ class Monitor(Protocol):
     def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
         """One more segment of this epoch is done."""
 
+    def iteration(self, number: int, objective: float) -> None:
+        """One more conjugate-gradient iteration of a Hessian-free update is done."""
+
     def epoch(self, record: dict[str, Any]) -> None:
         """An epoch ended with this record."""
 
@@ -67,6 +74,9 @@ class SilentMonitor:
         """Nothing."""
 
     def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
+        """Nothing."""
+
+    def iteration(self, number: int, objective: float) -> None:
         """Nothing."""
 
     def epoch(self, record: dict[str, Any]) -> None:
@@ -119,7 +129,7 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        data: Splits | TextData,
+        data: Splits | TextData | TaskData,
         run: Run,
         monitor: Monitor | None = None,
         *,
@@ -172,7 +182,7 @@ class Trainer:
 
     # One epoch
 
-    def _streams(self, epoch: int) -> Streams | TokenStreams:
+    def _streams(self, epoch: int) -> AnyStreams:
         return self.domain.streams(self.recipe, epoch)
 
     def _train_epoch(self) -> None:
@@ -189,15 +199,18 @@ class Trainer:
                 self._save()
         self._finish_epoch()
 
-    def _update(self, streams: Streams | TokenStreams, index: int) -> None:
+    def _update(self, streams: AnyStreams, index: int) -> None:
         """One segment: loss, gradient, clipping, step."""
+        if isinstance(self.optimizer, HessianFree):
+            self._hessian_free_update(self.optimizer, streams, index)
+            return
         segment, sums = streams[index], self.progress.sums
         for parameter in self._parameters:
             parameter.grad = None
         loss = self.model.loss(segment.inputs, segment.targets, self._carried, segment.starts, segment.mask)
         loss.objective.backward()
         clip = clip_grad_norm(self._parameters, self.progress.clip_threshold)
-        self._carried = loss.states
+        self._carried = loss.states if self.domain.carries_state else None
         if not clip.finite:
             self._skip(streams, index)
             return
@@ -209,7 +222,28 @@ class Trainer:
         sums.clipped += clip.clipped
         sums.skipped_in_a_row = 0
 
-    def _skip(self, streams: Streams | TokenStreams, index: int) -> None:
+    def _hessian_free_update(self, optimizer: HessianFree, streams: AnyStreams, index: int) -> None:
+        """One segment, whole: the quadratic model, conjugate gradients, the step they lead to."""
+        segment, sums, epoch = streams[index], self.progress.sums, self.progress.epoch
+        chosen = curvature_streams(self.recipe, epoch, index, segment.targets.shape[1])
+
+        def watch(number: int, objective: float) -> None:
+            self.monitor.iteration(number, objective)
+            self._heed_stop()
+
+        update = hessian_free_update(self.model, optimizer, segment, self._carried, chosen, watch)
+        self._carried = update.states if self.domain.carries_state else None
+        if not update.usable:
+            self._skip(streams, index)
+            return
+        self.run.append_metrics(update.record(epoch, optimizer.steps))
+        sums.nll += update.nll
+        sums.frames += update.frames
+        sums.norms += update.report.gradient_norm
+        sums.updates += 1
+        sums.skipped_in_a_row = 0
+
+    def _skip(self, streams: AnyStreams, index: int) -> None:
         """Leave the parameters alone, say where it happened, and start the songs from a zero state."""
         sums = self.progress.sums
         sums.skipped += 1
@@ -246,8 +280,7 @@ class Trainer:
             "clipped": sums.clipped / max(sums.updates, 1),
             "skipped": sums.skipped,
             "updates": self.optimizer.steps,
-            "learning_rate": self.optimizer.learning_rates()[0],
-            "momentum": self.optimizer.momenta()[0],
+            **self._pace(),
             "frames": sums.frames,
             "seconds": self._elapsed(),
         }
@@ -257,15 +290,27 @@ class Trainer:
         progress.sums = EpochSums(skipped_in_a_row=in_a_row)
         progress.segment, self._carried = 0, None
         progress.epoch += 1
-        if progress.epoch - 1 - progress.best_epoch >= self.recipe.patience:
+        if record.get("solved"):
+            progress.stopped_because = "the task is solved"
+        elif progress.epoch - 1 - progress.best_epoch >= self.recipe.patience:
             progress.stopped_because = f"no better validation score for {self.recipe.patience} epochs"
         self.monitor.epoch(record)
+
+    def _pace(self) -> dict[str, float]:
+        """What governs the length of steps now."""
+        if isinstance(self.optimizer, HessianFree):
+            return {"damping": self.optimizer.damping}
+        return {
+            "learning_rate": self.optimizer.learning_rates()[0],
+            "momentum": self.optimizer.momenta()[0],
+        }
 
     def _obey_rule(self, score: float) -> None:
         decision = self.rule.update(score)
         if decision.restore and self._before:
             self._take_learned(self._before, BEFORE_PREFIX)
-        self.optimizer.scale_learning_rate(decision.learning_rate_factor)
+        if not isinstance(self.optimizer, HessianFree):
+            self.optimizer.scale_learning_rate(decision.learning_rate_factor)
         if decision.stop:
             self.progress.stopped_because = "the learning-rate rule: validation stopped improving"
 
@@ -279,14 +324,16 @@ class Trainer:
             self.progress.clip_threshold = self.recipe.clip
             return
         twin = self.domain.model(self.recipe)
-        optimizer, average, states = build_optimizer(self.recipe, twin), AverageNorm(), None
+        optimizer, average = build_optimizer(self.recipe, twin), AverageNorm()
+        states: Tensor | None = None
         parameters = list(twin.parameters())
         for segment in self._streams(0):
             self._heed_stop()
             optimizer.zero_grad()
             loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
             loss.objective.backward()
-            states = torch.nan_to_num(loss.states, nan=0.0, posinf=0.0, neginf=0.0)
+            carried = torch.nan_to_num(loss.states, nan=0.0, posinf=0.0, neginf=0.0)
+            states = carried if self.domain.carries_state else None
             clip = clip_grad_norm(parameters, average.value if average.total > 0 else None)
             average.add(clip.norm)
             if clip.finite:

@@ -204,7 +204,9 @@ def columns(op: GaussNewton, structural: float = 0.0) -> Tensor:
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_products_are_the_explicit_matrix(output: str, kind: str, leaky: bool) -> None:
     model, batch = SequenceModel(network(kind, leaky), output_layer(output)), segment(output)
-    torch.testing.assert_close(columns(operator(model, batch)), explicit(model, batch, output), atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        columns(operator(model, batch)), explicit(model, batch, output), atol=1e-10, rtol=0
+    )
 
 
 @pytest.mark.parametrize("leaky", [False, True])
@@ -238,9 +240,11 @@ def test_an_embedding_is_the_transposed_input_weight() -> None:
     embedded = SequenceModel(rnn, output_layer("softmax"))
     embedded.load_state_dict(plain.state_dict())
     one, other = operator(plain, batch), operator(embedded, batch)
-    # weight_ih (H, V) and embedding (V, H) come first in their vectors or not: compare by name
     names = [[name for name, _ in model.named_parameters()] for model in (plain, embedded)]
-    tangents = {name: torch.randn(p.shape, generator=seeded(6)).double() for name, p in plain.named_parameters()}
+    tangents = {
+        name: torch.randn(p.shape, generator=seeded(6), dtype=torch.float64)
+        for name, p in plain.named_parameters()
+    }
 
     def vector(model: SequenceModel) -> Tensor:
         return torch.cat(
@@ -261,7 +265,8 @@ def test_an_embedding_is_the_transposed_input_weight() -> None:
     assert names[0] != names[1]
     torch.testing.assert_close(named(plain, one.gradient()), named(embedded, other.gradient()))
     torch.testing.assert_close(
-        named(plain, one.curvature(vector(plain), 0.3)), named(embedded, other.curvature(vector(embedded), 0.3))
+        named(plain, one.curvature(vector(plain), 0.3)),
+        named(embedded, other.curvature(vector(embedded), 0.3)),
     )
 
 
@@ -293,7 +298,10 @@ def test_products_are_linear_and_follow_the_gradient() -> None:
 
 
 def test_loss_and_gradient_are_the_models() -> None:
-    model, batch = SequenceModel(network("relu", True), output_layer("bernoulli"), l1=0.1), segment("bernoulli")
+    model, batch = (
+        SequenceModel(network("relu", True), output_layer("bernoulli"), l1=0.1),
+        segment("bernoulli"),
+    )
     op = operator(model, batch)
     loss = model.loss(batch["inputs"], batch["targets"], states_for(model), batch["starts"], batch["mask"])
     gradients = torch.autograd.grad(loss.objective, list(model.parameters()))
@@ -339,13 +347,14 @@ def test_squared_gradients_are_those_of_the_streams() -> None:
 
 
 def test_frozen_parameters_are_left_out() -> None:
-    model, batch = SequenceModel(network("two layers", False), output_layer("bernoulli")), segment("bernoulli")
+    model, batch = (
+        SequenceModel(network("two layers", False), output_layer("bernoulli")),
+        segment("bernoulli"),
+    )
     whole = columns(operator(model, batch))
     names = [name for name, _ in model.named_parameters()]
     frozen = {"rnn.weight_hh_l0", "rnn.bias_ih_l1", "output.bias"}
-    kept = torch.cat(
-        [torch.full((p.numel(),), name not in frozen) for name, p in model.named_parameters()]
-    )
+    kept = torch.cat([torch.full((p.numel(),), name not in frozen) for name, p in model.named_parameters()])
     for name in frozen & set(names):
         model.get_parameter(name).requires_grad_(False)
     torch.testing.assert_close(columns(operator(model, batch)), whole[kept][:, kept], rtol=0, atol=1e-14)
@@ -362,6 +371,8 @@ def test_what_cannot_be_done_is_refused() -> None:
 
     with pytest.raises(ValueError, match="no method `linearize`"):
         GaussNewton(SequenceModel(RNN(V, H), NoCurvature()), batch["inputs"], batch["targets"])  # type: ignore[arg-type]
-    first = GaussNewton(SequenceModel(RNN(V, H, batch_first=True), Bernoulli(H, V)), batch["inputs"], batch["targets"])
+    first = GaussNewton(
+        SequenceModel(RNN(V, H, batch_first=True), Bernoulli(H, V)), batch["inputs"], batch["targets"]
+    )
     with pytest.raises(ValueError, match="time first"):
         first.curvature(torch.zeros(sum(p.numel() for p in first.model.parameters())))

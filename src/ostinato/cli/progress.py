@@ -25,6 +25,7 @@ class ConsoleMonitor:
             TextColumn("{task.fields[speed]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[scores]}"),
+            TextColumn("{task.fields[solver]}"),
             console=console,
             transient=True,
             disable=quiet or not console.is_terminal,
@@ -52,7 +53,7 @@ class ConsoleMonitor:
                 markup=False,
             )
         self._begin = time.monotonic()
-        self._task = self._bar.add_task("", total=None, epoch=self._of(0), speed="", scores="")
+        self._task = self._bar.add_task("", total=None, epoch=self._of(0), speed="", scores="", solver="")
 
     def notice(self, text: str) -> None:
         """Print a line above the bar."""
@@ -73,6 +74,11 @@ class ConsoleMonitor:
             epoch=self._of(epoch),
             speed=f"{rate * frames / total:,.0f} frames/s, at most {_duration(remaining)} left",
         )
+
+    def iteration(self, number: int, objective: float) -> None:
+        """Show where conjugate gradients are."""
+        if self._task is not None and not self._bar.disable:
+            self._bar.update(self._task, solver=f"CG {number}: {objective:.4g}")
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Show the epoch's scores; without a terminal, as a line, but not more than one every two seconds."""
@@ -95,6 +101,8 @@ def _in_other_units(record: dict[str, Any]) -> str:
     """A text model's validation score as people quote it."""
     if "valid_perplexity" in record:
         return f" (perplexity {record['valid_perplexity']:.1f})"
+    if "valid_error" in record:
+        return f" ({record['valid_error']:.1f}% wrong)"
     if "valid_bits_per_character" in record:
         return f" ({record['valid_bits_per_character']:.3f} bits/character)"
     return ""

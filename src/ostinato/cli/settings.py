@@ -11,11 +11,12 @@ from ostinato.recipe import TASK_DEFAULTS, Recipe
 
 DEFAULT_RECIPE = "SGD+CL"
 TEXT_RECIPE = "SGD+CLR"
+TASK_RECIPE = "HF"
 
 GROUPS = {
     name: Group(name, sort_key=place)
     for place, name in enumerate(
-        ("Recipe", "Data", "Text", "Model", "Output", "Optimization", "Training"), start=1
+        ("Recipe", "Data", "Text", "Model", "Output", "Optimization", "Hessian-free", "Training"), start=1
     )
 }
 
@@ -40,7 +41,10 @@ def _options() -> type:
 
 def _help(field: dataclasses.Field[Any]) -> str:
     if field.name == "recipe":
-        return f"{field.metadata['help']} [default: {DEFAULT_RECIPE}; words and chars: {TEXT_RECIPE}]"
+        return (
+            f"{field.metadata['help']} [default: {DEFAULT_RECIPE}; words and chars: {TEXT_RECIPE}; "
+            f"task: {TASK_RECIPE}]"
+        )
     special = [
         f"{task}: {defaults[field.name]}"
         for task, defaults in TASK_DEFAULTS.items()
@@ -61,10 +65,11 @@ def recipe_from(options: Any, config: Path | None, task: str | None = None) -> R
     given = given_settings(options)
     settings = {} if config is None else Recipe.read_settings(config)
     if "recipe" in given:
-        settings = {k: v for k, v in settings.items() if k not in Recipe.letter_settings()}
+        taken_back = Recipe.letter_settings(given["recipe"], settings.get("recipe", ""))
+        settings = {k: v for k, v in settings.items() if k not in taken_back}
     settings |= given | ({} if task is None else {"task": task})
-    default = DEFAULT_RECIPE if settings.get("task", "music") == "music" else TEXT_RECIPE
-    letters = settings.pop("recipe", default)
+    defaults = {"music": DEFAULT_RECIPE, "task": TASK_RECIPE}
+    letters = settings.pop("recipe", defaults.get(settings.get("task", "music"), TEXT_RECIPE))
     return Recipe.parse(letters, **settings)
 
 

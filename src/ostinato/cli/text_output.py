@@ -6,7 +6,9 @@ from typing import Any
 from rich.table import Table
 
 from ostinato.cli.output import results_table, show
+from ostinato.cli.task_output import task_table
 from ostinato.data.sequences import SPLITS, Splits
+from ostinato.data.tasks import TaskData
 from ostinato.data.text import TextData
 from ostinato.results import Results
 
@@ -17,8 +19,10 @@ NAMES = {
 }
 
 
-def table_of(data: Splits | TextData) -> Callable[[Results, str], Table]:
+def table_of(data: Splits | TextData | TaskData) -> Callable[[Results, str], Table]:
     """The function that makes a table of results for this kind of data."""
+    if isinstance(data, TaskData):
+        return task_table
     return text_table if isinstance(data, TextData) else results_table
 
 

@@ -12,6 +12,7 @@ from ostinato.cli.progress import ConsoleMonitor
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.text_output import table_of
 from ostinato.data.sequences import Splits
+from ostinato.data.tasks import TaskData
 from ostinato.data.text import TextData
 from ostinato.errors import UserError
 from ostinato.loading import load_data
@@ -23,7 +24,7 @@ from ostinato.training import Interrupted, Trainer
 
 
 def train(
-    task: Literal["music", "words", "chars"] | None = None,
+    task: Literal["music", "words", "chars", "task"] | None = None,
     /,
     *,
     settings: Annotated[Options | None, Parameter(name="*")] = None,
@@ -43,7 +44,7 @@ def train(
     Parameters
     ----------
     task
-        What to model: music (the default), words or characters.
+        What to model: music (the default), words or chars, or a task with long delays.
     config
         Settings from a TOML file, such as the config.toml of another run.
     run
@@ -91,7 +92,7 @@ def _threads_of(run: Run) -> int | None:
 
 def _fit(
     recipe: Recipe,
-    data: Splits | TextData,
+    data: Splits | TextData | TaskData,
     run: Run,
     checkpoint_seconds: float,
     *,
@@ -134,7 +135,9 @@ def _fit(
         )
 
 
-def _conclude(run: Run, data: Splits | TextData, recipe: Recipe, results: Results, *, json: bool) -> None:
+def _conclude(
+    run: Run, data: Splits | TextData | TaskData, recipe: Recipe, results: Results, *, json: bool
+) -> None:
     """Write results and picture into the run, and print the table."""
     import json as codec
 
@@ -149,14 +152,14 @@ def _conclude(run: Run, data: Splits | TextData, recipe: Recipe, results: Result
     valid = {
         name: splits["valid"]["log_likelihood"].value
         for name, splits in results.scores.items()
-        if name != "model"
+        if name != "model" and "log_likelihood" in splits["valid"]
     }
     learning_curve(
         run.metrics(),
         run.folder / "learning_curve.png",
         title=f"{recipe.recipe} on {data.name}",
         baselines=valid,
-        unit="frame" if recipe.task == "music" else "token",
+        unit={"music": "frame", "task": "step"}.get(recipe.task, "token"),
     )
     list_skipped(data, human())
     if json:

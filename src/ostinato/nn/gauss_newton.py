@@ -99,8 +99,10 @@ class GaussNewton:
         with torch.no_grad():
             back = self._point.product(tangents, structural)
         return torch.cat(
-            [back[name].reshape(-1) if name in back else vector.new_zeros(p.numel())
-             for name, p in parameters.items()]
+            [
+                back[name].reshape(-1) if name in back else vector.new_zeros(p.numel())
+                for name, p in parameters.items()
+            ]
         )
 
     def squared_gradient(self) -> Tensor:

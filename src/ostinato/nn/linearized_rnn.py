@@ -68,9 +68,7 @@ class LinearizedLayer:
     def _drive_tangent(self, below: Tensor | None, tangents: Tangents) -> Tensor:
         """The change of `U x + b`, a new tensor (N, H)."""
         frames = self.slopes.shape[0] * self.slopes.shape[1]
-        biases = [
-            tangents[name] for k in ("ih", "hh") if (name := f"bias_{k}_l{self.index}") in tangents
-        ]
+        biases = [tangents[name] for k in ("ih", "hh") if (name := f"bias_{k}_l{self.index}") in tangents]
         bias = sum(biases[1:], biases[0]) if biases else None
         if self.input_name in tangents:
             change = tangents[self.input_name]

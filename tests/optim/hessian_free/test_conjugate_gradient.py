@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_the_objective_falls_and_is_what_it_says(seed: int, warm: bool) -> None:
     solution = conjugate_gradient(
         lambda v: a @ v, b, x if warm else None, max_iterations=25, callback=lambda _, phi: values.append(phi)
     )
-    assert all(later <= earlier + 1e-9 * abs(earlier) for earlier, later in zip(values, values[1:], strict=False))
+    assert all(later <= earlier + 1e-9 * abs(earlier) for earlier, later in itertools.pairwise(values))
     exact = 0.5 * solution.value @ a @ solution.value - b @ solution.value
     assert solution.objective == pytest.approx(float(exact), rel=1e-9)
     assert solution.residual == pytest.approx(float((b - a @ solution.value).norm()), abs=1e-9)

@@ -130,7 +130,7 @@ class Bernoulli(nn.Module):
         return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets)
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> AffineCurvature:
-        """The curvature of `nll` at these states (N, H): H = diag(p (1 - p)) at the logits, for any target."""
+        """The curvature of `nll` at these states (N, H): H = diag(p (1 - p)) at the logits."""
         logits = F.linear(hidden, self.weight, self.bias)
         variance = logits.sigmoid_().mul_(1 - logits)
         return AffineCurvature(hidden, self.weight, variance.mul)

@@ -43,9 +43,7 @@ class NADEFrames(Distribution):
     support = constraints.independent(constraints.boolean, 1)
     exact = True
 
-    def __init__(
-        self, biases: Tensor, encoder: Tensor, decoder: Tensor, order: Tensor | None = None
-    ) -> None:
+    def __init__(self, biases: Tensor, encoder: Tensor, decoder: Tensor, order: Tensor | None = None) -> None:
         self.biases, self.encoder, self.decoder, self.order = biases, encoder, decoder, order
         super().__init__(biases.shape[:-1], encoder.shape[:1], validate_args=False)
 
@@ -213,9 +211,7 @@ class NADE(nn.Module):
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> NADECurvature:
         """The curvature of `nll` at these states (N, H) and frames (N, V), at the logits of the notes."""
-        return nade_curvature(
-            hidden, targets, self.weight, self.bias, self.encoder, self.decoder, self.order
-        )
+        return nade_curvature(hidden, targets, self.weight, self.bias, self.encoder, self.decoder, self.order)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the visible biases so that, from a state of zero, notes start near their frequencies (V,)."""

@@ -141,7 +141,7 @@ class HessianFree(torch.optim.Optimizer):
     def step(  # type: ignore[override]
         self, operator: CurvatureOperator, callback: Callable[[int, float], None] | None = None
     ) -> StepReport:
-        """One update; parameters are as before if it raises.
+        """One update; everything is as before if it raises, also from the callback.
 
         Args:
             operator: loss, gradient and curvature of a minibatch at these parameters.
@@ -157,8 +157,8 @@ class HessianFree(torch.optim.Optimizer):
             gradient = operator.gradient()
         with torch.no_grad():
             before, norm = operator.loss(), float(gradient.norm())
-            group["steps"] += 1
             if not math.isfinite(before) or not math.isfinite(norm) or norm == 0:
+                group["steps"] += 1
                 status = "no gradient" if norm == 0 else "not finite"
                 self.report = StepReport(
                     False, before, before, norm, self.damping, math.nan, 0.0, status, 0, 0, 0, 1
@@ -173,6 +173,7 @@ class HessianFree(torch.optim.Optimizer):
             delta = choice.candidate.value
             self._move(parameters, theta if search.step_size == 0 else theta + search.step_size * delta)
             self._remember(parameters, solution.value)
+            group["steps"] += 1
             rho = reduction_ratio(before, choice.loss, predicted)
             self.report = StepReport(
                 search.step_size > 0,
