@@ -90,7 +90,7 @@ def _leak(recipe: Recipe, generator: torch.Generator) -> Tensor | None:
 def build_optimizer(
     recipe: Recipe, model: SequenceModel
 ) -> SimplifiedNesterov | ClassicalMomentum | HessianFree:
-    """The recipe's optimizer over all parameters of the model; plain gradient descent is momentum 0."""
+    """The recipe's optimizer over all parameters of the model."""
     if recipe.hessian_free:
         return HessianFree(
             model.parameters(),
@@ -100,6 +100,11 @@ def build_optimizer(
             max_iterations=recipe.cg_iterations,
             preconditioner=recipe.preconditioner,
         )
+    return build_gradient_descent(recipe, model)
+
+
+def build_gradient_descent(recipe: Recipe, model: SequenceModel) -> SimplifiedNesterov | ClassicalMomentum:
+    """Gradient descent with the recipe's momentum; plain gradient descent is momentum 0."""
     kind = SimplifiedNesterov if recipe.momentum_kind == "nesterov" else ClassicalMomentum
     momentum: Any = recipe.momentum
     if recipe.momentum_schedule == "sutskever" and recipe.momentum > 0:

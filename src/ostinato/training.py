@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import ostinato
-from ostinato.building import MODEL_PREFIX, build_optimizer, build_rule
+from ostinato.building import MODEL_PREFIX, build_gradient_descent, build_optimizer, build_rule
 from ostinato.data.sequences import Splits
 from ostinato.data.streams import Streams
 from ostinato.data.tasks import TaskData, TaskStreams
@@ -324,7 +324,7 @@ class Trainer:
             self.progress.clip_threshold = self.recipe.clip
             return
         twin = self.domain.model(self.recipe)
-        optimizer, average = build_optimizer(self.recipe, twin), AverageNorm()
+        optimizer, average = build_gradient_descent(self.recipe, twin), AverageNorm()
         states: Tensor | None = None
         parameters = list(twin.parameters())
         for segment in self._streams(0):

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ostinato.data.sequences import Splits
+from ostinato.data.tasks import TaskData
 from ostinato.data.text import TextData
 from ostinato.evaluation.scores import Score
 from ostinato.results import Results
@@ -86,7 +87,7 @@ def results_table(results: Results, title: str, splits: tuple[str, ...] = ("vali
     return table
 
 
-def list_skipped(data: Splits | TextData, console: Console) -> None:
+def list_skipped(data: Splits | TextData | TaskData, console: Console) -> None:
     """The files that could not be used, with reasons."""
     if data.skipped:
         console.print(

@@ -41,10 +41,21 @@ class TaskSegment:
 class Task(Protocol):
     """A generated problem: symbols in, classes out."""
 
-    name: str
-    length: int
-    symbols: int
-    classes: int
+    @property
+    def name(self) -> str:
+        """What users call it."""
+
+    @property
+    def length(self) -> int:
+        """Steps of its sequences, or of its delay."""
+
+    @property
+    def symbols(self) -> int:
+        """Different inputs."""
+
+    @property
+    def classes(self) -> int:
+        """Different targets."""
 
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""

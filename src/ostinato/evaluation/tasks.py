@@ -34,7 +34,7 @@ def score_task(model: SequenceModel, batch: TaskSegment) -> dict[str, Score]:
             mask, targets = batch.mask[:, part], batch.targets[:, part]
             nll -= float(distribution.log_prob(targets)[mask].double().sum())
             counted += int(mask.sum())
-            guess = distribution.logits[batch.judged].argmax(-1)  # type: ignore[attr-defined]
+            guess = distribution.logits[batch.judged].argmax(-1)
             wrong += int((guess != targets[batch.judged]).any(0).sum())
     return _scores(-nll / counted, wrong / sequences, counted, sequences)
 

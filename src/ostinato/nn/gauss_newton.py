@@ -127,13 +127,11 @@ class GaussNewton:
 
     def _curvature_segment(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
         inputs, targets, states, starts, mask = self._segment
-        if self._chosen is None:
+        chosen = self._chosen
+        if chosen is None:
             return inputs, targets, states, starts, mask
-        return (
-            inputs.index_select(1, self._chosen),
-            targets.index_select(1, self._chosen),
-            *(None if x is None else x.index_select(1, self._chosen) for x in (states, starts, mask)),
-        )
+        few = [None if x is None else x.index_select(1, chosen) for x in (states, starts, mask)]
+        return inputs.index_select(1, chosen), targets.index_select(1, chosen), few[0], few[1], few[2]
 
 
 class _Point:

@@ -86,7 +86,7 @@ class ModuleOperator:
         def outputs_of(parameters: dict[str, Tensor]) -> Any:
             return functional_call(self.module, parameters, self._curvature_inputs)
 
-        outputs, backward = vjp(outputs_of, point)
+        outputs, backward, *_ = vjp(outputs_of, point)
 
         def forward(tangents: dict[str, Tensor]) -> Any:
             return jvp(outputs_of, (point,), (tangents,))[1]
