@@ -1,5 +1,6 @@
 """From a recipe to its language model: token inputs, a recurrent network, a softmax over the vocabulary."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,6 +50,9 @@ def build_language_model(
         generator=generator,
         dtype=dtype,
     )
+    # One token is on at a time: a fan-in of 1, not of V.
+    with torch.no_grad():
+        rnn.embedding.mul_(math.sqrt(recipe.hidden_size))
     output: Softmax | ClassSoftmax
     if recipe.output == "softmax":
         output = Softmax(recipe.hidden_size, vocabulary_size, generator=generator, dtype=dtype)

@@ -41,6 +41,14 @@ _LETTERS: dict[str, dict[str, Any]] = {
     "M": {"momentum": 0.9, "momentum_schedule": "sutskever"},
 }
 
+# Where a letter means something else for text. A state that is carried over a million words grows without
+# bounds through identity weights; and the average norm over a pass is one of the few bursts that rectifiers
+# have, while this threshold is about the median norm (both measured on the Penn Treebank).
+_TEXT_LETTERS: dict[str, dict[str, Any]] = {
+    "C": {"clip": 0.2},
+    "R": {"initialization": "uniform"},
+}
+
 # What is other than the fields' defaults for a task; the letters' settings come over it.
 TASK_DEFAULTS: dict[str, dict[str, Any]] = {
     "music": {},
@@ -49,8 +57,8 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "output": "class-softmax",
         "hidden_size": 200,
         "segment_length": 40,
-        "streams": 32,
-        "learning_rate": 4.0,
+        "streams": 20,
+        "learning_rate": 15.0,
         "learning_rate_rule": "halving",
         "epochs": 100,
     },
@@ -59,8 +67,8 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "output": "softmax",
         "hidden_size": 500,
         "segment_length": 150,
-        "streams": 32,
-        "learning_rate": 4.0,
+        "streams": 20,
+        "learning_rate": 15.0,
         "learning_rate_rule": "halving",
         "epochs": 100,
     },
@@ -162,6 +170,8 @@ class Recipe:
         chosen: dict[str, Any] = dict(TASK_DEFAULTS.get(settings.get("task", "music"), {}))
         for letter in _canonical(letters).removeprefix("SGD").removeprefix("+"):
             chosen |= _LETTERS[letter]
+            if settings.get("task", "music") != "music":
+                chosen |= _TEXT_LETTERS.get(letter, {})
         return cls.from_dict(chosen | settings | {"recipe": letters})
 
     @classmethod

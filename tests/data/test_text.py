@@ -1,3 +1,4 @@
+import itertools
 import os
 from pathlib import Path
 
@@ -174,7 +175,7 @@ def test_streams_meet_every_token_once_after_the_one_before(
 def test_streams_carry_on_where_the_segment_before_ended() -> None:
     layout = TokenStreams(np.arange(1, 101), 4, 7, np.random.default_rng(3))
     segments = list(layout)
-    for before, after in zip(segments, segments[1:], strict=False):
+    for before, after in itertools.pairwise(segments):
         np.testing.assert_array_equal(after.inputs[0], before.targets[-1])
 
 

@@ -232,9 +232,7 @@ def _mapped(
     return _made(given, vocabulary, arrays, meta["version"], details | settings)
 
 
-def _key(
-    sources: dict[str, list[Source]], settings: dict[str, Any], vocabulary: Vocabulary | None
-) -> str:
+def _key(sources: dict[str, list[Source]], settings: dict[str, Any], vocabulary: Vocabulary | None) -> str:
     """Names this text and these settings: changed files have another time or size."""
     parts: list[Any] = [settings]
     if vocabulary is not None:

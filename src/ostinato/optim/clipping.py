@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ostinato.errors import UserError
 
-
 # The norm of a large matrix is taken from its rows' norms in its own precision (ten times as fast), unless
 # the result is so small or so large that squares could have vanished or overflowed.
 _LARGE = 1 << 19
