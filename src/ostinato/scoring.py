@@ -28,7 +28,9 @@ from ostinato.runs import Run
 class Scorer(Protocol):
     """A language model as scoring sees it."""
 
-    unit: Unit
+    @property
+    def unit(self) -> Unit:
+        """Words or characters."""
 
     def score(self, tokens: Sequence[str], *, independent: bool = False) -> np.ndarray:
         """log p of each token of a text in nats, shape (N,); the text's sentences end with END[unit]."""

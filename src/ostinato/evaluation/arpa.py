@@ -26,7 +26,7 @@ class BackoffModel:
     Example:
         >>> unigrams = {("a",): (-0.30103, -1.0), ("</s>",): (-0.30103, 0.0)}
         >>> model = BackoffModel([unigrams, {("a", "a"): (-0.1, 0.0)}])
-        >>> [round(p / math.log(10), 5) for p in model.score(["a", "a", "</s>"])]
+        >>> (model.score(["a", "a", "</s>"]) / math.log(10)).round(5).tolist()
         [-0.30103, -0.1, -1.30103]
     """
 
