@@ -77,8 +77,9 @@ def test_every_recipe_learns(tmp_path: Path, letters: str, task: str) -> None:
         small_recipe(),
         small_recipe("SGD+CRM", task="chars", learning_rate=0.1, segment_length=40),
         small_recipe("SGD+C", learning_rate=4.0, epochs=8, num_layers=2, dropout=0.2),
+        small_recipe("SGD+CL", direct=3000, vocabulary_size=1000, direct_order=4),
     ],
-    ids=["words", "chars", "dropout"],
+    ids=["words", "chars", "dropout", "direct"],
 )
 def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(tmp_path: Path, recipe: Recipe) -> None:
     data = small_text(recipe.task, train=60)
@@ -87,7 +88,7 @@ def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(tmp_path: Path, recip
     stops = 0
     for attempt in range(1, 400):
         calls = itertools.count()
-        budget = 45 if attempt == 1 else 5 + attempt % 30
+        budget = 3 + attempt % 8
         trainer = Trainer(
             recipe,
             data,

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from ostinato.nn import RNN, SequenceModel, sample_leak
-from ostinato.nn.outputs import ClassSoftmax, Softmax, balanced_classes
+from ostinato.nn.direct_model import DirectModel
+from ostinato.nn.outputs import ClassSoftmax, DirectNgrams, Softmax, balanced_classes
 from ostinato.recipe import Recipe
 
 
@@ -63,4 +64,7 @@ def build_language_model(
         output = ClassSoftmax(recipe.hidden_size, class_sizes, generator=generator, dtype=dtype)
     if frequencies is not None:
         output.initialize_bias_(torch.from_numpy(frequencies))
+    if recipe.direct > 0:
+        direct = DirectNgrams(recipe.direct, recipe.direct_order, output.widest, dtype=dtype)
+        return DirectModel(rnn, output, direct, recipe.l1)
     return SequenceModel(rnn, output, recipe.l1)

@@ -101,6 +101,10 @@ class Recipe:
         10_000, "Text", "most distinct words or characters; the rest are unknown", low=3, high=10_000_000
     )
     classes: int = _setting(30, "Text", "classes of a class-softmax", low=1, high=100_000)
+    direct: int = _setting(
+        0, "Text", "weights for direct n-gram (maximum-entropy) connections; 0 for none", low=0, high=1 << 32
+    )
+    direct_order: int = _setting(3, "Text", "longest n-gram of direct connections", low=2, high=20)
     output: Output = _setting("bernoulli", "Model", "distribution over the next frame or token")
     hidden_size: int = _setting(200, "Model", "recurrent units in a layer", low=1, high=100_000)
     num_layers: int = _setting(1, "Model", "recurrent layers", low=1, high=100)
@@ -155,6 +159,11 @@ class Recipe:
             raise UserError(
                 f"output {self.output} does not fit {self.task}; use softmax or class-softmax for words and "
                 "chars, and another one for music"
+            )
+        if 0 < self.direct < 2 * self.vocabulary_size and self.task == "words":
+            raise UserError(
+                f"expected direct connections of at least {2 * self.vocabulary_size} weights, twice the "
+                f"vocabulary, found {self.direct}; a million is usual"
             )
         if self.dropout and self.num_layers == 1:
             raise UserError("dropout acts between layers, found num_layers = 1; set num_layers to 2 or more")

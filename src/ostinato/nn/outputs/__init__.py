@@ -2,6 +2,7 @@
 
 from ostinato.nn.outputs.bernoulli import Bernoulli, BernoulliFrames
 from ostinato.nn.outputs.class_softmax import ClassSoftmax, ClassTokens, balanced_classes
+from ostinato.nn.outputs.direct import DirectNgrams, Features
 from ostinato.nn.outputs.softmax import Softmax, Tokens
 
 __all__ = [
@@ -9,6 +10,8 @@ __all__ = [
     "BernoulliFrames",
     "ClassSoftmax",
     "ClassTokens",
+    "DirectNgrams",
+    "Features",
     "Softmax",
     "Tokens",
     "balanced_classes",
