@@ -10,11 +10,6 @@ from torch import Tensor
 
 from ostinato.errors import UserError
 
-# The norm of a large matrix is taken from its rows' norms in its own precision (ten times as fast), unless
-# the result is so small or so large that squares could have vanished or overflowed.
-_LARGE = 1 << 19
-_QUICK_LOW, _QUICK_HIGH = 1e-10, 1e15
-
 
 @dataclass(frozen=True)
 class ClipResult:
@@ -40,8 +35,8 @@ def clip_grad_norm(parameters: Iterable[Tensor], threshold: float | None) -> Cli
 
         g <- g * threshold / ||g||   if ||g|| > threshold
 
-    ||g|| is the Euclidean norm over all parameters together, accumulated in float64, so it is right where the
-    squares of a float32 gradient would overflow or vanish. A gradient with a NaN or an infinite entry is left
+    ||g|| is the Euclidean norm over all parameters together. Where the squares of a float32 gradient would
+    overflow or vanish it is accumulated in float64. A gradient with a NaN or an infinite entry is left
     as it is and reported by `finite`: no scaling makes it usable, so the step must be skipped. (One number is
     read back from the device per call; a loop that must not take such a step needs that answer anyway.)
 
@@ -168,12 +163,17 @@ def _norm(gradients: list[Tensor]) -> float:
             return largest
         scaled = torch._foreach_div([g.double() for g in gradients], largest)
         return largest * _norm_of_norms(torch._foreach_norm(scaled))
-    large = [g for g in gradients if g.dtype == torch.float32 and g.dim() == 2 and g.numel() >= _LARGE]
-    quick = [torch.linalg.vector_norm(g, dim=1).double().norm() for g in large]
-    if large and not all(_QUICK_LOW < float(norm) < _QUICK_HIGH for norm in quick):
-        large, quick = [], []
-    rest = [g for g in gradients if not any(g is other for other in large)]
-    return _norm_of_norms([*quick, *(torch._foreach_norm(rest, 2, torch.float64) if rest else ())])
+    # In the gradients' own type first: converting them costs more than the norm itself. Squares that
+    # overflowed, or got so small that they lost digits, ask for the wider type.
+    if all(g.dtype == torch.float32 for g in gradients):
+        norm = _norm_of_norms(torch._foreach_norm(gradients))
+        if _SAFE[0] < norm < _SAFE[1]:
+            return norm
+    return _norm_of_norms(torch._foreach_norm(gradients, 2, torch.float64))
+
+
+# Norms whose float32 squares are far from both ends of that type's range, 1e-38 and 1e38.
+_SAFE = (1e-12, 1e18)
 
 
 def _norm_of_norms(norms: Iterable[Tensor]) -> float:
