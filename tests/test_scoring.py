@@ -208,7 +208,8 @@ def test_generation_is_a_function_of_the_seed_and_the_prime(task: str) -> None:
 
     def drawn(prime: str = "", seed: int = 0, **options: float) -> list[str]:
         generator = torch.Generator().manual_seed(seed)
-        sampling = Sampling(**options)
+        # the random model is sure of itself: a high temperature lets it differ
+        sampling = Sampling(**({"temperature": 9.0} | options))
         tokens = generate_tokens(model, vocabulary, sampling, prime=prime, generator=generator)
         return list(itertools.islice(tokens, 40))
 

@@ -177,4 +177,4 @@ def test_the_norm_of_a_large_matrix_at_any_scale(scale: float) -> None:
     weight.grad = torch.randn(4000, 200, generator=torch.Generator().manual_seed(0)) * scale
     other.grad = torch.ones(3)
     expected = math.hypot(float(weight.grad.double().norm()), math.sqrt(3))
-    assert grad_norm([weight, other]) == pytest.approx(expected, rel=1e-6)
+    assert grad_norm([weight, other]) == pytest.approx(expected, rel=1e-5)
