@@ -44,7 +44,7 @@ def build_model(
     Example:
         >>> model = build_model(Recipe.parse("SGD+L", hidden_size=8), visible_size=88)
         >>> int((model.rnn.leak > 0).sum()), model.output
-        (2, Bernoulli(8, 88))
+        (4, Bernoulli(8, 88))
     """
     if recipe.task == "task":
         return build_task_model(recipe)

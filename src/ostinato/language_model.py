@@ -1,12 +1,14 @@
 """From a recipe to its language model: token inputs, a recurrent network, a softmax over the vocabulary."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from ostinato.nn import RNN, SequenceModel, sample_leak
-from ostinato.nn.outputs import ClassSoftmax, Softmax, balanced_classes
+from ostinato.nn.direct_model import DirectModel
+from ostinato.nn.outputs import ClassSoftmax, DirectNgrams, Softmax, balanced_classes
 from ostinato.recipe import Recipe
 
 
@@ -49,6 +51,9 @@ def build_language_model(
         generator=generator,
         dtype=dtype,
     )
+    # One token is on at a time: a fan-in of 1, not of V.
+    with torch.no_grad():
+        rnn.embedding.mul_(math.sqrt(recipe.hidden_size))
     output: Softmax | ClassSoftmax
     if recipe.output == "softmax":
         output = Softmax(recipe.hidden_size, vocabulary_size, generator=generator, dtype=dtype)
@@ -59,4 +64,7 @@ def build_language_model(
         output = ClassSoftmax(recipe.hidden_size, class_sizes, generator=generator, dtype=dtype)
     if frequencies is not None:
         output.initialize_bias_(torch.from_numpy(frequencies))
+    if recipe.direct > 0:
+        direct = DirectNgrams(recipe.direct, recipe.direct_order, output.widest, dtype=dtype)
+        return DirectModel(rnn, output, direct, recipe.l1)
     return SequenceModel(rnn, output, recipe.l1)

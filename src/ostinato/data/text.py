@@ -84,6 +84,7 @@ def load(
     vocabulary_size: int = 10_000,
     valid: str | None = None,
     test: str | None = None,
+    vocabulary: Vocabulary | None = None,
 ) -> TextData:
     """A text as token ids in train, valid and test.
 
@@ -94,6 +95,7 @@ def load(
         unit: "words" (separated by white space, one sentence a line) or "chars".
         vocabulary_size: largest V; the rest is unknown.
         valid, test: files for these splits; the first argument is then training text only.
+        vocabulary: a vocabulary to use, of a trained model, instead of the training text's own.
 
     Raises:
         UserError: no such name or file, not UTF-8 text, or nothing in it.
@@ -107,8 +109,9 @@ def load(
     total = sum(source.size for each in sources.values() for source in each)
     settings = {"unit": unit, "vocabulary_size": vocabulary_size}
     if total > _LARGE:
-        return _mapped(name_or_paths, sources, details, settings)
-    vocabulary = Vocabulary.count(unit, _blocks(sources["train"]), vocabulary_size)
+        return _mapped(name_or_paths, sources, details, settings, vocabulary)
+    if vocabulary is None:
+        vocabulary = Vocabulary.count(unit, _blocks(sources["train"]), vocabulary_size)
     arrays: dict[str, np.ndarray] = {}
     digest = _vocabulary_digest(vocabulary)
     for split in SPLITS:
@@ -200,14 +203,21 @@ def _made(
 
 
 def _mapped(
-    given: str, sources: dict[str, list[Source]], details: dict[str, Any], settings: dict[str, Any]
+    given: str,
+    sources: dict[str, list[Source]],
+    details: dict[str, Any],
+    settings: dict[str, Any],
+    vocabulary: Vocabulary | None,
 ) -> TextData:
     """The same through token files in the cache folder, made once; only pages in use are in memory."""
-    folder = cache_folder() / "tokens" / _key(sources, settings)
+    folder = cache_folder() / "tokens" / _key(sources, settings, vocabulary)
     if not (folder / "meta.json").is_file():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_tokens(folder, sources, settings)
+            if vocabulary is None:
+                blocks = _blocks(sources["train"])
+                vocabulary = Vocabulary.count(settings["unit"], blocks, settings["vocabulary_size"])
+            _write_tokens(folder, sources, vocabulary)
         except OSError as error:
             advice = "set OSTINATO_CACHE to a folder with room for it"
             raise write_error(folder, error, advice) from error
@@ -222,9 +232,11 @@ def _mapped(
     return _made(given, vocabulary, arrays, meta["version"], details | settings)
 
 
-def _key(sources: dict[str, list[Source]], settings: dict[str, Any]) -> str:
+def _key(sources: dict[str, list[Source]], settings: dict[str, Any], vocabulary: Vocabulary | None) -> str:
     """Names this text and these settings: changed files have another time or size."""
     parts: list[Any] = [settings]
+    if vocabulary is not None:
+        parts.append(_vocabulary_digest(vocabulary).hexdigest())
     for split in SPLITS:
         for source in sources[split]:
             if isinstance(source, FileSource):
@@ -234,8 +246,7 @@ def _key(sources: dict[str, list[Source]], settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
 
 
-def _write_tokens(folder: Path, sources: dict[str, list[Source]], settings: dict[str, Any]) -> None:
-    vocabulary = Vocabulary.count(settings["unit"], _blocks(sources["train"]), settings["vocabulary_size"])
+def _write_tokens(folder: Path, sources: dict[str, list[Source]], vocabulary: Vocabulary) -> None:
     digest, lengths = _vocabulary_digest(vocabulary), {}
     for split in SPLITS:
         temporary = folder / f".{split}.{os.getpid()}.tmp"

@@ -67,7 +67,9 @@ class FileSource:
         while left > 0 and (data := file.read(min(BLOCK, left))):
             left -= len(data)
             rest += data
-            cut = len(rest) if left <= 0 else (rest.rfind(b"\n") + 1 or rest.rfind(b" ") + 1)
+            # A cut at a space leaves a word behind it: that line is not over yet.
+            inside = rest.rstrip(b" ").rfind(b" ") + 1
+            cut = len(rest) if left <= 0 else (rest.rfind(b"\n") + 1 or inside)
             if cut > 0:
                 text = self._text(rest[:cut], at)
                 yield text if left > 0 or text.endswith("\n") else text + "\n"

@@ -66,20 +66,22 @@ class Vocabulary:
             size: largest V, with the end of a sentence and the unknown token.
         """
         found: Counter[str] = Counter()
-        floor = 0
+        floor = forgotten = 0
         for block in blocks:
             found.update(split_words(block) if unit == "words" else block)
             while len(found) > MOST_DISTINCT:
                 floor += 1
-                found = Counter({token: n for token, n in found.items() if n > floor})
-        total = found.total()
+                kept = Counter({token: n for token, n in found.items() if n > floor})
+                forgotten += found.total() - kept.total()
+                found = kept
+        total = found.total() + forgotten
         ends, unknown = found.pop(END[unit], 0), found.pop(UNKNOWN[unit], 0)
         ranked = sorted(found, key=lambda token: (-found[token], token))
-        kept = ranked[: max(size - 2, 0)]
-        if len(kept) == len(ranked) and unknown == 0:
-            kept = [token for token in kept if found[token] > 1]
-        unknown = total - ends - sum(found[token] for token in kept)
-        rest = [(-found[token], token) for token in kept] + [(-unknown, UNKNOWN[unit])]
+        known = ranked[: max(size - 2, 0)]
+        if len(known) == len(ranked) and unknown + forgotten == 0:
+            known = [token for token in known if found[token] > 1]
+        unknown = total - ends - sum(found[token] for token in known)
+        rest = [(-found[token], token) for token in known] + [(-unknown, UNKNOWN[unit])]
         rest.sort()
         return cls(unit, (END[unit], *(t for _, t in rest)), (ends, *(-n for n, _ in rest)))
 

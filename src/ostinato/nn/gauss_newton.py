@@ -59,6 +59,8 @@ class GaussNewton:
     ) -> None:
         if not hasattr(model.output, "linearize"):
             raise ValueError(f"{type(model.output).__name__} has no curvature (no method `linearize`)")
+        if type(model).loss is not SequenceModel.loss:
+            raise ValueError(f"{type(model).__name__} has a loss of its own, whose curvature is not known")
         if model.training and model.rnn.dropout > 0:
             raise ValueError("Hessian-free needs the same loss every time: no dropout in training mode")
         self.model = model

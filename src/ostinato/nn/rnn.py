@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ostinato.nn import nonlinearities
+from ostinato.nn.fused_layer import recurrent_layer
 from ostinato.nn.initialization import initialize_recurrent_
-from ostinato.nn.projection import TOKEN_TYPES, embed, project
+from ostinato.nn.projection import TOKEN_TYPES, embed
 from ostinato.nn.recurrence import leaky_scan
 
 
@@ -167,15 +168,8 @@ class RNN(nn.Module):
         for layer in range(self.num_layers):
             if layer > 0:
                 below = self._dropped(below)
-            drive = self._drive(below, layer)
-            below = leaky_scan(
-                drive,
-                getattr(self, f"weight_hh_l{layer}"),
-                self.leak,
-                None if states is None else states[layer],
-                marks,
-                self.nonlinearity,
-            )
+            h0 = None if states is None else states[layer]
+            below = self._layer(layer, below, h0, marks)
             outputs.append(below)
             last.append(below[-1])
         if unbatched:
@@ -184,11 +178,14 @@ class RNN(nn.Module):
             outputs = [out.transpose(0, 1) for out in outputs]
         return outputs, torch.stack(last)
 
-    def _drive(self, below: Tensor, layer: int) -> Tensor:
-        bias = self._summed_bias(layer)
+    def _layer(self, layer: int, below: Tensor, h0: Tensor | None, starts: Tensor | None) -> Tensor:
+        """The states (T, B, H) of one layer."""
+        bias, recurrent = self._summed_bias(layer), getattr(self, f"weight_hh_l{layer}")
         if self.token_inputs and layer == 0:
-            return embed(below, self.embedding, bias, sparse=True)
-        return project(below, getattr(self, f"weight_ih_l{layer}"), bias)
+            drive = embed(below, self.embedding, bias, sparse=True)
+            return leaky_scan(drive, recurrent, self.leak, h0, starts, self.nonlinearity)
+        weight = getattr(self, f"weight_ih_l{layer}")
+        return recurrent_layer(below, weight, bias, recurrent, self.leak, h0, starts, self.nonlinearity)
 
     def _summed_bias(self, layer: int) -> Tensor | None:
         if not self.bias:

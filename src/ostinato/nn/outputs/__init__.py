@@ -2,6 +2,7 @@
 
 from ostinato.nn.outputs.bernoulli import Bernoulli, BernoulliFrames
 from ostinato.nn.outputs.class_softmax import ClassSoftmax, ClassTokens, balanced_classes
+from ostinato.nn.outputs.direct import DirectNgrams, Features
 from ostinato.nn.outputs.nade import NADE, NADEFrames
 from ostinato.nn.outputs.softmax import Softmax, Tokens
 
@@ -11,6 +12,8 @@ __all__ = [
     "BernoulliFrames",
     "ClassSoftmax",
     "ClassTokens",
+    "DirectNgrams",
+    "Features",
     "NADEFrames",
     "Softmax",
     "Tokens",

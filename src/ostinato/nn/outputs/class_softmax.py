@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostinato.nn.outputs.curvature import AffineCurvature, ClassCurvature, ClassPart, softmax_hessian
+from ostinato.nn.outputs.direct import Features
 from ostinato.nn.outputs.softmax import Tokens, softmax_residual
 
 
@@ -55,10 +56,11 @@ class ClassTokens(Tokens):
     Args:
         hidden: h, shape (..., H).
         output: the layer whose weights make the distribution.
+        features: n-gram features of the same shape (...).
     """
 
-    def __init__(self, hidden: Tensor, output: "ClassSoftmax") -> None:
-        self._hidden, self._output = hidden, output
+    def __init__(self, hidden: Tensor, output: "ClassSoftmax", features: Features | None = None) -> None:
+        self._hidden, self._output, self._features = hidden, output, features
         torch.distributions.Distribution.__init__(self, hidden.shape[:-1], validate_args=False)
 
     @property
@@ -74,9 +76,13 @@ class ClassTokens(Tokens):
     @property
     def log_probs(self) -> Tensor:
         """Log-probabilities of the whole vocabulary, shape (..., V)."""
-        output, hidden = self._output, self._hidden
-        of_class = torch.log_softmax(F.linear(hidden, output.class_weight, output.class_bias), -1)
+        output, hidden, features = self._output, self._hidden, self._features
+        classes = F.linear(hidden, output.class_weight, output.class_bias)
         words = F.linear(hidden, output.weight, output.bias).split(output.sizes, -1)
+        if features is not None:
+            classes = classes + features(0, output.classes)
+            words = tuple(z + features(k, z.shape[-1]) for k, z in enumerate(words, 1))
+        of_class = torch.log_softmax(classes, -1)
         parts = [torch.log_softmax(z, -1) + of_class[..., k : k + 1] for k, z in enumerate(words)]
         return torch.cat(parts, -1)
 
@@ -86,12 +92,16 @@ class ClassTokens(Tokens):
         shape = torch.broadcast_shapes(value.shape, self._hidden.shape[:-1])
         hidden = self._hidden.expand(*shape, -1).reshape(-1, self._hidden.shape[-1])
         targets = value.expand(shape).reshape(-1).long()
-        batch = output.sorted_by_class(targets)
-        of_class = torch.log_softmax(F.linear(hidden, output.class_weight, output.class_bias), -1)
-        parts = []
+        batch, features = output.sorted_by_class(targets), self._features
+        classes = F.linear(hidden, output.class_weight, output.class_bias)
+        if features is not None:
+            classes = classes + features(0, output.classes).view_as(classes)
+        of_class, parts = torch.log_softmax(classes, -1), []
         for k, rows in batch.rows():
             begin, end = output.offsets[k], output.offsets[k + 1]
             z = F.linear(hidden.index_select(0, rows), output.weight[begin:end], output.bias[begin:end])
+            if features is not None:
+                z = z + features(k + 1, end - begin, rows)
             within = (targets.index_select(0, rows) - begin).unsqueeze(1)
             parts.append(z.gather(1, within).squeeze(1) - z.logsumexp(1))
         words = torch.cat(parts).index_select(0, batch.back()) if parts else of_class.new_zeros(0)
@@ -230,9 +240,9 @@ class ClassSoftmax(nn.Module):
         """Targets (N,) as the products need them."""
         return _ByClass(targets, self.class_of, self.classes)
 
-    def forward(self, hidden: Tensor) -> ClassTokens:
-        """The distribution of the next token for every state (..., H)."""
-        return ClassTokens(hidden, self)
+    def forward(self, hidden: Tensor, features: Features | None = None) -> ClassTokens:
+        """The distribution of the next token for every state (..., H), with n-gram features if given."""
+        return ClassTokens(hidden, self, features)
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over tokens of -log p(targets | hidden) in nats.
@@ -271,6 +281,11 @@ class ClassSoftmax(nn.Module):
         with torch.no_grad():
             self.class_bias.copy_(torch.stack([part.sum() for part in parts]).log())
             self.bias.copy_(torch.cat([(part / part.sum()).log() for part in parts]))
+
+    @property
+    def widest(self) -> int:
+        """Logits that follow each other at most: the largest class, or K."""
+        return max(self.classes, *self.sizes)
 
     def extra_repr(self) -> str:
         """The sizes."""

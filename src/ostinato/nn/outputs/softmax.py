@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from ostinato.nn.outputs.curvature import AffineCurvature, softmax_hessian
+from ostinato.nn.outputs.direct import Features
 
 
 class Tokens(Distribution):
@@ -139,9 +140,10 @@ class Softmax(nn.Module):
         self.weight = nn.Parameter(weight.uniform_(-bound, bound, generator=generator))
         self.bias = nn.Parameter(torch.zeros(vocabulary_size, device=device, dtype=dtype))
 
-    def forward(self, hidden: Tensor) -> Tokens:
-        """The distribution of the next token for every state (..., H)."""
-        return Tokens(F.linear(hidden, self.weight, self.bias))
+    def forward(self, hidden: Tensor, features: Features | None = None) -> Tokens:
+        """The distribution of the next token for every state (..., H), with n-gram features if given."""
+        logits = F.linear(hidden, self.weight, self.bias)
+        return Tokens(logits if features is None else logits + features(0, self.vocabulary_size))
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over tokens of -log p(targets | hidden) in nats.
@@ -159,6 +161,11 @@ class Softmax(nn.Module):
         """Set the biases to the log of the tokens' frequencies (V,), all above 0: the 1-gram."""
         with torch.no_grad():
             self.bias.copy_(frequencies.log())
+
+    @property
+    def widest(self) -> int:
+        """Logits that follow each other: V."""
+        return self.vocabulary_size
 
     def extra_repr(self) -> str:
         """The sizes."""
