@@ -8,35 +8,48 @@ import torch
 from torch import Tensor
 
 from ostinato.errors import UserError
+from ostinato.language_model import build_language_model
 from ostinato.nn import RNN, SequenceModel, sample_leak
 from ostinato.nn.outputs import NADE, RBM, Annealing, Bernoulli
 from ostinato.optim import (
     ClassicalMomentum,
     ConstantRule,
     HalvingRule,
+    HessianFree,
     Rule,
     SimplifiedNesterov,
     SutskeverMomentum,
 )
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
+from ostinato.task_model import build_task_model
 
 MODEL_PREFIX = "model."
 
 
-def build_model(recipe: Recipe, visible_size: int, frequencies: np.ndarray | None = None) -> SequenceModel:
+def build_model(
+    recipe: Recipe,
+    visible_size: int,
+    frequencies: np.ndarray | None = None,
+    class_sizes: list[int] | None = None,
+) -> SequenceModel:
     """The recipe's model, drawn from its seed.
 
     Args:
         recipe: the settings.
-        visible_size: V, notes in a frame.
-        frequencies: of each note (V,); the output biases start at their log-odds if given.
+        visible_size: V, notes in a frame, or tokens.
+        frequencies: of each note or token (V,); the output biases start there if given.
+        class_sizes: of a class-softmax; by default what the frequencies say.
 
     Example:
         >>> model = build_model(Recipe.parse("SGD+L", hidden_size=8), visible_size=88)
         >>> int((model.rnn.leak > 0).sum()), model.output
         (4, Bernoulli(8, 88))
     """
+    if recipe.task == "task":
+        return build_task_model(recipe)
+    if recipe.task != "music":
+        return build_language_model(recipe, visible_size, frequencies, class_sizes)
     dtype: torch.dtype = getattr(torch, recipe.dtype)
     generator = torch.Generator().manual_seed(recipe.seed)
     rnn = RNN(
@@ -92,8 +105,24 @@ def _leak(recipe: Recipe, generator: torch.Generator) -> Tensor | None:
     )
 
 
-def build_optimizer(recipe: Recipe, model: SequenceModel) -> SimplifiedNesterov | ClassicalMomentum:
-    """The recipe's optimizer over all parameters of the model; plain gradient descent is momentum 0."""
+def build_optimizer(
+    recipe: Recipe, model: SequenceModel
+) -> SimplifiedNesterov | ClassicalMomentum | HessianFree:
+    """The recipe's optimizer over all parameters of the model."""
+    if recipe.hessian_free:
+        return HessianFree(
+            model.parameters(),
+            recipe.damping,
+            structural_damping=recipe.structural_damping,
+            decay=recipe.cg_decay,
+            max_iterations=recipe.cg_iterations,
+            preconditioner=recipe.preconditioner,
+        )
+    return build_gradient_descent(recipe, model)
+
+
+def build_gradient_descent(recipe: Recipe, model: SequenceModel) -> SimplifiedNesterov | ClassicalMomentum:
+    """Gradient descent with the recipe's momentum; plain gradient descent is momentum 0."""
     kind = SimplifiedNesterov if recipe.momentum_kind == "nesterov" else ClassicalMomentum
     momentum: Any = recipe.momentum
     if recipe.momentum_schedule == "sutskever" and recipe.momentum > 0:
@@ -132,7 +161,10 @@ def load_model(run: Run, checkpoint: str = "best") -> TrainedModel:
         )
     tensors, state = run.load_checkpoint(checkpoint)
     recipe = Recipe.from_dict(state["recipe"])
-    model = build_model(recipe, state["data"]["visible_size"])
     weights = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
+    sizes = weights.get("output.class_sizes")
+    model = build_model(
+        recipe, state["data"]["visible_size"], class_sizes=None if sizes is None else sizes.tolist()
+    )
     model.load_state_dict(weights)
     return TrainedModel(model.eval(), recipe, state["data"], state)

@@ -1,7 +1,8 @@
 """Recipe: every setting of a run in one frozen, validated dataclass, and the paper's letters for it.
 
 Letters, after Bengio, Boulanger-Lewandowski & Pascanu 2012, table 1: C gradient clipping, L leaky units,
-R rectifier units with an L1 penalty on hidden outputs, M simplified Nesterov momentum.
+R rectifier units with an L1 penalty on hidden outputs, M simplified Nesterov momentum; HF in the place of
+SGD: Hessian-free optimisation, which can have L and R.
 """
 
 import dataclasses
@@ -13,6 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ostinato.errors import UserError, near_names
+from ostinato.shipped_defaults import (
+    HF,
+    LETTERS,
+    OUTPUT_DEFAULTS,
+    OUTPUT_LETTERS,
+    TASK_DEFAULTS,
+    TEXT_LETTERS,
+)
 
 
 def _setting(
@@ -29,29 +38,12 @@ def _setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-Output = Literal["bernoulli", "nade", "rbm"]
+Output = Literal["bernoulli", "nade", "rbm", "softmax", "class-softmax"]
+Task = Literal["music", "words", "chars", "task"]
 Nonlinearity = Literal["tanh", "relu", "sigmoid", "identity"]
 Initialization = Literal["uniform", "echo-state", "identity", "orthogonal"]
 
 Stage = Literal["frames", "rnn", "joint"]
-
-_LETTERS: dict[str, dict[str, Any]] = {
-    "C": {"clip": "auto"},
-    "L": {"leak_fraction": 0.5, "leak_low": 0.8, "leak_high": 0.98},
-    "R": {"nonlinearity": "relu", "l1": 1e-4},
-    "M": {"momentum": 0.9, "learning_rate": 0.01},
-}
-
-# What suits an output better than the general defaults, chosen by validation on JSB chorales. NADE learns at
-# a rate at which the paper's rule for the threshold meets gradients that have already exploded.
-_OUTPUT_DEFAULTS: dict[str, dict[str, Any]] = {
-    "nade": {"learning_rate": 0.3, "streams": 4},
-    "rbm": {"learning_rate": 0.1, "streams": 4},
-}
-_OUTPUT_LETTERS: dict[str, dict[str, dict[str, Any]]] = {
-    "nade": {"C": {"clip": 1.0}},
-    "rbm": {"C": {"clip": 1.0}},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +59,29 @@ class Recipe:
         ('auto', 0.5, 0.05)
     """
 
-    recipe: str = _setting("SGD", "Recipe", "the paper's letters: SGD, or SGD+ any of C, L, R, M")
+    task: Task = _setting(
+        "music", "Recipe", "what to model: music, words or characters, or a task with long delays"
+    )
+    recipe: str = _setting(
+        "SGD", "Recipe", "the paper's letters: SGD, or SGD+ any of C, L, R, M; HF, or HF+ any of L, R"
+    )
     data: str = _setting("bach", "Data", "data set name, or a file or folder of MIDI, MusicXML, ABC or kern")
     frames_per_beat: int | None = _setting(
         None, "Data", "frames a quarter note; the data set's own by default", low=1, high=96
     )
     transpose: bool = _setting(True, "Data", "transpose files to C major or C minor")
-    output: Output = _setting("bernoulli", "Model", "distribution over the next frame")
+    length: int = _setting(50, "Data", "steps of a task's sequences, or of its delay", low=10, high=100_000)
+    valid_data: str | None = _setting(None, "Text", "validation text; with --test-data")
+    test_data: str | None = _setting(None, "Text", "test text; with --valid-data")
+    vocabulary_size: int = _setting(
+        10_000, "Text", "most distinct words or characters; the rest are unknown", low=3, high=10_000_000
+    )
+    classes: int = _setting(30, "Text", "classes of a class-softmax", low=1, high=100_000)
+    direct: int = _setting(
+        0, "Text", "weights for direct n-gram (maximum-entropy) connections; 0 for none", low=0, high=1 << 32
+    )
+    direct_order: int = _setting(3, "Text", "longest n-gram of direct connections", low=2, high=20)
+    output: Output = _setting("bernoulli", "Model", "distribution over the next frame or token")
     nade_size: int = _setting(150, "Output", "hidden units of NADE", low=1, high=100_000)
     nade_order: Literal["low-to-high", "high-to-low"] = _setting(
         "low-to-high", "Output", "in which NADE predicts the notes of a frame"
@@ -143,6 +151,22 @@ class Recipe:
     clip: float | Literal["auto", "none"] = _setting(
         "none", "Optimization", "gradient norm threshold; auto: the average norm over one pass", low=0
     )
+    damping: float = _setting(0.1, "Hessian-free", "lambda of the first update", low=0)
+    structural_damping: float = _setting(
+        0.3, "Hessian-free", "mu: weight, relative to lambda, of damping the change of hidden units", low=0
+    )
+    cg_iterations: int = _setting(
+        250, "Hessian-free", "conjugate-gradient iterations of an update at most", low=1, high=100_000
+    )
+    cg_decay: float = _setting(
+        0.95, "Hessian-free", "share of the last solution that the next one starts from", low=0, high=1
+    )
+    curvature_share: float = _setting(
+        0.3, "Hessian-free", "share of a minibatch's streams that the curvature is taken on", low=0, high=1
+    )
+    preconditioner: bool = _setting(
+        False, "Hessian-free", "precondition conjugate gradients by squared gradients"
+    )
     streams: int = _setting(1, "Training", "parallel streams, the minibatch size", low=1, high=100_000)
     segment_length: int = _setting(100, "Training", "steps between parameter updates", low=1, high=1_000_000)
     epochs: int = _setting(200, "Training", "passes through the data at most", low=0, high=1_000_000)
@@ -159,6 +183,20 @@ class Recipe:
         if self.leak_low > self.leak_high:
             raise UserError(
                 f"expected leak_low <= leak_high, found {self.leak_low} > {self.leak_high}; swap them"
+            )
+        if (self.task == "music") == self.output.endswith("softmax"):
+            raise UserError(
+                f"output {self.output} does not fit {self.task}; use softmax or class-softmax for words and "
+                "chars, and another one for music"
+            )
+        if self.task == "task" and self.output != "softmax":
+            raise UserError(f"output {self.output} does not fit a task; use softmax")
+        if self.hessian_free:
+            self._check_hessian_free()
+        if 0 < self.direct < 2 * self.vocabulary_size and self.task == "words":
+            raise UserError(
+                f"expected direct connections of at least {2 * self.vocabulary_size} weights, twice the "
+                f"vocabulary, found {self.direct}; a million is usual"
             )
         if self.dropout and self.num_layers == 1:
             raise UserError("dropout acts between layers, found num_layers = 1; set num_layers to 2 or more")
@@ -178,9 +216,27 @@ class Recipe:
             return "frames"
         return "rnn" if epoch < self.pretrain_frames + self.pretrain_rnn else "joint"
 
+    @property
+    def hessian_free(self) -> bool:
+        """Whether this recipe trains by Hessian-free optimisation."""
+        return self.recipe.startswith("HF")
+
+    def _check_hessian_free(self) -> None:
+        unfit = {
+            "dropout": self.dropout > 0,
+            "clip": self.clip != "none",
+            "momentum": self.momentum > 0,
+            "learning_rate_rule": self.learning_rate_rule != "constant",
+            "direct": self.direct > 0,
+        }
+        for name in (name for name, wrong in unfit.items() if wrong):
+            raise UserError(
+                f"{name} does not go with HF, found {name} = {getattr(self, name)!r}; leave it out"
+            )
+
     @classmethod
     def parse(cls, letters: str, **settings: Any) -> "Recipe":
-        """The recipe that the paper's letters name, with any setting overridden.
+        """The recipe that the paper's letters name for a task, with any setting overridden.
 
         Some defaults depend on the output: NADE and RBM have their own learning rate, streams and threshold.
 
@@ -190,10 +246,15 @@ class Recipe:
             >>> Recipe.parse("SGD+C", output="nade").learning_rate
             0.3
         """
-        output = str(settings.get("output", "bernoulli"))
-        chosen = dict(_OUTPUT_DEFAULTS.get(output, {}))
-        for letter in _canonical(letters).removeprefix("SGD").removeprefix("+"):
-            chosen |= _LETTERS[letter] | _OUTPUT_LETTERS.get(output, {}).get(letter, {})
+        task, output = settings.get("task", "music"), settings.get("output", "")
+        chosen: dict[str, Any] = TASK_DEFAULTS.get(task, {}) | OUTPUT_DEFAULTS.get(output, {})
+        base, _, rest = _canonical(letters).partition("+")
+        if base == "HF":
+            chosen |= HF.get(task, {})
+        for letter in rest:
+            chosen |= LETTERS[letter] | OUTPUT_LETTERS.get(output, {}).get(letter, {})
+            if task in ("words", "chars"):
+                chosen |= TEXT_LETTERS.get(letter, {})
         return cls.from_dict(chosen | settings | {"recipe": letters})
 
     @classmethod
@@ -225,14 +286,10 @@ class Recipe:
         return settings
 
     @staticmethod
-    def letter_settings() -> set[str]:
-        """The names of the settings that the letters C, L, R and M stand for."""
-        return {name for settings in _LETTERS.values() for name in settings}
-
-    @staticmethod
-    def output_defaults(name: str) -> dict[str, Any]:
-        """The defaults of a setting that depend on the output, by output."""
-        return {output: own[name] for output, own in _OUTPUT_DEFAULTS.items() if name in own}
+    def letter_settings(*recipes: str) -> set[str]:
+        """The names of the settings that the letters stand for; with HF's, if one of the recipes has it."""
+        names = {name for settings in LETTERS.values() for name in settings}
+        return names | set(HF["music"]) if any(r.upper().startswith("HF") for r in recipes) else names
 
     def to_dict(self) -> dict[str, Any]:
         """The settings by name, without those that are None: what a run's config.toml holds."""
@@ -242,13 +299,15 @@ class Recipe:
 def _canonical(letters: str) -> str:
     """'sgd+rc' -> 'SGD+CR'."""
     base, plus, rest = letters.strip().upper().partition("+")
-    unknown = [letter for letter in rest if letter not in _LETTERS]
-    if base != "SGD" or unknown or (plus and not rest) or len(set(rest)) != len(rest):
+    unknown = [letter for letter in rest if letter not in LETTERS]
+    if base == "HF":
+        unknown += [letter for letter in rest if letter in "CM"]
+    if base not in ("SGD", "HF") or unknown or (plus and not rest) or len(set(rest)) != len(rest):
         raise UserError(
-            f"expected a recipe like SGD, SGD+C, SGD+CLR or SGD+CRM (C clipping, L leaky units, "
-            f"R rectifiers with L1, M Nesterov momentum), found {letters!r}"
+            f"expected a recipe like SGD, SGD+C, SGD+CLR, SGD+CRM (C clipping, L leaky units, R rectifiers "
+            f"with L1, M Nesterov momentum) or HF, HF+LR (Hessian-free), found {letters!r}"
         )
-    return base + plus + "".join(letter for letter in _LETTERS if letter in rest)
+    return base + plus + "".join(letter for letter in LETTERS if letter in rest)
 
 
 def _checked(field: dataclasses.Field[Any], value: Any) -> Any:

@@ -5,11 +5,15 @@ from typing import Any
 
 from ostinato.building import load_model
 from ostinato.data.sequences import SPLITS, Splits
+from ostinato.data.tasks import TaskData
+from ostinato.data.text import TextData
 from ostinato.evaluation.baselines import BASELINES, fit_baseline
 from ostinato.evaluation.frames import evaluate_frames, total_by_song
 from ostinato.evaluation.measures import Sampling
 from ostinato.evaluation.scores import Score
 from ostinato.runs import Run
+from ostinato.task_domain import score_task_run
+from ostinato.text_results import score_text_run
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,14 @@ def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Results:
     return Results(scores)
 
 
-def score_run(run: Run, data: Splits, splits: tuple[str, ...] = SPLITS, *, baselines: bool = True) -> Results:
-    """The run's best model, and the baselines, on the splits that have songs."""
+def score_run(
+    run: Run, data: Splits | TextData | TaskData, splits: tuple[str, ...] = SPLITS, *, baselines: bool = True
+) -> Results:
+    """The run's best model, and the baselines, on the splits that have songs, or on those of a text."""
+    if isinstance(data, TaskData):
+        return Results(score_task_run(run, data))
+    if isinstance(data, TextData):
+        return Results(score_text_run(run, data, baselines=baselines))
     trained = load_model(run)
     sampling = Sampling(trained.recipe.accuracy_samples)
     scores = {

@@ -4,99 +4,35 @@ Everything random is a function of the seed and the epoch, and everything else t
 on is in the checkpoint, so a resumed run ends bit for bit where the unbroken one does.
 """
 
-import math
-import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-import ostinato
-from ostinato.building import MODEL_PREFIX, build_model, build_optimizer, build_rule
+from ostinato.building import MODEL_PREFIX, build_gradient_descent, build_optimizer, build_rule
 from ostinato.data.sequences import Splits
 from ostinato.data.streams import Streams
+from ostinato.data.tasks import TaskData, TaskStreams
+from ostinato.data.text import TextData
+from ostinato.data.token_streams import TokenStreams
+from ostinato.domain import domain_of
 from ostinato.errors import UserError
-from ostinato.evaluation.baselines import note_frequencies
-from ostinato.evaluation.frames import total_by_song
-from ostinato.optim import AverageNorm, clip_grad_norm
+from ostinato.hessian_free_training import curvature_streams, hessian_free_update
+from ostinato.monitoring import Interrupted, Monitor, SilentMonitor
+from ostinato.optim import AverageNorm, HessianFree, clip_grad_norm
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
+from ostinato.training_state import EpochSums, Progress, check_same_run, environment
 
 OPTIMIZER_PREFIX, BEFORE_PREFIX = "optimizer.", "before."
 
+AnyStreams = Streams | TokenStreams | TaskStreams
+
 # So many updates in a row without a usable gradient mean that the run has diverged for good.
 HOPELESS = 50
-
-
-class Interrupted(Exception):
-    """Training was asked to stop; the checkpoint is written. `signal` is what asked."""
-
-    def __init__(self, signal: int) -> None:
-        super().__init__(f"interrupted by signal {signal}")
-        self.signal = signal
-
-
-class Monitor(Protocol):
-    """What a training run reports to; see `SilentMonitor` for one that does nothing."""
-
-    def started(self, trainer: "Trainer") -> None:
-        """The run is set up, or resumed, and about to train."""
-
-    def notice(self, text: str) -> None:
-        """Something a person should read."""
-
-    def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
-        """One more segment of this epoch is done."""
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        """An epoch ended with this record."""
-
-
-class SilentMonitor:
-    """Reports nothing."""
-
-    def started(self, trainer: "Trainer") -> None:
-        """Nothing."""
-
-    def notice(self, text: str) -> None:
-        """Nothing."""
-
-    def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
-        """Nothing."""
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        """Nothing."""
-
-
-@dataclass
-class EpochSums:
-    """Running sums of the epoch under way."""
-
-    nll: float = 0.0
-    frames: int = 0
-    norms: float = 0.0
-    updates: int = 0
-    clipped: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-
-
-@dataclass
-class Progress:
-    """Where training stands: everything but tensors that the next step depends on."""
-
-    epoch: int = 0
-    segment: int = 0
-    best_score: float = -math.inf
-    best_epoch: int = -1
-    clip_threshold: float | None = None
-    stopped_because: str = ""
-    seconds: float = 0.0
-    sums: EpochSums = field(default_factory=EpochSums)
 
 
 class Trainer:
@@ -118,27 +54,24 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        data: Splits,
+        data: Splits | TextData | TaskData,
         run: Run,
         monitor: Monitor | None = None,
         *,
         checkpoint_seconds: float = 15.0,
         stop_requested: Callable[[], int] = lambda: 0,
     ) -> None:
+        self.domain = domain_of(data)
         for split in ("train", "valid"):
             if data.frames(split) == 0:
-                raise UserError(f"expected {split} songs in {data.name}, found none; give it more files")
+                raise UserError(
+                    f"expected {split} {self.domain.what} in {data.name}, found none; give it more files"
+                )
         self.recipe, self.data, self.run = recipe, data, run
         self.monitor: Monitor = monitor or SilentMonitor()
         self.checkpoint_seconds, self._stop_requested = checkpoint_seconds, stop_requested
-        visible = data.train[0].values.shape[1]
-        self.data_identity = {
-            "name": data.name,
-            "version": data.version,
-            "visible_size": visible,
-            "details": data.details,
-        }
-        self.model = build_model(recipe, visible, note_frequencies(data.train))
+        self.data_identity = self.domain.identity()
+        self.model = self.domain.model(recipe)
         self.optimizer = build_optimizer(recipe, self.model)
         self.rule = build_rule(recipe)
         self.progress = Progress()
@@ -161,6 +94,7 @@ class Trainer:
             self._restore(*self.run.load_checkpoint("last"))
         else:
             self.run.truncate_metrics(0)
+            self.domain.prepare(self.run)
             self._save()
         self._resumed_at = self._saved_at = time.monotonic()
         if self.progress.clip_threshold is None and self.recipe.clip != "none":
@@ -174,9 +108,8 @@ class Trainer:
 
     # One epoch
 
-    def _streams(self, epoch: int) -> Streams:
-        generator = np.random.default_rng([self.recipe.seed, epoch])
-        return Streams(self.data.train, self.recipe.streams, self.recipe.segment_length, generator)
+    def _streams(self, epoch: int) -> AnyStreams:
+        return self.domain.streams(self.recipe, epoch)
 
     def _train_epoch(self) -> None:
         progress = self.progress
@@ -192,8 +125,11 @@ class Trainer:
                 self._save()
         self._finish_epoch()
 
-    def _update(self, streams: Streams, index: int) -> None:
+    def _update(self, streams: AnyStreams, index: int) -> None:
         """One segment: loss, gradient, clipping, step."""
+        if isinstance(self.optimizer, HessianFree):
+            self._hessian_free_update(self.optimizer, streams, index)
+            return
         segment, sums = streams[index], self.progress.sums
         for parameter in self._parameters:
             parameter.grad = None
@@ -203,7 +139,7 @@ class Trainer:
         )
         loss.objective.backward()
         clip = clip_grad_norm(self._parameters, self.progress.clip_threshold)
-        self._carried = loss.states
+        self._carried = loss.states if self.domain.carries_state else None
         if not clip.finite:
             self._skip(streams, index)
             return
@@ -215,7 +151,28 @@ class Trainer:
         sums.clipped += clip.clipped
         sums.skipped_in_a_row = 0
 
-    def _skip(self, streams: Streams, index: int) -> None:
+    def _hessian_free_update(self, optimizer: HessianFree, streams: AnyStreams, index: int) -> None:
+        """One segment, whole: the quadratic model, conjugate gradients, the step they lead to."""
+        segment, sums, epoch = streams[index], self.progress.sums, self.progress.epoch
+        chosen = curvature_streams(self.recipe, epoch, index, segment.targets.shape[1])
+
+        def watch(number: int, objective: float) -> None:
+            self.monitor.iteration(number, objective)
+            self._heed_stop()
+
+        update = hessian_free_update(self.model, optimizer, segment, self._carried, chosen, watch)
+        self._carried = update.states if self.domain.carries_state else None
+        if not update.usable:
+            self._skip(streams, index)
+            return
+        self.run.append_metrics(update.record(epoch, optimizer.steps))
+        sums.nll += update.nll
+        sums.frames += update.frames
+        sums.norms += update.report.gradient_norm
+        sums.updates += 1
+        sums.skipped_in_a_row = 0
+
+    def _skip(self, streams: AnyStreams, index: int) -> None:
         """Leave the parameters alone, say where it happened, and start the songs from a zero state."""
         sums = self.progress.sums
         sums.skipped += 1
@@ -237,8 +194,7 @@ class Trainer:
     def _finish_epoch(self) -> None:
         progress, sums = self.progress, self.progress.sums
         stage, name = self.recipe.stage(progress.epoch), self.model.score_name
-        watched = total_by_song(self.model.eval(), self.data.valid, cheap=True)
-        score = watched.log_likelihood().value
+        score = self.domain.validate(self.model.eval())
         self.model.train()
         # What pre-training reaches is no model to keep.
         better = score > progress.best_score and stage == "joint"
@@ -249,13 +205,13 @@ class Trainer:
             "epoch": progress.epoch,
             f"train_{name}": -sums.nll / max(sums.frames, 1),
             f"valid_{name}": score,
+            **self.domain.record(score),
             "best": better,
             "gradient_norm": sums.norms / max(sums.updates, 1),
             "clipped": sums.clipped / max(sums.updates, 1),
             "skipped": sums.skipped,
             "updates": self.optimizer.steps,
-            "learning_rate": self.optimizer.learning_rates()[0],
-            "momentum": self.optimizer.momenta()[0],
+            **self._pace(),
             "frames": sums.frames,
             "seconds": self._elapsed(),
         }
@@ -270,15 +226,27 @@ class Trainer:
         progress.epoch += 1
         first_joint = self.recipe.pretrain_frames + self.recipe.pretrain_rnn
         since = max(progress.best_epoch, first_joint - 1)
-        if progress.epoch - 1 - since >= self.recipe.patience:
+        if record.get("solved"):
+            progress.stopped_because = "the task is solved"
+        elif progress.epoch - 1 - since >= self.recipe.patience:
             progress.stopped_because = f"no better validation score for {self.recipe.patience} epochs"
         self.monitor.epoch(record)
+
+    def _pace(self) -> dict[str, float]:
+        """What governs the length of steps now."""
+        if isinstance(self.optimizer, HessianFree):
+            return {"damping": self.optimizer.damping}
+        return {
+            "learning_rate": self.optimizer.learning_rates()[0],
+            "momentum": self.optimizer.momenta()[0],
+        }
 
     def _obey_rule(self, score: float) -> None:
         decision = self.rule.update(score)
         if decision.restore and self._before:
             self._take_learned(self._before, BEFORE_PREFIX)
-        self.optimizer.scale_learning_rate(decision.learning_rate_factor)
+        if not isinstance(self.optimizer, HessianFree):
+            self.optimizer.scale_learning_rate(decision.learning_rate_factor)
         if decision.stop:
             self.progress.stopped_because = "the learning-rate rule: validation stopped improving"
 
@@ -291,15 +259,17 @@ class Trainer:
         if isinstance(self.recipe.clip, float):
             self.progress.clip_threshold = self.recipe.clip
             return
-        twin = build_model(self.recipe, self.data_identity["visible_size"], note_frequencies(self.data.train))
-        optimizer, average, states = build_optimizer(self.recipe, twin), AverageNorm(), None
+        twin = self.domain.model(self.recipe)
+        optimizer, average = build_gradient_descent(self.recipe, twin), AverageNorm()
+        states: Tensor | None = None
         parameters = list(twin.parameters())
         for segment in self._streams(0):
             self._heed_stop()
             optimizer.zero_grad()
             loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
             loss.objective.backward()
-            states = torch.nan_to_num(loss.states, nan=0.0, posinf=0.0, neginf=0.0)
+            carried = torch.nan_to_num(loss.states, nan=0.0, posinf=0.0, neginf=0.0)
+            states = carried if self.domain.carries_state else None
             clip = clip_grad_norm(parameters, average.value if average.total > 0 else None)
             average.add(clip.norm)
             if clip.finite:
@@ -380,35 +350,3 @@ class Trainer:
         if self.model.rnn.generator is not None:
             self.model.rnn.generator.set_state(tensors["generator"])
         self.run.truncate_metrics(state["metrics_offset"])
-
-
-def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[str, Any]) -> None:
-    """Refuse to continue a checkpoint with other settings or other data than it was made with."""
-    saved, wanted = state["recipe"], recipe.to_dict()
-    changed = [
-        f"{name} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
-        for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name)
-    ]
-    if changed:
-        raise UserError(
-            f"expected the settings the run was started with, found {', '.join(changed)}; "
-            "leave them out to resume, or start a new run"
-        )
-    if state["data"]["version"] != data_identity["version"]:
-        raise UserError(
-            f"expected the data the run was started with (version {state['data']['version'][:12]}), found "
-            f"version {data_identity['version'][:12]} of {data_identity['name']}; "
-            "put the files back, or start a new run"
-        )
-
-
-def environment() -> dict[str, str]:
-    """The versions a run's numbers depend on."""
-    return {
-        "ostinato": ostinato.__version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }

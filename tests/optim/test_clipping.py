@@ -169,3 +169,12 @@ def test_no_average_of_nothing():
     average.add(math.nan)
     with pytest.raises(UserError, match="found 0 of norm 0 and 1 that are not finite"):
         _ = average.value
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-25, 1e25, float("inf")])
+def test_the_norm_of_a_large_matrix_at_any_scale(scale: float) -> None:
+    weight, other = torch.zeros(4000, 200, requires_grad=True), torch.zeros(3, requires_grad=True)
+    weight.grad = torch.randn(4000, 200, generator=torch.Generator().manual_seed(0)) * scale
+    other.grad = torch.ones(3)
+    expected = math.hypot(float(weight.grad.double().norm()), math.sqrt(3))
+    assert grad_norm([weight, other]) == pytest.approx(expected, rel=1e-5)

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from ostinato.building import load_model
+from ostinato.cli.evaluate_text import evaluate_text
 from ostinato.cli.output import human, list_skipped, print_json, print_table, results_table
 from ostinato.data import music
 from ostinato.data.sequences import Splits
@@ -24,6 +25,7 @@ def evaluate(
     frames_per_beat: int | None = None,
     transpose: Annotated[bool, Parameter(negative="--no-transpose")] = True,
     per_song: Literal["train", "valid", "test"] | None = None,
+    per_sentence: Literal["train", "valid", "test"] | None = None,
     json: bool = False,
 ) -> int:
     """Score a run's best model on every split of its data, beside the baselines.
@@ -42,6 +44,8 @@ def evaluate(
         Transpose files to C major or C minor, for the data named by --data.
     per_song
         List the log-likelihood of each song of a split.
+    per_sentence
+        List the log-probability of each sentence of a split, for a run on text.
     json
         Print one JSON object.
     """
@@ -50,6 +54,10 @@ def evaluate(
             "expected a run folder, or --baselines with --data NAME; see ostinato evaluate --help"
         )
     songs = None
+    if run is not None and load_model(opened := Run.open(run)).recipe.task != "music":
+        if per_song is not None:
+            raise UserError("expected --per-sentence for a run on text, found --per-song")
+        return evaluate_text(opened, data, per_sentence, json=json)
     if run is None:
         splits = music.load(data or "bach", frames_per_beat=frames_per_beat, transpose=transpose)
         results = score_baselines(splits)

@@ -19,6 +19,7 @@ app = App(
 app.command("ostinato.cli.train:train", name="train")
 app.command("ostinato.cli.evaluate:evaluate", name="evaluate")
 app.command("ostinato.cli.data:app", name="data")
+app.command("ostinato.cli.rescore:rescore_list", name="rescore")
 app.command("ostinato.cli.doctor:doctor", name="doctor")
 
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ostinato.data.sequences import Splits
+from ostinato.data.tasks import TaskData
+from ostinato.data.text import TextData
 from ostinato.evaluation.scores import Score
 from ostinato.results import Results
 
@@ -89,13 +91,13 @@ def results_table(results: Results, title: str, splits: tuple[str, ...] = ("vali
     if any(score.estimate for score in scores):
         table.caption += (
             "\n≈ an estimate, with an interval for the exact value: accuracies from drawn frames,\n"
-            "2 sampling errors to each side; log-likelihoods by annealed importance sampling, too high in expectation,\n"
-            "the interval down to reverse annealing's (itself an estimate), 2 sampling errors wider."
+            "2 sampling errors to each side; log-likelihoods by annealed importance sampling, too high in\n"
+            "expectation, the interval down to reverse annealing's (itself an estimate), 2 errors wider."
         )
     return table
 
 
-def list_skipped(data: Splits, console: Console) -> None:
+def list_skipped(data: Splits | TextData | TaskData, console: Console) -> None:
     """The files that could not be used, with reasons."""
     if data.skipped:
         console.print(

@@ -26,6 +26,7 @@ class ConsoleMonitor:
             TextColumn("{task.fields[speed]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[scores]}"),
+            TextColumn("{task.fields[solver]}"),
             console=console,
             transient=True,
             disable=quiet or not console.is_terminal,
@@ -53,7 +54,7 @@ class ConsoleMonitor:
                 markup=False,
             )
         self._begin = time.monotonic()
-        self._task = self._bar.add_task("", total=None, epoch=self._of(0), speed="", scores="")
+        self._task = self._bar.add_task("", total=None, epoch=self._of(0), speed="", scores="", solver="")
 
     def notice(self, text: str) -> None:
         """Print a line above the bar."""
@@ -75,13 +76,18 @@ class ConsoleMonitor:
             speed=f"{rate * frames / total:,.0f} frames/s, at most {_duration(remaining)} left",
         )
 
+    def iteration(self, number: int, objective: float) -> None:
+        """Show where conjugate gradients are."""
+        if self._task is not None and not self._bar.disable:
+            self._bar.update(self._task, solver=f"CG {number}: {objective:.4g}")
+
     def epoch(self, record: dict[str, Any]) -> None:
         """Show the epoch's scores; without a terminal, as a line, but not more than one every two seconds."""
         name = watched_score(record)
         scores = (
             f"{'' if name == WATCHED[0] else f'{name}: '}"
             f"train {record[f'train_{name}']:.3f}  valid {record[f'valid_{name}']:.3f}"
-            f"{' *' if record['best'] else ''}"
+            f"{_in_other_units(record)}{' *' if record['best'] else ''}"
         )
         if self._task is not None:
             self._bar.update(self._task, scores=scores)
@@ -92,6 +98,17 @@ class ConsoleMonitor:
 
     def _of(self, epoch: int) -> str:
         return f"{epoch + 1}/{self._epochs}"
+
+
+def _in_other_units(record: dict[str, Any]) -> str:
+    """A text model's validation score as people quote it."""
+    if "valid_perplexity" in record:
+        return f" (perplexity {record['valid_perplexity']:.1f})"
+    if "valid_error" in record:
+        return f" ({record['valid_error']:.1f}% wrong)"
+    if "valid_bits_per_character" in record:
+        return f" ({record['valid_bits_per_character']:.3f} bits/character)"
+    return ""
 
 
 def _duration(seconds: float) -> str:

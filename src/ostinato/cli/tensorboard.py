@@ -31,6 +31,10 @@ class TensorBoardMonitor:
         """Pass on."""
         self._inner.segment(epoch, done, total, frames)
 
+    def iteration(self, number: int, objective: float) -> None:
+        """Pass on."""
+        self._inner.iteration(number, objective)
+
     def epoch(self, record: dict[str, Any]) -> None:
         """Write each number of the record, and pass on."""
         for name, value in record.items():

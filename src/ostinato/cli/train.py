@@ -2,17 +2,20 @@
 
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from cyclopts import Parameter
 
-from ostinato.cli.output import human, list_skipped, print_json, print_table, results_table
+from ostinato.cli.output import human, list_skipped, print_json, print_table
 from ostinato.cli.progress import ConsoleMonitor
 from ostinato.cli.settings import Options, given_settings, recipe_from
-from ostinato.data import music
+from ostinato.cli.text_output import table_of
 from ostinato.data.sequences import Splits
+from ostinato.data.tasks import TaskData
+from ostinato.data.text import TextData
 from ostinato.errors import UserError
+from ostinato.loading import load_data
 from ostinato.recipe import Recipe
 from ostinato.report.curves import learning_curve
 from ostinato.results import Results, score_run
@@ -21,6 +24,8 @@ from ostinato.training import Interrupted, Trainer
 
 
 def train(
+    task: Literal["music", "words", "chars", "task"] | None = None,
+    /,
     *,
     settings: Annotated[Options | None, Parameter(name="*")] = None,
     config: Path | None = None,
@@ -38,6 +43,8 @@ def train(
 
     Parameters
     ----------
+    task
+        What to model: music (the default), words or chars, or a task with long delays.
     config
         Settings from a TOML file, such as the config.toml of another run.
     run
@@ -62,16 +69,13 @@ def train(
         if config is not None or run is not None:
             raise UserError("expected --resume alone, found --config or --run too; a run keeps its settings")
         opened = Run.open(resume)
-        recipe = Recipe.from_dict(
-            Recipe.read_settings(opened.folder / "config.toml") | given_settings(settings)
-        )
+        given = given_settings(settings) | ({} if task is None else {"task": task})
+        recipe = Recipe.from_dict(Recipe.read_settings(opened.folder / "config.toml") | given)
         threads = threads or _threads_of(opened)
     else:
-        recipe = recipe_from(settings, config)
+        recipe = recipe_from(settings, config, task)
     torch.set_num_threads(threads or default_threads(recipe))
-    data = music.load(
-        recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose, progress=not quiet
-    )
+    data = load_data(recipe, progress=not quiet)
     if resume is None:
         folder = run if run is not None else default_folder(data.name)
         opened = Run.create(folder, recipe.to_dict())
@@ -97,7 +101,13 @@ def _threads_of(run: Run) -> int | None:
 
 
 def _fit(
-    recipe: Recipe, data: Splits, run: Run, checkpoint_seconds: float, *, tensorboard: bool, quiet: bool
+    recipe: Recipe,
+    data: Splits | TextData | TaskData,
+    run: Run,
+    checkpoint_seconds: float,
+    *,
+    tensorboard: bool,
+    quiet: bool,
 ) -> None:
     asked: list[int] = []
     handlers = {
@@ -135,7 +145,9 @@ def _fit(
         )
 
 
-def _conclude(run: Run, data: Splits, recipe: Recipe, results: Results, *, json: bool) -> None:
+def _conclude(
+    run: Run, data: Splits | TextData | TaskData, recipe: Recipe, results: Results, *, json: bool
+) -> None:
     """Write results and picture into the run, and print the table."""
     import json as codec
 
@@ -150,17 +162,19 @@ def _conclude(run: Run, data: Splits, recipe: Recipe, results: Results, *, json:
     valid = {
         name: splits["valid"]["log_likelihood"].value
         for name, splits in results.scores.items()
-        if name not in ("model", "iid")  # iid is so far below that it would flatten the curve
+        # iid is so far below that it would flatten the curve; guessing has no likelihood
+        if name not in ("model", "iid", "guessing")
     }
     learning_curve(
         run.metrics(),
         run.folder / "learning_curve.png",
         title=f"{recipe.recipe} on {data.name}",
         baselines=valid,
+        unit={"music": "frame", "task": "step"}.get(recipe.task, "token"),
     )
     list_skipped(data, human())
     if json:
         print_json(summary)
     else:
-        print_table(results_table(results, f"{recipe.recipe} on {data.name}"))
+        print_table(table_of(data)(results, f"{recipe.recipe} on {data.name}"))
         print(f"run: {run.folder}  (learning curve: {run.folder / 'learning_curve.png'})")

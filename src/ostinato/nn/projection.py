@@ -33,3 +33,20 @@ def project(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if inputs.dtype in (torch.uint8, torch.bool):
         inputs = inputs.to(weight.dtype)
     return F.linear(inputs, weight, bias)
+
+
+def embed(tokens: Tensor, rows: Tensor, bias: Tensor | None, *, sparse: bool = False) -> Tensor:
+    """`project` for tokens and a weight that is stored transposed, so that a token's weights lie together.
+
+    Args:
+        tokens: ids (...), each in [0, I).
+        rows: the transpose of U, shape (I, H).
+        bias: b, shape (H,), or None.
+        sparse: whether the gradient of `rows` is sparse: the rows of the tokens that occurred.
+
+    Example:
+        >>> embed(torch.tensor([2]), torch.tensor([[1.0], [10.0], [100.0]]), None)
+        tensor([[100.]])
+    """
+    drive = F.embedding(tokens, rows, sparse=sparse)
+    return drive if bias is None else drive + bias

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ostinato.nn import nonlinearities
 from ostinato.nn.fused_layer import recurrent_layer
 from ostinato.nn.initialization import initialize_recurrent_
-from ostinato.nn.projection import TOKEN_TYPES
+from ostinato.nn.projection import TOKEN_TYPES, embed
+from ostinato.nn.recurrence import leaky_scan
 
 
 class RNN(nn.Module):
@@ -36,6 +37,9 @@ class RNN(nn.Module):
             becomes a parameter.
         initialization: of W_hh; see `initialize_recurrent_`. All else is PyTorch's uniform draw.
         spectral_radius: largest absolute eigenvalue of an "echo-state" W_hh.
+        token_inputs: whether inputs are token ids only. The first layer's W_ih is then the parameter
+            `embedding`, its transpose (I, H), whose gradient is sparse: only the rows of the tokens that
+            occurred. State dicts with weight_ih_l0 load.
         generator: source of randomness for the weights and for dropout.
         device: where the parameters live.
         dtype: their type.
@@ -63,6 +67,7 @@ class RNN(nn.Module):
         leak: float | Tensor | None = None,
         initialization: str = "uniform",
         spectral_radius: float = 1.1,
+        token_inputs: bool = False,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -86,12 +91,16 @@ class RNN(nn.Module):
             dropout,
         )
         self.initialization, self.spectral_radius, self.generator = initialization, spectral_radius, generator
+        self.token_inputs = token_inputs
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         for layer in range(num_layers):
             fan_in = input_size if layer == 0 else hidden_size
-            self.register_parameter(
-                f"weight_ih_l{layer}", nn.Parameter(torch.empty(hidden_size, fan_in, **factory))
-            )
+            if token_inputs and layer == 0:
+                self.embedding = nn.Parameter(torch.empty(input_size, hidden_size, **factory))
+            else:
+                self.register_parameter(
+                    f"weight_ih_l{layer}", nn.Parameter(torch.empty(hidden_size, fan_in, **factory))
+                )
             self.register_parameter(
                 f"weight_hh_l{layer}", nn.Parameter(torch.empty(hidden_size, hidden_size, **factory))
             )
@@ -159,16 +168,8 @@ class RNN(nn.Module):
         for layer in range(self.num_layers):
             if layer > 0:
                 below = self._dropped(below)
-            below = recurrent_layer(
-                below,
-                getattr(self, f"weight_ih_l{layer}"),
-                self._summed_bias(layer),
-                getattr(self, f"weight_hh_l{layer}"),
-                self.leak,
-                None if states is None else states[layer],
-                marks,
-                self.nonlinearity,
-            )
+            h0 = None if states is None else states[layer]
+            below = self._layer(layer, below, h0, marks)
             outputs.append(below)
             last.append(below[-1])
         if unbatched:
@@ -176,6 +177,15 @@ class RNN(nn.Module):
         if self.batch_first:
             outputs = [out.transpose(0, 1) for out in outputs]
         return outputs, torch.stack(last)
+
+    def _layer(self, layer: int, below: Tensor, h0: Tensor | None, starts: Tensor | None) -> Tensor:
+        """The states (T, B, H) of one layer."""
+        bias, recurrent = self._summed_bias(layer), getattr(self, f"weight_hh_l{layer}")
+        if self.token_inputs and layer == 0:
+            drive = embed(below, self.embedding, bias, sparse=True)
+            return leaky_scan(drive, recurrent, self.leak, h0, starts, self.nonlinearity)
+        weight = getattr(self, f"weight_ih_l{layer}")
+        return recurrent_layer(below, weight, bias, recurrent, self.leak, h0, starts, self.nonlinearity)
 
     def _summed_bias(self, layer: int) -> Tensor | None:
         if not self.bias:
@@ -195,6 +205,8 @@ class RNN(nn.Module):
     ) -> tuple[Tensor, Tensor | None, Tensor | None, bool]:
         """Time-major inputs with a stream dimension, whatever the caller's convention."""
         tokens = input.dtype in TOKEN_TYPES
+        if self.token_inputs and not tokens:
+            raise ValueError(f"expected token ids as int64 or int32, got {input.dtype}")
         batched_dims = 2 if tokens else 3
         if input.dim() not in (batched_dims, batched_dims - 1):
             kind = "token ids (T, B) or (T,)" if tokens else "frames (T, B, I) or (T, I)"
@@ -222,6 +234,8 @@ class RNN(nn.Module):
         # A state dict of torch.nn.RNN knows no leak: the module's own one stays.
         if self.leak is not None:
             state_dict.setdefault(f"{prefix}leak", self.leak.detach())
+        if self.token_inputs and f"{prefix}weight_ih_l0" in state_dict:
+            state_dict[f"{prefix}embedding"] = state_dict.pop(f"{prefix}weight_ih_l0").T
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *rest)
 
     def extra_repr(self) -> str:

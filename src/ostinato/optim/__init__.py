@@ -1,6 +1,7 @@
 """Optimizers, schedules and clipping for any `torch.nn.Module`: they see parameters and gradients only."""
 
 from ostinato.optim.clipping import AverageNorm, ClipResult, clip_grad_norm, grad_norm
+from ostinato.optim.hessian_free import HessianFree
 from ostinato.optim.nesterov import ClassicalMomentum, SimplifiedNesterov
 from ostinato.optim.schedules import (
     Constant,
@@ -21,6 +22,7 @@ __all__ = [
     "ConstantRule",
     "Decision",
     "HalvingRule",
+    "HessianFree",
     "Rule",
     "Schedule",
     "SimplifiedNesterov",

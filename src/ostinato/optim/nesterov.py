@@ -90,9 +90,11 @@ class _Momentum(torch.optim.Optimizer):
         for group, (rate, momentum) in zip(self.param_groups, self._schedules, strict=True):
             parameters = [p for p in group["params"] if p.grad is not None]
             step, group["steps"] = group["steps"], group["steps"] + 1
-            if parameters:
+            eps = group["lr"] * rate(step)
+            if momentum == Constant(0.0):
+                _descend(parameters, eps)
+            elif parameters:
                 gradients = [p.grad.to_dense() if p.grad.is_sparse else p.grad for p in parameters]
-                eps = group["lr"] * rate(step)
                 self._update(parameters, gradients, self._velocities(parameters), eps, momentum, step)
         return loss
 
@@ -222,6 +224,17 @@ class ClassicalMomentum(_Momentum):
         torch._foreach_mul_(velocity, momentum(step))
         torch._foreach_add_(velocity, gradient, alpha=-eps)
         torch._foreach_add_(theta, velocity)
+
+
+def _descend(parameters: list[Tensor], eps: float) -> None:
+    """Plain gradient descent, theta - eps g, without velocities; a sparse gradient touches its rows only."""
+    pairs = [(p, p.grad) for p in parameters if p.grad is not None]
+    dense = [(p, g) for p, g in pairs if not g.is_sparse]
+    if dense:
+        torch._foreach_add_([p for p, _ in dense], [g for _, g in dense], alpha=-eps)
+    for parameter, gradient in pairs:
+        if gradient.is_sparse:
+            parameter.add_(gradient, alpha=-eps)
 
 
 def _check(what: str, value: float | Schedule, below: float | None) -> None:

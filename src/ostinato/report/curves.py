@@ -8,7 +8,12 @@ from ostinato.report.records import WATCHED, watched_score
 
 
 def learning_curve(
-    records: list[dict[str, Any]], path: Path, *, title: str, baselines: dict[str, float] | None = None
+    records: list[dict[str, Any]],
+    path: Path,
+    *,
+    title: str,
+    baselines: dict[str, float] | None = None,
+    unit: str = "frame",
 ) -> None:
     """Draw the score that training watched against epochs, to a PNG, SVG or PDF file.
 
@@ -19,6 +24,7 @@ def learning_curve(
         path: where to; the ending decides the format.
         title: over the picture.
         baselines: validation log-likelihood by name.
+        unit: what the likelihood is a mean over.
     """
     import io
 
@@ -44,7 +50,7 @@ def learning_curve(
         axes.set_ylim(bottom=lowest - 0.5)
     for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-."), strict=False):
         axes.axhline(value, color="#555555", linestyle=style, linewidth=1, label=f"{name} baseline")
-    axes.set(xlabel="epoch", ylabel=f"{name.replace('_', '-')} (nats per frame)", title=title)
+    axes.set(xlabel="epoch", ylabel=f"{name.replace('_', '-')} (nats per {unit})", title=title)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize="small")

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from ostinato.nn.outputs.curvature import AffineCurvature
+
 
 class BernoulliFrames(Distribution):
     """Frames of V independent binary notes.
@@ -151,6 +153,12 @@ class Bernoulli(nn.Module):
         Differentiable once; hidden (N, H), targets (N, V).
         """
         return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets)
+
+    def linearize(self, hidden: Tensor, targets: Tensor) -> AffineCurvature:
+        """The curvature of `nll` at these states (N, H): H = diag(p (1 - p)) at the logits."""
+        logits = F.linear(hidden, self.weight, self.bias)
+        variance = logits.sigmoid_().mul_(1 - logits)
+        return AffineCurvature(hidden, self.weight, variance.mul)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the biases to the log-odds of the note frequencies (V,): training starts from the 1-gram."""

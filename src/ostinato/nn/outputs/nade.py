@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from ostinato.nn import nade
+from ostinato.nn.outputs.nade_curvature import NADECurvature, nade_curvature
 
 # How many frames `NADEFrames.mean` averages over, and the seed it draws them with.
 MEAN_SAMPLES, MEAN_SEED = 100, 0
@@ -216,6 +217,10 @@ class NADE(nn.Module):
         Differentiable once; hidden (N, H), targets (N, V).
         """
         return self(hidden).nll(targets)
+
+    def linearize(self, hidden: Tensor, targets: Tensor) -> NADECurvature:
+        """The curvature of `nll` at these states (N, H) and frames (N, V), at the logits of the notes."""
+        return nade_curvature(hidden, targets, self.weight, self.bias, self.encoder, self.decoder, self.order)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the visible biases so that, from a state of zero, notes start near their frequencies (V,)."""

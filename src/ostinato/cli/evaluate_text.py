@@ -1,0 +1,55 @@
+"""`ostinato evaluate` for runs on text: perplexity, or bits per character."""
+
+from rich.table import Table
+
+from ostinato.building import load_model
+from ostinato.cli.output import print_json, print_table
+from ostinato.cli.text_output import text_table
+from ostinato.data import text
+from ostinato.data.text import TextData
+from ostinato.data.vocabulary import Vocabulary
+from ostinato.errors import UserError
+from ostinato.loading import load_data
+from ostinato.results import Results
+from ostinato.runs import Run
+from ostinato.text_results import score_sentences, score_text_run, scored_tokens
+
+
+def evaluate_text(run: Run, data: str | None, per_sentence: str | None, *, json: bool) -> int:
+    """Score a run's best model on its data, or on other text; print tables or JSON."""
+    loaded = data_for(run, data)
+    results = Results(score_text_run(run, loaded))
+    sentences = None
+    if per_sentence is not None:
+        tokens = scored_tokens(loaded, per_sentence)
+        sentences = score_sentences(load_model(run).model, loaded.vocabulary, tokens)
+    if json:
+        about = {"name": loaded.name, "version": loaded.version, "details": loaded.details}
+        extra = {} if sentences is None else {"sentences": sentences}
+        print_json({"data": about, "results": results.to_dict()} | extra)
+        return 0
+    print_table(text_table(results, f"{run.folder} on {loaded.name}"))
+    if sentences is not None:
+        table = Table(title=f"log-probability of each sentence of {per_sentence} (nats)")
+        for column in ("sentence", "tokens", "log-probability"):
+            table.add_column(column, justify="left" if column == "sentence" else "right")
+        for sentence in sentences:
+            table.add_row(sentence["sentence"], str(sentence["tokens"]), f"{sentence['log_prob']:.3f}")
+        print_table(table)
+    return 0
+
+
+def data_for(run: Run, data: str | None) -> TextData:
+    """The run's own data, which must not have changed since, or other text in the run's vocabulary."""
+    trained = load_model(run)
+    vocabulary = Vocabulary.read(run.folder)
+    if data is not None:
+        return text.load(data, vocabulary.unit, vocabulary=vocabulary)
+    loaded = load_data(trained.recipe)
+    if not isinstance(loaded, TextData) or loaded.version != trained.data["version"]:
+        raise UserError(
+            f"expected the text the run was trained on (version {trained.data['version'][:12]}), found "
+            f"version {loaded.version[:12]} of {trained.recipe.data}: it changed; name the text with "
+            f"--data {trained.recipe.data} to score it all the same, in the run's vocabulary"
+        )
+    return loaded

@@ -1,0 +1,47 @@
+"""Tables of scores of language models."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.table import Table
+
+from ostinato.cli.output import results_table, show
+from ostinato.cli.task_output import task_table
+from ostinato.data.sequences import SPLITS, Splits
+from ostinato.data.tasks import TaskData
+from ostinato.data.text import TextData
+from ostinato.results import Results
+
+NAMES = {
+    "perplexity": "perplexity",
+    "perplexity_known": "without unknown words",
+    "bits_per_character": "bits per character",
+}
+
+
+def table_of(data: Splits | TextData | TaskData) -> Callable[[Results, str], Table]:
+    """The function that makes a table of results for this kind of data."""
+    if isinstance(data, TaskData):
+        return task_table
+    return text_table if isinstance(data, TextData) else results_table
+
+
+def text_table(results: Results, title: str) -> Table:
+    """Systems against splits; under it, what was counted."""
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("", no_wrap=True)
+    splits = [split for split in SPLITS if any(split in by for by in results.scores.values())]
+    for split in splits:
+        table.add_column(split, justify="right", no_wrap=True)
+    for system, by_split in results.scores.items():
+        for name, label in NAMES.items():
+            if any(name in by_split[split] for split in splits):
+                cells = [show(by_split[split].get(name)) for split in splits]
+                table.add_row(f"{system}: {label}", *cells, style="bold" if system == "model" else None)
+    table.caption = "± standard error over sentences\n" + "\n".join(_counted(results, s) for s in splits)
+    return table
+
+
+def _counted(results: Results, split: str) -> str:
+    scores: dict[str, Any] = next(iter(results.scores.values()))[split]
+    return f"{split}: {scores['log_likelihood'].convention}"

@@ -1,0 +1,59 @@
+"""Scoring a task: how many sequences go wrong, and the log-likelihood of the classes.
+
+Shapes: T time, B sequences.
+"""
+
+import math
+
+import torch
+
+from ostinato.data.tasks import MOST_ERRORS, Task, TaskSegment
+from ostinato.evaluation.scores import Score
+from ostinato.nn import SequenceModel
+
+WRONG = "sequences with any judged step wrong (most probable class), of fresh sequences; solved below 1%"
+LIKELIHOOD = "mean over the steps that count"
+# Sequences scored at a time.
+PIECE = 1000
+
+
+def score_task(model: SequenceModel, batch: TaskSegment) -> dict[str, Score]:
+    """Log-likelihood in nats per step that counts, and the share of wrong sequences in %.
+
+    Example:
+        >>> from ostinato.evaluation.tasks import chance
+        >>> from ostinato.data.tasks import TemporalOrder
+        >>> round(chance(TemporalOrder(50))["error"].value)
+        75
+    """
+    nll, counted, wrong, sequences = 0.0, 0, 0, batch.inputs.shape[1]
+    with torch.no_grad():
+        for first in range(0, sequences, PIECE):
+            part = slice(first, first + PIECE)
+            distribution, _ = model(batch.inputs[:, part], None, batch.starts[:, part])
+            mask, targets = batch.mask[:, part], batch.targets[:, part]
+            nll -= float(distribution.log_prob(targets)[mask].double().sum())
+            counted += int(mask.sum())
+            guess = distribution.logits[batch.judged].argmax(-1)
+            wrong += int((guess != targets[batch.judged]).any(0).sum())
+    return _scores(-nll / counted, wrong / sequences, counted, sequences)
+
+
+def chance(task: Task) -> dict[str, Score]:
+    """What guessing every class equally often gives at the judged steps; for temporal order 75% wrong."""
+    steps = getattr(task, "bits", 1)
+    right = (1 / 2) ** steps if task.name == "memorization" else 1 / task.classes
+    return {"error": Score(100 * (1 - right), "%", "guessing", 0, 0, math.nan)}
+
+
+def _scores(likelihood: float, error: float, counted: int, sequences: int) -> dict[str, Score]:
+    spread = math.sqrt(error * (1 - error) / sequences)
+    return {
+        "log_likelihood": Score(likelihood, "nats/step", LIKELIHOOD, counted, sequences, math.nan),
+        "error": Score(100 * error, "%", WRONG, sequences, sequences, 100 * spread),
+    }
+
+
+def is_solved(scores: dict[str, Score]) -> bool:
+    """Whether the published criterion is met: fewer than 1% wrong."""
+    return scores["error"].value < 100 * MOST_ERRORS

@@ -1,0 +1,43 @@
+"""From a recipe to its data: music, text or a task."""
+
+from ostinato.data import music, text
+from ostinato.data.sequences import Splits
+from ostinato.data.tasks import TaskData, find_task
+from ostinato.data.text import TextData
+from ostinato.errors import UserError
+from ostinato.recipe import Recipe
+
+
+def load_data(recipe: Recipe, *, progress: bool = True) -> Splits | TextData | TaskData:
+    """The data that the recipe names.
+
+    Raises:
+        UserError: there are none, or they do not fit the task.
+
+    Example:
+        >>> load_data(Recipe.parse("SGD", task="words", data="bach"))
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: bach is music, found task words; use: ostinato train --data bach
+    """
+    if recipe.task == "task":
+        return TaskData(find_task(recipe.data, recipe.length))
+    if recipe.task == "music":
+        if recipe.data in text.names():
+            raise UserError(
+                f"{recipe.data} is text, found task music; use: ostinato train words --data {recipe.data}"
+            )
+        return music.load(
+            recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose, progress=progress
+        )
+    if recipe.data in music.names():
+        raise UserError(
+            f"{recipe.data} is music, found task {recipe.task}; use: ostinato train --data {recipe.data}"
+        )
+    return text.load(
+        recipe.data,
+        recipe.task,
+        vocabulary_size=recipe.vocabulary_size,
+        valid=recipe.valid_data,
+        test=recipe.test_data,
+    )

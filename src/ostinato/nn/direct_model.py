@@ -1,0 +1,83 @@
+"""A language model with direct n-gram connections beside its recurrent network.
+
+Shapes: T time, B streams, H hidden, L layers.
+"""
+
+import torch
+from torch import Tensor
+
+from ostinato.nn.model import Loss, SequenceModel
+from ostinato.nn.outputs import ClassSoftmax, DirectNgrams, Features, Softmax, Tokens
+from ostinato.nn.rnn import RNN
+
+
+class DirectModel(SequenceModel):
+    """A `SequenceModel` over tokens whose logits also have hashed n-gram features.
+
+    Its states are (L + 1, B, H): the recurrent network's, and one more row of each stream whose first
+    entries are the ids of the last tokens, exact as floating-point numbers up to 2^24. So whoever carries
+    states carries the history too.
+
+    Args:
+        rnn: reads token ids; at least order - 2 hidden units.
+        output: a softmax.
+        direct: the features.
+        l1: of the hidden outputs.
+
+    Example:
+        >>> output = Softmax(4, 9)
+        >>> model = DirectModel(RNN(9, 4), output, DirectNgrams(100, 3, output.widest))
+        >>> tokens = torch.zeros(7, 2, dtype=torch.int64)
+        >>> model.loss(tokens, tokens).states.shape
+        torch.Size([2, 2, 4])
+    """
+
+    output: Softmax | ClassSoftmax
+
+    def __init__(
+        self, rnn: RNN, output: Softmax | ClassSoftmax, direct: DirectNgrams, l1: float = 0.0
+    ) -> None:
+        super().__init__(rnn, output, l1)
+        if direct.history > rnn.hidden_size or rnn.input_size > 1 << 24:
+            raise ValueError("expected fewer tokens of history than hidden units, and at most 2^24 tokens")
+        self.direct = direct
+
+    def forward(
+        self, inputs: Tensor, states: Tensor | None = None, starts: Tensor | None = None
+    ) -> tuple[Tokens, Tensor]:
+        """The distribution of every next token, and the states after the last."""
+        hidden_states, features, history = self._read(inputs, states, starts)
+        hidden, last = self.rnn(inputs, hidden_states, starts)
+        return self.output(hidden, features), torch.cat([last, history])
+
+    def loss(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        states: Tensor | None = None,
+        starts: Tensor | None = None,
+        mask: Tensor | None = None,
+        stage: str = "joint",
+    ) -> Loss:
+        """Mean over the tokens of a segment of -log p, plus the L1 penalty; see `SequenceModel.loss`."""
+        hidden_states, features, history = self._read(inputs, states, starts)
+        layers, last = self.rnn.forward_layers(inputs, hidden_states, starts)
+        counted = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask
+        frames = int(counted.sum())
+        nll = -self.output(layers[-1], features).log_prob(targets)[counted].sum()
+        absolute = sum((layer[counted].abs().sum() for layer in layers), torch.zeros(()).to(nll))
+        objective = (nll + self.l1 * absolute) / max(frames, 1)
+        return Loss(objective, nll.detach(), frames, torch.cat([last.detach(), history]))
+
+    def _read(
+        self, inputs: Tensor, states: Tensor | None, starts: Tensor | None
+    ) -> tuple[Tensor | None, Features, Tensor]:
+        """The network's own states, the features of these inputs, and the history after them."""
+        count, inputs = self.direct.history, inputs.long()
+        before = inputs.new_zeros(count, inputs.shape[1])
+        if states is not None:
+            before = states[-1, :, :count].T.long()
+        features = Features(self.direct, self.direct.contexts(inputs, before, starts))
+        history = self.direct.table.new_zeros(1, inputs.shape[1], self.rnn.hidden_size)
+        history[0, :, :count] = self.direct.after(inputs, before, starts).T
+        return None if states is None else states[:-1], features, history

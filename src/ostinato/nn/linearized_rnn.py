@@ -1,0 +1,221 @@
+"""An RNN at one point, ready for many products: how its states change, and what they pass back.
+
+One layer's change is one tangent scan and large products, its transpose one adjoint scan and large
+products; no graph is built. Shapes: T time, B streams, N = T*B frames, I inputs, H hidden, L layers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from ostinato.nn.kernels import select
+from ostinato.nn.kernels.definition import previous_states
+from ostinato.nn.projection import TOKEN_TYPES, embed, project
+from ostinato.nn.rnn import RNN
+from ostinato.nn.scan_functions import weight_gradient
+
+Tangents = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LinearizedLayer:
+    """One layer: its inputs, the states it started each step from, its states and its slopes (T, B, H).
+
+    `input_name` is its input weights' parameter: "embedding", (I, H), holds them transposed.
+    """
+
+    index: int
+    input_name: str
+    inputs: Tensor
+    previous: Tensor
+    states: Tensor
+    slopes: Tensor
+    weight_ih: Tensor
+    weight_hh: Tensor
+    leak: Tensor | None
+    starts: Tensor | None
+    kernel: ModuleType
+
+    def tangent(self, below: Tensor | None, tangents: Tangents) -> tuple[Tensor, Tensor]:
+        """How the states change with the parameters and the states below: (s, d * dz), each (T, B, H).
+
+        s_t = a s_{t-1} + d_t dz_t + da (hp_t - h_t) / (1 - a); dz is the change of the pre-activation, d
+        the slope.
+        """
+        inner = self._drive_tangent(below, tangents)
+        if (name := f"weight_hh_l{self.index}") in tangents:
+            inner.addmm_(self.previous.flatten(0, 1), tangents[name].T)
+        force = inner.view_as(self.slopes).mul_(self.slopes)
+        by_leak = None
+        if self.leak is not None and "leak" in tangents:
+            by_leak = (self.previous - self.states) * (tangents["leak"] / (1 - self.leak))
+            force = force + by_leak
+        start = torch.zeros_like(self.slopes[0])
+        states = self.kernel.tangent(force, self.slopes, self.weight_hh, self.leak, start, self.starts)
+        return states, self._activation_tangent(states, by_leak)
+
+    def _activation_tangent(self, states: Tensor, by_leak: Tensor | None) -> Tensor:
+        """d * dz, recovered from the change of the states without another product."""
+        if self.leak is None:
+            return states
+        previous = previous_states(states, torch.zeros_like(states[0]), self.starts)
+        change = states - self.leak * previous
+        return change if by_leak is None else change - by_leak
+
+    def _drive_tangent(self, below: Tensor | None, tangents: Tangents) -> Tensor:
+        """The change of `U x + b`, a new tensor (N, H)."""
+        frames = self.slopes.shape[0] * self.slopes.shape[1]
+        biases = [tangents[name] for k in ("ih", "hh") if (name := f"bias_{k}_l{self.index}") in tangents]
+        bias = sum(biases[1:], biases[0]) if biases else None
+        if self.input_name in tangents:
+            change = tangents[self.input_name]
+            through = embed if self.input_name == "embedding" else project
+            drive = through(self.inputs, change, bias).reshape(frames, -1)
+        else:
+            drive = self.slopes.new_zeros(frames, self.slopes.shape[-1])
+            drive = drive if bias is None else drive.add_(bias)
+        return drive if below is None else drive.addmm_(below.flatten(0, 1), self.weight_ih.T)
+
+    def adjoint(
+        self, grad_states: Tensor, grad_inner: Tensor | None, tangents: Tangents, *, below: bool
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """The transpose of `tangent`: what G at the states and c at the pre-activations pass back.
+
+        c joins delta in every step. As the scan is linear, what c passes to the step before, m c W, is
+        added to G beforehand, in one large product.
+
+        Returns:
+            What the layer below gets, (T, B, I), if asked for, and what each parameter in `tangents` gets.
+        """
+        if grad_inner is not None:
+            passed = grad_inner @ self.weight_hh
+            if self.starts is not None:
+                passed.masked_fill_(self.starts.unsqueeze(-1), 0)
+            grad_states = grad_states.clone()
+            grad_states[:-1] += passed[1:]
+        want_leak = self.leak is not None and "leak" in tangents
+        delta, _, total = self.kernel.adjoint(
+            grad_states, self.slopes, self.weight_hh, self.leak, self.starts, want_adjoint_states=want_leak
+        )
+        if grad_inner is not None:
+            delta = delta + grad_inner
+        back = self._parameter_cotangents(delta, tangents)
+        if want_leak and self.leak is not None:
+            back["leak"] = (total * (self.previous - self.states)).sum((0, 1)) / (1 - self.leak)
+        return delta @ self.weight_ih if below else None, back
+
+    def _parameter_cotangents(self, delta: Tensor, tangents: Tangents) -> dict[str, Tensor]:
+        back = {}
+        if (name := f"weight_hh_l{self.index}") in tangents:
+            back[name] = weight_gradient(delta, self.previous)
+        if self.input_name in tangents:
+            back[self.input_name] = self._input_weight_cotangent(delta)
+        names = [name for k in ("ih", "hh") if (name := f"bias_{k}_l{self.index}") in tangents]
+        if names:
+            total = delta.sum((0, 1))
+            back |= dict.fromkeys(names, total)
+        return back
+
+    def _input_weight_cotangent(self, delta: Tensor) -> Tensor:
+        if self.inputs.dtype in TOKEN_TYPES:
+            rows = delta.new_zeros(self.weight_ih.shape[::-1])
+            rows.index_add_(0, self.inputs.flatten(), delta.flatten(0, 1))
+            return rows if self.input_name == "embedding" else rows.T
+        return weight_gradient(delta, self.inputs)
+
+
+class LinearizedRNN:
+    """An RNN at its present parameters and these inputs.
+
+    The states before the first step are constants. Dropout is not applied: a Gauss-Newton product needs the
+    same network every time.
+
+    Args:
+        rnn: the network, time first.
+        inputs: (T, B, I), binary as uint8 or bool, or token ids (T, B).
+        states: before the first step, (L, B, H); zero by default.
+        starts: boolean (T, B), where a new sequence starts.
+        kernel: as for `leaky_scan`.
+
+    Example:
+        >>> rnn = RNN(1, 1, nonlinearity="identity", generator=torch.Generator().manual_seed(0))
+        >>> point = LinearizedRNN(rnn, torch.ones(2, 1, 1))
+        >>> point.tangent({"bias_ih_l0": torch.ones(1)})[0][0].flatten()[0]
+        tensor(1.)
+    """
+
+    def __init__(
+        self,
+        rnn: RNN,
+        inputs: Tensor,
+        states: Tensor | None = None,
+        starts: Tensor | None = None,
+        *,
+        kernel: str | None = None,
+    ) -> None:
+        if rnn.batch_first:
+            raise ValueError("expected an RNN that takes time first, found batch_first=True")
+        self.layers: list[LinearizedLayer] = []
+        like = rnn.weight_hh_l0
+        below = inputs.to(like.dtype) if inputs.dtype in (torch.uint8, torch.bool) else inputs
+        leak = None if rnn.leak is None else rnn.leak.detach()
+        with torch.no_grad():
+            for layer in range(rnn.num_layers):
+                embedded = rnn.token_inputs and layer == 0
+                name = "embedding" if embedded else f"weight_ih_l{layer}"
+                weight_ih = getattr(rnn, name).detach()
+                weight_ih = weight_ih.T if embedded else weight_ih
+                weight_hh = getattr(rnn, f"weight_hh_l{layer}").detach()
+                bias = None
+                if rnn.bias:
+                    bias = getattr(rnn, f"bias_ih_l{layer}") + getattr(rnn, f"bias_hh_l{layer}")
+                drive = project(below, weight_ih, bias)
+                h0 = torch.zeros_like(drive[0]) if states is None else states[layer]
+                chosen = select.kernel_for(drive, kernel)
+                out, slopes = chosen.forward(drive, weight_hh, leak, h0, starts, rnn.nonlinearity)
+                previous = previous_states(out, h0, starts)
+                self.layers.append(
+                    LinearizedLayer(
+                        layer,
+                        name,
+                        below,
+                        previous,
+                        out,
+                        slopes,
+                        weight_ih,
+                        weight_hh,
+                        leak,
+                        starts,
+                        chosen,
+                    )
+                )
+                below = out
+
+    @property
+    def outputs(self) -> Tensor:
+        """The states of the last layer, (T, B, H)."""
+        return self.layers[-1].states
+
+    def tangent(self, tangents: Tangents) -> list[tuple[Tensor, Tensor]]:
+        """For each layer how its states, and d times its pre-activations, change with the parameters."""
+        changes: list[tuple[Tensor, Tensor]] = []
+        for layer in self.layers:
+            changes.append(layer.tangent(changes[-1][0] if changes else None, tangents))
+        return changes
+
+    def adjoint(
+        self, grad_outputs: Tensor, grad_inner: list[Tensor] | None, tangents: Tangents
+    ) -> dict[str, Tensor]:
+        """What G at the last states, and c at every layer's pre-activations, pass to the parameters."""
+        back: dict[str, Tensor] = {}
+        grad: Tensor = grad_outputs
+        for layer in reversed(self.layers):
+            inner = None if grad_inner is None else grad_inner[layer.index]
+            passed, own = layer.adjoint(grad, inner, tangents, below=layer.index > 0)
+            # the layers share one leak
+            back |= {name: back[name] + x if name in back else x for name, x in own.items()}
+            grad = grad if passed is None else passed
+        return back

@@ -1,0 +1,172 @@
+"""The full softmax: a token's log-odds are affine in the hidden state.
+
+Shapes: N tokens (any leading shape), H hidden, V vocabulary.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+from ostinato.nn.outputs.curvature import AffineCurvature, softmax_hessian
+from ostinato.nn.outputs.direct import Features
+
+
+class Tokens(Distribution):
+    """A distribution over V tokens.
+
+        log p(w) = z_w - log sum_v exp z_v
+
+    Args:
+        logits: z, shape (..., V).
+
+    Example:
+        >>> tokens = Tokens(torch.zeros(2, 4))
+        >>> tokens.log_prob(torch.tensor([0, 3])).exp()
+        tensor([0.2500, 0.2500])
+    """
+
+    arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012
+    exact = True
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+        super().__init__(logits.shape[:-1], validate_args=False)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self.logits.shape[-1]
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Token ids 0 ... V - 1."""
+        return constraints.integer_interval(0, self.vocabulary_size - 1)
+
+    @property
+    def log_probs(self) -> Tensor:
+        """Log-probabilities of the whole vocabulary, shape (..., V)."""
+        return torch.log_softmax(self.logits, -1)
+
+    @property
+    def probs(self) -> Tensor:
+        """Probabilities of the whole vocabulary, shape (..., V)."""
+        return self.log_probs.exp()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of token ids (...) in nats, shape (...)."""
+        chosen = self.logits.gather(-1, value.long().unsqueeze(-1)).squeeze(-1)
+        return chosen - self.logits.logsumexp(-1)
+
+    def entropy(self) -> Tensor:
+        """Entropy in nats, shape (...)."""
+        log_p = self.log_probs
+        return -(log_p.exp() * log_p).sum(-1)
+
+    def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw token ids as int64, shape sample_shape + (...)."""
+        with torch.no_grad():
+            shape = torch.Size(sample_shape)
+            flat = self.probs.reshape(-1, self.vocabulary_size)
+            drawn = torch.multinomial(flat, max(shape.numel(), 1), replacement=True, generator=generator)
+            return drawn.T[: shape.numel()].reshape(shape + self.batch_shape)
+
+
+class _NegativeLogLikelihood(torch.autograd.Function):
+    """Sum over tokens of -log p, its gradients made in the same pass as the value."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        nll, residual = softmax_residual(torch.addmm(bias, hidden, weight.T), targets)
+        ctx.save_for_backward(residual @ weight, (hidden.T @ residual).T, residual.sum(0))
+        return nll
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
+        return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None
+
+
+def softmax_residual(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum over N tokens of -log p, and its gradient p - onehot(target) with respect to the logits (N, V).
+
+    Args:
+        logits: z, shape (N, V).
+        targets: token ids as int64, shape (N,).
+
+    Example:
+        >>> nll, residual = softmax_residual(torch.zeros(1, 2), torch.tensor([1]))
+        >>> round(nll.item(), 4), residual
+        (0.6931, tensor([[ 0.5000, -0.5000]]))
+    """
+    log_p = torch.log_softmax(logits, 1)
+    rows = targets.unsqueeze(1)
+    nll = -log_p.gather(1, rows).sum()
+    residual = log_p.exp_()
+    return nll, residual.scatter_add_(1, rows, residual.new_full(rows.shape, -1))
+
+
+class Softmax(nn.Module):
+    """Output layer: one log-odds for each of V tokens, p(w | h) = softmax(W h + b)_w.
+
+    Args:
+        hidden_size: H.
+        vocabulary_size: V.
+        generator: source of randomness for the weights (PyTorch's uniform draw for a linear layer).
+
+    Example:
+        >>> output = Softmax(5, 50, generator=torch.Generator().manual_seed(0))
+        >>> output(torch.zeros(7, 2, 5)).log_prob(torch.zeros(7, 2, dtype=torch.int64)).shape
+        torch.Size([7, 2])
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        vocabulary_size: int,
+        *,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.hidden_size, self.vocabulary_size = hidden_size, vocabulary_size
+        bound = 1 / math.sqrt(hidden_size)
+        weight = torch.empty(vocabulary_size, hidden_size, device=device, dtype=dtype)
+        self.weight = nn.Parameter(weight.uniform_(-bound, bound, generator=generator))
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size, device=device, dtype=dtype))
+
+    def forward(self, hidden: Tensor, features: Features | None = None) -> Tokens:
+        """The distribution of the next token for every state (..., H), with n-gram features if given."""
+        logits = F.linear(hidden, self.weight, self.bias)
+        return Tokens(logits if features is None else logits + features(0, self.vocabulary_size))
+
+    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Sum over tokens of -log p(targets | hidden) in nats.
+
+        Differentiable once; hidden (N, H), targets (N,) token ids.
+        """
+        return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets.long())
+
+    def linearize(self, hidden: Tensor, targets: Tensor) -> AffineCurvature:
+        """The curvature of `nll` at these states (N, H): H = diag(p) - p p^T at the logits."""
+        probabilities = torch.softmax(F.linear(hidden, self.weight, self.bias), 1)
+        return AffineCurvature(hidden, self.weight, softmax_hessian(probabilities))
+
+    def initialize_bias_(self, frequencies: Tensor) -> None:
+        """Set the biases to the log of the tokens' frequencies (V,), all above 0: the 1-gram."""
+        with torch.no_grad():
+            self.bias.copy_(frequencies.log())
+
+    @property
+    def widest(self) -> int:
+        """Logits that follow each other: V."""
+        return self.vocabulary_size
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.hidden_size}, {self.vocabulary_size}"

@@ -1,0 +1,276 @@
+"""Hessian-free optimisation: truncated Newton steps from products with the Gauss-Newton matrix.
+
+Sources: Martens 2010, "Deep learning via Hessian-free optimization"; Martens & Sutskever 2011, "Learning
+recurrent neural networks with Hessian-free optimization" (structural damping). Shapes: P parameters.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ostinato.errors import UserError
+from ostinato.optim.hessian_free.conjugate_gradient import RelativeProgress, Solution, conjugate_gradient
+from ostinato.optim.hessian_free.damping import (
+    LevenbergMarquardt,
+    diagonal_preconditioner,
+    reduction_ratio,
+)
+from ostinato.optim.hessian_free.line_search import Choice, LineSearch, backtrack, best_candidate
+from ostinato.optim.hessian_free.operator import CurvatureOperator, flatten, unflatten
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one update did.
+
+    Arguments:
+        accepted: whether the parameters moved.
+        loss_before, loss: the minibatch's loss before and after.
+        gradient_norm: |g|.
+        damping: lambda of this update; the next one has its own.
+        rho: reduction ratio of the chosen candidate, at step size 1.
+        step_size: what the candidate was multiplied by; 0 where it was rejected.
+        status: why conjugate gradients stopped.
+        iterations: of conjugate gradients.
+        chosen: the iteration of the candidate that was taken.
+        products: curvature evaluations.
+        losses: loss evaluations.
+    """
+
+    accepted: bool
+    loss_before: float
+    loss: float
+    gradient_norm: float
+    damping: float
+    rho: float
+    step_size: float
+    status: str
+    iterations: int
+    chosen: int
+    products: int
+    losses: int
+
+
+class HessianFree(torch.optim.Optimizer):
+    """Minimise a loss by approximate Newton steps; `step` takes an operator in the place of a closure.
+
+        solve  (G + lambda mu S + lambda I) delta = -g   by conjugate gradients, from decay * (the last x)
+        theta += s * delta,   s in {1, shrink, shrink^2, ...} where the loss has fallen, else 0
+        lambda *= 3/2 where rho < 1/4,   lambda /= 3/2 where rho > 3/4
+
+    with g the gradient, G the Gauss-Newton matrix, S the operator's structural term and rho the reduction
+    ratio. The step is the best iterate on the way of conjugate gradients, and one that raises the loss is
+    never taken.
+
+    Args:
+        params: the parameters, one group, in the order of the operator's vectors.
+        damping: the first lambda, at least 0.
+        structural_damping: mu, the structural term's weight relative to lambda; 0 asks for none.
+        decay: what the last solution is multiplied by to start the next from, in [0, 1]; 0 starts at zero.
+        max_iterations: conjugate-gradient iterations at most.
+        tolerance: conjugate gradients have converged where the residual is this share of |g|.
+        progress: when conjugate gradients make too little progress, or None: never.
+        preconditioner: use the diagonal of squared gradients; asks the operator for `squared_gradient`.
+        rule: moves lambda.
+
+    The state of a parameter is "direction", its share of the last x; `param_groups[0]` holds "damping" and
+    "steps". With both restored, the optimizer goes on bit for bit. `report` says what the last step did.
+
+    Raises:
+        UserError: a setting is out of range.
+
+    Example:
+        >>> from ostinato.optim.hessian_free.functional import ModuleOperator
+        >>> line = torch.nn.Linear(1, 1)
+        >>> x = torch.linspace(-1, 1, 9).unsqueeze(1)
+        >>> operator = ModuleOperator(line, (x,), lambda y: (y - 3 * x - 2).square().mean())
+        >>> optimizer = HessianFree(line.parameters(), damping=0.0, tolerance=1e-6)
+        >>> report = optimizer.step(operator)
+        >>> round(line.weight.item(), 3), round(line.bias.item(), 3), report.status
+        (3.0, 2.0, 'converged')
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        damping: float = 0.1,
+        *,
+        structural_damping: float = 0.0,
+        decay: float = 0.95,
+        max_iterations: int = 250,
+        tolerance: float = 0.0,
+        progress: RelativeProgress | None = RelativeProgress(),  # noqa: B008 (frozen)
+        preconditioner: bool = False,
+        rule: LevenbergMarquardt = LevenbergMarquardt(),  # noqa: B008 (frozen)
+    ) -> None:
+        for name, value, high in (
+            ("damping", damping, math.inf),
+            ("structural damping", structural_damping, math.inf),
+            ("decay", decay, 1.0),
+            ("tolerance", tolerance, 1.0),
+        ):
+            if not 0 <= value <= high or not math.isfinite(value):
+                span = "of at least 0" if high == math.inf else "in [0, 1]"
+                raise UserError(f"expected a {name} {span}, found {value}")
+        if max_iterations < 1:
+            raise UserError(f"expected at least 1 conjugate-gradient iteration, found {max_iterations}")
+        super().__init__(params, {"damping": float(damping), "steps": 0})
+        if len(self.param_groups) != 1:
+            raise UserError(f"Hessian-free takes one group of parameters, found {len(self.param_groups)}")
+        self.structural_damping, self.decay, self.max_iterations = structural_damping, decay, max_iterations
+        self.tolerance, self.progress, self.preconditioner = tolerance, progress, preconditioner
+        self.rule = rule
+        self.report: StepReport | None = None
+
+    @property
+    def steps(self) -> int:
+        """Updates so far, the rejected ones among them."""
+        steps: int = self.param_groups[0]["steps"]
+        return steps
+
+    @property
+    def damping(self) -> float:
+        """The lambda of the next update."""
+        damping: float = self.param_groups[0]["damping"]
+        return damping
+
+    def step(  # type: ignore[override]
+        self, operator: CurvatureOperator, callback: Callable[[int, float], None] | None = None
+    ) -> StepReport:
+        """One update; everything is as before if it raises, also from the callback.
+
+        Args:
+            operator: loss, gradient and curvature of a minibatch at these parameters.
+            callback: called with the iteration and the quadratic after every conjugate-gradient iteration.
+
+        Returns:
+            What was done; a loss or gradient that is not finite, or a gradient of zero, changes nothing.
+        """
+        group = self.param_groups[0]
+        parameters: list[Tensor] = group["params"]
+        theta = flatten(parameters)
+        with torch.enable_grad():
+            gradient = operator.gradient()
+        with torch.no_grad():
+            before, norm = operator.loss(), float(gradient.norm())
+            if not math.isfinite(before) or not math.isfinite(norm) or norm == 0:
+                group["steps"] += 1
+                status = "no gradient" if norm == 0 else "not finite"
+                self.report = StepReport(
+                    False, before, before, norm, self.damping, math.nan, 0.0, status, 0, 0, 0, 1
+                )
+                return self.report
+            solution = self._solve(operator, gradient, callback)
+            try:
+                choice, search, predicted = self._search(operator, theta, before, gradient, solution)
+            except BaseException:
+                self._move(parameters, theta)
+                raise
+            delta = choice.candidate.value
+            self._move(parameters, theta if search.step_size == 0 else theta + search.step_size * delta)
+            self._remember(parameters, solution.value)
+            group["steps"] += 1
+            rho = reduction_ratio(before, choice.loss, predicted)
+            self.report = StepReport(
+                search.step_size > 0,
+                before,
+                search.loss,
+                norm,
+                group["damping"],
+                rho,
+                search.step_size,
+                solution.status,
+                solution.iterations,
+                choice.candidate.iteration,
+                solution.products + 1,
+                1 + choice.evaluations + search.evaluations,
+            )
+            group["damping"] = self.rule(group["damping"], rho)
+        return self.report
+
+    def _solve(
+        self,
+        operator: CurvatureOperator,
+        gradient: Tensor,
+        callback: Callable[[int, float], None] | None,
+    ) -> Solution:
+        damping = self.damping
+        structural = damping * self.structural_damping
+
+        def damped(vector: Tensor) -> Tensor:
+            product = operator.curvature(vector, structural) if structural else operator.curvature(vector)
+            return product.add(vector, alpha=damping)
+
+        diagonal = None
+        if self.preconditioner:
+            squared = operator.squared_gradient()  # type: ignore[attr-defined]
+            diagonal = diagonal_preconditioner(squared, damping)
+        return conjugate_gradient(
+            damped,
+            -gradient,
+            self._start(),
+            preconditioner=diagonal,
+            max_iterations=self.max_iterations,
+            tolerance=self.tolerance,
+            stop=self.progress,
+            callback=callback,
+        )
+
+    def _search(
+        self,
+        operator: CurvatureOperator,
+        theta: Tensor,
+        before: float,
+        gradient: Tensor,
+        solution: Solution,
+    ) -> tuple[Choice, LineSearch, float]:
+        """The candidate, the step size along it, and what the undamped quadratic promised."""
+        parameters: list[Tensor] = self.param_groups[0]["params"]
+
+        def loss_at(delta: Tensor) -> float:
+            self._move(parameters, theta + delta)
+            return operator.loss()
+
+        choice = best_candidate(solution.candidates, loss_at)
+        delta = choice.candidate.value
+        slope = float(torch.dot(gradient, delta))
+        # the curvature belongs to the parameters the gradient was taken at
+        self._move(parameters, theta)
+        predicted = slope + 0.5 * float(torch.dot(delta, operator.curvature(delta)))
+        search = backtrack(lambda size: loss_at(size * delta), before, slope, at_one=choice.loss)
+        return choice, search, predicted
+
+    def _start(self) -> Tensor | None:
+        """The last solution, decayed; None where there is none."""
+        parameters: list[Tensor] = self.param_groups[0]["params"]
+        directions = [self.state[p].get("direction") for p in parameters]
+        if self.decay == 0 or any(direction is None for direction in directions):
+            return None
+        return flatten(directions).mul_(self.decay)
+
+    def _remember(self, parameters: list[Tensor], solution: Tensor) -> None:
+        finite = bool(solution.isfinite().all())
+        for parameter, part in zip(parameters, unflatten(solution, parameters), strict=True):
+            self.state[parameter]["direction"] = part.clone() if finite else torch.zeros_like(part)
+
+    @staticmethod
+    def _move(parameters: list[Tensor], theta: Tensor) -> None:
+        torch._foreach_copy_(parameters, unflatten(theta, parameters))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # for copy.deepcopy: the base class would leave the settings behind
+        names = (
+            "structural_damping",
+            "decay",
+            "max_iterations",
+            "tolerance",
+            "progress",
+            "preconditioner",
+            "rule",
+            "report",
+        )
+        return super().__getstate__() | {name: getattr(self, name) for name in names}
