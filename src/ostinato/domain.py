@@ -22,6 +22,7 @@ class Domain(Protocol):
     """A kind of data: how to lay it in streams, to build a model for it, and to validate that."""
 
     what: str
+    forgets_bursts: bool
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint says of the data: name, version, visible_size, details."""
@@ -46,6 +47,7 @@ class MusicDomain:
     """Songs of binary frames."""
 
     what = "songs"
+    forgets_bursts = False
 
     def __init__(self, data: Splits) -> None:
         self.data = data
@@ -87,6 +89,7 @@ class TextDomain:
     """One long text of token ids in each split."""
 
     what = "text"
+    forgets_bursts = True
 
     def __init__(self, data: TextData) -> None:
         self.data = data

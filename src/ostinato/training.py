@@ -33,6 +33,11 @@ OPTIMIZER_PREFIX, BEFORE_PREFIX = "optimizer.", "before."
 HOPELESS = 50
 
 
+# A state that is carried over a whole text and has begun to grow goes on growing. Where it shows, as a
+# gradient of so many times the threshold, it is forgotten.
+BURST = 20.0
+
+
 class Interrupted(Exception):
     """Training was asked to stop; the checkpoint is written. `signal` is what asked."""
 
@@ -197,11 +202,14 @@ class Trainer:
             parameter.grad = None
         loss = self.model.loss(segment.inputs, segment.targets, self._carried, segment.starts, segment.mask)
         loss.objective.backward()
-        clip = clip_grad_norm(self._parameters, self.progress.clip_threshold)
+        clip_at = self.progress.clip_threshold
+        clip = clip_grad_norm(self._parameters, clip_at)
         self._carried = loss.states
         if not clip.finite:
             self._skip(streams, index)
             return
+        if self.domain.forgets_bursts and clip.clipped and clip.norm > BURST * (clip_at or 1.0):
+            self._carried = torch.zeros_like(loss.states)
         self.optimizer.step()
         sums.nll += float(loss.nll)
         sums.frames += loss.frames
