@@ -47,6 +47,7 @@ _LETTERS: dict[str, dict[str, Any]] = {
 _TEXT_LETTERS: dict[str, dict[str, Any]] = {
     "C": {"clip": 0.2},
     "R": {"initialization": "uniform"},
+    "M": {"learning_rate": 0.8},
 }
 
 # What is other than the fields' defaults for a task; the letters' settings come over it.
@@ -58,7 +59,7 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "hidden_size": 200,
         "segment_length": 40,
         "streams": 20,
-        "learning_rate": 15.0,
+        "learning_rate": 8.0,
         "learning_rate_rule": "halving",
         "epochs": 100,
     },
@@ -68,7 +69,7 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "hidden_size": 500,
         "segment_length": 150,
         "streams": 20,
-        "learning_rate": 15.0,
+        "learning_rate": 8.0,
         "learning_rate_rule": "halving",
         "epochs": 100,
     },

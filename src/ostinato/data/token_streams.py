@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ostinato.data.vocabulary import END_ID
 
-
 _RELEASE = 1000  # segments
 
 
