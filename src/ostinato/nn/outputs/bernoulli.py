@@ -46,7 +46,14 @@ class BernoulliFrames(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of whole frames (..., V) in nats, shape (...)."""
-        return (value.to(self.logits.dtype) * self.logits - F.softplus(self.logits)).sum(-1)
+        return self.note_log_probs(value).sum(-1)
+
+    def note_log_probs(self, value: Tensor) -> Tensor:
+        """Log-probability of each note's value given the notes before it, shape (..., V).
+
+        They sum to `log_prob`. Here the notes are independent, so the ones before it change nothing.
+        """
+        return value.to(self.logits.dtype) * self.logits - F.softplus(self.logits)
 
     def flattened(self) -> "BernoulliFrames":
         """The same frames in one batch dimension (N, V)."""
@@ -64,6 +71,41 @@ class BernoulliFrames(Distribution):
                 shape, generator=generator, dtype=self.logits.dtype, device=self.logits.device
             )
             return (uniform < self.mean).to(torch.uint8)
+
+    def sample_given(
+        self, fixed_mask: Tensor, fixed_values: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw the notes that are not fixed, and say how probable the fixed ones are.
+
+            log w = sum over fixed i of log p(v_i | the notes before i)
+
+        The free notes are drawn from their exact conditional distribution: notes are independent here.
+
+        Args:
+            fixed_mask: boolean, broadcasts to (..., V): the notes that are given.
+            fixed_values: the given notes' values, broadcasts to (..., V); ignored elsewhere.
+            generator: source of randomness.
+
+        Returns:
+            The frames (..., V) uint8, and log w (...) in nats.
+
+        Example:
+            >>> frames, weight = BernoulliFrames(torch.zeros(2)).sample_given(
+            ...     torch.tensor([True, False]), torch.tensor([1, 1]))
+            >>> int(frames[0]), round(float(weight), 4) == round(math.log(0.5), 4)
+            (1, True)
+        """
+        drawn = torch.where(fixed_mask, fixed_values.to(torch.uint8), self.sample(generator=generator))
+        return drawn, self.note_log_probs(drawn).masked_fill(~fixed_mask, 0.0).sum(-1)
+
+    def tempered(self, temperature: float) -> "BernoulliFrames":
+        """The same frames with logits z / temperature: p(v)^(1 / temperature), normalised.
+
+        Example:
+            >>> BernoulliFrames(torch.tensor([2.0])).tempered(0.5).logits
+            tensor([4.])
+        """
+        return BernoulliFrames(self.logits / temperature)
 
 
 class _NegativeLogLikelihood(torch.autograd.Function):
