@@ -139,7 +139,7 @@ def test_paths_follow_their_ancestors() -> None:
 
 def test_an_output_that_cannot_weigh_claims_no_evidence() -> None:
     class Clamped:
-        def sample_given(self, fixed, values, generator):  # type: ignore[no-untyped-def]
+        def sample_given(self, fixed, values, *, generator):  # type: ignore[no-untyped-def]
             drawn = torch.randint(0, 2, (1, 6, V), generator=generator, dtype=torch.uint8)
             return torch.where(fixed, values.to(torch.uint8), drawn), None
 

@@ -19,7 +19,7 @@ class Frames(Protocol):
         """Draw frames."""
 
     def sample_given(
-        self, fixed_mask: Tensor, fixed_values: Tensor, generator: torch.Generator | None = None
+        self, fixed_mask: Tensor, fixed_values: Tensor, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Draw the notes that are not fixed; log-probability of those that are."""
 

@@ -98,7 +98,8 @@ def sample_conditioned(
     with torch.no_grad():
         for t in range(len(mask)):
             following, states = model(inputs, states)
-            frames, log_prob = tempered(following, temperature).sample_given(mask[t], given[t], generator)
+            distribution = tempered(following, temperature)
+            frames, log_prob = distribution.sample_given(mask[t], given[t], generator=generator)
             weighted = weighted and log_prob is not None
             if log_prob is not None:
                 log_weights = log_weights + log_prob[0].double()

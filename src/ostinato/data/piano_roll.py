@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ostinato.data import pictures
 from ostinato.data.audio import to_wav
 from ostinato.data.notes import LOWEST, checked, seconds_per_frame, spans
-from ostinato.data.pictures import FORMATS, picture
+from ostinato.data.pictures import picture
 from ostinato.data.pieces import read_piece
 from ostinato.data.scores import MIDI
 from ostinato.errors import UserError
@@ -91,13 +92,8 @@ def to_midi(
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise a UserError if `write` could not: better before long work than after it."""
-    path = Path(path)
-    known = (*MIDI[:2], ".wav", *FORMATS)
-    if path.suffix.lower() not in known:
-        raise UserError(f"expected a file name ending in {', '.join(known)}, found {path.name!r}")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"expected a folder to write {path.name} in, found none at {path.parent}")
+    """A UserError if `write` could not write there: better before long work than after it."""
+    pictures.check_writable(path, (*MIDI[:2], ".wav", *pictures.FORMATS))
 
 
 def write(
@@ -123,7 +119,7 @@ def write(
         Traceback (most recent call last):
         ...
         ostinato.errors.UserError: expected a file name ending in .mid, .midi, .wav, .png, .svg, .pdf, \
-found 'scale.txt'
+found scale.txt
     """
     check_writable(path)
     suffix = Path(path).suffix.lower()
@@ -132,4 +128,4 @@ found 'scale.txt'
     elif suffix == ".wav":
         to_wav(frames, path, frames_per_beat=frames_per_beat, tempo=tempo)
     else:
-        picture(frames, path, frames_per_beat=frames_per_beat, title=title, max_frames=len(frames))
+        picture(frames, path, frames_per_beat=frames_per_beat, title=title, max_frames=pictures.MOST_FRAMES)

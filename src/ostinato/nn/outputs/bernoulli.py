@@ -72,40 +72,30 @@ class BernoulliFrames(Distribution):
             )
             return (uniform < self.mean).to(torch.uint8)
 
+    def tempered(self, temperature: float) -> "BernoulliFrames":
+        """The logit of every note divided by a temperature."""
+        return BernoulliFrames(self.logits / temperature)
+
     def sample_given(
-        self, fixed_mask: Tensor, fixed_values: Tensor, generator: torch.Generator | None = None
+        self, fixed_mask: Tensor, fixed_values: Tensor, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Draw the notes that are not fixed, and say how probable the fixed ones are.
-
-            log w = sum over fixed i of log p(v_i | the notes before i)
-
-        The free notes are drawn from their exact conditional distribution: notes are independent here.
+        """Draw frames whose fixed notes have given values; exact, since notes are independent.
 
         Args:
-            fixed_mask: boolean, broadcasts to (..., V): the notes that are given.
-            fixed_values: the given notes' values, broadcasts to (..., V); ignored elsewhere.
+            fixed_mask: boolean (..., V), the notes that are fixed.
+            fixed_values: (..., V), their values; the others are not looked at.
             generator: source of randomness.
 
         Returns:
-            The frames (..., V) uint8, and log w (...) in nats.
-
-        Example:
-            >>> frames, weight = BernoulliFrames(torch.zeros(2)).sample_given(
-            ...     torch.tensor([True, False]), torch.tensor([1, 1]))
-            >>> int(frames[0]), round(float(weight), 4) == round(math.log(0.5), 4)
-            (1, True)
+            Frames (..., V) uint8 and log p(fixed notes) (...).
         """
-        drawn = torch.where(fixed_mask, fixed_values.to(torch.uint8), self.sample(generator=generator))
-        return drawn, self.note_log_probs(drawn).masked_fill(~fixed_mask, 0.0).sum(-1)
-
-    def tempered(self, temperature: float) -> "BernoulliFrames":
-        """The same frames with logits z / temperature: p(v)^(1 / temperature), normalised.
-
-        Example:
-            >>> BernoulliFrames(torch.tensor([2.0])).tempered(0.5).logits
-            tensor([4.])
-        """
-        return BernoulliFrames(self.logits / temperature)
+        leading = torch.broadcast_shapes(fixed_mask.shape[:-1], fixed_values.shape[:-1], self.batch_shape)
+        shape = leading + self.event_shape
+        fixed, logits = fixed_mask.bool().expand(shape), self.logits.expand(shape)
+        given = fixed_values.to(torch.uint8).expand(shape)
+        frames = torch.where(fixed, given, BernoulliFrames(logits).sample(generator=generator))
+        log_p = frames.to(logits.dtype) * logits - F.softplus(logits)
+        return frames, log_p.masked_fill(~fixed, 0).sum(-1)
 
 
 class _NegativeLogLikelihood(torch.autograd.Function):
