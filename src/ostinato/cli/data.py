@@ -1,4 +1,4 @@
-"""`ostinato data`: list the music data sets, make one ready, show what is in one (or in files of your own)."""
+"""`ostinato data`: list the music data sets, make one ready, show what is in one (or in your own files)."""
 
 import json
 import sys
@@ -25,7 +25,8 @@ def list_(*, json: Json = False) -> None:
         return
     from rich.table import Table
 
-    table = Table("name", "what", "ready", "from", box=None, pad_edge=False)
+    table = Table("name", "what", "ready", box=None, pad_edge=False)
+    table.add_column("from", overflow="fold")
     for entry in entries:
         table.add_row(entry.name, entry.about, "yes" if entry.ready else "to fetch", entry.source)
     _print(table)
@@ -97,7 +98,8 @@ def _show(data: Splits, out: Path | None) -> None:
     details = data.details
     keys = "in C major and C minor" if details["transposed"] else "in their own keys"
     _print(f"{data.name}: {details['source']}")
-    _print(f"{details['frames_per_beat']} frames to a quarter note, {keys}, split {details['split']}")
+    beat = f"{details['frames_per_beat']} frame{'s' if details['frames_per_beat'] > 1 else ''}"
+    _print(f"{beat} to a quarter note, {keys}, split {details['split']}")
     _print(table)
     _print(f"version {data.version}")
     if out:
@@ -112,7 +114,9 @@ def _print(result: Any) -> None:
     """A result, to standard output; file names are not to be taken for rich's markup, nor broken in two."""
     from rich.console import Console
 
-    Console(file=sys.stdout, markup=False, highlight=False, soft_wrap=True).print(result)
+    width = None if sys.stdout.isatty() else 1000
+    console = Console(file=sys.stdout, markup=False, highlight=False, width=width)
+    console.print(result, soft_wrap=isinstance(result, str))
 
 
 def _print_json(result: dict[str, Any]) -> None:

@@ -52,9 +52,20 @@ def save(name: str, arrays: dict[str, np.ndarray], meta: Any) -> None:
 def load(name: str) -> tuple[dict[str, np.ndarray], Any] | None:
     """What `save` kept under this name, or None: not there, damaged or cut short."""
     try:
-        with np.load(cache_folder() / f"{name}.npz", allow_pickle=False) as stored:
+        # from memory: numpy forgets to close the file of a damaged archive
+        data = io.BytesIO((cache_folder() / f"{name}.npz").read_bytes())
+        with np.load(data, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         return arrays, json.loads(str(arrays.pop(_META)))
     # what a damaged zip archive can raise, depending on which of its bytes is wrong
-    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ):
         return None

@@ -109,6 +109,9 @@ def _download(file: RemoteFile, path: Path) -> None:
         downloader = pooch.HTTPDownloader(timeout=_TIMEOUT)
         pooch.retrieve(file.url, known_hash=None, fname=path.name, path=path.parent, downloader=downloader)
     except (requests.exceptions.RequestException, OSError, ValueError) as error:
+        # pooch leaves the answer "404" and the like open
+        if (response := getattr(error, "response", None)) is not None:
+            response.close()
         cause = _first_words(error)
         raise UserError(
             f"cannot download {file.url}: {cause}; "

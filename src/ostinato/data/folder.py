@@ -145,4 +145,5 @@ def _nothing_usable(path: Path, skipped: SequenceOf[Skipped]) -> str:
         return f"{path}: {skipped[0].reason}"
     more = f", and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     reasons = "; ".join(str(skip) for skip in skipped[:3])
-    return f"none of the {len(skipped)} files in {path} can be used: {reasons}{more}"
+    files = "the only file" if len(skipped) == 1 else f"none of the {len(skipped)} files"
+    return f"{files} in {path} {'cannot' if len(skipped) == 1 else 'can'} be used: {reasons}{more}"

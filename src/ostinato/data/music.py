@@ -100,11 +100,12 @@ def _published(name: str, frames_per_beat: int | None, transpose: bool) -> Split
 
 
 def _existing(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path).expanduser()
+    path = Path(name_or_path)
     try:
+        path = path.expanduser()
         found = bool(str(name_or_path)) and path.exists()
         broken = path.is_symlink()
-    except (OSError, ValueError, RuntimeError):  # a name too long, or with a null character in it
+    except (OSError, ValueError, RuntimeError):  # a name too long, with a null character, of no user
         found = broken = False
     if found:
         return path

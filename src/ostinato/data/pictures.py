@@ -85,6 +85,7 @@ def _draw(frames: np.ndarray, frames_per_beat: int, title: str, surprisal: np.nd
     # Figure and canvas of our own instead of pyplot: nothing global, whatever back end the user has chosen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MultipleLocator
 
     sounding = np.flatnonzero(frames.any(axis=0)) + LOWEST
     low, high = (int(sounding[0]), int(sounding[-1])) if len(sounding) else (60, 72)
@@ -102,6 +103,8 @@ def _draw(frames: np.ndarray, frames_per_beat: int, title: str, surprisal: np.nd
         _coloured(figure, axes, frames, frames_per_beat, surprisal)
         _curve(bottom, surprisal.sum(axis=1), frames_per_beat)
     _keyboard(axes, low, high)
+    # every bar of common time, or every 2, 4, ... bars of a long piece
+    axes.xaxis.set_major_locator(MultipleLocator(4 * 2 ** max(0, int(np.ceil(np.log2(beats / 64))))))
     axes.set(xlim=(0, beats), ylim=(low - 0.5, high + 0.5))
     axes.set_title(title, loc="left", fontsize=11, color=_INK)
     bottom.set_xlabel("quarter notes", color=_INK, fontsize=9)
@@ -137,7 +140,9 @@ def _bars(axes: Any, frames: np.ndarray, frames_per_beat: int) -> None:
         for begin, end, column in held
     ]
     # low notes dark and high notes bright: the voices can be told apart
-    colours = colormaps["viridis"](np.array([column for *_, column in held], dtype=float) / COLUMNS)
+    columns = np.array([column for *_, column in held], dtype=float)
+    low, high = columns.min(initial=COLUMNS), columns.max(initial=0)
+    colours = colormaps["viridis"](0.12 + 0.65 * (columns - low) / max(high - low, 1.0))
     axes.add_collection(PatchCollection(bars, facecolor=colours, edgecolor=_PAPER, linewidth=0.4, zorder=2))
 
 

@@ -77,12 +77,13 @@ def where(name: str) -> Path | None:
 def read_mat(path: Path) -> dict[str, tuple[Sequence, ...]]:
     """Read `traindata`, `validdata` and `testdata`: MATLAB cells of (T, 88) arrays of zeros and ones."""
     import scipy.io
+    from scipy.io.matlab import MatReadError
 
     try:
         # a MATLAB 5 file holds arrays only: nothing in it can be unpickled
         contents = scipy.io.loadmat(path, variable_names=[f"{split}data" for split in SPLITS])
         cells = {split: [np.asarray(song) for song in contents[f"{split}data"].ravel()] for split in SPLITS}
-    except (OSError, KeyError, ValueError, TypeError, NotImplementedError) as error:
+    except (MatReadError, OSError, KeyError, ValueError, TypeError, NotImplementedError) as error:
         raise UserError(
             f"{path}: expected a MATLAB 5 file of traindata, validdata and testdata, found {error!r}"
         ) from error

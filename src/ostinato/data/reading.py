@@ -5,6 +5,7 @@ Each worker is this module run as a program: it takes one path a line and answer
 write, and a crash of one of its workers takes the whole pool with it.)
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -23,6 +24,9 @@ from ostinato.data.notes import Notes
 # A long orchestral score takes half a minute; what takes longer than this will never end.
 SECONDS_PER_FILE = 120.0
 MAX_WORKERS = 4
+
+# -P: not even a module of the same name in the current folder is imported
+_PROGRAM = ("-P", "-m", "ostinato.data.reading")
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class _Worker:
         # The worker finds the modules that this process finds, and nothing in the user's current folder.
         paths = os.pathsep.join(entry for entry in sys.path if entry)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ostinato.data.reading"],
+            [sys.executable, *_PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # music21 warns about each oddity of each file
@@ -139,7 +143,8 @@ class _Worker:
         if self._process:
             self._process.kill()
             for end in _ends(self._process):
-                end.close()
+                with contextlib.suppress(OSError):  # what was meant for a worker that is gone
+                    end.close()
             self._process.wait()
         self._process = None
 

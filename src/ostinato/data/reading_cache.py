@@ -39,7 +39,10 @@ def _read(paths: Sequence[Path], progress: bool) -> list[Reading]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("reading scores"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not progress, transient=True) as bar:
+    console = Console(stderr=True)
+    # in a log file, a bar is an empty line
+    hidden = not (progress and console.is_terminal)
+    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
         task = bar.add_task("", total=len(paths))
         return read_all(paths, tick=lambda: bar.advance(task))
 

@@ -15,8 +15,8 @@ from ostinato.data.sequences import Sequence, Splits
 def of(sequences: SequenceOf[Sequence]) -> dict[str, Any]:
     """Counts over the frames of some songs, pooled; all of it can be written as JSON.
 
-    `polyphony_mean` is the mean number of notes in a frame, silent ones included, and `notes_per_frame[k]` the
-    number of frames with k notes.
+    `polyphony_mean` is the mean number of notes in a frame, silent ones included, and `notes_per_frame[k]`
+    the number of frames with k notes.
 
     Example:
         >>> of([Sequence("two notes", np.eye(88, dtype=np.uint8)[[39, 43]])])["pitch_range"]

@@ -1,0 +1,75 @@
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostinato.data.sequences import Sequence
+from ostinato.data.splitting import assign, connected, cut_in_time, same
+from ostinato.errors import UserError
+
+GROUPS = st.lists(st.integers(0, 8), min_size=3, max_size=80).filter(lambda groups: len(set(groups)) >= 3)
+
+
+@given(GROUPS, st.integers(0, 5))
+def test_groups_stay_together_and_no_split_is_empty(groups, seed):
+    where = assign([f"{k}" for k in range(len(groups))], groups, seed=seed)
+    found = defaultdict(set)
+    for group, split in zip(groups, where, strict=True):
+        found[group].add(split)
+    assert all(len(splits) == 1 for splits in found.values())
+    assert set(where) == {"train", "valid", "test"}
+
+
+@given(st.integers(5, 300), st.integers(0, 5))
+def test_shares_of_single_pieces_are_exact(count, seed):
+    where = Counter(assign([f"{k}" for k in range(count)], range(count), seed=seed))
+    assert abs(where["train"] - 0.6 * count) <= 1
+    assert abs(where["test"] - 0.2 * count) <= 1
+
+
+@given(st.permutations(range(30)))
+def test_the_order_of_the_pieces_does_not_matter(order):
+    names, groups = [f"{k}" for k in range(30)], [k // 2 for k in range(30)]
+    expected = dict(zip(names, assign(names, groups), strict=True))
+    shuffled = assign([names[k] for k in order], [groups[k] for k in order])
+    assert dict(zip([names[k] for k in order], shuffled, strict=True)) == expected
+
+
+def test_another_seed_another_split():
+    names = [f"{k}" for k in range(50)]
+    assert len({tuple(assign(names, range(50), seed=seed)) for seed in range(5)}) == 5
+
+
+def test_the_split_is_the_same_on_every_machine_and_version():
+    expected = "valid test train test train train train valid train train"
+    assert assign(list("abcdefghij"), range(10)) == expected.split()
+
+
+@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))
+def test_connected_is_the_smallest_equivalence(links):
+    label = connected(20, links)
+    assert all(label[i] == label[j] for i, j in links)
+    assert len(set(label)) >= 20 - len({frozenset(link) for link in links if link[0] != link[1]})
+
+
+def test_same():
+    assert connected(4, same(["a", None, None, "a"])) == [0, 1, 2, 0]
+
+
+def test_cut_in_time_loses_nothing():
+    values = np.arange(57 * 88).reshape(57, 88)
+    parts = cut_in_time([Sequence("a", values), Sequence("short", values[:5])])
+    assert [[song.name for song in part] for part in parts.values()] == [
+        ["a [train]", "short"],
+        ["a [valid]"],
+        ["a [test]"],
+    ]
+    joined = np.concatenate([parts[split][0].values for split in ("train", "valid", "test")])
+    np.testing.assert_array_equal(joined, values)
+
+
+def test_too_little_to_cut():
+    with pytest.raises(UserError, match="found 1, the longest of 19 frames"):
+        cut_in_time([Sequence("a", np.zeros((19, 88)))])
