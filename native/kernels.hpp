@@ -81,6 +81,38 @@ struct BinaryWeightGradArgs {
   int threads;
 };
 
+// log p(v) = sum_i v_i z_i - softplus(z_i),  z_i = b_i + U_i sigmoid(c + sum_{k<i} v_k W_k),
+// and the gradients of sum_n weights_n (-log p(v_n)).
+template <class Real>
+struct NadeArgs {
+  Index frames, visible, hidden;  // N, V, J
+  const unsigned char* v;         // (N, V)
+  const Real* biases;             // (N, V + J): b and c of every frame
+  const Real* encoder;            // (V, J): W
+  const Real* decoder;            // (V, J): U
+  const Real* weights;            // (N) or null: ones
+  Real* log_prob;                 // (N)
+  Real* grad_biases;              // (N, V + J) or null: no gradients are wanted
+  Real* grad_encoder;             // (V, J)
+  Real* grad_decoder;             // (V, J)
+  int threads;
+};
+
+// Ancestral samples of the same: note i is on where uniform_i < sigmoid(z_i), or as given where it is fixed.
+template <class Real>
+struct NadeSampleArgs {
+  Index frames, visible, hidden;
+  const Real* biases;          // (N, V + J)
+  const Real* encoder;         // (V, J)
+  const Real* decoder;         // (V, J)
+  const Real* uniform;         // (N, V)
+  const unsigned char* fixed;  // (N, V) or null: no note is fixed
+  unsigned char* v;            // (N, V): the fixed notes' values in, all values out
+  Real* log_weight;            // (N): sum of log p(note | notes before it) over the fixed notes
+  Real* conditional;           // (N, V) or null: P(note | notes before it)
+  int threads;
+};
+
 // Each returns false when scratch memory could not be had; nothing is written then.
 template <class Real>
 struct Kernels {
@@ -89,6 +121,8 @@ struct Kernels {
   bool (*tangent)(const TangentArgs<Real>&);
   bool (*binary_linear)(const BinaryLinearArgs<Real>&);
   bool (*binary_weight_grad)(const BinaryWeightGradArgs<Real>&);
+  bool (*nade)(const NadeArgs<Real>&);
+  bool (*nade_sample)(const NadeSampleArgs<Real>&);
 };
 
 struct KernelTable {

@@ -112,6 +112,31 @@ class NativeKernels {
     twice ? call(table_->twice) : call(table_->single);
   }
 
+  void nade(bool twice, nb::tuple sizes, Address v, Address biases, Address encoder, Address decoder, Address weights,
+            Address log_prob, Address grad_biases, Address grad_encoder, Address grad_decoder, int threads) const {
+    const Shape s = to_shape(sizes);  // (N, V, J)
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.nade,
+          NadeArgs<Real>{s.steps, s.streams, s.hidden, at<const unsigned char>(v), at<const Real>(biases),
+                         at<const Real>(encoder), at<const Real>(decoder), at<const Real>(weights),
+                         at<Real>(log_prob), at<Real>(grad_biases), at<Real>(grad_encoder), at<Real>(grad_decoder),
+                         threads});
+    };
+    twice ? call(table_->twice) : call(table_->single);
+  }
+
+  void nade_sample(bool twice, nb::tuple sizes, Address biases, Address encoder, Address decoder, Address uniform,
+                   Address fixed, Address v, Address log_weight, Address conditional, int threads) const {
+    const Shape s = to_shape(sizes);  // (N, V, J)
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.nade_sample,
+          NadeSampleArgs<Real>{s.steps, s.streams, s.hidden, at<const Real>(biases), at<const Real>(encoder),
+                               at<const Real>(decoder), at<const Real>(uniform), at<const unsigned char>(fixed),
+                               at<unsigned char>(v), at<Real>(log_weight), at<Real>(conditional), threads});
+    };
+    twice ? call(table_->twice) : call(table_->single);
+  }
+
  private:
   static Shape to_shape(const nb::tuple& sizes) {
     return {nb::cast<Index>(sizes[0]), nb::cast<Index>(sizes[1]), nb::cast<Index>(sizes[2])};
@@ -146,5 +171,7 @@ NB_MODULE(_native, m) {
       .def("adjoint", &NativeKernels::adjoint)
       .def("tangent", &NativeKernels::tangent)
       .def("binary_linear", &NativeKernels::binary_linear)
-      .def("binary_weight_grad", &NativeKernels::binary_weight_grad);
+      .def("binary_weight_grad", &NativeKernels::binary_weight_grad)
+      .def("nade", &NativeKernels::nade)
+      .def("nade_sample", &NativeKernels::nade_sample);
 }

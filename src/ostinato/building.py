@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ostinato.errors import UserError
 from ostinato.nn import RNN, SequenceModel, sample_leak
-from ostinato.nn.outputs import Bernoulli
+from ostinato.nn.outputs import NADE, Bernoulli
 from ostinato.optim import (
     ClassicalMomentum,
     ConstantRule,
@@ -51,10 +51,19 @@ def build_model(recipe: Recipe, visible_size: int, frequencies: np.ndarray | Non
         generator=generator,
         dtype=dtype,
     )
-    output = Bernoulli(recipe.hidden_size, visible_size, generator=generator, dtype=dtype)
+    output = _output(recipe, visible_size, generator, dtype)
     if frequencies is not None:
         output.initialize_bias_(torch.from_numpy(frequencies))
     return SequenceModel(rnn, output, recipe.l1)
+
+
+def _output(
+    recipe: Recipe, visible_size: int, generator: torch.Generator, dtype: torch.dtype
+) -> Bernoulli | NADE:
+    sizes = (recipe.hidden_size, visible_size)
+    if recipe.output == "nade":
+        return NADE(*sizes, recipe.nade_size, order=recipe.nade_order, generator=generator, dtype=dtype)
+    return Bernoulli(*sizes, generator=generator, dtype=dtype)
 
 
 def _leak(recipe: Recipe, generator: torch.Generator) -> Tensor | None:

@@ -29,7 +29,7 @@ def _setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-Output = Literal["bernoulli"]
+Output = Literal["bernoulli", "nade"]
 Nonlinearity = Literal["tanh", "relu", "sigmoid", "identity"]
 Initialization = Literal["uniform", "echo-state", "identity", "orthogonal"]
 
@@ -61,6 +61,10 @@ class Recipe:
     )
     transpose: bool = _setting(True, "Data", "transpose files to C major or C minor")
     output: Output = _setting("bernoulli", "Model", "distribution over the next frame")
+    nade_size: int = _setting(150, "Output", "hidden units of NADE", low=1, high=100_000)
+    nade_order: Literal["low-to-high", "high-to-low"] = _setting(
+        "low-to-high", "Output", "in which NADE predicts the notes of a frame"
+    )
     hidden_size: int = _setting(200, "Model", "recurrent units in a layer", low=1, high=100_000)
     num_layers: int = _setting(1, "Model", "recurrent layers", low=1, high=100)
     nonlinearity: Nonlinearity = _setting("tanh", "Model", "of the recurrent units")

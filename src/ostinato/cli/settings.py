@@ -13,7 +13,7 @@ DEFAULT_RECIPE = "SGD+CL"
 
 GROUPS = {
     name: Group(name, sort_key=place)
-    for place, name in enumerate(("Recipe", "Data", "Model", "Optimization", "Training"), start=1)
+    for place, name in enumerate(("Recipe", "Data", "Model", "Output", "Optimization", "Training"), start=1)
 }
 
 

@@ -55,3 +55,32 @@ class Kernels:
     def binary_weight_grad(
         self, float64: bool, sizes: _Sizes, x: int, grad: int, out: int, threads: int
     ) -> None: ...
+    def nade(
+        self,
+        float64: bool,
+        sizes: _Sizes,
+        v: int,
+        biases: int,
+        encoder: int,
+        decoder: int,
+        weights: int,
+        log_prob: int,
+        grad_biases: int,
+        grad_encoder: int,
+        grad_decoder: int,
+        threads: int,
+    ) -> None: ...
+    def nade_sample(
+        self,
+        float64: bool,
+        sizes: _Sizes,
+        biases: int,
+        encoder: int,
+        decoder: int,
+        uniform: int,
+        fixed: int,
+        v: int,
+        log_weight: int,
+        conditional: int,
+        threads: int,
+    ) -> None: ...

@@ -13,6 +13,7 @@ Shapes: T time, B streams, H hidden, N frames, V visible (inputs).
 
 import functools
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,6 +56,11 @@ def instruction_set() -> str:
 def thread_pool() -> str:
     """Path of the OpenMP runtime shared with torch; empty where kernels run on the calling thread alone."""
     return "" if _native is None else _native.thread_pool()
+
+
+def extension() -> Any:
+    """The extension's own object for the instruction set in use, for the other modules of kernels."""
+    return _chosen().native
 
 
 def forward(
@@ -124,7 +130,7 @@ class Kernel:
 
     def __init__(self, instruction_set: str) -> None:
         self.instruction_set = instruction_set
-        self._native = _native.Kernels(instruction_set)
+        self.native = _native.Kernels(instruction_set)
 
     def forward(
         self,
@@ -146,7 +152,7 @@ class Kernel:
         states = _empty(drive, shape)
         slopes = owned if overwrite_drive or owned is not drive else _empty(drive, shape)
         if states.numel():
-            self._native.forward(
+            self.native.forward(
                 drive.dtype is torch.float64,
                 shape,
                 owned.data_ptr(),
@@ -179,7 +185,7 @@ class Kernel:
         delta, grad_h0 = _empty(slopes, shape), slopes.new_empty(shape[1:])
         total = _empty(slopes, shape) if want_adjoint_states else None
         if delta.numel():
-            self._native.adjoint(
+            self.native.adjoint(
                 slopes.dtype is torch.float64,
                 shape,
                 grad_states.data_ptr(),
@@ -212,7 +218,7 @@ class Kernel:
         h0_tangent, starts, leak = h0_tangent.contiguous(), _dense(starts), _dense(leak)
         tangents = _empty(slopes, shape)
         if tangents.numel():
-            self._native.tangent(
+            self.native.tangent(
                 slopes.dtype is torch.float64,
                 shape,
                 force.data_ptr(),
@@ -236,7 +242,7 @@ class Kernel:
         x, weight, bias = x.contiguous(), weight.contiguous(), _dense(bias)
         out = _empty(weight, (frames, hidden))
         if out.numel():
-            self._native.binary_linear(
+            self.native.binary_linear(
                 weight.dtype is torch.float64,
                 (frames, inputs, hidden),
                 x.data_ptr(),
@@ -255,7 +261,7 @@ class Kernel:
         x, grad = x.contiguous(), grad.contiguous()
         out = grad.new_empty((hidden, inputs))
         if out.numel():
-            self._native.binary_weight_grad(
+            self.native.binary_weight_grad(
                 grad.dtype is torch.float64,
                 (frames, inputs, hidden),
                 x.data_ptr(),

@@ -26,6 +26,12 @@ def _native() -> ModuleType | None:
     return None
 
 
+def is_native(x: Tensor) -> bool:
+    """Whether the native kernels serve tensors of this device and type."""
+    applies = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    return applies and _native() is not None
+
+
 def kernel_for(drive: Tensor, name: str | None = None) -> ModuleType:
     """The module whose forward, adjoint and tangent serve a drive of this device and type.
 
@@ -38,8 +44,7 @@ def kernel_for(drive: Tensor, name: str | None = None) -> ModuleType:
         return unrolled
     if name not in (None, "cpu"):
         raise ValueError(f"kernel must be 'definition', 'unrolled', 'cpu' or None, got {name!r}")
-    applies = drive.device.type == "cpu" and drive.dtype in (torch.float32, torch.float64)
-    native = _native() if applies else None
+    native = _native() if is_native(drive) else None
     if name == "cpu" and native is None:
         raise ValueError("the native kernel is not available here for this device and type")
     return native or unrolled

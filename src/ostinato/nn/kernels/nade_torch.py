@@ -1,0 +1,87 @@
+"""NADE in PyTorch operations: the definition, and a path without a loop over notes for any device.
+
+    a_1 = c,  a_{i+1} = a_i + v_i W_i,  z_i = b_i + U_i . sigmoid(a_i),  log p(v) = sum_i v_i z_i - softplus(z_i)
+
+Shapes: N frames, V visible, J hidden units. `biases` is [b, c] of every frame, (N, V + J); `encoder` is W
+and `decoder` U, both (V, J).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Numbers in the largest intermediate array: frames are worked on in pieces that stay below it.
+_PIECE = 1 << 25
+
+
+def _softplus(z: Tensor) -> Tensor:
+    # torch's own softplus drops log1p(exp(-z)) above 20: 2e-9, which float64 would notice
+    return -F.logsigmoid(-z)
+
+
+def definition(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
+    """log p (N,), one step a note, as the equations say it: slow, differentiable, the reference."""
+    visible, a = len(encoder), biases[:, len(encoder) :]
+    on = values.to(biases.dtype)
+    log_prob = biases.new_zeros(len(biases))
+    for i in range(visible):
+        z = biases[:, i] + torch.sigmoid(a) @ decoder[i]
+        log_prob = log_prob + on[:, i] * z - _softplus(z)
+        a = a + on[:, i : i + 1] * encoder[i]
+    return log_prob
+
+
+def log_prob(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
+    """log p (N,), differentiable to any order.
+
+    A frame with k notes on has k + 1 distinct hidden vectors ("slots"); all logits of all slots are one
+    matrix product, of which each note takes the one it needs.
+    """
+    most = int(values.sum(1).max()) if len(values) else 0
+    rows = max(1, _PIECE // ((most + 1) * sum(encoder.shape)))
+    parts = [
+        _log_prob(v, x, encoder, decoder)
+        for v, x in zip(values.bool().split(rows), biases.split(rows), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def _log_prob(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
+    frames, visible = values.shape
+    before = values.long().cumsum(1) - values.long()  # notes on below each note: its slot
+    most = int(values.sum(1).max()) if frames else 0
+    added = biases.new_zeros(frames, most + 1, encoder.shape[1])
+    frame, note = values.nonzero(as_tuple=True)
+    added = added.index_put((frame, before[frame, note] + 1), encoder[note])
+    states = torch.sigmoid(biases[:, None, visible:] + added.cumsum(1))
+    every = states @ decoder.T  # (N, slots, V)
+    z = biases[:, :visible] + every.gather(1, before.unsqueeze(1)).squeeze(1)
+    return (values.to(z.dtype) * z - _softplus(z)).sum(1)
+
+
+def sample(
+    biases: Tensor,
+    encoder: Tensor,
+    decoder: Tensor,
+    uniform: Tensor,
+    fixed: Tensor | None,
+    values: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Frames (N, V) uint8, the log-weight (N,) of their fixed notes, and P(note | notes before) (N, V).
+
+    Note i is on where uniform_i < sigmoid(z_i); fixed notes keep the value they have in `values`.
+    """
+    visible, a = len(encoder), biases[:, len(encoder) :]
+    values, log_weight = values.clone(), biases.new_zeros(len(biases))
+    conditional = biases.new_empty(uniform.shape)
+    for i in range(visible):
+        z = biases[:, i] + torch.sigmoid(a) @ decoder[i]
+        conditional[:, i] = torch.sigmoid(z)
+        drawn = (uniform[:, i] < conditional[:, i]).to(torch.uint8)
+        if fixed is not None:
+            drawn = torch.where(fixed[:, i], values[:, i], drawn)
+            given = drawn.to(z.dtype) * z - _softplus(z)
+            log_weight = log_weight + given.masked_fill(~fixed[:, i], 0)
+        values[:, i] = drawn
+        a = a + drawn.to(a.dtype).unsqueeze(1) * encoder[i]
+    return values, log_weight, conditional

@@ -1,0 +1,126 @@
+"""NADE's likelihood and its samples as operations on tensors, on the fastest kernel that applies.
+
+    a_1 = c,  a_{i+1} = a_i + v_i W_i,  z_i = b_i + U_i . sigmoid(a_i),  log p(v) = sum_i v_i z_i - softplus(z_i)
+
+Larochelle & Murray 2011. Shapes: N frames, V visible, J hidden units. `biases` is [b, c] of every frame,
+(N, V + J); `encoder` is W and `decoder` U, both (V, J).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ostinato.nn.kernels import nade_cpu, nade_torch, select
+
+KERNELS = ("definition", "torch", "cpu")
+
+
+class _LogProb(torch.autograd.Function):
+    """log p of every frame; the gradients are made when the weights of the frames are known."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
+        ctx.save_for_backward(values, biases, encoder, decoder)
+        return nade_cpu.likelihood(values, biases, encoder, decoder)[0]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        _, gradients = nade_cpu.likelihood(*ctx.saved_tensors, -grad, gradients=True)
+        return (None, *(gradients or ()))
+
+
+class _NegativeLogLikelihood(torch.autograd.Function):
+    """Sum over frames of -log p, its gradients made in the same pass as the value."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
+        wanted = any(ctx.needs_input_grad)
+        log_prob, gradients = nade_cpu.likelihood(values, biases, encoder, decoder, gradients=wanted)
+        ctx.save_for_backward(*(gradients or ()))
+        return -log_prob.sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, *(x * grad for x in ctx.saved_tensors))
+
+
+def _is_native(biases: Tensor, kernel: str | None) -> bool:
+    if kernel not in (None, *KERNELS):
+        raise ValueError(f"kernel must be one of {', '.join(KERNELS)} or None, got {kernel!r}")
+    if kernel in ("definition", "torch") or torch.compiler.is_compiling():
+        return False
+    native = select.is_native(biases)
+    if kernel == "cpu" and not native:
+        raise ValueError("the native kernel is not available here for this device and type")
+    return native
+
+
+def log_prob(
+    values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor, *, kernel: str | None = None
+) -> Tensor:
+    """Log-probability of every frame in nats, (N,).
+
+    The native kernel can be differentiated once; "torch" to any order, and under `torch.func`.
+
+    Args:
+        values: binary frames (N, V), of any type.
+        biases: (N, V + J).
+        encoder: W, (V, J).
+        decoder: U, (V, J).
+        kernel: "definition", "torch" or "cpu"; by default the fastest that applies.
+
+    Example:
+        >>> biases, weights = torch.zeros(1, 3 + 2), torch.zeros(3, 2)
+        >>> log_prob(torch.tensor([[1, 0, 1]]), biases, weights, weights).exp()
+        tensor([0.1250])
+    """
+    if _is_native(biases, kernel):
+        return _LogProb.apply(values.to(torch.uint8), biases, encoder, decoder)
+    path = nade_torch.definition if kernel == "definition" else nade_torch.log_prob
+    return path(values, biases, encoder, decoder)
+
+
+def nll(
+    values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor, *, kernel: str | None = None
+) -> Tensor:
+    """Sum over frames of -log p, as a scalar; differentiable once. Arguments as for `log_prob`."""
+    if _is_native(biases, kernel):
+        return _NegativeLogLikelihood.apply(values.to(torch.uint8), biases, encoder, decoder)
+    return -log_prob(values, biases, encoder, decoder, kernel=kernel).sum()
+
+
+def sample(
+    biases: Tensor,
+    encoder: Tensor,
+    decoder: Tensor,
+    *,
+    fixed: Tensor | None = None,
+    values: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    kernel: str | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw a frame for every row of biases, note by note, with some notes held fixed if asked.
+
+    Args:
+        biases: (N, V + J).
+        encoder: W, (V, J).
+        decoder: U, (V, J).
+        fixed: boolean (N, V), the notes that keep the value they have in `values`.
+        values: (N, V) uint8; needed where notes are fixed.
+        generator: source of randomness.
+        kernel: as for `log_prob`.
+
+    Returns:
+        Frames (N, V) uint8; the log-weight (N,), sum over the fixed notes of log p(note | notes before it);
+        and P(note on | notes before it), (N, V).
+    """
+    shape = (len(biases), len(encoder))
+    with torch.no_grad():
+        uniform = torch.rand(shape, generator=generator, dtype=biases.dtype, device=biases.device)
+        if values is None:
+            values = torch.zeros(shape, dtype=torch.uint8, device=biases.device)
+        path: Any = nade_cpu if _is_native(biases, kernel) else nade_torch
+        return path.sample(biases, encoder, decoder, uniform, fixed, values)

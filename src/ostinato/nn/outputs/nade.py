@@ -1,0 +1,231 @@
+"""NADE: each note given the notes before it in the frame, with biases that follow the hidden state.
+
+Shapes: N frames (any leading shape), H hidden units of the RNN, V visible (88 notes), J hidden units of NADE.
+Sources: Larochelle & Murray 2011; Boulanger-Lewandowski, Bengio & Vincent 2012 (RNN-NADE).
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+from ostinato.nn import nade
+
+# How many frames `NADEFrames.mean` averages over, and the seed it draws them with.
+MEAN_SAMPLES, MEAN_SEED = 100, 0
+
+ORDERS = ("low-to-high", "high-to-low")
+
+
+class NADEFrames(Distribution):
+    """Frames of V binary notes, each given those before it.
+
+        log p(v) = sum_i log p(v_i | v_1 ... v_{i-1}),  p(v_i = 1 | ...) = sigmoid(b_i + U_i . h_i)
+        h_i = sigmoid(c + sum_{k<i} v_k W_k)
+
+    Args:
+        biases: b and c side by side, shape (..., V + J).
+        encoder: W, shape (V, J).
+        decoder: U, shape (V, J).
+        order: the notes in the order they are drawn in, (V,) int64; low to high if None.
+
+    Example:
+        >>> frames = NADEFrames(torch.zeros(2, 88 + 5), torch.zeros(88, 5), torch.zeros(88, 5))
+        >>> bool(torch.isclose(frames.log_prob(torch.ones(2, 88))[0], torch.tensor(-88 * math.log(2))))
+        True
+    """
+
+    arg_constraints = {"biases": constraints.real_vector}  # noqa: RUF012
+    support = constraints.independent(constraints.boolean, 1)
+    exact = True
+
+    def __init__(
+        self, biases: Tensor, encoder: Tensor, decoder: Tensor, order: Tensor | None = None
+    ) -> None:
+        self.biases, self.encoder, self.decoder, self.order = biases, encoder, decoder, order
+        super().__init__(biases.shape[:-1], encoder.shape[:1], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """P(v_i = 1), shape (..., V): `marginals` of 100 drawn frames, the same in every call."""
+        generator = torch.Generator(self.biases.device).manual_seed(MEAN_SEED)
+        return self.marginals(MEAN_SAMPLES, generator=generator)
+
+    def marginals(self, samples: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """An estimate of P(v_i = 1), (..., V): the mean of p(v_i = 1 | notes before) over drawn frames."""
+        total = self.biases.new_zeros(self._flat_shape())
+        for _ in range(samples):
+            total += self._draw(self._in_order()[0], generator)[2]
+        return self._back(total / samples).reshape(self.batch_shape + self.event_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of whole frames (..., V) in nats, exact, shape (...)."""
+        leading = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        value = value.expand(leading + self.event_shape).reshape(-1, *self.event_shape)
+        own = self._in_order(leading)
+        return nade.log_prob(_permuted(value, self.order), *own).reshape(leading)
+
+    def nll(self, value: Tensor) -> Tensor:
+        """Sum over frames of -log p(value), a scalar; its gradients come with its value. (N, V) frames."""
+        return nade.nll(_permuted(value, self.order), *self._in_order())
+
+    def flattened(self) -> "NADEFrames":
+        """The same frames in one batch dimension (N, V)."""
+        return NADEFrames(self.biases.flatten(0, -2), self.encoder, self.decoder, self.order)
+
+    def tempered(self, temperature: float) -> "NADEFrames":
+        """The logit of every note, given the notes before it, divided by a temperature."""
+        visible = len(self.encoder)
+        biases = torch.cat([self.biases[..., :visible] / temperature, self.biases[..., visible:]], -1)
+        return NADEFrames(biases, self.encoder, self.decoder / temperature, self.order)
+
+    def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw frames as uint8, shape sample_shape + (..., V); exact (ancestral)."""
+        leading = torch.Size(sample_shape) + self.batch_shape
+        values, _, _ = self._draw(self._in_order(leading)[0], generator)
+        return self._back(values).reshape(leading + self.event_shape)
+
+    def sample_given(
+        self, fixed_mask: Tensor, fixed_values: Tensor, *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw frames whose fixed notes have given values, and the weights that make them count rightly.
+
+            log w = sum over fixed i of log p(v_i | v_1 ... v_{i-1})
+
+        Free notes are drawn given the notes before them only, so frames are weighted, not exact, samples
+        of p(free | fixed): w is the importance weight, and the mean of w over frames estimates
+        p(fixed notes) without bias.
+
+        Args:
+            fixed_mask: boolean (..., V), the notes that are fixed.
+            fixed_values: (..., V), their values; the others are not looked at.
+            generator: source of randomness.
+
+        Returns:
+            Frames (..., V) uint8 and log w (...).
+        """
+        leading = torch.broadcast_shapes(fixed_mask.shape[:-1], fixed_values.shape[:-1], self.batch_shape)
+        shape = leading + self.event_shape
+        fixed, values = (
+            _permuted(x.expand(shape).reshape(-1, *self.event_shape), self.order)
+            for x in (fixed_mask.bool(), fixed_values.to(torch.uint8))
+        )
+        drawn, log_weight, _ = self._draw(self._in_order(leading)[0], generator, fixed, values)
+        return self._back(drawn).reshape(shape), log_weight.reshape(leading)
+
+    def _flat_shape(self) -> tuple[int, int]:
+        return self.batch_shape.numel(), len(self.encoder)
+
+    def _in_order(self, leading: torch.Size | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Biases (N, V + J) expanded to leading dimensions, encoder and decoder, all in order of drawing."""
+        width, visible = self.biases.shape[-1], len(self.encoder)
+        biases = self.biases if leading is None else self.biases.expand(*leading, width)
+        biases = biases.reshape(-1, width)
+        if self.order is None:
+            return biases, self.encoder, self.decoder
+        tail = torch.arange(visible, width, device=self.order.device)
+        return biases[:, torch.cat([self.order, tail])], self.encoder[self.order], self.decoder[self.order]
+
+    def _draw(
+        self,
+        biases: Tensor,
+        generator: torch.Generator | None,
+        fixed: Tensor | None = None,
+        values: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        encoder, decoder = _rows(self.encoder, self.order), _rows(self.decoder, self.order)
+        with torch.no_grad():
+            return nade.sample(biases, encoder, decoder, fixed=fixed, values=values, generator=generator)
+
+    def _back(self, drawn: Tensor) -> Tensor:
+        return drawn if self.order is None else drawn[:, self.order.argsort()]
+
+
+def _rows(weight: Tensor, order: Tensor | None) -> Tensor:
+    return weight if order is None else weight[order]
+
+
+def _permuted(values: Tensor, order: Tensor | None) -> Tensor:
+    return values if order is None else values[..., order]
+
+
+class NADE(nn.Module):
+    """Output layer: NADE whose visible and hidden biases are affine in the hidden state.
+
+    Parameters: `weight` (V + J, H) and `bias` (V + J), which give b and c; `encoder` and `decoder` (V, J).
+
+    Args:
+        hidden_size: H.
+        visible_size: V.
+        nade_size: J.
+        order: of the notes: "low-to-high", "high-to-low", or a permutation (V,).
+        generator: source of randomness for the weights.
+
+    Example:
+        >>> output = NADE(5, 88, 10, generator=torch.Generator().manual_seed(0))
+        >>> output(torch.zeros(7, 2, 5)).log_prob(torch.zeros(7, 2, 88)).shape
+        torch.Size([7, 2])
+    """
+
+    order: Tensor | None
+
+    def __init__(
+        self,
+        hidden_size: int,
+        visible_size: int,
+        nade_size: int = 150,
+        *,
+        order: str | Tensor = "low-to-high",
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.hidden_size, self.visible_size, self.nade_size = hidden_size, visible_size, nade_size
+        kind: dict[str, Any] = {"device": device, "dtype": dtype}
+        # small: a rectifier's states are large, and training should start near the notes' frequencies
+        bound = 0.1 / math.sqrt(hidden_size)
+        rows = visible_size + nade_size
+        self.weight = nn.Parameter(
+            torch.empty(rows, hidden_size, **kind).uniform_(-bound, bound, generator=generator)
+        )
+        self.bias = nn.Parameter(torch.zeros(rows, **kind))
+        scale = 1 / math.sqrt(nade_size)
+        for name in ("encoder", "decoder"):
+            drawn = torch.empty(visible_size, nade_size, **kind).normal_(0, scale, generator=generator)
+            self.register_parameter(name, nn.Parameter(drawn))
+        self.register_buffer("order", _order(order, visible_size, device))
+
+    def forward(self, hidden: Tensor) -> NADEFrames:
+        """The distribution of the next frame for every state (..., H)."""
+        return NADEFrames(F.linear(hidden, self.weight, self.bias), self.encoder, self.decoder, self.order)
+
+    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Sum over frames of -log p(targets | hidden) in nats.
+
+        Differentiable once; hidden (N, H), targets (N, V).
+        """
+        return self(hidden).nll(targets)
+
+    def initialize_bias_(self, frequencies: Tensor) -> None:
+        """Set the visible biases so that, from a state of zero, notes start near their frequencies (V,)."""
+        with torch.no_grad():
+            self.bias[: self.visible_size].copy_(torch.logit(frequencies.to(self.bias.dtype)))
+            self.bias[: self.visible_size] -= 0.5 * self.decoder.sum(1)  # sigmoid(0) = 0.5
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.hidden_size}, {self.visible_size}, nade_size={self.nade_size}"
+
+
+def _order(order: str | Tensor, visible: int, device: torch.device | str | None) -> Tensor | None:
+    if isinstance(order, Tensor):
+        if sorted(order.tolist()) != list(range(visible)):
+            raise ValueError(f"an order must be a permutation of {visible} notes, got {order.tolist()}")
+        return order.to(device, torch.int64)
+    if order not in ORDERS:
+        raise ValueError(f"order must be one of {', '.join(ORDERS)} or a permutation, got {order!r}")
+    return None if order == "low-to-high" else torch.arange(visible - 1, -1, -1, device=device)
