@@ -1,5 +1,6 @@
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from ostinato.errors import UserError
 from ostinato.nn import RNN, SequenceModel
-from ostinato.nn.outputs import Bernoulli, BernoulliFrames
+from ostinato.nn.outputs import NADE, Bernoulli, BernoulliFrames
 from ostinato.smc import effective_size, sample_conditioned, systematic
 
 V, T = 3, 4
@@ -17,11 +18,19 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def tiny(seed: int = 0) -> SequenceModel:
+OUTPUTS = ("bernoulli", "low-to-high", "high-to-low")
+
+
+def tiny(output: str = "bernoulli") -> SequenceModel:
     """Weights large enough that what comes later tells much about what came before."""
-    generator = seeded(seed)
+    generator = seeded()
     rnn = RNN(V, 5, generator=generator, dtype=torch.float64)
-    model = SequenceModel(rnn, Bernoulli(5, V, generator=generator, dtype=torch.float64)).eval()
+    layer: Any = (
+        Bernoulli(5, V, generator=generator, dtype=torch.float64)
+        if output == "bernoulli"
+        else NADE(5, V, 4, order=output, generator=generator, dtype=torch.float64)
+    )
+    model = SequenceModel(rnn, layer).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(4)
@@ -55,9 +64,12 @@ def exact(model: SequenceModel, temperature: float = 1.0) -> tuple[float, np.nda
     return float(evidence), marginals.numpy()
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize(("particles", "threshold"), [(1, 0.0), (2, 1.0), (8, 0.5)])
-def test_the_evidence_is_unbiased_with_any_number_of_particles(particles: int, threshold: float) -> None:
-    model, generator = tiny(), seeded(1)
+def test_the_evidence_is_unbiased_with_any_number_of_particles(
+    output: str, particles: int, threshold: float
+) -> None:
+    model, generator = tiny(output), seeded(1)
     evidence, _ = exact(model)
     fixed, values = constraint()
     estimates = np.array(
@@ -77,9 +89,10 @@ def test_the_evidence_is_unbiased_with_any_number_of_particles(particles: int, t
     assert error < 0.15 * evidence
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_the_particles_have_the_marginals_of_the_posterior(temperature: float) -> None:
-    model = tiny()
+def test_the_particles_have_the_marginals_of_the_posterior(output: str, temperature: float) -> None:
+    model = tiny(output)
     evidence, marginals = exact(model, temperature)
     fixed, values = constraint()
     found = sample_conditioned(

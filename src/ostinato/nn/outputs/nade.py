@@ -42,9 +42,7 @@ class NADEFrames(Distribution):
     support = constraints.independent(constraints.boolean, 1)
     exact = True
 
-    def __init__(
-        self, biases: Tensor, encoder: Tensor, decoder: Tensor, order: Tensor | None = None
-    ) -> None:
+    def __init__(self, biases: Tensor, encoder: Tensor, decoder: Tensor, order: Tensor | None = None) -> None:
         self.biases, self.encoder, self.decoder, self.order = biases, encoder, decoder, order
         super().__init__(biases.shape[:-1], encoder.shape[:1], validate_args=False)
 
@@ -67,6 +65,16 @@ class NADEFrames(Distribution):
         value = value.expand(leading + self.event_shape).reshape(-1, *self.event_shape)
         own = self._in_order(leading)
         return nade.log_prob(_permuted(value, self.order), *own).reshape(leading)
+
+    def note_log_probs(self, value: Tensor) -> Tensor:
+        """Log-probability of each note's value given the notes before it in the order, (..., V).
+
+        They sum to `log_prob`.
+        """
+        leading = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        value = value.expand(leading + self.event_shape).reshape(-1, *self.event_shape)
+        found = nade.note_log_probs(_permuted(value, self.order), *self._in_order(leading))
+        return self._back(found).reshape(leading + self.event_shape)
 
     def nll(self, value: Tensor) -> Tensor:
         """Sum over frames of -log p(value), a scalar; its gradients come with its value. (N, V) frames."""
