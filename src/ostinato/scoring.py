@@ -16,8 +16,7 @@ from ostinato.data.pieces import Piece
 from ostinato.generation import Predictor
 
 UNIT = "bits"
-CONVENTION = "-log2 p(the note sounds | all frames before, lower notes of its frame), where the note begins"
-INDEPENDENT = "-log2 p(the note sounds | all frames before), where the note begins"
+CONVENTION = "-log2 p(the note | frames before, notes before it in its frame), where the note begins"
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class PieceScore:
         bits = self.surprisal
         found = []
         for begin, end, column in spans(self.piece.frames):
-            bar, beat = self._place(begin)
+            bar, beat = self.place(begin)
             pitch = column + LOWEST - self.piece.semitones
             found.append(Note(begin, end, pitch, float(bits[begin, column]), bar, beat))
         return sorted(found, key=lambda note: -note.surprisal)
@@ -103,7 +102,7 @@ class PieceScore:
 
     def bars(self) -> list[Bar]:
         """Every bar, the least likely first: odd passages."""
-        numbers = np.array([self._place(frame)[0] for frame in range(len(self.piece))])
+        numbers = np.array([self.place(frame)[0] for frame in range(len(self.piece))])
         found = []
         for number in np.unique(numbers):
             (inside,) = np.nonzero(numbers == number)
@@ -111,7 +110,7 @@ class PieceScore:
             found.append(Bar(int(number), int(inside[0]), int(inside[-1]) + 1, mean))
         return sorted(found, key=lambda bar: bar.log_likelihood)
 
-    def _place(self, frame: int) -> tuple[int, float]:
+    def place(self, frame: int) -> tuple[int, float]:
         """Number of a frame's bar, and the quarter note in it, from 1."""
         # rounded, or a third of a beat could fall a hair before its bar
         beat = round(self.piece.beat(frame), 6)

@@ -175,6 +175,15 @@ def test_score_json(ostinato, place):
     assert np.mean(piece["frame_log_likelihood"]) == pytest.approx(piece["log_likelihood"]["value"])
 
 
+def test_score_finds_wrong_notes(ostinato, place):
+    code, out, _ = ostinato("score", place / "melody.mid", "--wrong-notes", "--json")
+    (piece,) = json.loads(out)["pieces"]
+    assert code == 0
+    assert {note["pitch"] for note in piece["corrections"]["notes"]} == {74, 76, 78}
+    assert all(abs(note["pitch"] - note["better"]) == 1 for note in piece["corrections"]["notes"])
+    assert "a semitone" in ostinato("score", place / "melody.mid", "--wrong-notes")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
