@@ -29,9 +29,11 @@ def _setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-Output = Literal["bernoulli", "nade"]
+Output = Literal["bernoulli", "nade", "rbm"]
 Nonlinearity = Literal["tanh", "relu", "sigmoid", "identity"]
 Initialization = Literal["uniform", "echo-state", "identity", "orthogonal"]
+
+Stage = Literal["frames", "rnn", "joint"]
 
 _LETTERS: dict[str, dict[str, Any]] = {
     "C": {"clip": "auto"},
@@ -64,6 +66,36 @@ class Recipe:
     nade_size: int = _setting(150, "Output", "hidden units of NADE", low=1, high=100_000)
     nade_order: Literal["low-to-high", "high-to-low"] = _setting(
         "low-to-high", "Output", "in which NADE predicts the notes of a frame"
+    )
+    rbm_size: int = _setting(150, "Output", "hidden units of the RBM", low=1, high=100_000)
+    cd_steps: int = _setting(15, "Output", "Gibbs steps of contrastive divergence", low=1, high=10_000)
+    persistent_chains: int = _setting(
+        0,
+        "Output",
+        "chains of persistent contrastive divergence; 0: start from the data",
+        low=0,
+        high=1_000_000,
+    )
+    pretrain_frames: int = _setting(
+        0, "Output", "first epochs, in which the RBM alone learns single frames", low=0, high=1_000_000
+    )
+    pretrain_rnn: int = _setting(
+        0,
+        "Output",
+        "epochs after these, in which the RNN learns the RBM's visible biases",
+        low=0,
+        high=1_000_000,
+    )
+    ais_steps: int = _setting(
+        200,
+        "Output",
+        "steps of annealed importance sampling, for the RBM's likelihood",
+        low=1,
+        high=1_000_000,
+    )
+    ais_chains: int = _setting(4, "Output", "annealed chains a frame, in each direction", low=2, high=10_000)
+    accuracy_samples: int = _setting(
+        20, "Output", "frames drawn for the expected accuracy of NADE and RBM", low=2, high=100_000
     )
     hidden_size: int = _setting(200, "Model", "recurrent units in a layer", low=1, high=100_000)
     num_layers: int = _setting(1, "Model", "recurrent layers", low=1, high=100)
@@ -116,6 +148,21 @@ class Recipe:
             )
         if self.dropout and self.num_layers == 1:
             raise UserError("dropout acts between layers, found num_layers = 1; set num_layers to 2 or more")
+
+        if self.output != "rbm" and (self.pretrain_frames or self.pretrain_rnn):
+            raise UserError(f"pre-training is for --output rbm, found output = {self.output!r}; leave it out")
+
+    def stage(self, epoch: int) -> Stage:
+        """What an epoch trains: pre-training of the RBM, then of the RNN, comes before the joint training.
+
+        Example:
+            >>> recipe = Recipe(output="rbm", pretrain_frames=1, pretrain_rnn=2)
+            >>> [recipe.stage(epoch) for epoch in range(4)]
+            ['frames', 'rnn', 'rnn', 'joint']
+        """
+        if epoch < self.pretrain_frames:
+            return "frames"
+        return "rnn" if epoch < self.pretrain_frames + self.pretrain_rnn else "joint"
 
     @classmethod
     def parse(cls, letters: str, **settings: Any) -> "Recipe":

@@ -7,6 +7,7 @@ from ostinato.building import load_model
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.evaluation.baselines import BASELINES, fit_baseline
 from ostinato.evaluation.frames import evaluate_frames, total_by_song
+from ostinato.evaluation.measures import Sampling
 from ostinato.evaluation.scores import Score
 from ostinato.runs import Run
 
@@ -41,8 +42,11 @@ def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Results:
 
 def score_run(run: Run, data: Splits, splits: tuple[str, ...] = SPLITS, *, baselines: bool = True) -> Results:
     """The run's best model, and the baselines, on the splits that have songs."""
-    model = load_model(run).model
-    scores = {"model": {s: evaluate_frames(model, data[s]) for s in splits if data.frames(s) > 0}}
+    trained = load_model(run)
+    sampling = Sampling(trained.recipe.accuracy_samples)
+    scores = {
+        "model": {s: evaluate_frames(trained.model, data[s], sampling) for s in splits if data.frames(s) > 0}
+    }
     return Results(scores | (score_baselines(data, splits).scores if baselines else {}))
 
 

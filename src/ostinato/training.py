@@ -196,7 +196,10 @@ class Trainer:
         segment, sums = streams[index], self.progress.sums
         for parameter in self._parameters:
             parameter.grad = None
-        loss = self.model.loss(segment.inputs, segment.targets, self._carried, segment.starts, segment.mask)
+        stage = self.recipe.stage(self.progress.epoch)
+        loss = self.model.loss(
+            segment.inputs, segment.targets, self._carried, segment.starts, segment.mask, stage
+        )
         loss.objective.backward()
         clip = clip_grad_norm(self._parameters, self.progress.clip_threshold)
         self._carried = loss.states
@@ -232,16 +235,19 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         progress, sums = self.progress, self.progress.sums
-        score = total_by_song(self.model.eval(), self.data.valid).log_likelihood().value
+        stage, name = self.recipe.stage(progress.epoch), self.model.score_name
+        watched = total_by_song(self.model.eval(), self.data.valid, cheap=True)
+        score = watched.log_likelihood().value
         self.model.train()
-        better = score > progress.best_score
+        # What pre-training reaches is no model to keep.
+        better = score > progress.best_score and stage == "joint"
         if better:
             progress.best_score, progress.best_epoch = score, progress.epoch
             self._best = self._learned(MODEL_PREFIX, with_optimizer=False)
-        record = {
+        record: dict[str, Any] = {
             "epoch": progress.epoch,
-            "train_log_likelihood": -sums.nll / max(sums.frames, 1),
-            "valid_log_likelihood": score,
+            f"train_{name}": -sums.nll / max(sums.frames, 1),
+            f"valid_{name}": score,
             "best": better,
             "gradient_norm": sums.norms / max(sums.updates, 1),
             "clipped": sums.clipped / max(sums.updates, 1),
@@ -252,13 +258,18 @@ class Trainer:
             "frames": sums.frames,
             "seconds": self._elapsed(),
         }
+        if stage != "joint":
+            record["stage"] = stage
         self.run.append_metrics(record)
-        self._obey_rule(score)
+        if stage == "joint":
+            self._obey_rule(score)
         in_a_row = sums.skipped_in_a_row
         progress.sums = EpochSums(skipped_in_a_row=in_a_row)
         progress.segment, self._carried = 0, None
         progress.epoch += 1
-        if progress.epoch - 1 - progress.best_epoch >= self.recipe.patience:
+        first_joint = self.recipe.pretrain_frames + self.recipe.pretrain_rnn
+        since = max(progress.best_epoch, first_joint - 1)
+        if progress.epoch - 1 - since >= self.recipe.patience:
             progress.stopped_because = f"no better validation score for {self.recipe.patience} epochs"
         self.monitor.epoch(record)
 

@@ -202,9 +202,10 @@ class NADE(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(rows, **kind))
         scale = 1 / math.sqrt(nade_size)
-        for name in ("encoder", "decoder"):
-            drawn = torch.empty(visible_size, nade_size, **kind).normal_(0, scale, generator=generator)
-            self.register_parameter(name, nn.Parameter(drawn))
+        self.encoder, self.decoder = (
+            nn.Parameter(torch.empty(visible_size, nade_size, **kind).normal_(0, scale, generator=generator))
+            for _ in range(2)
+        )
         self.register_buffer("order", _order(order, visible_size, device))
 
     def forward(self, hidden: Tensor) -> NADEFrames:
