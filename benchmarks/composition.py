@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from ostinato.building import load_model
+from ostinato.corrections import find_corrections
 from ostinato.data import music
-from ostinato.data.notes import COLUMNS, spans
+from ostinato.data.notes import COLUMNS, LOWEST, spans
 from ostinato.data.pieces import Piece
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.evaluation import fit_baseline, total_by_song
@@ -35,6 +36,7 @@ from ostinato.smc import sample_conditioned
 PIECES, STEPS = 50, 64
 HARMONIES = 20
 MOVED = 0.05
+MEASURES = ("surprisal", "gain by a semitone")
 
 
 def main() -> None:
@@ -138,7 +140,8 @@ def harmonies(
             frames = drafts.draw(generator)
             written[name].append(Sequence(song.name, frames))
             if name == "model":
-                kept += bool((soprano(frames) == soprano(song.values)).all())
+                sings = song.values.any(axis=1)
+                kept += bool((soprano(frames) == soprano(song.values))[sings].all())
                 sizes.append(drafts.effective_sizes.min())
     found: dict[str, Any] = {
         "pieces": len(songs),
@@ -171,32 +174,40 @@ def soprano(frames: np.ndarray) -> np.ndarray:
 
 
 def wrong_notes(model: Predictor, data: Splits) -> dict[str, Any]:
-    """How well surprisal tells moved notes from kept ones: area under the ROC curve over all of them."""
-    choice = np.random.default_rng(0)
+    """How well moved notes are told from kept ones: area under the ROC curve (AUC) over all of them."""
     predictors = {"model": model, "1-gram": fit_baseline("1-gram", data.train)}
-    surprise: dict[str, list[float]] = {name: [] for name in predictors}
-    moved: list[bool] = []
-    for song in data.test:
-        notes, frames = with_wrong_notes(song.values, choice)
-        moved += [wrong for *_, wrong in notes]
-        for name, predictor in predictors.items():
-            bits = score_piece(predictor, Piece(song.name, frames, frames_per_beat=1)).surprisal
-            surprise[name] += [float(bits[begin, column]) for begin, column, _ in notes]
-    wrong = np.array(moved)
-    areas = {name: area_under_curve(np.array(bits), wrong) for name, bits in surprise.items()}
-    return {
-        "notes": len(wrong),
-        "moved": int(wrong.sum()),
-        "area under the ROC curve, model": areas["model"],
-        "area under the ROC curve, 1-gram": areas["1-gram"],
-        "model minus 1-gram": areas["model"] - areas["1-gram"],
-        "bits, moved notes": float(np.array(surprise["model"])[wrong].mean()),
-        "bits, kept notes": float(np.array(surprise["model"])[~wrong].mean()),
-    }
+    found: dict[str, Any] = {}
+    # a note that is moved beside another of its new pitch becomes a part of it: counted only when told so
+    for merging in (False, True):
+        choice = np.random.default_rng(0)
+        values: dict[str, list[float]] = {f"{name}, {what}": [] for name in predictors for what in MEASURES}
+        moved: list[bool] = []
+        for song in data.test:
+            notes, frames = with_wrong_notes(song.values, choice, merging=merging)
+            moved += [wrong for *_, wrong in notes]
+            piece = Piece(song.name, frames, frames_per_beat=1)
+            for name, predictor in predictors.items():
+                bits = score_piece(predictor, piece).surprisal
+                values[f"{name}, surprisal"] += [float(bits[begin, column]) for begin, column, _ in notes]
+                if not merging:
+                    values[f"{name}, gain by a semitone"] += gains(predictor, piece, notes)
+        wrong = np.array(moved)
+        about = " (merging ones too)" if merging else ""
+        found |= {f"notes{about}": len(wrong), f"moved{about}": int(wrong.sum())}
+        for name, numbers in values.items():
+            if numbers:
+                found[f"AUC, {name}{about}"] = area_under_curve(np.array(numbers), wrong)
+    return found
+
+
+def gains(predictor: Predictor, piece: Piece, notes: list[tuple[int, int, bool]]) -> list[float]:
+    """What `find_corrections` says of each note; where neither semitone is free, nothing can be gained."""
+    by_place = {(note.begin, note.pitch - LOWEST): note.gain for note in find_corrections(predictor, piece)}
+    return [by_place.get((begin, column), -np.inf) for begin, column, _ in notes]
 
 
 def with_wrong_notes(
-    frames: np.ndarray, choice: np.random.Generator
+    frames: np.ndarray, choice: np.random.Generator, *, merging: bool
 ) -> tuple[list[tuple[int, int, bool]], np.ndarray]:
     """Move 5% of the held notes up or down by a semitone; one whose new place is taken stays.
 
@@ -207,9 +218,9 @@ def with_wrong_notes(
     for begin, end, column in spans(frames):
         target = column + int(choice.choice([-1, 1]))
         wrong = bool(choice.random() < MOVED) and 0 <= target < COLUMNS
-        # neither on top of another note nor as its continuation
-        around = changed[max(begin - 1, 0) : end + 1, target] if wrong else np.ones(1)
-        if wrong and not around.any() and not frames[begin:end, target].any():
+        beside = 0 if merging else 1
+        around = slice(max(begin - beside, 0), end + beside)
+        if wrong and not changed[around, target].any() and not frames[begin:end, target].any():
             changed[begin:end, column], changed[begin:end, target] = 0, 1
             notes.append((begin, target, True))
         else:

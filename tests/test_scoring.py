@@ -8,7 +8,7 @@ from ostinato.data.pieces import Piece
 from ostinato.data.sequences import Sequence
 from ostinato.evaluation import fit_baseline, total_by_song
 from ostinato.nn import RNN, SequenceModel
-from ostinato.nn.outputs import Bernoulli
+from ostinato.nn.outputs import RBM, Bernoulli
 from ostinato.scoring import score_piece
 
 
@@ -28,6 +28,23 @@ def test_the_log_likelihood_is_that_of_evaluate() -> None:
     expected = total_by_song(model(), [Sequence("random", piece().frames)]).log_likelihood()
     assert found.log_likelihood == pytest.approx(expected.value)
     assert found.surprisal.sum() * math.log(2) / 11 == pytest.approx(-expected.value)
+
+
+@pytest.mark.parametrize("hidden", [4, 30])
+def test_an_rbm_is_scored_given_all_other_notes(hidden: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rnn = RNN(88, 5, generator=generator, dtype=torch.float64)
+    output = RBM(5, 88, hidden, generator=generator, dtype=torch.float64)
+    model = SequenceModel(rnn, output).eval()
+    found = score_piece(model, piece())
+    frames = torch.from_numpy(piece().frames)[:, None]
+    with torch.no_grad():
+        predicted = model(torch.cat([torch.zeros_like(frames[:1]), frames[:-1]]))[0]
+        pseudo = predicted.pseudo_log_prob(frames)[:, 0]
+    assert found.exact == (hidden <= 20)
+    assert "all other notes" in found.convention
+    np.testing.assert_allclose(found.note_log_probs.sum(1), pseudo)
+    assert np.isfinite(found.log_likelihood)
 
 
 def test_notes_come_with_the_surprisal_of_their_beginning_the_highest_first() -> None:

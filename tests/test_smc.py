@@ -80,13 +80,13 @@ def test_the_evidence_is_unbiased_with_any_number_of_particles(
                 ).log_evidence
                 or 0.0
             )
-            for _ in range(800)
+            for _ in range(300)
         ]
     )
     error = estimates.std(ddof=1) / math.sqrt(len(estimates))
     assert abs(estimates.mean() - evidence) < 4 * error
     # the estimate says something: it is not all noise
-    assert error < 0.15 * evidence
+    assert error < 0.25 * evidence
 
 
 @pytest.mark.parametrize("output", OUTPUTS)

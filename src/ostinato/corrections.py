@@ -14,6 +14,7 @@ from torch import Tensor
 from ostinato.data.notes import COLUMNS, LOWEST, spans
 from ostinato.data.pictures import pitch_name
 from ostinato.data.pieces import Piece
+from ostinato.errors import UserError
 from ostinato.generation import Predictor
 
 CONVENTION = "log2 of how much more likely the piece is with the note a semitone away, the better way"
@@ -100,7 +101,12 @@ def _walked(model: Predictor, frames: Tensor) -> tuple[list[Any], Tensor]:
     with torch.no_grad():
         for frame in inputs:
             states.append(model(frame[None, None], states[-1])[1])
-        log_probs = model(inputs[:, None])[0].log_prob(frames[:, None])[:, 0]
+        predicted = model(inputs[:, None])[0]
+        if not predicted.exact:
+            raise UserError(
+                "expected a model with exact likelihoods, to compare pieces that differ by one note"
+            )
+        log_probs = predicted.log_prob(frames[:, None])[:, 0]
     return states, log_probs.double()
 
 

@@ -16,6 +16,7 @@ from ostinato.data.pieces import Piece
 from ostinato.generation import Predictor
 
 UNIT = "bits"
+CONVENTION_OTHERS = "-log2 p(the note | frames before, all other notes of its frame), where the note begins"
 CONVENTION = "-log2 p(the note | frames before, notes before it in its frame), where the note begins"
 
 
@@ -66,7 +67,8 @@ class PieceScore:
         piece: what was scored.
         log_probs: of each frame given those before it, in nats, (T,).
         note_log_probs: of each note's value, sounding or silent, in nats, (T, V).
-        exact: whether these are exact; else they are estimates.
+        exact: whether `log_probs` are exact; else they are estimates.
+        convention: what a note's surprisal is, in words.
         beats_per_bar: quarter notes in a bar.
     """
 
@@ -74,6 +76,7 @@ class PieceScore:
     log_probs: np.ndarray
     note_log_probs: np.ndarray
     exact: bool = True
+    convention: str = CONVENTION
     beats_per_bar: float = 4.0
 
     @property
@@ -129,7 +132,7 @@ class PieceScore:
                 "convention": "mean over all frames, the first included (predicted from a zero input)",
                 "estimate": not self.exact,
             },
-            "surprisal": {"mean": self.mean_surprisal(), "unit": UNIT, "convention": CONVENTION},
+            "surprisal": {"mean": self.mean_surprisal(), "unit": UNIT, "convention": self.convention},
             "notes": [note.to_dict() for note in self.notes()],
             "bars": [vars(bar) for bar in self.bars()],
             "frame_log_likelihood": self.log_probs.tolist(),
@@ -142,7 +145,8 @@ def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -
         surprisal of note i in frame t = -log2 p(v_ti | notes before i in frame t, v_1 ... v_{t-1})
 
     Over all 88 notes of all frames, silent ones too, these sum to minus the log-likelihood. "Before" is the
-    output's own order: NADE's lower notes; independent notes have none.
+    output's own order: NADE's lower notes (or higher ones, as it was trained); independent notes have none.
+    An RBM has no order: there the surprisal is given all other notes of the frame, and does not sum to that.
 
     Args:
         model: a `SequenceModel`, a baseline, or anything called like them.
@@ -162,6 +166,8 @@ def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -
     with torch.no_grad():
         predicted = model(inputs)[0]
         notes = predicted.note_log_probs(frames)[:, 0].double()
-        exact = bool(predicted.exact)
-        whole = notes.sum(-1) if exact else predicted.log_prob(frames)[:, 0].double()
-    return PieceScore(piece, whole.numpy(), notes.numpy(), exact, beats_per_bar)
+        whole = predicted.log_prob(frames)[:, 0].double()
+    # an RBM has no order of notes: what it gives of a note is conditional on all others
+    convention = CONVENTION_OTHERS if hasattr(predicted, "pseudo_log_prob") else CONVENTION
+    exact = bool(predicted.exact)
+    return PieceScore(piece, whole.numpy(), notes.numpy(), exact, convention, beats_per_bar)
