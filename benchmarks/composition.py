@@ -62,7 +62,7 @@ def main() -> None:
     for name, figures in found.items():
         print(f"\n{name}")
         for key, value in figures.items():
-            print(f"  {key:45} {value if isinstance(value, int | str) else f'{value:.3f}'}")
+            print(f"  {key:60} {value if isinstance(value, int | str) else f'{value:.3f}'}")
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 
@@ -177,27 +177,35 @@ def wrong_notes(model: Predictor, data: Splits) -> dict[str, Any]:
     """How well moved notes are told from kept ones: area under the ROC curve (AUC) over all of them."""
     predictors = {"model": model, "1-gram": fit_baseline("1-gram", data.train)}
     found: dict[str, Any] = {}
-    # a note that is moved beside another of its new pitch becomes a part of it: counted only when told so
-    for merging in (False, True):
-        choice = np.random.default_rng(0)
-        values: dict[str, list[float]] = {f"{name}, {what}": [] for name in predictors for what in MEASURES}
-        moved: list[bool] = []
-        for song in data.test:
-            notes, frames = with_wrong_notes(song.values, choice, merging=merging)
-            moved += [wrong for *_, wrong in notes]
-            piece = Piece(song.name, frames, frames_per_beat=1)
-            for name, predictor in predictors.items():
-                bits = score_piece(predictor, piece).surprisal
-                values[f"{name}, surprisal"] += [float(bits[begin, column]) for begin, column, _ in notes]
-                if not merging:
-                    values[f"{name}, gain by a semitone"] += gains(predictor, piece, notes)
-        wrong = np.array(moved)
-        about = " (merging ones too)" if merging else ""
-        found |= {f"notes{about}": len(wrong), f"moved{about}": int(wrong.sum())}
-        for name, numbers in values.items():
-            if numbers:
-                found[f"AUC, {name}{about}"] = area_under_curve(np.array(numbers), wrong)
+    for held in (True, False):
+        # a note moved beside another of its new pitch becomes a part of that one: counted only when told so
+        for merging in (False, True):
+            about = ("held notes" if held else "notes of frames") + (", merging ones too" if merging else "")
+            values, wrong = _listened(predictors, data, held=held, merging=merging)
+            found |= {f"{about}": len(wrong), f"{about}: moved": int(wrong.sum())}
+            for name, numbers in values.items():
+                if numbers:
+                    found[f"{about}: AUC, {name}"] = area_under_curve(np.array(numbers), wrong)
     return found
+
+
+def _listened(
+    predictors: dict[str, Any], data: Splits, *, held: bool, merging: bool
+) -> tuple[dict[str, list[float]], np.ndarray]:
+    """Of every note of the test split: what each predictor says of it, and whether it was moved."""
+    choice = np.random.default_rng(0)
+    values: dict[str, list[float]] = {f"{name}, {what}": [] for name in predictors for what in MEASURES}
+    moved: list[bool] = []
+    for song in data.test:
+        notes, frames = with_wrong_notes(song.values, choice, held=held, merging=merging)
+        moved += [wrong for *_, wrong in notes]
+        piece = Piece(song.name, frames, frames_per_beat=1)
+        for name, predictor in predictors.items():
+            bits = score_piece(predictor, piece).surprisal
+            values[f"{name}, surprisal"] += [float(bits[begin, column]) for begin, column, _ in notes]
+            if held and not merging:
+                values[f"{name}, gain by a semitone"] += gains(predictor, piece, notes)
+    return values, np.array(moved)
 
 
 def gains(predictor: Predictor, piece: Piece, notes: list[tuple[int, int, bool]]) -> list[float]:
@@ -207,15 +215,16 @@ def gains(predictor: Predictor, piece: Piece, notes: list[tuple[int, int, bool]]
 
 
 def with_wrong_notes(
-    frames: np.ndarray, choice: np.random.Generator, *, merging: bool
+    frames: np.ndarray, choice: np.random.Generator, *, held: bool, merging: bool
 ) -> tuple[list[tuple[int, int, bool]], np.ndarray]:
-    """Move 5% of the held notes up or down by a semitone; one whose new place is taken stays.
+    """Move 5% of the notes up or down by a semitone; one whose new place is taken stays.
 
     Returns:
         Every note: its first frame, its column now, and whether it was moved; and the frames.
     """
     changed, notes = frames.copy(), []
-    for begin, end, column in spans(frames):
+    places = spans(frames) if held else ((t, t + 1, row) for t, row in np.argwhere(frames).tolist())
+    for begin, end, column in places:
         target = column + int(choice.choice([-1, 1]))
         wrong = bool(choice.random() < MOVED) and 0 <= target < COLUMNS
         beside = 0 if merging else 1
