@@ -17,22 +17,16 @@ OSTINATO_INLINE void pause() {
 #endif
 }
 
-// All members meet here between two steps. A member spins while the others are surely running (microseconds), then
-// gives its core away: two trainings on the same cores slow each other down but do not stall.
-struct alignas(128) Barrier {
-  int arrived = 0;
-  alignas(64) int phase = 0;
+// How many steps a thread has finished, on a line of its own. Waiting spins while the other is surely running
+// (microseconds), then gives the core away: two trainings on the same cores slow each other down but do not stall.
+struct alignas(128) Progress {  // as `allocate` aligns
+  Index finished = 0;
 
-  void wait(int members, int& my_phase) {
-    if (members == 1) return;
-    const int next = ++my_phase;
-    if (__atomic_fetch_add(&arrived, 1, __ATOMIC_ACQ_REL) == members - 1) {
-      __atomic_store_n(&arrived, 0, __ATOMIC_RELAXED);
-      __atomic_store_n(&phase, next, __ATOMIC_RELEASE);
-      return;
-    }
-    for (int spins = 0; __atomic_load_n(&phase, __ATOMIC_ACQUIRE) != next;) {
-      if (++spins < 4096)
+  void finish(Index steps) { __atomic_store_n(&finished, steps, __ATOMIC_RELEASE); }
+
+  void await(Index steps) const {
+    for (int spins = 0; __atomic_load_n(&finished, __ATOMIC_ACQUIRE) < steps;) {
+      if (++spins < 512)
         pause();
       else
         sched_yield();
@@ -40,9 +34,10 @@ struct alignas(128) Barrier {
   }
 };
 
-// `groups` groups own rows of their own and never meet after packing; the `members` of one group share its rows,
-// own columns of their own, and meet after every step. Few rows per thread leave the product bound by reading the
-// matrix from cache, which splitting its columns halves; many rows make it bound by arithmetic.
+// `groups` groups own rows of their own and never wait for each other after packing; the `members` of one group share
+// its rows and own columns of their own, so every step needs what the others made in the one before. Few rows per
+// thread leave the product bound by reading the matrix from cache, which splitting its columns halves; many rows make
+// it bound by arithmetic.
 struct Grid {
   int groups, members;
 
@@ -63,16 +58,49 @@ struct Grid {
 template <class Real>
 struct Share {
   const Real* packed;
-  Index hidden, row_begin, row_end;
+  Index hidden, vectors;
+  Index row_begin, row_end;
   Columns columns;
-  Barrier* barrier;
-  int members, phase;
+  Progress* group;  // one per member
+  int members, member;
+  Index steps_done = 0;
 
+  // For every row and every panel of this share: after(sums, row, column, count), where sums[0..count) are
+  // (a @ packed)[row, column..column+count). A null `a` is an empty product: the sums are zero.
   template <class After>
-  OSTINATO_INLINE void multiply_by(const Real* rows, const Upcoming<Real>& upcoming, const After& after) const {
-    multiply(rows, packed, hidden, row_begin, row_end, columns, upcoming, after);
+  OSTINATO_INLINE void step(const Real* a, const Upcoming<Real>& upcoming, const After& after) {
+    alignas(64) Real sums[tile_sums * lanes<Real>];
+    const Index row_tiles = (row_end - row_begin + tile_rows - 1) / tile_rows, panels = columns.panels();
+    for (Index p = 0; p < panels; ++p) {
+      const Index v = columns.start(p), wide = columns.start(p + 1) - v, column = v * lanes<Real>;
+      const Index count = column + wide * lanes<Real> > hidden ? hidden - column : wide * lanes<Real>;
+      for (Index i = 0; i < row_tiles; ++i) {
+        const Index row = row_begin + cut(row_end - row_begin, row_tiles, i);
+        const Index rows = row_begin + cut(row_end - row_begin, row_tiles, i + 1) - row;
+        if (a)
+          sum_over_members(a + row * hidden, packed + column * hidden, rows, wide, sums,
+                           upcoming.at(row * hidden + column));
+        else
+          __builtin_memset(sums, 0, sizeof(sums));
+        for (Index r = 0; r < rows; ++r) after(sums + r * wide * lanes<Real>, row + r, column, count);
+      }
+    }
+    ++steps_done;
+    if (members > 1) group[member].finish(steps_done);
   }
-  void meet() { barrier->wait(members, phase); }
+
+ private:
+  // The part of the sum over this member's own columns needs no waiting, and hides that for the others'.
+  OSTINATO_INLINE void sum_over_members(const Real* a, const Real* panel, Index rows, Index wide, Real* sums,
+                                        const Upcoming<Real>& upcoming) const {
+    for (int turn = 0; turn < members; ++turn) {
+      const int m = member + turn < members ? member + turn : member + turn - members;
+      const Index begin = cut(vectors, members, m) * lanes<Real>, end = cut(vectors, members, m + 1) * lanes<Real>;
+      if (turn) group[m].await(steps_done);
+      add_products(a, hidden, panel, rows, wide, begin, end < hidden ? end : hidden, sums, turn == 0,
+                   turn ? Upcoming<Real>{} : upcoming);
+    }
+  }
 };
 
 // Packs the weight, then calls steps(share) in every member of the team. False when memory is short.
@@ -80,9 +108,9 @@ template <class Real, class Steps>
 bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threads, Steps steps) {
   const Index vectors = (shape.hidden + lanes<Real> - 1) / lanes<Real>;
   threads = threads < 1 ? 1 : threads;
-  const Index barriers_bytes = (threads + 1) * static_cast<Index>(sizeof(Barrier));
+  const Index progress_bytes = 2 * threads * static_cast<Index>(sizeof(Progress));
   const Index packed_bytes = vectors * lanes<Real> * shape.hidden * static_cast<Index>(sizeof(Real));
-  char* scratch = static_cast<char*>(allocate(static_cast<unsigned long>(barriers_bytes + packed_bytes)));
+  char* scratch = static_cast<char*>(allocate(static_cast<unsigned long>(progress_bytes + packed_bytes)));
   if (!scratch) return false;
 
   struct Context {
@@ -90,13 +118,18 @@ bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threa
     const Real* weight;
     bool transposed;
     Index vectors;
-    Barrier* barriers;  // the last is for all
-    int last_barrier;
+    Progress *packing, *scanning;  // of every thread
     Real* packed;
     Steps& steps;
-  } context{shape,   weight,  transposed, vectors, reinterpret_cast<Barrier*>(scratch),
-            threads, reinterpret_cast<Real*>(scratch + barriers_bytes), steps};
-  for (int i = 0; i <= threads; ++i) context.barriers[i] = Barrier{};
+  } context{shape,
+            weight,
+            transposed,
+            vectors,
+            reinterpret_cast<Progress*>(scratch),
+            reinterpret_cast<Progress*>(scratch) + threads,
+            reinterpret_cast<Real*>(scratch + progress_bytes),
+            steps};
+  for (int i = 0; i < 2 * threads; ++i) context.packing[i] = Progress{};
 
   run_team(
       threads,
@@ -114,17 +147,18 @@ bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threa
               pack_panel(c.packed, c.weight, c.transposed, c.shape.hidden, columns.start(p),
                          columns.start(p + 1) - columns.start(p));
         }
-        int phase = 0;
-        c.barriers[c.last_barrier].wait(size, phase);
+        c.packing[rank].finish(1);
         if (group >= grid.groups) return;
+        for (int other = 0; other < size; ++other) c.packing[other].await(1);
         Share<Real> share{c.packed,
                           c.shape.hidden,
+                          c.vectors,
                           cut(c.shape.streams, grid.groups, group),
                           cut(c.shape.streams, grid.groups, group + 1),
                           {cut(c.vectors, grid.members, member), cut(c.vectors, grid.members, member + 1), widest},
-                          &c.barriers[group],
+                          c.scanning + group * grid.members,
                           grid.members,
-                          0};
+                          member};
         c.steps(share);
       },
       &context);

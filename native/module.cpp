@@ -161,6 +161,8 @@ std::vector<std::string> instruction_sets() {
 }  // namespace
 
 NB_MODULE(_native, m) {
+  // The chosen kernels live as long as the process: at exit that is no leak to report.
+  nb::set_leak_warnings(false);
   find_thread_pool();
   m.def("instruction_sets", &instruction_sets, "Instruction sets built in and supported by this machine, best first.");
   m.def("thread_pool", &thread_pool_path, "Path of the OpenMP runtime shared with PyTorch; empty: one thread.");

@@ -117,56 +117,64 @@ struct Columns {
   Index start(Index panel) const { return first + cut(last - first, panels(), panel); }
 };
 
+// out[i][j] = in[j][i], by merging the first half of the rows with the second, element by element, as often as it takes
+// to come back to the start with the index bits rotated half way.
+template <class Real, int... i>
+OSTINATO_INLINE void transpose(Vec<Real> (&square)[lanes<Real>], Sequence<i...>) {
+  constexpr int n = lanes<Real>;
+#pragma GCC unroll 8
+  for (int stage = 1; stage < n; stage *= 2) {
+    Vec<Real> merged[n];
+#pragma GCC unroll 16
+    for (int r = 0; r < n / 2; ++r) {
+      merged[2 * r] = __builtin_shufflevector(square[r], square[r + n / 2], (i / 2 + (i % 2) * n)...);
+      merged[2 * r + 1] = __builtin_shufflevector(square[r], square[r + n / 2], (n / 2 + i / 2 + (i % 2) * n)...);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < n; ++r) square[r] = merged[r];
+  }
+}
+
 // Panel with first vector v, packed: packed[v * lanes * H + k * width + c] = weight'[k, v * lanes + c], zero past H.
 // `transposed` packs weight' (the forward product h W'), otherwise weight (the adjoint's delta W).
 template <class Real>
 void pack_panel(Real* packed, const Real* weight, bool transposed, Index hidden, Index v, Index vectors) {
-  const Index first = v * lanes<Real>, width = vectors * lanes<Real>;
+  constexpr int n = lanes<Real>;
+  const Index first = v * n, width = vectors * n;
   const Index real_width = first + width > hidden ? hidden - first : width;
   Real* panel = packed + first * hidden;
-  if (!transposed) {
-    for (Index k = 0; k < hidden; ++k) {
-      for (Index c = 0; c < real_width; ++c) panel[k * width + c] = weight[k * hidden + first + c];
-      for (Index c = real_width; c < width; ++c) panel[k * width + c] = 0;
+  const auto source = [&](Index k, Index c) { return transposed ? (first + c) * hidden + k : k * hidden + first + c; };
+  const auto one_by_one = [&](Index k, Index from, Index to) {
+    for (Index c = from; c < to; ++c) panel[k * width + c] = c < real_width ? weight[source(k, c)] : 0;
+  };
+  const Index whole = real_width / n * n, squares = transposed ? hidden / n * n : 0;
+  for (Index k = 0; k < squares; k += n)
+    for (Index c = 0; c < whole; c += n) {
+      Vec<Real> square[n];
+#pragma GCC unroll 16
+      for (int r = 0; r < n; ++r) square[r] = load(weight + source(k, c + r));
+      transpose<Real>(square, FirstIntegers<n>{});
+#pragma GCC unroll 16
+      for (int r = 0; r < n; ++r) store(panel + (k + r) * width + c, square[r]);
     }
-    return;
-  }
-  constexpr Index block = 16;  // a block's cache lines are read and written while they are in L1
-  for (Index begin = 0; begin < hidden; begin += block) {
-    const Index end = begin + block < hidden ? begin + block : hidden;
-    for (Index c = 0; c < width; ++c)
-      for (Index k = begin; k < end; ++k) panel[k * width + c] = c < real_width ? weight[(first + c) * hidden + k] : 0;
-  }
+  for (Index k = 0; k < squares; ++k) one_by_one(k, whole, width);
+  for (Index k = squares; k < hidden; ++k) one_by_one(k, 0, width);
 }
 
 // A long sum is cut in pieces of this depth: the rounding of a sum grows with its length.
 constexpr Index piece_depth = 256;
 
-// For every row in [row_begin, row_end) and every panel: after(sums, row, column, count), where sums[0..count) are
-// (a @ packed)[row, column..column+count). A null `a` is an empty product: the sums are zero.
-template <class Real, class After>
-OSTINATO_INLINE void multiply(const Real* a, const Real* packed, Index hidden, Index row_begin, Index row_end,
-                              const Columns& columns, const Upcoming<Real>& upcoming, const After& after) {
-  alignas(64) Real sums[tile_sums * lanes<Real>];
-  const Index row_tiles = (row_end - row_begin + tile_rows - 1) / tile_rows;
-  const Index pieces = (hidden + piece_depth - 1) / piece_depth;
-  const Index panels = columns.panels();
-  for (Index p = 0; p < panels; ++p) {
-    const Index v = columns.start(p), vectors = columns.start(p + 1) - v;
-    const Index column = v * lanes<Real>, width = vectors * lanes<Real>;
-    const Index count = column + width > hidden ? hidden - column : width;
-    const Real* panel = packed + column * hidden;
-    for (Index i = 0; i < row_tiles; ++i) {
-      const Index row = row_begin + cut(row_end - row_begin, row_tiles, i);
-      const Index rows = row_begin + cut(row_end - row_begin, row_tiles, i + 1) - row;
-      if (!a) __builtin_memset(sums, 0, sizeof(sums));
-      for (Index k = 0; a && k < pieces; ++k) {
-        const Index begin = cut(hidden, pieces, k), depth = cut(hidden, pieces, k + 1) - begin;
-        tiles<Real>.at[rows][vectors](a + row * hidden + begin, hidden, panel + begin * width, depth, sums, k > 0,
-                                      k > 0 ? Upcoming<Real>{} : upcoming.at(row * hidden + column));
-      }
-      for (Index r = 0; r < rows; ++r) after(sums + r * width, row + r, column, count);
-    }
+// sums (rows, vectors * lanes), a panel's, += a (rows, [begin, end)) @ that panel; = where `begins`.
+template <class Real>
+OSTINATO_INLINE void add_products(const Real* a, Index hidden, const Real* panel, Index rows, Index vectors,
+                                  Index begin, Index end, Real* sums, bool begins, Upcoming<Real> upcoming) {
+  const Index pieces = (end - begin + piece_depth - 1) / piece_depth;
+  for (Index i = 0; i < pieces; ++i) {
+    const Index from = begin + cut(end - begin, pieces, i), to = begin + cut(end - begin, pieces, i + 1);
+    tiles<Real>.at[rows][vectors](a + from, hidden, panel + from * vectors * lanes<Real>, to - from, sums, !begins,
+                                  upcoming);
+    begins = false;
+    upcoming = {};
   }
 }
 

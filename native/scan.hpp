@@ -68,9 +68,8 @@ bool forward_with(const ForwardArgs<Real>& args) {
           Lanes::put(lanes_used, args.slopes + t * step + i, slope);
         });
       };
-      share.multiply_by(previous, {{args.drive + t * step}, {states, args.slopes + t * step}}, after);
+      share.step(previous, {{args.drive + t * step}, {states, args.slopes + t * step}}, after);
       previous = states;
-      share.meet();
     }
   };
   return run_scan(args.shape, args.weight, true, args.threads, steps);
@@ -125,10 +124,9 @@ void adjoint_steps(const AdjointArgs<Real>& args, Real* buffer, Share<Real>& sha
     if (t >= 0)
       upcoming = {{args.grad_states + t * step, args.slopes + t * step},
                   {args.delta + t * step, args.adjoint_states ? keep : nullptr}};
-    share.multiply_by(delta_next, upcoming, after);
+    share.step(delta_next, upcoming, after);
     delta_next = t >= 0 ? args.delta + t * step : nullptr;
     carried = keep;
-    share.meet();
   }
 }
 
@@ -171,9 +169,8 @@ bool tangent_with(const TangentArgs<Real>& args) {
           Lanes::put(lanes_used, tangents + i, s);
         });
       };
-      share.multiply_by(previous, {{args.force + t * step, args.slopes + t * step}, {tangents}}, after);
+      share.step(previous, {{args.force + t * step, args.slopes + t * step}, {tangents}}, after);
       previous = tangents;
-      share.meet();
     }
   };
   return run_scan(args.shape, args.weight, true, args.threads, steps);

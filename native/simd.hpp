@@ -83,6 +83,21 @@ OSTINATO_INLINE void store_first(Real* to, Vec<Real> value, int count) {
 #endif
 }
 
+// 0, 1, ..., n - 1 as template arguments: the constant indices of a shuffle.
+template <int... i>
+struct Sequence {};
+
+template <int n, int... i>
+struct CountTo : CountTo<n - 1, n - 1, i...> {};
+
+template <int... i>
+struct CountTo<0, i...> {
+  using type = Sequence<i...>;
+};
+
+template <int n>
+using FirstIntegers = typename CountTo<n>::type;
+
 // Denormals cost a hundred cycles each and vanishing gradients are full of them: zero them while the kernels run,
 // in this thread, and put the thread's mode back afterwards.
 struct FlushDenormals {

@@ -95,7 +95,7 @@ void prefer_huge_pages(void* memory, unsigned long bytes) {
 }
 
 void* allocate(unsigned long bytes) {
-  void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  void* memory = std::aligned_alloc(128, (bytes + 127) / 128 * 128);
   if (memory) prefer_huge_pages(memory, bytes);
   return memory;
 }

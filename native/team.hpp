@@ -14,7 +14,7 @@ void find_thread_pool();
 // Path of the OpenMP runtime in use, or "" when there is none.
 const char* thread_pool_path();
 
-// Scratch: 64-byte aligned, null on failure. Asks for huge pages when large.
+// Scratch: 128-byte aligned, null on failure. Asks for huge pages when large.
 void* allocate(unsigned long bytes);
 void release(void* memory);
 

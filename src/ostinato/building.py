@@ -35,7 +35,7 @@ def build_model(recipe: Recipe, visible_size: int, frequencies: np.ndarray | Non
     Example:
         >>> model = build_model(Recipe.parse("SGD+L", hidden_size=8), visible_size=88)
         >>> int((model.rnn.leak > 0).sum()), model.output
-        (2, Bernoulli(8, 88))
+        (4, Bernoulli(8, 88))
     """
     dtype: torch.dtype = getattr(torch, recipe.dtype)
     generator = torch.Generator().manual_seed(recipe.seed)

@@ -1,4 +1,4 @@
-"""The one exception that means "the user can fix this": the command line prints it as a single line, exit code 2."""
+"""The exception that means "the user can fix this": the command line prints it in one line, exit code 2."""
 
 import difflib
 from collections.abc import Iterable

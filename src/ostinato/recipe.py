@@ -37,9 +37,9 @@ Stage = Literal["frames", "rnn", "joint"]
 
 _LETTERS: dict[str, dict[str, Any]] = {
     "C": {"clip": "auto"},
-    "L": {"leak_fraction": 0.25},
-    "R": {"nonlinearity": "relu", "initialization": "identity", "l1": 1e-5},
-    "M": {"momentum": 0.9, "momentum_schedule": "sutskever"},
+    "L": {"leak_fraction": 0.5, "leak_low": 0.8, "leak_high": 0.98},
+    "R": {"nonlinearity": "relu", "l1": 1e-4},
+    "M": {"momentum": 0.9, "learning_rate": 0.01},
 }
 
 
@@ -53,7 +53,7 @@ class Recipe:
     Example:
         >>> recipe = Recipe.parse("SGD+CL", learning_rate=0.05)
         >>> recipe.clip, recipe.leak_fraction, recipe.learning_rate
-        ('auto', 0.25, 0.05)
+        ('auto', 0.5, 0.05)
     """
 
     recipe: str = _setting("SGD", "Recipe", "the paper's letters: SGD, or SGD+ any of C, L, R, M")
@@ -111,7 +111,7 @@ class Recipe:
     leak_high: float = _setting(0.2, "Model", "largest leak", low=0, high=1, below=True)
     l1: float = _setting(0.0, "Model", "weight of the L1 penalty on hidden outputs", low=0)
     dropout: float = _setting(0.0, "Model", "dropout between layers", low=0, high=1)
-    learning_rate: float = _setting(0.1, "Optimization", "step size", low=0)
+    learning_rate: float = _setting(0.05, "Optimization", "step size", low=0)
     learning_rate_rule: Literal["constant", "halving"] = _setting(
         "constant",
         "Optimization",

@@ -161,6 +161,7 @@ class Trainer:
             self._restore(*self.run.load_checkpoint("last"))
         else:
             self.run.truncate_metrics(0)
+            self._save()
         self._resumed_at = self._saved_at = time.monotonic()
         if self.progress.clip_threshold is None and self.recipe.clip != "none":
             self._find_threshold()
@@ -314,8 +315,7 @@ class Trainer:
     def _heed_stop(self) -> None:
         signal = self._stop_requested()
         if signal:
-            if self.progress.clip_threshold is not None or self.recipe.clip == "none":
-                self._save()
+            self._save()
             raise Interrupted(signal)
 
     def _elapsed(self) -> float:

@@ -1,8 +1,9 @@
 """`ostinato evaluate`: scores of a run's model, or of the baselines alone."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from cyclopts import Parameter
 from rich.table import Table
 
 from ostinato.building import load_model
@@ -21,7 +22,7 @@ def evaluate(
     baselines: bool = False,
     data: str | None = None,
     frames_per_beat: int | None = None,
-    transpose: bool = True,
+    transpose: Annotated[bool, Parameter(negative="--no-transpose")] = True,
     per_song: Literal["train", "valid", "test"] | None = None,
     json: bool = False,
 ) -> int:

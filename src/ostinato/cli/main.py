@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 import ostinato
 from ostinato.errors import UserError
@@ -13,6 +13,7 @@ app = App(
     name="ostinato",
     help="Train recurrent networks on music, and score them honestly.",
     version=ostinato.__version__,
+    default_parameter=Parameter(negative=()),
 )
 # Named as text, so that a command imports only what it needs itself.
 app.command("ostinato.cli.train:train", name="train")

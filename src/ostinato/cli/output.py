@@ -25,7 +25,7 @@ SCORE_NAMES = {
 
 def human() -> Console:
     """The console for people: standard error."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -23,7 +23,11 @@ def _options() -> type:
             field.name,
             Annotated[
                 field.type | None,  # type: ignore[operator]
-                Parameter(help=_help(field), group=GROUPS[field.metadata["group"]]),
+                Parameter(
+                    help=_help(field),
+                    group=GROUPS[field.metadata["group"]],
+                    negative=f"--no-{field.name}" if field.type is bool else (),
+                ),
             ],
             None,
         )

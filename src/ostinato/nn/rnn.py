@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ostinato.nn import nonlinearities
+from ostinato.nn.fused_layer import recurrent_layer
 from ostinato.nn.initialization import initialize_recurrent_
-from ostinato.nn.projection import TOKEN_TYPES, project
-from ostinato.nn.recurrence import leaky_scan
+from ostinato.nn.projection import TOKEN_TYPES
 
 
 class RNN(nn.Module):
@@ -159,9 +159,10 @@ class RNN(nn.Module):
         for layer in range(self.num_layers):
             if layer > 0:
                 below = self._dropped(below)
-            drive = project(below, getattr(self, f"weight_ih_l{layer}"), self._summed_bias(layer))
-            below = leaky_scan(
-                drive,
+            below = recurrent_layer(
+                below,
+                getattr(self, f"weight_ih_l{layer}"),
+                self._summed_bias(layer),
                 getattr(self, f"weight_hh_l{layer}"),
                 self.leak,
                 None if states is None else states[layer],

@@ -35,8 +35,8 @@ def clip_grad_norm(parameters: Iterable[Tensor], threshold: float | None) -> Cli
 
         g <- g * threshold / ||g||   if ||g|| > threshold
 
-    ||g|| is the Euclidean norm over all parameters together, accumulated in float64, so it is right where the
-    squares of a float32 gradient would overflow or vanish. A gradient with a NaN or an infinite entry is left
+    ||g|| is the Euclidean norm over all parameters together. Where the squares of a float32 gradient would
+    overflow or vanish it is accumulated in float64. A gradient with a NaN or an infinite entry is left
     as it is and reported by `finite`: no scaling makes it usable, so the step must be skipped. (One number is
     read back from the device per call; a loop that must not take such a step needs that answer anyway.)
 
@@ -163,7 +163,17 @@ def _norm(gradients: list[Tensor]) -> float:
             return largest
         scaled = torch._foreach_div([g.double() for g in gradients], largest)
         return largest * _norm_of_norms(torch._foreach_norm(scaled))
+    # In the gradients' own type first: converting them costs more than the norm itself. Squares that
+    # overflowed, or got so small that they lost digits, ask for the wider type.
+    if all(g.dtype == torch.float32 for g in gradients):
+        norm = _norm_of_norms(torch._foreach_norm(gradients))
+        if _SAFE[0] < norm < _SAFE[1]:
+            return norm
     return _norm_of_norms(torch._foreach_norm(gradients, 2, torch.float64))
+
+
+# Norms whose float32 squares are far from both ends of that type's range, 1e-38 and 1e38.
+_SAFE = (1e-12, 1e18)
 
 
 def _norm_of_norms(norms: Iterable[Tensor]) -> float:

@@ -71,13 +71,17 @@ def forward(
     starts: Tensor | None,
     nonlinearity: str,
     *,
+    states: Tensor | None = None,
     overwrite_drive: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """States h (T, B, H) and slopes (1 - a) phi'(z) (T, B, H).
 
-    With `overwrite_drive` the slopes may be written over the drive, which then must not be used again.
+    The states are written to `states`, dense, where it is given. With `overwrite_drive` the slopes may be
+    written over the drive, which then must not be used again.
     """
-    return _chosen().forward(drive, weight, leak, h0, starts, nonlinearity, overwrite_drive=overwrite_drive)
+    return _chosen().forward(
+        drive, weight, leak, h0, starts, nonlinearity, states=states, overwrite_drive=overwrite_drive
+    )
 
 
 def adjoint(
@@ -141,6 +145,7 @@ class Kernel:
         starts: Tensor | None,
         nonlinearity: str,
         *,
+        states: Tensor | None = None,
         overwrite_drive: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """See the module's function of this name."""
@@ -149,8 +154,13 @@ class Kernel:
         _check(drive, shape, weight=weight, leak=leak, row=h0, starts=starts)
         owned = drive.contiguous()
         weight, h0, starts, leak = weight.contiguous(), h0.contiguous(), _dense(starts), _dense(leak)
-        states = _empty(drive, shape)
-        slopes = owned if overwrite_drive or owned is not drive else _empty(drive, shape)
+        if states is None:
+            states = empty(drive, shape)
+        else:
+            _check_one("states", states, drive, shape)
+            if not states.is_contiguous():
+                raise ValueError("states must be dense, to be written to")
+        slopes = owned if overwrite_drive or owned is not drive else empty(drive, shape)
         if states.numel():
             self.native.forward(
                 drive.dtype is torch.float64,
@@ -182,8 +192,8 @@ class Kernel:
         _check(slopes, shape, weight=weight, leak=leak, starts=starts, steps=grad_states)
         grad_states, slopes, weight = grad_states.contiguous(), slopes.contiguous(), weight.contiguous()
         starts, leak = _dense(starts), _dense(leak)
-        delta, grad_h0 = _empty(slopes, shape), slopes.new_empty(shape[1:])
-        total = _empty(slopes, shape) if want_adjoint_states else None
+        delta, grad_h0 = empty(slopes, shape), slopes.new_empty(shape[1:])
+        total = empty(slopes, shape) if want_adjoint_states else None
         if delta.numel():
             self.native.adjoint(
                 slopes.dtype is torch.float64,
@@ -216,7 +226,7 @@ class Kernel:
         _check(slopes, shape, weight=weight, leak=leak, row=h0_tangent, starts=starts, steps=force)
         force, slopes, weight = force.contiguous(), slopes.contiguous(), weight.contiguous()
         h0_tangent, starts, leak = h0_tangent.contiguous(), _dense(starts), _dense(leak)
-        tangents = _empty(slopes, shape)
+        tangents = empty(slopes, shape)
         if tangents.numel():
             self.native.tangent(
                 slopes.dtype is torch.float64,
@@ -240,7 +250,7 @@ class Kernel:
         if bias is not None:
             _check_one("bias", bias, weight, (hidden,))
         x, weight, bias = x.contiguous(), weight.contiguous(), _dense(bias)
-        out = _empty(weight, (frames, hidden))
+        out = empty(weight, (frames, hidden))
         if out.numel():
             self.native.binary_linear(
                 weight.dtype is torch.float64,
@@ -298,7 +308,7 @@ def _dense(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 
 
-def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A fresh tensor; a large one on huge pages, since touching it first is otherwise a fault per 4 KiB."""
     fresh = like.new_empty(shape)
     if fresh.nbytes >= _HUGE:

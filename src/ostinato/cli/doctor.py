@@ -1,0 +1,74 @@
+"""`ostinato doctor`: what this installation runs on, and what it would do better with."""
+
+import os
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+
+import ostinato
+from ostinato.cli.output import print_json
+from ostinato.data import music
+from ostinato.data.cache import cache_folder
+from ostinato.data.download import DATA_VARIABLE
+from ostinato.errors import UserError
+from ostinato.nn.kernels import cpu
+
+
+def doctor(*, json: bool = False) -> int:
+    """Print versions, the kernel and instruction set in use, threads, data folders and GPU.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object.
+    """
+    found = diagnosis()
+    if json:
+        print_json(found)
+        return 0
+    width = max(len(name) for name in found)
+    for name, value in found.items():
+        print(f"{name.replace('_', ' '):<{width}}  {_line(value)}")
+    return 0
+
+
+def diagnosis() -> dict[str, Any]:
+    """Everything `doctor` prints, by name."""
+    native = cpu.available()
+    return {
+        "ostinato": ostinato.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "kernel": "native" if native else f"PyTorch (slower): {cpu.why_unavailable()}",
+        "instruction_set": cpu.instruction_set(),
+        "instruction_sets_here": list(cpu.instruction_sets()),
+        "threads": torch.get_num_threads(),
+        "processors": os.cpu_count(),
+        "thread_pool": (cpu.thread_pool() or "none shared: kernels run on one thread")
+        if native
+        else "PyTorch's",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none that PyTorch can use",
+        "data_folder": os.environ.get(DATA_VARIABLE) or f"{DATA_VARIABLE} is not set",
+        "cache_folder": str(cache_folder()),
+        "data_sets": _data_sets(),
+    }
+
+
+def _data_sets() -> dict[str, str] | str:
+    """Which data sets are ready; what is wrong with the folder of them is part of the diagnosis."""
+    try:
+        return {entry.name: "ready" if entry.ready else "to fetch" for entry in music.listing()}
+    except UserError as error:
+        return str(error)
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {item}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return str(value)

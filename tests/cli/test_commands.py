@@ -1,0 +1,149 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from ostinato.cli.doctor import diagnosis
+from ostinato.runs import Run
+
+from .conftest import QUICK
+
+
+def test_train_writes_a_readable_run_and_prints_its_results(trained, tmp_path) -> None:
+    run = tmp_path / "run"
+    names = {path.name for path in run.iterdir()}
+    assert {"config.toml", "metrics.jsonl", "checkpoints", "results.json", "learning_curve.png"} <= names
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert (config["recipe"], config["hidden_size"], config["epochs"]) == ("SGD+CL", 8, 2)
+    assert set(trained["results"]) == {"model", "iid", "1-gram", "note-bigram"}
+    score = trained["results"]["model"]["test"]["log_likelihood"]
+    assert "first frame of each song included" in score["convention"]
+    assert score["songs"] == 2
+    assert json.loads((run / "results.json").read_text()) == trained
+    assert (run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_train_prints_a_table_for_people(ostinato, songs) -> None:
+    code, out, err = ostinato("train", "--data", songs, *QUICK)
+    assert code == 0
+    for word in ("model", "note-bigram", "1-gram", "iid", "standard error over songs", "runs/songs-1"):
+        assert word in out
+    assert "clipping gradients at norm" in err
+    assert "epoch 1/2" in err
+
+
+def test_evaluate_gives_what_train_gave(ostinato, trained, tmp_path) -> None:
+    code, out, _ = ostinato("evaluate", tmp_path / "run", "--json", "--per-song", "test")
+    assert code == 0
+    again = json.loads(out)
+    assert again["results"] == trained["results"]
+    frames = sum(song["frames"] for song in again["songs"])
+    total = sum(song["frames"] * song["log_likelihood"] for song in again["songs"])
+    pooled = again["results"]["model"]["test"]["log_likelihood"]
+    assert (frames, total / frames) == (pooled["count"], pytest.approx(pooled["value"]))
+
+
+def test_evaluate_baselines_of_any_folder(ostinato, songs) -> None:
+    code, out, _ = ostinato("evaluate", "--baselines", "--data", songs, "--json")
+    assert code == 0
+    assert set(json.loads(out)["results"]) == {"iid", "1-gram", "note-bigram"}
+
+
+def test_a_run_s_config_makes_the_same_run_again_with_changes(ostinato, trained, tmp_path) -> None:
+    config = tmp_path / "run" / "config.toml"
+    code, out, err = ostinato("train", "--config", config, "--threads", "1", "--json")
+    assert code == 0, err
+    assert json.loads(out)["results"] == trained["results"]
+    code, out, _ = ostinato(
+        "train", "--config", config, "--learning-rate", "0.01", "--recipe", "SGD", "--json"
+    )
+    assert code == 0
+    changed = json.loads(out)["recipe"]
+    assert (changed["learning_rate"], changed["clip"], changed["hidden_size"]) == (0.01, "none", 8)
+    assert changed["leak_fraction"] == 0
+
+
+def test_resuming_a_finished_run_prints_it_again(ostinato, trained, tmp_path) -> None:
+    code, out, _ = ostinato("train", "--resume", tmp_path / "run", "--json")
+    assert code == 0
+    assert json.loads(out)["results"] == trained["results"]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "ostinato", *map(str, arguments)]
+
+
+def final_bytes(run: Path) -> dict[str, dict[str, bytes]]:
+    opened = Run.open(run)
+    return {
+        name: {
+            key: tensor.contiguous().view(torch.uint8).numpy().tobytes()
+            for key, tensor in opened.load_checkpoint(name)[0].items()
+        }
+        for name in ("last", "best")
+    }
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_byte_for_byte_the_same(songs, tmp_path) -> None:
+    settings = ("--data", songs, "--hidden-size", 40, "--epochs", 8, "--segment-length", 5, "--threads", 1)
+    settings = (*settings, "--recipe", "SGD+CLM", "--checkpoint-seconds", 0, "--patience", 1000)
+    subprocess.run(
+        command("train", "--run", tmp_path / "unbroken", *settings), check=True, capture_output=True
+    )
+    run, kills = tmp_path / "killed", 0
+    random = torch.Generator().manual_seed(0)
+    arguments = ("train", "--run", run, *settings)
+    while True:
+        process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if (run / "config.toml").exists():
+            arguments = ("train", "--resume", run, "--checkpoint-seconds", 0)
+        last = run / "checkpoints" / "last.safetensors"
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        # wait until this process has made progress of its own, then a random moment longer
+        while process.poll() is None and not (last.exists() and last.stat().st_mtime_ns > before):
+            time.sleep(0.005)
+        time.sleep(torch.rand((), generator=random).item() * 0.1)
+        if process.poll() is None and kills < 12:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        _, err = process.communicate(timeout=300)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, err.decode()
+        arguments = ("train", "--resume", run, "--checkpoint-seconds", 0)
+    assert kills >= 10
+    assert final_bytes(run) == final_bytes(tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_says_how_to_go_on(songs, tmp_path, number) -> None:
+    arguments = ("train", "--data", songs, "--run", tmp_path / "run", "--epochs", 100000)
+    process = subprocess.Popen(
+        command(*arguments, "--threads", 1), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert f"continue with: ostinato train --resume {tmp_path / 'run'}" in err.decode()
+    assert b"Traceback" not in out + err
+    assert Run.open(tmp_path / "run").has_checkpoint("last")
+
+
+def test_version_help_and_doctor(ostinato) -> None:
+    assert ostinato("--version")[1].strip() == "0.1.0"
+    assert "--learning-rate" in ostinato("train", "--help")[1]
+    code, out, _ = ostinato("doctor")
+    assert code == 0
+    assert "instruction set" in out
+    code, out, _ = ostinato("doctor", "--json")
+    assert set(json.loads(out)) == set(diagnosis())
