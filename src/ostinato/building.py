@@ -62,7 +62,14 @@ def _output(
 ) -> Bernoulli | NADE | RBM:
     sizes = (recipe.hidden_size, visible_size)
     if recipe.output == "nade":
-        return NADE(*sizes, recipe.nade_size, order=recipe.nade_order, generator=generator, dtype=dtype)
+        return NADE(
+            *sizes,
+            recipe.nade_size,
+            order=recipe.nade_order,
+            state_scale=recipe.state_scale,
+            generator=generator,
+            dtype=dtype,
+        )
     if recipe.output == "rbm":
         return RBM(
             *sizes,
@@ -70,6 +77,7 @@ def _output(
             cd_steps=recipe.cd_steps,
             persistent_chains=recipe.persistent_chains,
             annealing=Annealing(recipe.ais_steps, recipe.ais_chains),
+            state_scale=recipe.state_scale,
             generator=generator,
             dtype=dtype,
         )

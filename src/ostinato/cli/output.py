@@ -85,6 +85,13 @@ def results_table(results: Results, title: str, splits: tuple[str, ...] = ("vali
         "included. Accuracy, expected: (a) pooled TP/(TP+FP+FN), Bay et al. 2009; (b) per frame\n"
         "TP/max(|predicted|, |true|), mean over frames."
     )
+    scores = [s for by_split in results.scores.values() for own in by_split.values() for s in own.values()]
+    if any(score.estimate for score in scores):
+        table.caption += (
+            "\n≈ an estimate, with an interval for the exact value: accuracies from drawn frames,\n"
+            "2 sampling errors to each side; log-likelihoods by annealed importance sampling, too high in expectation,\n"
+            "the interval down to reverse annealing's (itself an estimate), 2 sampling errors wider."
+        )
     return table
 
 

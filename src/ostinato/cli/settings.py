@@ -40,7 +40,9 @@ def _options() -> type:
 
 def _help(field: dataclasses.Field[Any]) -> str:
     default = DEFAULT_RECIPE if field.name == "recipe" else field.default
-    return field.metadata["help"] + ("" if default is None else f" [default: {default}]")
+    others = Recipe.output_defaults(field.name)
+    own = "".join(f"; {value} for {output}" for output, value in others.items())
+    return field.metadata["help"] + ("" if default is None else f" [default: {default}{own}]")
 
 
 Options: Any = _options()

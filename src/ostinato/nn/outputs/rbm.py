@@ -15,6 +15,7 @@ from torch.distributions import Distribution, constraints
 
 from ostinato.nn.outputs import enumeration
 from ostinato.nn.outputs.ais import Annealing, anneal, draw_bernoulli, mean_field_logits
+from ostinato.nn.outputs.nade import STATE_SCALE
 
 # Block Gibbs steps from the mean-field start to a sample, as in the RNN-RBM's own program.
 GIBBS_STEPS = 25
@@ -275,6 +276,7 @@ class RBM(nn.Module):
         persistent_chains: chains kept from one update to the next (persistent contrastive divergence);
             0 starts from the data each time.
         annealing: how much work an estimate of log p takes.
+        state_scale: s, what the state is multiplied by on its way in, as for `NADE`.
         generator: source of randomness for the weights.
 
     Example:
@@ -295,6 +297,7 @@ class RBM(nn.Module):
         cd_steps: int = 15,
         persistent_chains: int = 0,
         annealing: Annealing = Annealing(),  # noqa: B008 (frozen)
+        state_scale: float = STATE_SCALE,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -303,7 +306,8 @@ class RBM(nn.Module):
         self.hidden_size, self.visible_size, self.rbm_size = hidden_size, visible_size, rbm_size
         self.cd_steps, self.annealing = cd_steps, annealing
         kind: dict[str, Any] = {"device": device, "dtype": dtype}
-        bound, rows = 0.1 / math.sqrt(hidden_size), visible_size + rbm_size
+        self.state_scale = state_scale
+        bound, rows = 1 / math.sqrt(hidden_size), visible_size + rbm_size
         self.weight = nn.Parameter(
             torch.empty(rows, hidden_size, **kind).uniform_(-bound, bound, generator=generator)
         )
@@ -315,7 +319,8 @@ class RBM(nn.Module):
 
     def forward(self, hidden: Tensor) -> RBMFrames:
         """The distribution of the next frame for every state (..., H)."""
-        return RBMFrames(F.linear(hidden, self.weight, self.bias), self.interaction, self.annealing)
+        biases = F.linear(self.state_scale * hidden, self.weight, self.bias)
+        return RBMFrames(biases, self.interaction, self.annealing)
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over frames of -log p, exact or estimated as `RBMFrames.log_prob`; slow, not for training."""
@@ -359,7 +364,7 @@ class RBM(nn.Module):
     def mean_field_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of the visible biases alone: what the RNN is pre-trained on."""
         visible = self.visible_size
-        logits = F.linear(hidden, self.weight[:visible], self.bias[:visible])
+        logits = F.linear(self.state_scale * hidden, self.weight[:visible], self.bias[:visible])
         return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum")
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
