@@ -18,6 +18,9 @@ app = App(
 # Named as text, so that a command imports only what it needs itself.
 app.command("ostinato.cli.train:train", name="train")
 app.command("ostinato.cli.evaluate:evaluate", name="evaluate")
+app.command("ostinato.cli.generate:generate", name="generate")
+app.command("ostinato.cli.harmonize:harmonize", name="harmonize")
+app.command("ostinato.cli.score:score", name="score")
 app.command("ostinato.cli.data:app", name="data")
 app.command("ostinato.cli.rescore:rescore_list", name="rescore")
 app.command("ostinato.cli.doctor:doctor", name="doctor")
