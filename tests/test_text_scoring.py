@@ -255,6 +255,6 @@ def test_the_commands_for_text(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == "u1\tthe cat\n"
     assert command(["rescore", str(run.folder), str(nbest), "--mix-with", str(run.folder)]) == 2
     assert "either --mix-weight or --fit-on" in capsys.readouterr().err
-    assert generate_text(run, tokens=20, prime="the", seed=1) == 0
+    assert generate_text(run.folder, tokens=20, prime="the", seed=1) == 0
     assert capsys.readouterr().out.startswith("the")
     assert (run.folder / "checkpoints" / "best.safetensors").read_bytes() == before
