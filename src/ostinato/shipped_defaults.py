@@ -17,7 +17,11 @@ OUTPUT_DEFAULTS: dict[str, dict[str, Any]] = {
     "rbm": {"learning_rate": 0.1, "streams": 4},
 }
 OUTPUT_LETTERS: dict[str, dict[str, dict[str, Any]]] = {
-    "nade": {"C": {"clip": 1.0}, "M": {"learning_rate": 0.3}},
+    "nade": {
+        "C": {"clip": 1.0},
+        "R": {"initialization": "identity", "l1": 1e-5},
+        "M": {"learning_rate": 0.3, "momentum_schedule": "sutskever"},
+    },
     "rbm": {"C": {"clip": 1.0}, "M": {"learning_rate": 0.1}},
 }
 
