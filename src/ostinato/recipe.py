@@ -49,8 +49,16 @@ _OUTPUT_DEFAULTS: dict[str, dict[str, Any]] = {
     "rbm": {"learning_rate": 0.1, "streams": 4},
 }
 _OUTPUT_LETTERS: dict[str, dict[str, dict[str, Any]]] = {
-    "nade": {"C": {"clip": 1.0}},
-    "rbm": {"C": {"clip": 1.0}},
+    "nade": {
+        "C": {"clip": 1.0},
+        "R": {"initialization": "identity", "l1": 1e-5},
+        "M": {"learning_rate": 0.3, "momentum_schedule": "sutskever"},
+    },
+    "rbm": {
+        "C": {"clip": 1.0},
+        "R": {"initialization": "identity", "l1": 1e-5},
+        "M": {"learning_rate": 0.1, "momentum_schedule": "sutskever"},
+    },
 }
 
 
@@ -182,12 +190,13 @@ class Recipe:
     def parse(cls, letters: str, **settings: Any) -> "Recipe":
         """The recipe that the paper's letters name, with any setting overridden.
 
-        Some defaults depend on the output: NADE and RBM have their own learning rate, streams and threshold.
+        Some defaults depend on the output: NADE and RBM have their own learning rate, streams and threshold,
+        and letters mean for them what suits them.
 
         Example:
             >>> Recipe.parse("SGD+RC").recipe
             'SGD+CR'
-            >>> Recipe.parse("SGD+C", output="nade").learning_rate
+            >>> Recipe.parse("SGD+CM", output="nade").learning_rate
             0.3
         """
         output = str(settings.get("output", "bernoulli"))
@@ -227,7 +236,8 @@ class Recipe:
     @staticmethod
     def letter_settings() -> set[str]:
         """The names of the settings that the letters C, L, R and M stand for."""
-        return {name for settings in _LETTERS.values() for name in settings}
+        tables = (_LETTERS, *_OUTPUT_LETTERS.values())
+        return {name for table in tables for settings in table.values() for name in settings}
 
     @staticmethod
     def output_defaults(name: str) -> dict[str, Any]:
