@@ -74,7 +74,7 @@ def test_nade_learns_under_every_letter_and_better_than_independent_notes(
 @pytest.mark.parametrize("letters", ["SGD", "SGD+CL", "SGD+CLR", "SGD+CRM"])
 def test_the_rbm_learns_under_every_letter(tmp_path: Path, letters: str) -> None:
     recipe = small_recipe(
-        letters, epochs=12, hidden_size=20, output="rbm", rbm_size=8, cd_steps=5, learning_rate=0.3
+        letters, epochs=12, hidden_size=20, output="rbm", rbm_size=8, cd_steps=5, learning_rate=0.2
     )
     run = trained(tmp_path / "run", recipe)
     records = run.metrics()

@@ -238,12 +238,13 @@ class Recipe:
     def parse(cls, letters: str, **settings: Any) -> "Recipe":
         """The recipe that the paper's letters name for a task, with any setting overridden.
 
-        Some defaults depend on the output: NADE and RBM have their own learning rate, streams and threshold.
+        Some defaults depend on the output: NADE and RBM have their own learning rate, streams and threshold,
+        and letters mean for them what suits them.
 
         Example:
             >>> Recipe.parse("SGD+RC").recipe
             'SGD+CR'
-            >>> Recipe.parse("SGD+C", output="nade").learning_rate
+            >>> Recipe.parse("SGD+CM", output="nade").learning_rate
             0.3
         """
         task, output = settings.get("task", "music"), settings.get("output", "")
@@ -288,7 +289,8 @@ class Recipe:
     @staticmethod
     def letter_settings(*recipes: str) -> set[str]:
         """The names of the settings that the letters stand for; with HF's, if one of the recipes has it."""
-        names = {name for settings in LETTERS.values() for name in settings}
+        tables = (LETTERS, TEXT_LETTERS, *OUTPUT_LETTERS.values())
+        names = {name for table in tables for settings in table.values() for name in settings}
         return names | set(HF["music"]) if any(r.upper().startswith("HF") for r in recipes) else names
 
     def to_dict(self) -> dict[str, Any]:

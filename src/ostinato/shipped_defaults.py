@@ -22,7 +22,11 @@ OUTPUT_LETTERS: dict[str, dict[str, dict[str, Any]]] = {
         "R": {"initialization": "identity", "l1": 1e-5},
         "M": {"learning_rate": 0.3, "momentum_schedule": "sutskever"},
     },
-    "rbm": {"C": {"clip": 1.0}, "M": {"learning_rate": 0.1}},
+    "rbm": {
+        "C": {"clip": 1.0},
+        "R": {"initialization": "identity", "l1": 1e-5},
+        "M": {"learning_rate": 0.1, "momentum_schedule": "sutskever"},
+    },
 }
 
 # Where a letter means something else for text. A state that is carried over a million words grows without

@@ -147,3 +147,39 @@ def test_version_help_and_doctor(ostinato) -> None:
     assert "instruction set" in out
     code, out, _ = ostinato("doctor", "--json")
     assert set(json.loads(out)) == set(diagnosis())
+
+
+@pytest.mark.parametrize("letters", ["SGD+CL", "SGD+CRM"])
+def test_train_and_evaluate_nade(ostinato, songs, tmp_path, letters: str) -> None:
+    options = ("--output", "nade", "--nade-size", "6", "--accuracy-samples", "3", "--recipe", letters)
+    code, out, err = ostinato("train", "--data", songs, "--run", tmp_path / "run", "--json", *options, *QUICK)
+    assert code == 0, err
+    scores = json.loads(out)["results"]["model"]["test"]
+    assert not scores["log_likelihood"]["estimate"]
+    accuracy = scores["accuracy_bay"]
+    assert accuracy["estimate"]
+    assert accuracy["interval"][0] < accuracy["value"] < accuracy["interval"][1]
+    assert "3 drawn frames" in accuracy["convention"]
+    code, out, _ = ostinato("evaluate", tmp_path / "run", "--json")
+    assert json.loads(out)["results"]["model"]["test"] == scores
+
+
+def test_an_rbm_s_scores_are_printed_as_estimates_with_intervals(ostinato, songs, tmp_path) -> None:
+    small = ("--rbm-size", "25", "--cd-steps", "2", "--ais-steps", "3", "--ais-chains", "2")
+    options = ("--output", "rbm", "--accuracy-samples", "2", "--pretrain-frames", "1", *small, *QUICK)
+    code, out, err = ostinato("train", "--data", songs, "--run", tmp_path / "run", *options)
+    assert code == 0, err
+    assert "pseudo_log_likelihood" in err
+    model = next(line for line in out.splitlines() if "model" in line)
+    assert model.count("≈") == 4
+    assert "annealed importance sampling, too high in" in out
+    assert out.count("[") >= 4
+    record = Run.open(tmp_path / "run").metrics()[-1]
+    assert "valid_pseudo_log_likelihood" in record
+    assert "valid_log_likelihood" not in record
+
+
+def test_pre_training_without_an_rbm_is_refused(ostinato, songs) -> None:
+    code, _, err = ostinato("train", "--data", songs, "--pretrain-frames", "1")
+    assert code == 2
+    assert "pre-training is for --output rbm" in err

@@ -81,6 +81,7 @@ def results_table(results: Results, title: str, splits: tuple[str, ...] = ("vali
         last = by_split.get(splits[-1], {})
         cells = [show(by_split.get(split, {}).get("log_likelihood")) for split in splits]
         cells += [show(last.get(name)) for name in ("accuracy_bay", "accuracy_per_frame")]
+        cells = [cell.replace(" [", "\n[") for cell in cells]  # intervals on a line of their own
         table.add_row(system, *cells, style="bold" if system == "model" else None)
     table.caption = (
         "± standard error over songs. Log-likelihood: pooled over all frames, first frame of each song\n"
@@ -90,9 +91,9 @@ def results_table(results: Results, title: str, splits: tuple[str, ...] = ("vali
     scores = [s for by_split in results.scores.values() for own in by_split.values() for s in own.values()]
     if any(score.estimate for score in scores):
         table.caption += (
-            "\n≈ an estimate, with an interval for the exact value: accuracies from drawn frames,\n"
-            "2 sampling errors to each side; log-likelihoods by annealed importance sampling, too high in\n"
-            "expectation, the interval down to reverse annealing's (itself an estimate), 2 errors wider."
+            "\n≈ an estimate, with an interval for the exact value: accuracies from drawn frames, 2\n"
+            "sampling errors to each side; log-likelihoods by annealed importance sampling, too high in\n"
+            "expectation, the interval down to reverse annealing's (an estimate too), 2 errors wider."
         )
     return table
 
