@@ -46,7 +46,7 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "hidden_size": 200,
         "segment_length": 40,
         "streams": 20,
-        "learning_rate": 8.0,
+        "learning_rate": 5.0,
         "learning_rate_rule": "halving",
         "epochs": 100,
     },
