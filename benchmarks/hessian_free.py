@@ -88,7 +88,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=15)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"H={HIDDEN} B={STREAMS} T={STEPS}, {options.threads} threads; milliseconds, best of {options.repeat}")
+    print(
+        f"H={HIDDEN} B={STREAMS} T={STEPS}, {options.threads} threads; milliseconds, best of {options.repeat}"
+    )
     for output in ("bernoulli", "softmax", "nade"):
         methods = ours(output)
         if output == "bernoulli":
