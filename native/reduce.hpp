@@ -11,20 +11,9 @@ struct Constant {
   constexpr operator int() const { return value; }
 };
 
-template <int... numbers>
-struct Numbers {};
-
-template <int count, int... numbers>
-struct CountTo : CountTo<count - 1, count - 1, numbers...> {};
-
-template <int... numbers>
-struct CountTo<0, numbers...> {
-  using Type = Numbers<numbers...>;
-};
-
 // In groups of `half` lanes: x's first group plus its second, then the same of y, and so on in turns.
 template <class Real, int half, int... l>
-OSTINATO_INLINE Vec<Real> fold(Vec<Real> x, Vec<Real> y, Numbers<l...>) {
+OSTINATO_INLINE Vec<Real> fold(Vec<Real> x, Vec<Real> y, Sequence<l...>) {
   constexpr int n = lanes<Real>;
   return __builtin_shufflevector(x, y, ((l / half) % 2 ? n + l - half : l)...) +
          __builtin_shufflevector(x, y, ((l / half) % 2 ? n + l : l + half)...);
@@ -33,7 +22,7 @@ OSTINATO_INLINE Vec<Real> fold(Vec<Real> x, Vec<Real> y, Numbers<l...>) {
 template <class Real, int half>
 OSTINATO_INLINE void fold_all(Vec<Real>* v) {
   if constexpr (half > 0) {
-    for (int k = 0; k < half; ++k) v[k] = fold<Real, half>(v[k], v[k + half], typename CountTo<lanes<Real>>::Type{});
+    for (int k = 0; k < half; ++k) v[k] = fold<Real, half>(v[k], v[k + half], FirstIntegers<lanes<Real>>{});
     fold_all<Real, half / 2>(v);
   }
 }

@@ -71,8 +71,9 @@ def records(run: Run) -> list[dict[str, Any]]:
 def test_it_learns(tmp_path: Path, settings: dict[str, Any]) -> None:
     run = trained(tmp_path / "run", recipe(epochs=8, **settings))
     untrained = Trainer(recipe(**settings), chords(), run).model
-    last = [r for r in run.metrics() if "valid_log_likelihood" in r][-1]
-    assert last["valid_log_likelihood"] > score(untrained) + 1.5
+    # of the epochs the best is kept: an update may be good for its minibatch and bad for validation
+    best = max(r["valid_log_likelihood"] for r in run.metrics() if "valid_log_likelihood" in r)
+    assert best > score(untrained) + 1.5
     assert load_model(run).recipe.recipe == "HF"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ostinato.building import load_model
+from ostinato.building import build_model, load_model
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.errors import UserError
 from ostinato.evaluation import total_by_song
@@ -62,6 +62,43 @@ def test_every_recipe_learns(tmp_path: Path, letters: str) -> None:
     assert total_by_song(loaded.model, small_data().valid).log_likelihood().value == pytest.approx(best)
 
 
+@pytest.mark.parametrize("letters", ["SGD", "SGD+CL", "SGD+CLR", "SGD+CRM"])
+def test_nade_learns_under_every_letter_and_better_than_independent_notes(
+    tmp_path: Path, letters: str
+) -> None:
+    recipe = small_recipe(letters, epochs=12, hidden_size=20, output="nade", nade_size=12, learning_rate=0.1)
+    records = trained(tmp_path / "run", recipe).metrics()
+    assert records[-1]["valid_log_likelihood"] > records[0]["valid_log_likelihood"] + 0.5
+
+
+@pytest.mark.parametrize("letters", ["SGD", "SGD+CL", "SGD+CLR", "SGD+CRM"])
+def test_the_rbm_learns_under_every_letter(tmp_path: Path, letters: str) -> None:
+    recipe = small_recipe(
+        letters, epochs=12, hidden_size=20, output="rbm", rbm_size=8, cd_steps=5, learning_rate=0.3
+    )
+    run = trained(tmp_path / "run", recipe)
+    records = run.metrics()
+    assert "valid_log_likelihood" not in records[0]
+    name = "valid_pseudo_log_likelihood"
+    assert records[-1][name] > records[0][name] + 0.5
+    best = max(record[name] for record in records)
+    cheap = total_by_song(load_model(run).model, small_data().valid, cheap=True)
+    assert cheap.log_likelihood().value == pytest.approx(best)
+
+
+def test_pre_training_comes_first_and_is_not_kept(tmp_path: Path) -> None:
+    recipe = small_recipe("SGD+C", output="rbm", rbm_size=4, pretrain_frames=2, pretrain_rnn=1, epochs=5)
+    records = trained(tmp_path / "run", recipe).metrics()
+    assert [record.get("stage", "joint") for record in records] == ["frames"] * 2 + ["rnn"] + ["joint"] * 2
+    assert not any(record["best"] for record in records[:3])
+    assert records[3]["best"]
+    only = small_recipe("SGD", output="rbm", rbm_size=4, pretrain_frames=2, epochs=2)
+    run = trained(tmp_path / "only", only)
+    before, after = build_model(only, 12), run.load_checkpoint("last")[0]
+    assert torch.equal(before.rnn.weight_hh_l0, after["model.rnn.weight_hh_l0"])
+    assert not torch.equal(before.output.interaction, after["model.output.interaction"])  # type: ignore[union-attr]
+
+
 def test_same_seed_same_bits_and_other_seed_other_bits(tmp_path: Path) -> None:
     first, again = (trained(tmp_path / name, small_recipe()) for name in ("a", "b"))
     assert weights(first) == weights(again)
@@ -76,8 +113,18 @@ def test_same_seed_same_bits_and_other_seed_other_bits(tmp_path: Path) -> None:
         small_recipe("SGD+CLRM", num_layers=2, dropout=0.3),
         small_recipe("SGD", learning_rate_rule="halving", learning_rate=1.5, momentum=0.9, epochs=8),
         small_recipe("SGD+C", dtype="float64", momentum=0.5, momentum_kind="classical"),
+        small_recipe("SGD+CRM", output="nade", nade_size=5),
+        small_recipe(
+            "SGD+CM",
+            output="rbm",
+            rbm_size=5,
+            cd_steps=2,
+            persistent_chains=7,
+            pretrain_frames=1,
+            pretrain_rnn=1,
+        ),
     ],
-    ids=["CLM", "dropout", "halving", "classical"],
+    ids=["CLM", "dropout", "halving", "classical", "nade", "rbm"],
 )
 def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(tmp_path: Path, recipe: Recipe) -> None:
     unbroken = trained(tmp_path / "unbroken", recipe)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ostinato.errors import UserError
 from ostinato.language_model import build_language_model
 from ostinato.nn import RNN, SequenceModel, sample_leak
-from ostinato.nn.outputs import NADE, Bernoulli
+from ostinato.nn.outputs import NADE, RBM, Annealing, Bernoulli
 from ostinato.optim import (
     ClassicalMomentum,
     ConstantRule,
@@ -72,10 +72,28 @@ def build_model(
 
 def _output(
     recipe: Recipe, visible_size: int, generator: torch.Generator, dtype: torch.dtype
-) -> Bernoulli | NADE:
+) -> Bernoulli | NADE | RBM:
     sizes = (recipe.hidden_size, visible_size)
     if recipe.output == "nade":
-        return NADE(*sizes, recipe.nade_size, order=recipe.nade_order, generator=generator, dtype=dtype)
+        return NADE(
+            *sizes,
+            recipe.nade_size,
+            order=recipe.nade_order,
+            state_scale=recipe.state_scale,
+            generator=generator,
+            dtype=dtype,
+        )
+    if recipe.output == "rbm":
+        return RBM(
+            *sizes,
+            recipe.rbm_size,
+            cd_steps=recipe.cd_steps,
+            persistent_chains=recipe.persistent_chains,
+            annealing=Annealing(recipe.ais_steps, recipe.ais_chains),
+            state_scale=recipe.state_scale,
+            generator=generator,
+            dtype=dtype,
+        )
     return Bernoulli(*sizes, generator=generator, dtype=dtype)
 
 

@@ -14,6 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ostinato.errors import UserError, near_names
+from ostinato.shipped_defaults import (
+    HF,
+    LETTERS,
+    OUTPUT_DEFAULTS,
+    OUTPUT_LETTERS,
+    TASK_DEFAULTS,
+    TEXT_LETTERS,
+)
 
 
 def _setting(
@@ -30,65 +38,12 @@ def _setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-Output = Literal["bernoulli", "nade", "softmax", "class-softmax"]
+Output = Literal["bernoulli", "nade", "rbm", "softmax", "class-softmax"]
 Task = Literal["music", "words", "chars", "task"]
 Nonlinearity = Literal["tanh", "relu", "sigmoid", "identity"]
 Initialization = Literal["uniform", "echo-state", "identity", "orthogonal"]
 
-_LETTERS: dict[str, dict[str, Any]] = {
-    "C": {"clip": "auto"},
-    "L": {"leak_fraction": 0.5, "leak_low": 0.8, "leak_high": 0.98},
-    "R": {"nonlinearity": "relu", "l1": 1e-4},
-    "M": {"momentum": 0.9, "learning_rate": 0.01},
-}
-
-# Where a letter means something else for text. A state that is carried over a million words grows without
-# bounds through identity weights; and the average norm over a pass is one of the few bursts that rectifiers
-# have, while this threshold is about the median norm (both measured on the Penn Treebank).
-_TEXT_LETTERS: dict[str, dict[str, Any]] = {
-    "C": {"clip": 0.2},
-    "R": {"initialization": "uniform"},
-}
-
-# What is other than the fields' defaults for a task; the letters' settings come over it.
-TASK_DEFAULTS: dict[str, dict[str, Any]] = {
-    "music": {},
-    "words": {
-        "data": "pydoc",
-        "output": "class-softmax",
-        "hidden_size": 200,
-        "segment_length": 40,
-        "streams": 20,
-        "learning_rate": 15.0,
-        "learning_rate_rule": "halving",
-        "epochs": 100,
-    },
-    "chars": {
-        "data": "pydoc",
-        "output": "softmax",
-        "hidden_size": 500,
-        "segment_length": 150,
-        "streams": 20,
-        "learning_rate": 15.0,
-        "learning_rate_rule": "halving",
-        "epochs": 100,
-    },
-    "task": {
-        "data": "temporal-order",
-        "output": "softmax",
-        "hidden_size": 100,
-        "initialization": "echo-state",
-        "streams": 20,
-        "learning_rate": 0.01,
-        "epochs": 100,
-    },
-}
-
-# What HF in the place of SGD stands for: no rule of learning rates, and one large minibatch an update.
-_HF: dict[str, dict[str, Any]] = {
-    task: {"streams": streams, "segment_length": 250, "learning_rate_rule": "constant"}
-    for task, streams in (("music", 64), ("words", 64), ("chars", 64), ("task", 1000))
-}
+Stage = Literal["frames", "rnn", "joint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +85,39 @@ class Recipe:
     nade_size: int = _setting(150, "Output", "hidden units of NADE", low=1, high=100_000)
     nade_order: Literal["low-to-high", "high-to-low"] = _setting(
         "low-to-high", "Output", "in which NADE predicts the notes of a frame"
+    )
+    state_scale: float = _setting(
+        0.1, "Output", "what NADE and RBM multiply the hidden state by; see nn.outputs.NADE", low=0, high=100
+    )
+    rbm_size: int = _setting(150, "Output", "hidden units of the RBM", low=1, high=100_000)
+    cd_steps: int = _setting(15, "Output", "Gibbs steps of contrastive divergence", low=1, high=10_000)
+    persistent_chains: int = _setting(
+        0,
+        "Output",
+        "chains of persistent contrastive divergence; 0: start from the data",
+        low=0,
+        high=1_000_000,
+    )
+    pretrain_frames: int = _setting(
+        0, "Output", "first epochs, in which the RBM alone learns single frames", low=0, high=1_000_000
+    )
+    pretrain_rnn: int = _setting(
+        0,
+        "Output",
+        "epochs after these, in which the RNN learns the RBM's visible biases",
+        low=0,
+        high=1_000_000,
+    )
+    ais_steps: int = _setting(
+        200,
+        "Output",
+        "steps of annealed importance sampling, for the RBM's likelihood",
+        low=1,
+        high=1_000_000,
+    )
+    ais_chains: int = _setting(4, "Output", "annealed chains a frame, in each direction", low=2, high=10_000)
+    accuracy_samples: int = _setting(
+        20, "Output", "frames drawn for the expected accuracy of NADE and RBM", low=2, high=100_000
     )
     hidden_size: int = _setting(200, "Model", "recurrent units in a layer", low=1, high=100_000)
     num_layers: int = _setting(1, "Model", "recurrent layers", low=1, high=100)
@@ -213,6 +201,21 @@ class Recipe:
         if self.dropout and self.num_layers == 1:
             raise UserError("dropout acts between layers, found num_layers = 1; set num_layers to 2 or more")
 
+        if self.output != "rbm" and (self.pretrain_frames or self.pretrain_rnn):
+            raise UserError(f"pre-training is for --output rbm, found output = {self.output!r}; leave it out")
+
+    def stage(self, epoch: int) -> Stage:
+        """What an epoch trains: pre-training of the RBM, then of the RNN, comes before the joint training.
+
+        Example:
+            >>> recipe = Recipe(output="rbm", pretrain_frames=1, pretrain_rnn=2)
+            >>> [recipe.stage(epoch) for epoch in range(4)]
+            ['frames', 'rnn', 'rnn', 'joint']
+        """
+        if epoch < self.pretrain_frames:
+            return "frames"
+        return "rnn" if epoch < self.pretrain_frames + self.pretrain_rnn else "joint"
+
     @property
     def hessian_free(self) -> bool:
         """Whether this recipe trains by Hessian-free optimisation."""
@@ -235,19 +238,23 @@ class Recipe:
     def parse(cls, letters: str, **settings: Any) -> "Recipe":
         """The recipe that the paper's letters name for a task, with any setting overridden.
 
+        Some defaults depend on the output: NADE and RBM have their own learning rate, streams and threshold.
+
         Example:
             >>> Recipe.parse("SGD+RC").recipe
             'SGD+CR'
+            >>> Recipe.parse("SGD+C", output="nade").learning_rate
+            0.3
         """
-        task = settings.get("task", "music")
-        chosen: dict[str, Any] = dict(TASK_DEFAULTS.get(task, {}))
+        task, output = settings.get("task", "music"), settings.get("output", "")
+        chosen: dict[str, Any] = TASK_DEFAULTS.get(task, {}) | OUTPUT_DEFAULTS.get(output, {})
         base, _, rest = _canonical(letters).partition("+")
         if base == "HF":
-            chosen |= _HF.get(task, {})
+            chosen |= HF.get(task, {})
         for letter in rest:
-            chosen |= _LETTERS[letter]
+            chosen |= LETTERS[letter] | OUTPUT_LETTERS.get(output, {}).get(letter, {})
             if task in ("words", "chars"):
-                chosen |= _TEXT_LETTERS.get(letter, {})
+                chosen |= TEXT_LETTERS.get(letter, {})
         return cls.from_dict(chosen | settings | {"recipe": letters})
 
     @classmethod
@@ -281,8 +288,8 @@ class Recipe:
     @staticmethod
     def letter_settings(*recipes: str) -> set[str]:
         """The names of the settings that the letters stand for; with HF's, if one of the recipes has it."""
-        names = {name for settings in _LETTERS.values() for name in settings}
-        return names | set(_HF["music"]) if any(r.upper().startswith("HF") for r in recipes) else names
+        names = {name for settings in LETTERS.values() for name in settings}
+        return names | set(HF["music"]) if any(r.upper().startswith("HF") for r in recipes) else names
 
     def to_dict(self) -> dict[str, Any]:
         """The settings by name, without those that are None: what a run's config.toml holds."""
@@ -292,7 +299,7 @@ class Recipe:
 def _canonical(letters: str) -> str:
     """'sgd+rc' -> 'SGD+CR'."""
     base, plus, rest = letters.strip().upper().partition("+")
-    unknown = [letter for letter in rest if letter not in _LETTERS]
+    unknown = [letter for letter in rest if letter not in LETTERS]
     if base == "HF":
         unknown += [letter for letter in rest if letter in "CM"]
     if base not in ("SGD", "HF") or unknown or (plus and not rest) or len(set(rest)) != len(rest):
@@ -300,7 +307,7 @@ def _canonical(letters: str) -> str:
             f"expected a recipe like SGD, SGD+C, SGD+CLR, SGD+CRM (C clipping, L leaky units, R rectifiers "
             f"with L1, M Nesterov momentum) or HF, HF+LR (Hessian-free), found {letters!r}"
         )
-    return base + plus + "".join(letter for letter in _LETTERS if letter in rest)
+    return base + plus + "".join(letter for letter in LETTERS if letter in rest)
 
 
 def _checked(field: dataclasses.Field[Any], value: Any) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ostinato.errors import UserError
 from ostinato.evaluation.interpolation import fit_weights
-from ostinato.scoring import Scorer, tokens_of
+from ostinato.text_scoring import Scorer, tokens_of
 
 
 @dataclass(frozen=True)

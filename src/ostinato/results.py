@@ -9,6 +9,7 @@ from ostinato.data.tasks import TaskData
 from ostinato.data.text import TextData
 from ostinato.evaluation.baselines import BASELINES, fit_baseline
 from ostinato.evaluation.frames import evaluate_frames, total_by_song
+from ostinato.evaluation.measures import Sampling
 from ostinato.evaluation.scores import Score
 from ostinato.runs import Run
 from ostinato.task_domain import score_task_run
@@ -51,8 +52,11 @@ def score_run(
         return Results(score_task_run(run, data))
     if isinstance(data, TextData):
         return Results(score_text_run(run, data, baselines=baselines))
-    model = load_model(run).model
-    scores = {"model": {s: evaluate_frames(model, data[s]) for s in splits if data.frames(s) > 0}}
+    trained = load_model(run)
+    sampling = Sampling(trained.recipe.accuracy_samples)
+    scores = {
+        "model": {s: evaluate_frames(trained.model, data[s], sampling) for s in splits if data.frames(s) > 0}
+    }
     return Results(scores | (score_baselines(data, splits).scores if baselines else {}))
 
 

@@ -4,18 +4,14 @@ Everything random is a function of the seed and the epoch, and everything else t
 on is in the checkpoint, so a resumed run ends bit for bit where the unbroken one does.
 """
 
-import math
-import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-import ostinato
 from ostinato.building import MODEL_PREFIX, build_gradient_descent, build_optimizer, build_rule
 from ostinato.data.sequences import Splits
 from ostinato.data.streams import Streams
@@ -25,9 +21,11 @@ from ostinato.data.token_streams import TokenStreams
 from ostinato.domain import domain_of
 from ostinato.errors import UserError
 from ostinato.hessian_free_training import curvature_streams, hessian_free_update
+from ostinato.monitoring import Interrupted, Monitor, SilentMonitor
 from ostinato.optim import AverageNorm, HessianFree, clip_grad_norm
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
+from ostinato.training_state import EpochSums, Progress, check_same_run, environment
 
 OPTIMIZER_PREFIX, BEFORE_PREFIX = "optimizer.", "before."
 
@@ -35,79 +33,6 @@ AnyStreams = Streams | TokenStreams | TaskStreams
 
 # So many updates in a row without a usable gradient mean that the run has diverged for good.
 HOPELESS = 50
-
-
-class Interrupted(Exception):
-    """Training was asked to stop; the checkpoint is written. `signal` is what asked."""
-
-    def __init__(self, signal: int) -> None:
-        super().__init__(f"interrupted by signal {signal}")
-        self.signal = signal
-
-
-class Monitor(Protocol):
-    """What a training run reports to; see `SilentMonitor` for one that does nothing."""
-
-    def started(self, trainer: "Trainer") -> None:
-        """The run is set up, or resumed, and about to train."""
-
-    def notice(self, text: str) -> None:
-        """Something a person should read."""
-
-    def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
-        """One more segment of this epoch is done."""
-
-    def iteration(self, number: int, objective: float) -> None:
-        """One more conjugate-gradient iteration of a Hessian-free update is done."""
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        """An epoch ended with this record."""
-
-
-class SilentMonitor:
-    """Reports nothing."""
-
-    def started(self, trainer: "Trainer") -> None:
-        """Nothing."""
-
-    def notice(self, text: str) -> None:
-        """Nothing."""
-
-    def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
-        """Nothing."""
-
-    def iteration(self, number: int, objective: float) -> None:
-        """Nothing."""
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        """Nothing."""
-
-
-@dataclass
-class EpochSums:
-    """Running sums of the epoch under way."""
-
-    nll: float = 0.0
-    frames: int = 0
-    norms: float = 0.0
-    updates: int = 0
-    clipped: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-
-
-@dataclass
-class Progress:
-    """Where training stands: everything but tensors that the next step depends on."""
-
-    epoch: int = 0
-    segment: int = 0
-    best_score: float = -math.inf
-    best_epoch: int = -1
-    clip_threshold: float | None = None
-    stopped_because: str = ""
-    seconds: float = 0.0
-    sums: EpochSums = field(default_factory=EpochSums)
 
 
 class Trainer:
@@ -208,7 +133,10 @@ class Trainer:
         segment, sums = streams[index], self.progress.sums
         for parameter in self._parameters:
             parameter.grad = None
-        loss = self.model.loss(segment.inputs, segment.targets, self._carried, segment.starts, segment.mask)
+        stage = self.recipe.stage(self.progress.epoch)
+        loss = self.model.loss(
+            segment.inputs, segment.targets, self._carried, segment.starts, segment.mask, stage
+        )
         loss.objective.backward()
         clip = clip_grad_norm(self._parameters, self.progress.clip_threshold)
         self._carried = loss.states if self.domain.carries_state else None
@@ -265,16 +193,18 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         progress, sums = self.progress, self.progress.sums
+        stage, name = self.recipe.stage(progress.epoch), self.model.score_name
         score = self.domain.validate(self.model.eval())
         self.model.train()
-        better = score > progress.best_score
+        # What pre-training reaches is no model to keep.
+        better = score > progress.best_score and stage == "joint"
         if better:
             progress.best_score, progress.best_epoch = score, progress.epoch
             self._best = self._learned(MODEL_PREFIX, with_optimizer=False)
-        record = {
+        record: dict[str, Any] = {
             "epoch": progress.epoch,
-            "train_log_likelihood": -sums.nll / max(sums.frames, 1),
-            "valid_log_likelihood": score,
+            f"train_{name}": -sums.nll / max(sums.frames, 1),
+            f"valid_{name}": score,
             **self.domain.record(score),
             "best": better,
             "gradient_norm": sums.norms / max(sums.updates, 1),
@@ -285,15 +215,20 @@ class Trainer:
             "frames": sums.frames,
             "seconds": self._elapsed(),
         }
+        if stage != "joint":
+            record["stage"] = stage
         self.run.append_metrics(record)
-        self._obey_rule(score)
+        if stage == "joint":
+            self._obey_rule(score)
         in_a_row = sums.skipped_in_a_row
         progress.sums = EpochSums(skipped_in_a_row=in_a_row)
         progress.segment, self._carried = 0, None
         progress.epoch += 1
+        first_joint = self.recipe.pretrain_frames + self.recipe.pretrain_rnn
+        since = max(progress.best_epoch, first_joint - 1)
         if record.get("solved"):
             progress.stopped_because = "the task is solved"
-        elif progress.epoch - 1 - progress.best_epoch >= self.recipe.patience:
+        elif progress.epoch - 1 - since >= self.recipe.patience:
             progress.stopped_because = f"no better validation score for {self.recipe.patience} epochs"
         self.monitor.epoch(record)
 
@@ -415,35 +350,3 @@ class Trainer:
         if self.model.rnn.generator is not None:
             self.model.rnn.generator.set_state(tensors["generator"])
         self.run.truncate_metrics(state["metrics_offset"])
-
-
-def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[str, Any]) -> None:
-    """Refuse to continue a checkpoint with other settings or other data than it was made with."""
-    saved, wanted = state["recipe"], recipe.to_dict()
-    changed = [
-        f"{name} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
-        for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name)
-    ]
-    if changed:
-        raise UserError(
-            f"expected the settings the run was started with, found {', '.join(changed)}; "
-            "leave them out to resume, or start a new run"
-        )
-    if state["data"]["version"] != data_identity["version"]:
-        raise UserError(
-            f"expected the data the run was started with (version {state['data']['version'][:12]}), found "
-            f"version {data_identity['version'][:12]} of {data_identity['name']}; "
-            "put the files back, or start a new run"
-        )
-
-
-def environment() -> dict[str, str]:
-    """The versions a run's numbers depend on."""
-    return {
-        "ostinato": ostinato.__version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }

@@ -182,6 +182,12 @@ void check_binary(const Kernels<Real>& kernels, const char* isa, Index frames, I
   expect_close("binary gradient", isa, shape, found_gradient, gradient);
 }
 
+}  // namespace
+
+#include "check_nade.hpp"
+
+namespace {
+
 template <class Real>
 void check_all(const Kernels<Real>& kernels, const char* isa) {
   const Index streams[] = {1, 2, 3, 5, 8, 9, 17, 33}, widths[] = {1, 2, 7, 15, 16, 17, 31, 33, 48, 65, 100, 129, 300};
@@ -195,6 +201,7 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
       check_adjoint(p, kernels, isa, turn % 3 == 0, threads);
       check_tangent(p, kernels, isa, threads);
       check_binary(kernels, isa, b, h % 90, h, threads);
+      check_nade(kernels, isa, b, h % 90 + 1, h, threads);
       ++turn;
     }
 }

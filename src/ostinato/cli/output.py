@@ -51,18 +51,21 @@ def print_table(table: Table) -> None:
 
 
 def show(score: Score | None) -> str:
-    """A score with its standard error.
+    """A score with its standard error; an estimate is marked, with its interval.
 
     Example:
         >>> show(Score(-8.654321, "nats/frame", "pooled", 4725, 77, 0.0789))
         '-8.654 ± 0.079'
+        >>> show(Score(-6.8, "nats/frame", "pooled", 9, 3, 0.08, True, 0.01, (-6.85, -6.78)))
+        '≈ -6.800 ± 0.080 [-6.850, -6.780]'
     """
     if score is None:
         return "-"
     mark = "≈ " if score.estimate else ""
     digits = 2 if score.unit == "%" else 3
     error = "" if math.isnan(score.standard_error) else f" ± {score.standard_error:.{digits}f}"
-    return f"{mark}{score.value:.{digits}f}{error}"
+    interval = "" if score.interval is None else " [{:.{d}f}, {:.{d}f}]".format(*score.interval, d=digits)
+    return f"{mark}{score.value:.{digits}f}{error}{interval}"
 
 
 def results_table(results: Results, title: str, splits: tuple[str, ...] = ("valid", "test")) -> Table:
@@ -84,6 +87,13 @@ def results_table(results: Results, title: str, splits: tuple[str, ...] = ("vali
         "included. Accuracy, expected: (a) pooled TP/(TP+FP+FN), Bay et al. 2009; (b) per frame\n"
         "TP/max(|predicted|, |true|), mean over frames."
     )
+    scores = [s for by_split in results.scores.values() for own in by_split.values() for s in own.values()]
+    if any(score.estimate for score in scores):
+        table.caption += (
+            "\n≈ an estimate, with an interval for the exact value: accuracies from drawn frames,\n"
+            "2 sampling errors to each side; log-likelihoods by annealed importance sampling, too high in\n"
+            "expectation, the interval down to reverse annealing's (itself an estimate), 2 errors wider."
+        )
     return table
 
 

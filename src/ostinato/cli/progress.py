@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from ostinato.report.records import WATCHED, watched_score
 from ostinato.training import Trainer
 
 
@@ -82,8 +83,10 @@ class ConsoleMonitor:
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Show the epoch's scores; without a terminal, as a line, but not more than one every two seconds."""
+        name = watched_score(record)
         scores = (
-            f"train {record['train_log_likelihood']:.3f}  valid {record['valid_log_likelihood']:.3f}"
+            f"{'' if name == WATCHED[0] else f'{name}: '}"
+            f"train {record[f'train_{name}']:.3f}  valid {record[f'valid_{name}']:.3f}"
             f"{_in_other_units(record)}{' *' if record['best'] else ''}"
         )
         if self._task is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from ostinato.cli.output import print_json
 from ostinato.cli.score_text import with_mixture
 from ostinato.rescoring import Ranked, read_nbest, rescore
-from ostinato.scoring import load_scorer, read_text
+from ostinato.text_scoring import load_scorer, read_text
 
 
 def rescore_list(

@@ -8,7 +8,7 @@ from rich.table import Table
 from ostinato.cli.output import human, print_json, print_table
 from ostinato.errors import UserError
 from ostinato.rescoring import fit_mixture
-from ostinato.scoring import MixtureScorer, ScoredText, Scorer, load_scorer, read_text, score_text
+from ostinato.text_scoring import MixtureScorer, ScoredText, Scorer, load_scorer, read_text, score_text
 
 
 def score_text_file(

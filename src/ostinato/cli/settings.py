@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from ostinato.data import music, text
-from ostinato.recipe import TASK_DEFAULTS, Recipe
+from ostinato.recipe import Recipe
+from ostinato.shipped_defaults import OUTPUT_DEFAULTS, TASK_DEFAULTS
 
 DEFAULT_RECIPE = "SGD+CL"
 TEXT_RECIPE = "SGD+CLR"
@@ -50,8 +51,8 @@ def _help(field: dataclasses.Field[Any]) -> str:
             f"task: {TASK_RECIPE}]"
         )
     special = [
-        f"{task}: {defaults[field.name]}"
-        for task, defaults in TASK_DEFAULTS.items()
+        f"{name}: {defaults[field.name]}"
+        for name, defaults in (TASK_DEFAULTS | OUTPUT_DEFAULTS).items()
         if defaults.get(field.name, field.default) != field.default
     ]
     default = "; ".join(([] if field.default is None else [str(field.default)]) + special)

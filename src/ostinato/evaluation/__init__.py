@@ -2,10 +2,12 @@
 
 from ostinato.evaluation.baselines import BASELINES, fit_baseline
 from ostinato.evaluation.frames import SongTotals, evaluate_frames, total_by_song
+from ostinato.evaluation.measures import Sampling
 from ostinato.evaluation.scores import Score, pooled_score
 
 __all__ = [
     "BASELINES",
+    "Sampling",
     "Score",
     "SongTotals",
     "evaluate_frames",

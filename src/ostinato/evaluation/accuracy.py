@@ -2,13 +2,15 @@
 
 Both are expectations over frames drawn from the model's predictive distribution. For independent notes
 they are computed exactly: the numbers of right and of wrong notes are sums of independent Bernoulli
-variables (Poisson binomial). Shapes: N frames, V visible.
+variables (Poisson binomial). For other distributions they are means over drawn frames.
+Shapes: N frames, V visible, S drawn frames.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from ostinato.nn.outputs import BernoulliFrames
 
@@ -55,6 +57,36 @@ def expected_accuracy(frames: BernoulliFrames, targets: Tensor, chunk: int = 409
     errors = y.sum(-1) + (p * (1 - y)).sum(-1)
     parts = [_overlap(p[i : i + chunk], y[i : i + chunk]) for i in range(0, len(p), chunk)]
     return ExpectedAccuracy(hits, errors, torch.cat(parts) if parts else hits.clone())
+
+
+def sampled_accuracy(
+    frames: Distribution, targets: Tensor, samples: int, generator: torch.Generator | None = None
+) -> ExpectedAccuracy:
+    """The same quantities of S frames drawn from any distribution: fields of shape (S, N), to be averaged.
+
+    Args:
+        frames: predictive distributions of N frames, with a `sample` that takes a generator.
+        targets: the true frames, (N, V).
+        samples: S.
+        generator: source of randomness.
+
+    Example:
+        >>> sure = BernoulliFrames(torch.tensor([[50.0, -50.0, -50.0]]))
+        >>> sampled_accuracy(sure, torch.tensor([[1, 1, 0]]), samples=2).overlap
+        tensor([[0.5000],
+                [0.5000]], dtype=torch.float64)
+    """
+    true = targets.to(torch.uint8)
+    count = true.sum(-1).double()
+    hits, errors, overlap = [], [], []
+    for _ in range(samples):
+        drawn = frames.sample(generator=generator)  # type: ignore[call-arg]
+        right, size = (drawn & true).sum(-1).double(), drawn.sum(-1).double()
+        larger = torch.maximum(size, count)
+        hits.append(right)
+        errors.append(count + size - right)
+        overlap.append(torch.where(larger > 0, right / larger.clamp_min(1), 1.0))
+    return ExpectedAccuracy(torch.stack(hits), torch.stack(errors), torch.stack(overlap))
 
 
 def _overlap(p: Tensor, y: Tensor) -> Tensor:

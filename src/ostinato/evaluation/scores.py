@@ -1,7 +1,7 @@
 """A score: a number with its unit, convention, count and standard error. Letters: S songs."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ class Score:
         songs: songs it was taken from.
         standard_error: over songs; NaN where there is only one.
         estimate: whether the value is itself an estimate, by sampling.
+        sampling_error: standard error of the estimate, from the sampling alone; NaN where the value is exact.
+        interval: where the exact value is to be expected, given the sampling; None where the value is exact.
+            Its convention says what it is made of.
     """
 
     value: float
@@ -28,12 +31,29 @@ class Score:
     songs: int
     standard_error: float
     estimate: bool = False
+    sampling_error: float = math.nan
+    interval: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name; a standard error that does not exist is None."""
-        return asdict(self) | {
-            "standard_error": None if math.isnan(self.standard_error) else self.standard_error
-        }
+        """The fields by name; an error that does not exist is None."""
+        errors = {"standard_error": self.standard_error, "sampling_error": self.sampling_error}
+        return asdict(self) | {name: None if math.isnan(x) else x for name, x in errors.items()}
+
+    def estimated(self, sampling_error: float, interval: tuple[float, float], how: str) -> "Score":
+        """The same score marked as an estimate, with its error and interval; `how` joins its convention.
+
+        Example:
+            >>> score = Score(-7.0, "nats/frame", "pooled", 9, 3, 0.1)
+            >>> score.estimated(0.01, (-7.02, -6.98), "by sampling").convention
+            'pooled; by sampling'
+        """
+        return replace(
+            self,
+            convention=f"{self.convention}; {how}",
+            estimate=True,
+            sampling_error=sampling_error,
+            interval=interval,
+        )
 
 
 def pooled_score(

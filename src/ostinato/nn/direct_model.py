@@ -57,6 +57,7 @@ class DirectModel(SequenceModel):
         states: Tensor | None = None,
         starts: Tensor | None = None,
         mask: Tensor | None = None,
+        stage: str = "joint",
     ) -> Loss:
         """Mean over the tokens of a segment of -log p, plus the L1 penalty; see `SequenceModel.loss`."""
         hidden_states, features, history = self._read(inputs, states, starts)

@@ -4,7 +4,7 @@ Shapes: T time, B streams, I inputs, H hidden, L layers, V visible.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,10 @@ from ostinato.nn.rnn import RNN
 
 
 class OutputLayer(Protocol):
-    """What a model asks of its output layer; any `nn.Module` with these two methods will do."""
+    """What a model asks of its output layer; any `nn.Module` with these two methods will do.
+
+    One that cannot be trained on -log p also has the methods of `SurrogateLayer`.
+    """
 
     def __call__(self, hidden: Tensor) -> Distribution:
         """The distribution of the next observation for every state (..., H)."""
@@ -23,13 +26,30 @@ class OutputLayer(Protocol):
         """Sum over N frames of -log p in nats; hidden (N, H), targets (N, ...)."""
 
 
+@runtime_checkable
+class SurrogateLayer(Protocol):
+    """An output layer that is trained on something else than -log p, such as the RBM."""
+
+    score_name: str
+
+    def training_loss(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
+        """What to minimise, summed over frames."""
+
+    def mean_field_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """What pre-trains the RNN, summed over frames."""
+
+    def training_score(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
+        """A cheap score to watch, called `score_name`, summed over frames."""
+
+
 @dataclass(frozen=True)
 class Loss:
     """What one segment costs.
 
     Arguments:
-        objective: what training minimises: mean over frames of -log p plus the penalties; a scalar.
-        nll: sum over frames of -log p in nats, detached.
+        objective: what training minimises: mean over frames of -log p (or of the output layer's own
+            training loss) plus the penalties; a scalar.
+        nll: sum over frames of -log p in nats, or minus the output layer's `training_score`, detached.
         frames: how many frames were counted.
         states: the states after the segment, (L, B, H), detached.
     """
@@ -76,8 +96,9 @@ class SequenceModel(nn.Module):
         states: Tensor | None = None,
         starts: Tensor | None = None,
         mask: Tensor | None = None,
+        stage: str = "joint",
     ) -> Loss:
-        """Mean over the frames of a segment of -log p, plus the L1 penalty.
+        """Mean over the frames of a segment of -log p (or the layer's own loss), plus the L1 penalty.
 
         Args:
             inputs: what the RNN reads, (T, B, I) or token ids (T, B).
@@ -85,6 +106,8 @@ class SequenceModel(nn.Module):
             states: carried states (L, B, H); zero by default.
             starts: boolean (T, B), where a new sequence starts.
             mask: boolean (T, B), the frames that count; all by default.
+            stage: "joint", or a stage of pre-training of a `SurrogateLayer`: "frames" (the output layer
+                alone, from a state of zero) or "rnn" (`mean_field_loss`).
         """
         layers, last = self.rnn.forward_layers(inputs, states, starts)
         chosen = None if mask is None else mask.flatten().nonzero().squeeze(1)
@@ -95,9 +118,28 @@ class SequenceModel(nn.Module):
 
         hidden, values = frames_of(layers[-1]), frames_of(targets)
         frames = len(values)
-        nll = self.output.nll(hidden, values)
-        objective = nll / max(frames, 1)
+        cost, nll = self._cost(hidden, values, stage)
+        objective = cost / max(frames, 1)
         if self.l1 > 0:
             absolute = sum((frames_of(layer).abs().sum() for layer in layers), torch.zeros(()).to(nll))
             objective = objective + self.l1 / max(frames, 1) * absolute
         return Loss(objective, nll.detach(), frames, last.detach())
+
+    @property
+    def score_name(self) -> str:
+        """What `Loss.nll` is minus the sum of, and what early stopping watches."""
+        return self.output.score_name if isinstance(self.output, SurrogateLayer) else "log_likelihood"
+
+    def _cost(self, hidden: Tensor, values: Tensor, stage: str) -> tuple[Tensor, Tensor]:
+        """What to minimise and minus the score to watch, both summed over frames."""
+        output, generator = self.output, self.rnn.generator
+        if not isinstance(output, SurrogateLayer):
+            nll = output.nll(hidden, values)
+            return nll, nll
+        if stage == "frames":
+            hidden = hidden * 0
+        if stage == "rnn":
+            cost = output.mean_field_loss(hidden, values)
+        else:
+            cost = output.training_loss(hidden, values, generator)
+        return cost, -output.training_score(hidden.detach(), values, generator)

@@ -1,6 +1,7 @@
 """NADE's likelihood and its samples as operations on tensors, on the fastest kernel that applies.
 
-    a_1 = c,  a_{i+1} = a_i + v_i W_i,  z_i = b_i + U_i . sigmoid(a_i),  log p(v) = sum_i v_i z_i - softplus(z_i)
+    a_1 = c,  a_{i+1} = a_i + v_i W_i,  z_i = b_i + U_i . sigmoid(a_i)
+    log p(v) = sum_i v_i z_i - softplus(z_i)
 
 Larochelle & Murray 2011. Shapes: N frames, V visible, J hidden units. `biases` is [b, c] of every frame,
 (N, V + J); `encoder` is W and `decoder` U, both (V, J).
@@ -27,8 +28,9 @@ class _LogProb(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        _, gradients = nade_cpu.likelihood(*ctx.saved_tensors, -grad, gradients=True)
-        return (None, *(gradients or ()))
+        values, biases, encoder, decoder = ctx.saved_tensors
+        _, made = nade_cpu.likelihood(values, biases, encoder, decoder, -grad, gradients=True)
+        return (None, *(made or ()))
 
 
 class _NegativeLogLikelihood(torch.autograd.Function):

@@ -48,7 +48,9 @@ def likelihood(
     log_prob = biases.new_empty(len(biases))
     made = None
     if gradients:
-        made = Gradients(*(torch.empty_like(x) for x in (biases, encoder, decoder)))
+        # no frames: their biases have no address, which tells the kernel that no gradients are wanted
+        new = torch.empty_like if len(biases) else torch.zeros_like
+        made = Gradients(*(new(x) for x in (biases, encoder, decoder)))
     (extension or cpu.extension()).nade(
         biases.dtype is torch.float64,
         sizes,

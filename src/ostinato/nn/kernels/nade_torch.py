@@ -1,6 +1,7 @@
 """NADE in PyTorch operations: the definition, and a path without a loop over notes for any device.
 
-    a_1 = c,  a_{i+1} = a_i + v_i W_i,  z_i = b_i + U_i . sigmoid(a_i),  log p(v) = sum_i v_i z_i - softplus(z_i)
+    a_1 = c,  a_{i+1} = a_i + v_i W_i,  z_i = b_i + U_i . sigmoid(a_i)
+    log p(v) = sum_i v_i z_i - softplus(z_i)
 
 Shapes: N frames, V visible, J hidden units. `biases` is [b, c] of every frame, (N, V + J); `encoder` is W
 and `decoder` U, both (V, J).

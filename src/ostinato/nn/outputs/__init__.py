@@ -1,13 +1,17 @@
 """Output layers: each maps a hidden state to a distribution over the next observation."""
 
+from ostinato.nn.outputs.ais import Annealing
 from ostinato.nn.outputs.bernoulli import Bernoulli, BernoulliFrames
 from ostinato.nn.outputs.class_softmax import ClassSoftmax, ClassTokens, balanced_classes
 from ostinato.nn.outputs.direct import DirectNgrams, Features
 from ostinato.nn.outputs.nade import NADE, NADEFrames
+from ostinato.nn.outputs.rbm import RBM, RBMFrames
 from ostinato.nn.outputs.softmax import Softmax, Tokens
 
 __all__ = [
     "NADE",
+    "RBM",
+    "Annealing",
     "Bernoulli",
     "BernoulliFrames",
     "ClassSoftmax",
@@ -15,6 +19,7 @@ __all__ = [
     "DirectNgrams",
     "Features",
     "NADEFrames",
+    "RBMFrames",
     "Softmax",
     "Tokens",
     "balanced_classes",

@@ -67,6 +67,31 @@ class BernoulliFrames(Distribution):
             )
             return (uniform < self.mean).to(torch.uint8)
 
+    def tempered(self, temperature: float) -> "BernoulliFrames":
+        """The logit of every note divided by a temperature."""
+        return BernoulliFrames(self.logits / temperature)
+
+    def sample_given(
+        self, fixed_mask: Tensor, fixed_values: Tensor, *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw frames whose fixed notes have given values; exact, since notes are independent.
+
+        Args:
+            fixed_mask: boolean (..., V), the notes that are fixed.
+            fixed_values: (..., V), their values; the others are not looked at.
+            generator: source of randomness.
+
+        Returns:
+            Frames (..., V) uint8 and log p(fixed notes) (...).
+        """
+        leading = torch.broadcast_shapes(fixed_mask.shape[:-1], fixed_values.shape[:-1], self.batch_shape)
+        shape = leading + self.event_shape
+        fixed, logits = fixed_mask.bool().expand(shape), self.logits.expand(shape)
+        given = fixed_values.to(torch.uint8).expand(shape)
+        frames = torch.where(fixed, given, BernoulliFrames(logits).sample(generator=generator))
+        log_p = frames.to(logits.dtype) * logits - F.softplus(logits)
+        return frames, log_p.masked_fill(~fixed, 0).sum(-1)
+
 
 class _NegativeLogLikelihood(torch.autograd.Function):
     """Sum over frames of -log p, its gradients made in the same pass as the value."""
