@@ -25,6 +25,7 @@ class Domain(Protocol):
 
     what: str
     carries_state: bool
+    forgets_bursts: bool
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint says of the data: name, version, visible_size, details."""
@@ -50,6 +51,7 @@ class MusicDomain:
 
     what = "songs"
     carries_state = True
+    forgets_bursts = False
 
     def __init__(self, data: Splits) -> None:
         self.data = data
@@ -92,6 +94,7 @@ class TextDomain:
 
     what = "text"
     carries_state = True
+    forgets_bursts = True
 
     def __init__(self, data: TextData) -> None:
         self.data = data

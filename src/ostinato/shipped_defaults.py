@@ -26,7 +26,7 @@ OUTPUT_LETTERS: dict[str, dict[str, dict[str, Any]]] = {
 # have, while this threshold is about the median norm (both measured on the Penn Treebank).
 TEXT_LETTERS: dict[str, dict[str, Any]] = {
     "C": {"clip": 0.2},
-    "M": {"learning_rate": 1.5},
+    "M": {"learning_rate": 0.8},
 }
 
 # What is other than the fields' defaults for a task; the letters' settings come over it.
@@ -38,7 +38,7 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "hidden_size": 200,
         "segment_length": 40,
         "streams": 20,
-        "learning_rate": 15.0,
+        "learning_rate": 8.0,
         "learning_rate_rule": "halving",
         "epochs": 100,
     },
@@ -48,7 +48,7 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "hidden_size": 500,
         "segment_length": 150,
         "streams": 20,
-        "learning_rate": 15.0,
+        "learning_rate": 8.0,
         "learning_rate_rule": "halving",
         "epochs": 100,
     },

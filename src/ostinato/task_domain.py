@@ -16,6 +16,7 @@ class TaskDomain:
 
     what = "sequences"
     carries_state = False
+    forgets_bursts = False
 
     def __init__(self, data: TaskData) -> None:
         self.data = data

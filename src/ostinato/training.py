@@ -35,6 +35,11 @@ AnyStreams = Streams | TokenStreams | TaskStreams
 HOPELESS = 50
 
 
+# A state that is carried over a whole text and has begun to grow goes on growing. Where it shows, as a
+# gradient of so many times the threshold, it is forgotten.
+BURST = 20.0
+
+
 class Trainer:
     """Trains the recipe's model on the data in the run's folder; `fit` starts or continues.
 
@@ -138,11 +143,14 @@ class Trainer:
             segment.inputs, segment.targets, self._carried, segment.starts, segment.mask, stage
         )
         loss.objective.backward()
-        clip = clip_grad_norm(self._parameters, self.progress.clip_threshold)
+        clip_at = self.progress.clip_threshold
+        clip = clip_grad_norm(self._parameters, clip_at)
         self._carried = loss.states if self.domain.carries_state else None
         if not clip.finite:
             self._skip(streams, index)
             return
+        if self.domain.forgets_bursts and clip.clipped and clip.norm > BURST * (clip_at or 1.0):
+            self._carried = torch.zeros_like(loss.states)
         self.optimizer.step()
         sums.nll += float(loss.nll)
         sums.frames += loss.frames

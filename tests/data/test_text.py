@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostinato.data import text, text_source
+from ostinato.data import text, text_source, token_streams
 from ostinato.data.text_source import FileSource, MemorySource, split_by_lines, whole_file
 from ostinato.data.token_streams import TokenStreams
 from ostinato.data.vocabulary import Vocabulary, split_words
@@ -76,6 +76,9 @@ def test_large_texts_are_mapped_and_are_the_same(
     for _ in range(2):
         mapped = text.load(str(path), unit)
         assert isinstance(mapped.train, np.memmap)
+        monkeypatch.setattr(token_streams, "_RELEASE", 3)
+        met = np.concatenate([s.targets.numpy().ravel() for s in TokenStreams(mapped.train, 1, 7)])
+        np.testing.assert_array_equal(met, held.train)
         assert mapped.vocabulary == held.vocabulary
         for split in ("train", "valid", "test"):
             np.testing.assert_array_equal(mapped[split], held[split])

@@ -1,7 +1,8 @@
-"""`ostinato generate` for runs on text."""
+"""`ostinato generate-text`: what `ostinato generate` does for a run on text."""
 
 import itertools
 import sys
+from pathlib import Path
 
 import torch
 
@@ -14,7 +15,7 @@ from ostinato.text_generation import Sampling, generate_tokens, pieces
 
 
 def generate_text(
-    run: Run,
+    run: Path,
     *,
     tokens: int = 200,
     temperature: float = 1.0,
@@ -30,7 +31,7 @@ def generate_text(
     Parameters
     ----------
     run
-        The run.
+        The run's folder.
     tokens
         Words and sentence ends, or characters, to generate.
     temperature
@@ -51,7 +52,8 @@ def generate_text(
     if tokens < 1:
         raise UserError(f"expected --tokens of at least 1, found {tokens}")
     sampling = Sampling(temperature, top_k, top_p, unknown)
-    model, vocabulary = load_model(run).model, Vocabulary.read(run.folder)
+    opened = Run.open(run)
+    model, vocabulary = load_model(opened).model, Vocabulary.read(opened.folder)
     generator = torch.Generator().manual_seed(seed)
     drawn = generate_tokens(model, vocabulary, sampling, prime=prime, generator=generator)
     text = pieces(itertools.islice(drawn, tokens), vocabulary.unit, new_line=not prime)

@@ -7,26 +7,32 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 import ostinato
+from ostinato.cli.kinds import with_kind
 from ostinato.errors import UserError
 
 app = App(
     name="ostinato",
-    help="Train recurrent networks on music, and score them honestly.",
+    help="Train recurrent networks on music and text, and score them honestly.",
     version=ostinato.__version__,
     default_parameter=Parameter(negative=()),
 )
 # Named as text, so that a command imports only what it needs itself.
 app.command("ostinato.cli.train:train", name="train")
 app.command("ostinato.cli.evaluate:evaluate", name="evaluate")
+app.command("ostinato.cli.generate:generate", name="generate")
+app.command("ostinato.cli.harmonize:harmonize", name="harmonize")
+app.command("ostinato.cli.score:score", name="score")
 app.command("ostinato.cli.data:app", name="data")
 app.command("ostinato.cli.rescore:rescore_list", name="rescore")
+app.command("ostinato.cli.generate_text:generate_text", name="generate-text")
+app.command("ostinato.cli.score_text:score_text_file", name="score-text")
 app.command("ostinato.cli.doctor:doctor", name="doctor")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(with_kind(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
         print(f"ostinato: {' '.join(str(error).split())}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`ostinato score` for runs on text: log-probability of every sentence of a file."""
+"""`ostinato score-text`: what `ostinato score` does for a run on text: log-probability of every sentence."""
 
 from pathlib import Path
 from typing import Any

@@ -4,7 +4,7 @@ Shapes: N notes, T time (frames), V = 88 notes of the piano (MIDI pitch 21 + col
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,25 +64,83 @@ class Notes:
             >>> np.flatnonzero(chord.frames(1, transpose=True)[0]) + 21
             array([60, 64, 67])
         """
-        if not len(self):
-            raise UserError("no notes")
-        pitch = self.pitch + (to_c(tonic(self.pitch, self.end - self.start)) if transpose else 0)
-        phase = self.pickup % (1 / frames_per_beat)
-        first, last = (np.ceil((t - phase) * frames_per_beat - _LOOK - 1e-6) for t in (self.start, self.end))
-        keep = (last > first) & (pitch >= LOWEST) & (pitch <= HIGHEST) & (last > 0)
-        if not keep.any():
-            raise UserError("no note is long enough to fill a frame and within the piano's 88 keys")
+        if transpose and len(self):
+            return self.transposed(self.to_c()).frames(frames_per_beat)
+        first, last, keep = self._placed(frames_per_beat)
         start = max(first[keep].min(), 0)
         length = last[keep].max() - start
         if not length <= MAX_FRAMES:
             raise UserError(f"lasts {length:.3g} frames, more than {MAX_FRAMES:,}: its times look damaged")
         frames = np.zeros((int(length), COLUMNS), dtype=np.uint8)
         begins = np.maximum(first[keep] - start, 0).astype(int)
-        for begin, stop, column in zip(
-            begins, (last[keep] - start).astype(int), pitch[keep] - LOWEST, strict=True
-        ):
+        columns = self.pitch[keep] - LOWEST
+        for begin, stop, column in zip(begins, (last[keep] - start).astype(int), columns, strict=True):
             frames[begin:stop, column] = 1
         return frames
+
+    def to_c(self) -> int:
+        """Semitones that `frames(transpose=True)` moves the piece by: -6 to 5.
+
+        Example:
+            >>> Notes(np.zeros(3), np.full(3, 2.0), np.array([62, 66, 69])).to_c()
+            -2
+        """
+        return to_c(tonic(self.pitch, self.end - self.start))
+
+    def transposed(self, semitones: int) -> "Notes":
+        """The same notes, higher by so many semitones."""
+        return replace(self, pitch=self.pitch + semitones)
+
+    def first_beat(self, frames_per_beat: int) -> float:
+        """Where the first frame lies: quarter notes after the first full bar begins, negative in a pickup.
+
+        Example:
+            >>> Notes(np.array([0.0]), np.array([4.0]), np.array([60]), pickup=1.0).first_beat(2)
+            -1.0
+        """
+        first, _, keep = self._placed(frames_per_beat)
+        phase = self.pickup % (1 / frames_per_beat)
+        return float(max(first[keep].min(), 0) / frames_per_beat + phase - self.pickup)
+
+    def _placed(self, frames_per_beat: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """First frame and frame after the last of each note, before silence is cut off; which notes stay."""
+        if not len(self):
+            raise UserError("no notes")
+        phase = self.pickup % (1 / frames_per_beat)
+        first, last = (np.ceil((t - phase) * frames_per_beat - _LOOK - 1e-6) for t in (self.start, self.end))
+        keep = (last > first) & (self.pitch >= LOWEST) & (self.pitch <= HIGHEST) & (last > 0)
+        if not keep.any():
+            raise UserError("no note is long enough to fill a frame and within the piano's 88 keys")
+        return first, last, keep
+
+
+def seconds_per_frame(frames_per_beat: int, tempo: float) -> float:
+    """How long a frame sounds at `tempo` quarter notes a minute.
+
+    Example:
+        >>> seconds_per_frame(2, 120)
+        0.25
+    """
+    if frames_per_beat < 1:
+        raise UserError(f"frames per beat: expected at least 1, found {frames_per_beat}")
+    if not 4 <= tempo <= 1000:
+        raise UserError(f"tempo: expected 4 to 1000 quarter notes a minute, found {tempo:g}")
+    return 60 / tempo / frames_per_beat
+
+
+def shifted(frames: np.ndarray, semitones: int) -> np.ndarray:
+    """The frames (T, 88) moved up by `semitones`; what leaves the keyboard is dropped.
+
+    Example:
+        >>> shifted(np.eye(88), 2)[0].argmax(), shifted(np.eye(88), 2).sum()
+        (np.int64(2), np.float64(86.0))
+    """
+    moved = np.zeros_like(checked(frames))
+    kept = COLUMNS - abs(semitones)
+    if kept > 0:
+        low = max(semitones, 0)
+        moved[:, low : low + kept] = frames[:, low - semitones : low - semitones + kept]
+    return moved
 
 
 def tonic(pitch: np.ndarray, weight: np.ndarray) -> int:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ostinato.data.notes import LOWEST, checked, spans
+from ostinato.data import pictures
+from ostinato.data.audio import to_wav
+from ostinato.data.notes import LOWEST, checked, seconds_per_frame, spans
 from ostinato.data.pictures import picture
-from ostinato.data.scores import read
+from ostinato.data.pieces import read_piece
+from ostinato.data.scores import MIDI
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
 
-__all__ = ["from_file", "picture", "spans", "to_midi"]
+__all__ = ["check_writable", "from_file", "picture", "spans", "to_midi", "to_wav", "write"]
 
 _TICKS = 480
 _VELOCITY = 80
@@ -43,15 +46,7 @@ def from_file(
         >>> frames.shape, (frames.argmax(axis=1) + LOWEST).tolist()
         ((8, 88), [60, 62, 64, 60, 67, 67, 67, 67])
     """
-    try:
-        pieces = read(Path(path))
-        if len(pieces) > 1:
-            raise UserError(
-                f"expected one piece, found {len(pieces)}; use ostinato.data.music.load for collections"
-            )
-        return pieces[0].frames(frames_per_beat, transpose=transpose)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    return read_piece(path, frames_per_beat=frames_per_beat, transpose=transpose).frames
 
 
 def to_midi(
@@ -77,8 +72,7 @@ def to_midi(
     frames = checked(frames)
     if not 1 <= frames_per_beat <= _TICKS:
         raise UserError(f"frames per beat: expected 1 to {_TICKS}, found {frames_per_beat}")
-    if not 4 <= tempo <= 1000:
-        raise UserError(f"tempo: expected 4 to 1000 quarter notes a minute, found {tempo:g}")
+    seconds_per_frame(frames_per_beat, tempo)  # checks the tempo
     # a multiple of the frames, so that every frame begins on a tick
     ticks = frames_per_beat * -(-_TICKS // frames_per_beat)
     step = ticks // frames_per_beat
@@ -92,4 +86,46 @@ def to_midi(
             )
         )
     score.tracks.append(track)
+    # silence at the end lasts, too: without an event there, the file would end with its last note
+    score.markers.append(symusic.TextMeta(time=len(frames) * step, text="end"))
     atomic_write(path, score.dumps_midi())
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """A UserError if `write` could not write there: better before long work than after it."""
+    pictures.check_writable(path, (*MIDI[:2], ".wav", *pictures.FORMATS))
+
+
+def write(
+    frames: np.ndarray,
+    path: str | os.PathLike[str],
+    *,
+    frames_per_beat: int = 2,
+    tempo: float = 100.0,
+    title: str = "",
+) -> None:
+    """Write frames (T, 88) as what the file's ending says: MIDI, sound (.wav) or a picture.
+
+    Args:
+        frames: What is not zero sounds.
+        path: The file; it is written in one step.
+        frames_per_beat: Frames to a quarter note.
+        tempo: Quarter notes a minute; a picture has none.
+        title: Of a picture.
+
+    Example:
+        >>> import tempfile
+        >>> write(np.eye(88), Path(tempfile.mkdtemp()) / "scale.txt")
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: expected a file name ending in .mid, .midi, .wav, .png, .svg, .pdf, \
+found scale.txt
+    """
+    check_writable(path)
+    suffix = Path(path).suffix.lower()
+    if suffix in MIDI:
+        to_midi(frames, path, frames_per_beat=frames_per_beat, tempo=tempo)
+    elif suffix == ".wav":
+        to_wav(frames, path, frames_per_beat=frames_per_beat, tempo=tempo)
+    else:
+        picture(frames, path, frames_per_beat=frames_per_beat, title=title, max_frames=pictures.MOST_FRAMES)

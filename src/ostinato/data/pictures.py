@@ -13,6 +13,8 @@ from ostinato.files import atomic_write
 
 FORMATS = (".png", ".svg", ".pdf")
 _INK, _GRID, _BLACK_KEYS, _PAPER = "#22333b", "#d9d4cc", "#f3f0ea", "#ffffff"
+_MOST_BITS = 12.0
+MOST_FRAMES = 512  # in one picture: more are too narrow to be seen
 _NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 
 
@@ -26,6 +28,15 @@ def pitch_name(pitch: int) -> str:
     return f"{_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
+def check_writable(path: str | os.PathLike[str], formats: tuple[str, ...] = FORMATS) -> None:
+    """A UserError if a file's ending is not one of `formats`, or its folder is not there."""
+    path = Path(path)
+    if path.suffix.lower() not in formats:
+        raise UserError(f"expected a file name ending in {', '.join(formats)}, found {path.name}")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"expected a folder to write {path.name} in, found none at {path.parent}")
+
+
 def picture(
     frames: np.ndarray,
     path: str | os.PathLike[str],
@@ -33,6 +44,7 @@ def picture(
     frames_per_beat: int = 2,
     title: str = "",
     max_frames: int = 256,
+    surprisal: np.ndarray | None = None,
 ) -> None:
     """Draw frames (T, 88) to a PNG, SVG or PDF file; of a long piece its beginning, `max_frames` frames.
 
@@ -42,6 +54,8 @@ def picture(
         frames_per_beat: Frames to a quarter note, for the axis of time.
         title: Written above.
         max_frames: How much of a long piece is shown.
+        surprisal: Of each note in bits, (T, 88): then every frame of a note has a colour by it, and a curve
+            below shows the surprisal of whole frames.
 
     Example:
         >>> import tempfile
@@ -51,13 +65,14 @@ def picture(
         b'PNG'
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"picture: expected a file name ending in {', '.join(FORMATS)}, found {path.name}")
+    check_writable(path)
     frames = checked(frames)
     if len(frames) > max_frames:
         title = f"{title} (first {max_frames} of {len(frames):,} frames)".strip()
     shown = frames[:max_frames]
-    figure = _draw(shown, frames_per_beat, title)
+    if surprisal is not None:
+        surprisal = checked(surprisal)[:max_frames]
+    figure = _draw(shown, frames_per_beat, title, surprisal)
     data = io.BytesIO()
     # no date in the file: the same frames make the same picture
     metadata = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
@@ -66,7 +81,7 @@ def picture(
     atomic_write(path, data.getvalue())
 
 
-def _draw(frames: np.ndarray, frames_per_beat: int, title: str) -> Any:
+def _draw(frames: np.ndarray, frames_per_beat: int, title: str, surprisal: np.ndarray | None) -> Any:
     # Figure and canvas of our own instead of pyplot: nothing global, whatever back end the user has chosen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -76,21 +91,28 @@ def _draw(frames: np.ndarray, frames_per_beat: int, title: str) -> Any:
     low, high = (int(sounding[0]), int(sounding[-1])) if len(sounding) else (60, 72)
     low, high = min(low, 60) - 2, max(high, 60) + 2
     beats = max(len(frames) / frames_per_beat, 1.0)
-    width = float(np.clip(beats * 0.16, 7, 16))
-    figure = Figure(figsize=(width, float(np.clip((high - low) * 0.11, 3, 7))), dpi=150, layout="constrained")
+    width, height = float(np.clip(beats * 0.16, 7, 16)), float(np.clip((high - low) * 0.11, 3, 7))
+    below = 0.0 if surprisal is None else 1.2
+    figure = Figure(figsize=(width, height + below), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    if surprisal is None:
+        axes = bottom = figure.add_subplot()
+        _bars(axes, frames, frames_per_beat)
+    else:
+        axes, bottom = figure.subplots(2, sharex=True, height_ratios=[height, below])
+        _coloured(figure, axes, frames, frames_per_beat, surprisal)
+        _curve(bottom, surprisal.sum(axis=1), frames_per_beat)
     _keyboard(axes, low, high)
-    _bars(axes, frames, frames_per_beat)
     # every bar of common time, or every 2, 4, ... bars of a long piece
     axes.xaxis.set_major_locator(MultipleLocator(4 * 2 ** max(0, int(np.ceil(np.log2(beats / 64))))))
-    axes.set(xlim=(0, beats), ylim=(low - 0.5, high + 0.5), xlabel="quarter notes")
+    axes.set(xlim=(0, beats), ylim=(low - 0.5, high + 0.5))
     axes.set_title(title, loc="left", fontsize=11, color=_INK)
-    axes.tick_params(length=0, labelsize=8, colors=_INK)
-    axes.xaxis.label.set(color=_INK, fontsize=9)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_GRID)
+    bottom.set_xlabel("quarter notes", color=_INK, fontsize=9)
+    for each in {axes, bottom}:
+        each.tick_params(length=0, labelsize=8, colors=_INK)
+        for side in ("top", "right", "left"):
+            each.spines[side].set_visible(False)
+        each.spines["bottom"].set_color(_GRID)
     return figure
 
 
@@ -122,3 +144,34 @@ def _bars(axes: Any, frames: np.ndarray, frames_per_beat: int) -> None:
     low, high = columns.min(initial=COLUMNS), columns.max(initial=0)
     colours = colormaps["viridis"](0.12 + 0.65 * (columns - low) / max(high - low, 1.0))
     axes.add_collection(PatchCollection(bars, facecolor=colours, edgecolor=_PAPER, linewidth=0.4, zorder=2))
+
+
+def _coloured(
+    figure: Any, axes: Any, frames: np.ndarray, frames_per_beat: int, surprisal: np.ndarray
+) -> None:
+    """Every frame of a note coloured by its surprisal: pale where it was expected, dark where not."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    times, columns = np.nonzero(frames)
+    cells = [
+        Rectangle((t / frames_per_beat, column + LOWEST - 0.42), 1 / frames_per_beat, 0.84)
+        for t, column in zip(times, columns, strict=True)
+    ]
+    # a scale that ends at 12 bits (1 in 4096), whatever the piece: pictures can be compared
+    drawn = PatchCollection(cells, cmap="YlOrRd", edgecolor="#00000022", linewidth=0.3, zorder=2)
+    drawn.set_array(surprisal[times, columns])
+    drawn.set_clim(0, _MOST_BITS)
+    axes.add_collection(drawn)
+    bar = figure.colorbar(drawn, ax=axes, extend="max", pad=0.01, aspect=30)
+    bar.set_label("surprisal (bits)", fontsize=9, color=_INK)
+    bar.ax.tick_params(length=0, labelsize=8, colors=_INK)
+    bar.outline.set_visible(False)
+
+
+def _curve(axes: Any, bits: np.ndarray, frames_per_beat: int) -> None:
+    edges = np.arange(len(bits) + 1) / frames_per_beat
+    axes.stairs(bits, edges, color=_INK, linewidth=0.9)
+    axes.set_ylim(0, None)
+    axes.set_ylabel("bits / frame", fontsize=8, color=_INK)
+    axes.grid(axis="y", color=_GRID, lw=0.6)

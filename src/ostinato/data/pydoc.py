@@ -47,7 +47,8 @@ def _sentences(paragraph: str) -> list[str]:
         >>> _sentences("It ends.  Does it?")
         ['It ends .', 'Does it ?']
     """
-    lines = [line for line in paragraph.split("\n") if not re.fullmatch(r"\s*([*=~^-])\1+\s*", line)]
+    # Lines without a letter are rules and borders of tables.
+    lines = [line for line in paragraph.split("\n") if re.search(r"[^\W\d_]", line)]
     if all(line.startswith("   ") for line in lines):
         return []
     # Quotation marks and stars are markup here: they set code and terms apart.

@@ -3,6 +3,7 @@
 Shapes: N tokens, T time, B streams, L steps of a stream.
 """
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from ostinato.data.vocabulary import END_ID
+
+_RELEASE = 1000  # segments
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,16 @@ class TokenStreams:
         at = (place + self._turn) % self.frames
         targets = self._tokens[at].astype(np.int64)
         inputs = np.where(at == 0, END_ID, self._tokens[at - 1]).astype(np.int64)
+        if index % _RELEASE == _RELEASE - 1:
+            self._release()
         mask = None if place[-1, -1] < self.frames else torch.from_numpy(place < self.frames)
         return TokenSegment(torch.from_numpy(inputs), torch.from_numpy(targets), mask)
+
+    def _release(self) -> None:
+        """Let go of the pages of a mapped file that were read: they would count as memory in use."""
+        mapped = self._tokens.base
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     def __iter__(self) -> Iterator[TokenSegment]:
         return (self[index] for index in range(len(self)))

@@ -85,6 +85,19 @@ def log_prob(
     return path(values, biases, encoder, decoder)
 
 
+def note_log_probs(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
+    """Log-probability of each note's value given the notes before it, (N, V); their sum is `log_prob`.
+
+    Arguments as for `log_prob`; PyTorch operations only.
+
+    Example:
+        >>> biases, weights = torch.zeros(1, 3 + 2), torch.zeros(3, 2)
+        >>> note_log_probs(torch.tensor([[1, 0, 1]]), biases, weights, weights).exp()
+        tensor([[0.5000, 0.5000, 0.5000]])
+    """
+    return nade_torch.note_log_probs(values, biases, encoder, decoder)
+
+
 def nll(
     values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor, *, kernel: str | None = None
 ) -> Tensor:

@@ -33,7 +33,12 @@ def definition(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor)
 
 
 def log_prob(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
-    """log p (N,), differentiable to any order.
+    """log p (N,), differentiable to any order."""
+    return note_log_probs(values, biases, encoder, decoder).sum(1)
+
+
+def note_log_probs(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
+    """Log-probability of each note's value given the notes before it (N, V), differentiable to any order.
 
     A frame with k notes on has k + 1 distinct hidden vectors ("slots"); all logits of all slots are one
     matrix product, of which each note takes the one it needs.
@@ -41,13 +46,13 @@ def log_prob(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -
     most = int(values.sum(1).max()) if len(values) else 0
     rows = max(1, _PIECE // ((most + 1) * sum(encoder.shape)))
     parts = [
-        _log_prob(v, x, encoder, decoder)
+        _note_log_probs(v, x, encoder, decoder)
         for v, x in zip(values.bool().split(rows), biases.split(rows), strict=True)
     ]
     return torch.cat(parts)
 
 
-def _log_prob(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
+def _note_log_probs(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
     frames, visible = values.shape
     before = values.long().cumsum(1) - values.long()  # notes on below each note: its slot
     most = int(values.sum(1).max()) if frames else 0
@@ -57,7 +62,7 @@ def _log_prob(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) 
     states = torch.sigmoid(biases[:, None, visible:] + added.cumsum(1))
     every = states @ decoder.T  # (N, slots, V)
     z = biases[:, :visible] + every.gather(1, before.unsqueeze(1)).squeeze(1)
-    return (values.to(z.dtype) * z - _softplus(z)).sum(1)
+    return values.to(z.dtype) * z - _softplus(z)
 
 
 def sample(

@@ -48,7 +48,14 @@ class BernoulliFrames(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of whole frames (..., V) in nats, shape (...)."""
-        return (value.to(self.logits.dtype) * self.logits - F.softplus(self.logits)).sum(-1)
+        return self.note_log_probs(value).sum(-1)
+
+    def note_log_probs(self, value: Tensor) -> Tensor:
+        """Log-probability of each note's value given the notes before it, shape (..., V).
+
+        They sum to `log_prob`. Here the notes are independent, so the ones before it change nothing.
+        """
+        return value.to(self.logits.dtype) * self.logits - F.softplus(self.logits)
 
     def flattened(self) -> "BernoulliFrames":
         """The same frames in one batch dimension (N, V)."""

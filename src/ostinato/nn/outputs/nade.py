@@ -70,6 +70,16 @@ class NADEFrames(Distribution):
         own = self._in_order(leading)
         return nade.log_prob(_permuted(value, self.order), *own).reshape(leading)
 
+    def note_log_probs(self, value: Tensor) -> Tensor:
+        """Log-probability of each note's value given the notes before it in the order, (..., V).
+
+        They sum to `log_prob`.
+        """
+        leading = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        value = value.expand(leading + self.event_shape).reshape(-1, *self.event_shape)
+        found = nade.note_log_probs(_permuted(value, self.order), *self._in_order(leading))
+        return self._back(found).reshape(leading + self.event_shape)
+
     def nll(self, value: Tensor) -> Tensor:
         """Sum over frames of -log p(value), a scalar; its gradients come with its value. (N, V) frames."""
         return nade.nll(_permuted(value, self.order), *self._in_order())

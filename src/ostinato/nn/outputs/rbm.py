@@ -155,6 +155,15 @@ class RBMFrames(Distribution):
         ]
         return torch.cat([values.new_zeros(0), *parts]).reshape(self.batch_shape)
 
+    def note_log_probs(self, value: Tensor) -> Tensor:
+        """log p(v_i | all other notes) of each note's value, (..., V); they sum to `pseudo_log_prob`.
+
+        Exact; not to be confused with the other outputs' log p(v_i | the notes before), which sum to
+        `log_prob`.
+        """
+        notes = torch.arange(self.event_shape[0], device=self.biases.device)
+        return torch.stack([self.pseudo_log_prob(value, note) for note in notes.split(1)], -1)
+
     def flattened(self) -> "RBMFrames":
         """The same frames in one batch dimension (N, V)."""
         return RBMFrames(self.biases.flatten(0, -2), self.weight, self.annealing)

@@ -1,0 +1,250 @@
+"""Does a trained model compose, harmonise and hear wrong notes? Three experiments on held-out pieces.
+
+    python benchmarks/composition.py RUN JUDGE [--wrong-notes RUN] [--json FILE]
+
+RUN is a run folder on music (ostinato train --data bach --output nade ...), JUDGE another one on the same
+data, trained separately: it scores the harmonies that RUN's model wrote. Every choice is seeded.
+
+1. 50 pieces are generated and compared with the corpus: polyphony, pitches, notes in a frame, intervals.
+2. The soprano (highest note of each frame) of 20 test pieces is harmonised, and JUDGE scores the result, what
+   filling from the 1-gram makes of the same soprano, and what the composer wrote.
+3. 5% of the notes of the test pieces are moved by a semitone: does surprisal find them?
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ostinato.building import load_model
+from ostinato.corrections import find_corrections
+from ostinato.data import music
+from ostinato.data.notes import COLUMNS, LOWEST, spans
+from ostinato.data.pieces import Piece
+from ostinato.data.sequences import Sequence, Splits
+from ostinato.evaluation import fit_baseline, total_by_song
+from ostinato.evaluation.scores import pooled_score
+from ostinato.generation import Predictor, generate
+from ostinato.harmonization import melody
+from ostinato.runs import Run
+from ostinato.scoring import score_piece
+from ostinato.smc import sample_conditioned
+
+PIECES, STEPS = 50, 64
+HARMONIES = 20
+MOVED = 0.05
+MEASURES = ("surprisal", "gain by a semitone")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("judge", type=Path)
+    parser.add_argument("--wrong-notes", type=Path, help="run that looks for wrong notes [default: RUN]")
+    parser.add_argument("--particles", type=int, default=500)
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the harmonies")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    trained = load_model(Run.open(options.run))
+    recipe = trained.recipe
+    data = music.load(recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose)
+    judge = load_model(Run.open(options.judge)).model
+    listener = load_model(Run.open(options.wrong_notes or options.run)).model
+    found = {
+        "generated": generated(trained.model, data),
+        "harmonies": harmonies(trained.model, judge, data, options.particles, options.temperature),
+        "wrong notes": wrong_notes(listener, data),
+    }
+    for name, figures in found.items():
+        print(f"\n{name}")
+        for key, value in figures.items():
+            print(f"  {key:60} {value if isinstance(value, int | str) else f'{value:.3f}'}")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# 1. Generated pieces
+
+
+def generated(model: Predictor, data: Splits) -> dict[str, Any]:
+    """Distances of 50 pieces from the corpus, beside those of its own test split and of the 1-gram."""
+    corpus = [song.values for song in (*data.train, *data.valid, *data.test)]
+    baseline = fit_baseline("1-gram", data.train)
+    made = {
+        "model": list(generate(model, STEPS, count=PIECES, generator=seeded(0))),
+        "1-gram": list(generate(baseline, STEPS, count=PIECES, generator=seeded(0))),
+        "test split": [song.values for song in data.test],
+    }
+    found: dict[str, Any] = {"polyphony mean, corpus": polyphony(corpus)}
+    for name, pieces in made.items():
+        found[f"polyphony mean, {name}"] = polyphony(pieces)
+        for what, histogram in (("pitches", pitches), ("notes in a frame", counts), ("intervals", intervals)):
+            found[f"distance of {what}, {name}"] = distance(histogram(pieces), histogram(corpus))
+    return found
+
+
+def polyphony(pieces: list[np.ndarray]) -> float:
+    return float(np.concatenate(pieces).sum(axis=1).mean())
+
+
+def pitches(pieces: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(pieces).sum(axis=0)
+
+
+def counts(pieces: list[np.ndarray]) -> np.ndarray:
+    return np.bincount(np.concatenate(pieces).sum(axis=1), minlength=COLUMNS + 1)
+
+
+def intervals(pieces: list[np.ndarray]) -> np.ndarray:
+    """How often two notes of a frame are so many semitones apart, octaves aside."""
+    frames = np.concatenate(pieces).astype(np.int64)
+    apart = [(frames[:, k:] * frames[:, : COLUMNS - k]).sum() for k in range(1, COLUMNS)]
+    return np.bincount(np.arange(1, COLUMNS) % 12, weights=apart, minlength=12)
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Total variation: the share of the one histogram that has to move to make it the other."""
+    return float(np.abs(a / a.sum() - b / b.sum()).sum() / 2)
+
+
+# 2. Harmonies
+
+
+def harmonies(
+    model: Predictor, judge: Predictor, data: Splits, particles: int, temperature: float
+) -> dict[str, Any]:
+    baseline = fit_baseline("1-gram", data.train)
+    songs = data.test[:HARMONIES]
+    written: dict[str, list[Sequence]] = {"composer": list(songs), "model": [], "1-gram": []}
+    kept, sizes = 0, []
+    for number, song in enumerate(songs):
+        constraint = melody(soprano(song.values))
+        for name, predictor in (("model", model), ("1-gram", baseline)):
+            generator = seeded(number)
+            drafts = sample_conditioned(
+                predictor,
+                constraint.fixed,
+                constraint.values,
+                particles=particles,
+                temperature=temperature if name == "model" else 1.0,
+                generator=generator,
+            )
+            frames = drafts.draw(generator)
+            written[name].append(Sequence(song.name, frames))
+            if name == "model":
+                sings = song.values.any(axis=1)
+                kept += bool((soprano(frames) == soprano(song.values))[sings].all())
+                sizes.append(drafts.effective_sizes.min())
+    found: dict[str, Any] = {
+        "pieces": len(songs),
+        "pieces that keep every note of the melody on top": kept,
+        "least effective particles, median over pieces": float(np.median(sizes)),
+    }
+    totals = {name: total_by_song(judge, pieces) for name, pieces in written.items()}
+    for name, pieces in written.items():
+        score = totals[name].log_likelihood()
+        found[f"nats/frame under the judge, {name}"] = score.value
+        found[f"  standard error over pieces, {name}"] = score.standard_error
+        found[f"polyphony mean, {name}"] = polyphony([piece.values for piece in pieces])
+    for other in ("composer", "1-gram"):
+        difference = pooled_score(
+            totals["model"].log_prob - totals[other].log_prob, totals["model"].frames, "nats/frame", "paired"
+        )
+        found[f"model minus {other}"] = difference.value
+        found[f"  standard error over pieces, minus {other}"] = difference.standard_error
+    return found
+
+
+def soprano(frames: np.ndarray) -> np.ndarray:
+    """The highest note of each frame."""
+    rows = np.arange(COLUMNS)
+    top = np.where(frames != 0, rows, -1).max(axis=1, keepdims=True)
+    return (rows == top).astype(np.uint8)
+
+
+# 3. Wrong notes
+
+
+def wrong_notes(model: Predictor, data: Splits) -> dict[str, Any]:
+    """How well moved notes are told from kept ones: area under the ROC curve (AUC) over all of them."""
+    predictors = {"model": model, "1-gram": fit_baseline("1-gram", data.train)}
+    found: dict[str, Any] = {}
+    for held in (True, False):
+        # a note moved beside another of its new pitch becomes a part of that one: counted only when told so
+        for merging in (False, True):
+            about = ("held notes" if held else "notes of frames") + (", merging ones too" if merging else "")
+            values, wrong = _listened(predictors, data, held=held, merging=merging)
+            found |= {f"{about}": len(wrong), f"{about}: moved": int(wrong.sum())}
+            for name, numbers in values.items():
+                if numbers:
+                    found[f"{about}: AUC, {name}"] = area_under_curve(np.array(numbers), wrong)
+    return found
+
+
+def _listened(
+    predictors: dict[str, Any], data: Splits, *, held: bool, merging: bool
+) -> tuple[dict[str, list[float]], np.ndarray]:
+    """Of every note of the test split: what each predictor says of it, and whether it was moved."""
+    choice = np.random.default_rng(0)
+    values: dict[str, list[float]] = {f"{name}, {what}": [] for name in predictors for what in MEASURES}
+    moved: list[bool] = []
+    for song in data.test:
+        notes, frames = with_wrong_notes(song.values, choice, held=held, merging=merging)
+        moved += [wrong for *_, wrong in notes]
+        piece = Piece(song.name, frames, frames_per_beat=1)
+        for name, predictor in predictors.items():
+            bits = score_piece(predictor, piece).surprisal
+            values[f"{name}, surprisal"] += [float(bits[begin, column]) for begin, column, _ in notes]
+            if held and not merging:
+                values[f"{name}, gain by a semitone"] += gains(predictor, piece, notes)
+    return values, np.array(moved)
+
+
+def gains(predictor: Predictor, piece: Piece, notes: list[tuple[int, int, bool]]) -> list[float]:
+    """What `find_corrections` says of each note; where neither semitone is free, nothing can be gained."""
+    by_place = {(note.begin, note.pitch - LOWEST): note.gain for note in find_corrections(predictor, piece)}
+    return [by_place.get((begin, column), -np.inf) for begin, column, _ in notes]
+
+
+def with_wrong_notes(
+    frames: np.ndarray, choice: np.random.Generator, *, held: bool, merging: bool
+) -> tuple[list[tuple[int, int, bool]], np.ndarray]:
+    """Move 5% of the notes up or down by a semitone; one whose new place is taken stays.
+
+    Returns:
+        Every note: its first frame, its column now, and whether it was moved; and the frames.
+    """
+    changed, notes = frames.copy(), []
+    places = spans(frames) if held else ((t, t + 1, row) for t, row in np.argwhere(frames).tolist())
+    for begin, end, column in places:
+        target = column + int(choice.choice([-1, 1]))
+        wrong = bool(choice.random() < MOVED) and 0 <= target < COLUMNS
+        beside = 0 if merging else 1
+        around = slice(max(begin - beside, 0), end + beside)
+        if wrong and not changed[around, target].any() and not frames[begin:end, target].any():
+            changed[begin:end, column], changed[begin:end, target] = 0, 1
+            notes.append((begin, target, True))
+        else:
+            notes.append((begin, column, False))
+    return notes, changed
+
+
+def area_under_curve(score: np.ndarray, positive: np.ndarray) -> float:
+    """P(a positive has the higher score than a negative), ties counted half (Mann-Whitney)."""
+    from scipy.stats import rankdata
+
+    ranks, count = rankdata(score), int(positive.sum())
+    wins = ranks[positive].sum() - count * (count + 1) / 2
+    return float(wins / (count * (len(score) - count)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""`ostinato generate`: new music from a run's model, as MIDI, sound or picture."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ostinato.cli.output import human, print_json
+from ostinato.data import piano_roll
+from ostinato.data.pieces import Piece
+from ostinato.generation import generate as draw
+from ostinato.music_model import MusicModel, seeded
+
+
+def generate(
+    run: Path,
+    *,
+    steps: int = 64,
+    temperature: float = 1.0,
+    seed: int = 0,
+    prime: Path | None = None,
+    prime_steps: int | None = None,
+    semitones: int | None = None,
+    count: int = 1,
+    tempo: float = 100.0,
+    out: list[Path] | None = None,
+    json: bool = False,
+) -> int:
+    """Let a trained model compose.
+
+    The pieces are in C major or C minor, as the model's data were; a piece that continues --prime is moved
+    back to the key of that file.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    steps
+        Frames to compose; a frame is a quarter note in bach and jsb, an eighth in most others.
+    temperature
+        Below 1 the model keeps to what is likely, above 1 it is bolder.
+    seed
+        Another number, another piece.
+    prime
+        A MIDI, MusicXML, ABC or kern file to continue; it is part of what is written.
+    prime_steps
+        Use only so many frames of its beginning.
+    semitones
+        Move --prime by so many semitones for the model, instead of to C by its key.
+    count
+        Pieces to compose; their files are numbered.
+    tempo
+        Quarter notes a minute.
+    out
+        A file to write, .mid, .wav, .png, .svg or .pdf; can be given several times. By default
+        RUN-SEED.mid, .wav and .png in the current folder.
+    json
+        Print one JSON object.
+    """
+    music = MusicModel.open(run)
+    name = f"{run.resolve().name}-{seed}"
+    paths = out or [Path(name + ending) for ending in (".mid", ".wav", ".png")]
+    for path in paths:
+        piano_roll.check_writable(path)
+    beginning = None if prime is None else music.read(prime, semitones=semitones)
+    given = None if beginning is None else beginning.frames[:prime_steps]
+    pieces = draw(
+        music.model,
+        steps,
+        visible_size=music.visible_size,
+        count=count,
+        temperature=temperature,
+        prime=given,
+        generator=seeded(seed),
+    )
+    written = []
+    for number, frames in enumerate(pieces, start=1):
+        own = frames if beginning is None else beginning.in_own_key(frames)
+        files = [numbered(path, number, count) for path in paths]
+        for path in files:
+            piano_roll.write(own, path, frames_per_beat=music.frames_per_beat, tempo=tempo, title=path.stem)
+        written.append(_record(files, own, frames))
+    _print(written, beginning, 0 if given is None else len(given), music, json=json)
+    return 0
+
+
+def numbered(path: Path, number: int, count: int) -> Path:
+    """The path of one piece of several: `a.mid` is `a-3.mid` for the third.
+
+    Example:
+        >>> str(numbered(Path("a.mid"), 3, 12)), str(numbered(Path("a.mid"), 1, 1))
+        ('a-03.mid', 'a.mid')
+    """
+    return path if count == 1 else path.with_stem(f"{path.stem}-{number:0{len(str(count))}d}")
+
+
+def _record(files: list[Path], own: np.ndarray, frames: np.ndarray) -> dict[str, Any]:
+    return {
+        "files": [str(path) for path in files],
+        "frames": len(own),
+        "notes_per_frame": float(own.sum(axis=1).mean()),
+        # only a piece that is moved back can lose notes
+        "notes_off_the_keyboard": int(frames.sum()) - int(own.sum()),
+    }
+
+
+def _print(
+    written: list[dict[str, Any]], beginning: Piece | None, given: int, music: MusicModel, *, json: bool
+) -> None:
+    semitones = 0 if beginning is None else beginning.semitones
+    if json:
+        print_json(
+            {
+                "pieces": written,
+                "frames_per_beat": music.frames_per_beat,
+                "prime": None if beginning is None else {"frames": given, "semitones": semitones},
+            }
+        )
+        return
+    if beginning is not None:
+        human().print(f"{beginning.name}: {given} frames, {said(semitones)}", markup=False, soft_wrap=True)
+    for record in written:
+        print(
+            f"{', '.join(record['files'])}: {record['frames']} frames, "
+            f"{record['notes_per_frame']:.2f} notes a frame"
+        )
+
+
+def said(semitones: int) -> str:
+    """What was done about the key, in words.
+
+    Example:
+        >>> said(-2)
+        'moved by -2 semitones for the model and back in what is written'
+    """
+    return (
+        f"moved by {semitones:+d} semitones for the model and back in what is written"
+        if semitones
+        else ("in the key the model knows")
+    )

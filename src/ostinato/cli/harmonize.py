@@ -1,0 +1,144 @@
+"""`ostinato harmonize`: voices added to a melody, or a gap filled, by a run's model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ostinato import harmonization
+from ostinato.cli.generate import said
+from ostinato.cli.output import human, print_json
+from ostinato.data import piano_roll
+from ostinato.data.pieces import Piece
+from ostinato.errors import UserError
+from ostinato.harmonization import Constraint, Region
+from ostinato.music_model import MusicModel, seeded
+from ostinato.smc import Particles, sample_conditioned
+
+
+def harmonize(
+    run: Path,
+    melody: Path,
+    *,
+    out: list[Path],
+    particles: int = 500,
+    temperature: float = 1.0,
+    seed: int = 0,
+    fixed: list[str] | None = None,
+    free: list[str] | None = None,
+    above: bool = False,
+    semitones: int | None = None,
+    tempo: float = 100.0,
+    json: bool = False,
+) -> int:
+    """Let a trained model add voices to a melody, or fill a gap in a piece.
+
+    Every given note is kept, and nothing is added above its highest. With --fixed or --free, parts of
+    the file are held exactly as they are, with their silences, and all else is composed anew.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    melody
+        The MIDI, MusicXML, ABC or kern file with the given notes.
+    out
+        A file to write, .mid, .wav, .png, .svg or .pdf; can be given several times.
+    particles
+        Drafts that are kept side by side and weighed by how well they lead to the given notes: more are
+        better and slower.
+    temperature
+        Below 1 the model keeps to what is likely, above 1 it is bolder.
+    seed
+        Another number, another harmony.
+    fixed
+        A region to hold as it is: 0-16 (quarter notes from the first), C4-G5 (pitches) or 0-16@C4-G5; can be
+        given several times.
+    free
+        A region to compose anew while the rest is held, written like --fixed; can be given several times.
+    above
+        Allow notes above the melody.
+    semitones
+        Move the file by so many semitones for the model, instead of to C by its key.
+    tempo
+        Quarter notes a minute.
+    json
+        Print one JSON object.
+    """
+    for path in out:
+        piano_roll.check_writable(path)
+    music = MusicModel.open(run)
+    piece = music.read(melody, semitones=semitones)
+    constraint = _constraint(piece, fixed or [], free or [], above=above)
+    generator = seeded(seed)
+    found = sample_conditioned(
+        music.model,
+        constraint.fixed,
+        constraint.values,
+        particles=particles,
+        temperature=temperature,
+        generator=generator,
+    )
+    frames = found.draw(generator)
+    for path in out:
+        piano_roll.write(
+            piece.in_own_key(frames),
+            path,
+            frames_per_beat=music.frames_per_beat,
+            tempo=tempo,
+            title=f"{piece.name}, harmonized",
+        )
+    _print(_record(piece, constraint, found, frames, out), json=json)
+    return 0
+
+
+def _constraint(piece: Piece, fixed: list[str], free: list[str], *, above: bool) -> Constraint:
+    if not fixed and not free:
+        return harmonization.melody(piece.frames, above=above)
+    if above:
+        raise UserError(
+            "expected --above with a melody alone, found --fixed or --free too; leave --above out"
+        )
+    held, gaps = ([Region.parse(text, piece.frames_per_beat) for text in texts] for texts in (fixed, free))
+    return harmonization.regions(piece.frames, fixed=held, free=gaps, semitones=piece.semitones)
+
+
+def _record(
+    piece: Piece, constraint: Constraint, found: Particles, frames: np.ndarray, out: list[Path]
+) -> dict[str, Any]:
+    given = constraint.values.astype(bool)
+    return {
+        "files": [str(path) for path in out],
+        "frames": len(frames),
+        "semitones": piece.semitones,
+        "given_notes": int(given.sum()),
+        "given_notes_kept": int(frames[given].sum()),
+        "added_notes": int(frames.sum()) - int(frames[given].sum()),
+        "particles": len(found.weights),
+        "effective_size_mean": float(found.effective_sizes.mean()),
+        "effective_size_least": float(found.effective_sizes.min()),
+        "ancestors_least": int(found.ancestors.min()),
+        "log_evidence": found.log_evidence,
+    }
+
+
+def _print(record: dict[str, Any], *, json: bool) -> None:
+    if json:
+        print_json(record)
+        return
+    console = human()
+    console.print(said(record["semitones"]), markup=False)
+    if record["log_evidence"] is None:
+        console.print("this output cannot weigh drafts: notes given later had no say in earlier frames")
+    elif record["effective_size_least"] < 2 and record["particles"] > 1:
+        console.print("in some frames a single draft fitted the given notes: more --particles would help")
+    print(
+        f"{', '.join(record['files'])}: {record['frames']} frames, {record['given_notes_kept']} of "
+        f"{record['given_notes']} given notes kept, {record['added_notes']} added"
+    )
+    if record["log_evidence"] is not None:
+        print(
+            f"log p(given notes) ≈ {record['log_evidence']:.1f} nats; effective particles: "
+            f"{record['effective_size_mean']:.0f} of {record['particles']} on average, at least "
+            f"{record['effective_size_least']:.1f}"
+        )

@@ -1,0 +1,102 @@
+"""New sequences from a model: frame by frame, each drawn given the ones before it.
+
+Shapes: T time, P frames of a given beginning, K sequences drawn together, V visible.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ostinato.errors import UserError
+
+
+class Frames(Protocol):
+    """A distribution over the next frame, as drawing from it asks."""
+
+    def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw frames."""
+
+    def sample_given(
+        self, fixed_mask: Tensor, fixed_values: Tensor, *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Draw the notes that are not fixed; log-probability of those that are."""
+
+    def tempered(self, temperature: float) -> "Frames":
+        """Sharper below temperature 1, flatter above."""
+
+
+class Predictor(Protocol):
+    """A `SequenceModel`, a baseline, or anything called like them."""
+
+    def __call__(self, inputs: Tensor, states: Any = None, starts: Tensor | None = None) -> tuple[Any, Any]:
+        """The distribution of every next frame (a `Frames`), and the states after the last."""
+
+
+def generate(
+    model: Predictor,
+    steps: int,
+    *,
+    visible_size: int = 88,
+    count: int = 1,
+    temperature: float = 1.0,
+    prime: np.ndarray | None = None,
+    generator: torch.Generator,
+) -> np.ndarray:
+    """Draw sequences: v_t ~ p(v_t | v_1 ... v_{t-1}), exactly where the output's sampling is exact.
+
+    Temperature divides the logits of every note's conditional probability: below 1 the draw keeps to what
+    is likely, above 1 it is bolder. For independent notes that is p(v_t | ...)^(1 / temperature),
+    normalised; for other outputs see their `tempered`.
+
+    Args:
+        model: what predicts the next frame.
+        steps: T, frames to draw.
+        visible_size: V, notes in a frame.
+        count: K, independent sequences, drawn together.
+        temperature: above 0.
+        prime: a beginning (P, V) that every sequence continues; silence before the first frame by default.
+        generator: source of randomness.
+
+    Returns:
+        (K, P + T, V) uint8: the beginning, then what was drawn.
+
+    Example:
+        >>> from ostinato.nn import RNN, SequenceModel
+        >>> from ostinato.nn.outputs import Bernoulli
+        >>> model = SequenceModel(RNN(88, 10), Bernoulli(10, 88))
+        >>> generate(model, 7, count=2, generator=torch.Generator().manual_seed(0)).shape
+        (2, 7, 88)
+    """
+    if steps < 1:
+        raise UserError(f"expected at least 1 frame to generate, found {steps}")
+    if count < 1:
+        raise UserError(f"expected at least 1 piece to generate, found {count}")
+    check_temperature(temperature)
+    given = np.zeros((0, visible_size), np.uint8) if prime is None else np.asarray(prime, dtype=np.uint8)
+    if given.ndim != 2 or given.shape[1] != visible_size:
+        raise ValueError(f"expected a prime of shape (P, {visible_size}), got {given.shape}")
+    frames = torch.zeros(len(given) + 1 + steps, count, visible_size, dtype=torch.uint8)
+    frames[1 : len(given) + 1] = torch.from_numpy(given).unsqueeze(1)
+    states = None
+    with torch.no_grad():
+        if len(given):
+            # all of the beginning but its last frame, which is the first step's input
+            _, states = model(frames[: len(given), :1])
+            states = None if states is None else states.expand(-1, count, -1).contiguous()
+        for t in range(len(given), len(given) + steps):
+            following, states = model(frames[t : t + 1], states)
+            frames[t + 1] = tempered(following, temperature).sample(generator=generator)[0]
+    return frames[1:].transpose(0, 1).numpy()
+
+
+def tempered(frames: Frames, temperature: float) -> Frames:
+    """The distribution at a temperature; at 1 it is itself, so that an output needs no other for that."""
+    return frames if temperature == 1 else frames.tempered(temperature)
+
+
+def check_temperature(temperature: float) -> None:
+    """A UserError where the temperature is none."""
+    if not 0 < temperature <= 100:
+        raise UserError(f"expected a temperature above 0 and at most 100, found {temperature:g}")
