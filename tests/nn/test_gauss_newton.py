@@ -102,7 +102,7 @@ def natural_parameters(model: SequenceModel, batch: dict[str, Tensor]) -> Callab
 
 def nade_logits(output: NADE, hidden: Tensor, frames: Tensor) -> Tensor:
     """The logit of every note given those before it, one note after another."""
-    biases = hidden @ output.weight.T + output.bias
+    biases = output(hidden).biases
     a, logits = biases[:, V:], [torch.empty(0)] * V
     for i in range(V) if output.order is None else output.order.tolist():
         logits[i] = biases[:, i] + torch.sigmoid(a) @ output.decoder[i]

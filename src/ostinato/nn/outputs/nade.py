@@ -230,7 +230,16 @@ class NADE(nn.Module):
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> NADECurvature:
         """The curvature of `nll` at these states (N, H) and frames (N, V), at the logits of the notes."""
-        return nade_curvature(hidden, targets, self.weight, self.bias, self.encoder, self.decoder, self.order)
+        return nade_curvature(
+            hidden,
+            targets,
+            self.weight,
+            self.bias,
+            self.encoder,
+            self.decoder,
+            self.order,
+            self.state_scale,
+        )
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the visible biases so that, from a state of zero, notes start near their frequencies (V,)."""

@@ -20,7 +20,7 @@ class NADECurvature:
     """J^T H J of a NADE whose biases [b, c] are affine in the RNN's states, for given frames.
 
     Arguments:
-        hidden: the RNN's states, shape (N, H).
+        hidden: s h, the RNN's states as the biases are made with them, shape (N, H).
         weight: what the biases are made with, shape (V + J, H).
         decoder: U, shape (V, J), its notes in the order of drawing, as everywhere here.
         order: of the notes, (V,); None where it is that of the frames.
@@ -28,6 +28,7 @@ class NADECurvature:
         frame: which frame a row is of, (R,).
         units: sigmoid(a), shape (R, J).
         variance: p (1 - p) of the notes whose logit belongs to the row, 0 elsewhere, shape (R, V).
+        state_scale: s, what the states are multiplied by on their way in.
 
     See `nade_curvature` for an example.
     """
@@ -40,13 +41,14 @@ class NADECurvature:
     frame: Tensor
     units: Tensor
     variance: Tensor
+    state_scale: float
 
     def product(
         self, hidden_tangent: Tensor, tangents: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `LinearizedOutput`."""
         visible = self.decoder.shape[0]
-        biases = hidden_tangent @ self.weight.T
+        biases = (self.state_scale * hidden_tangent) @ self.weight.T
         if "weight" in tangents:
             biases.addmm_(self.hidden, tangents["weight"].T)
         if "bias" in tangents:
@@ -77,7 +79,7 @@ class NADECurvature:
             back["weight"] = (self.hidden.T @ biases).T
         if "bias" in tangents:
             back["bias"] = biases.sum(0)
-        return biases @ self.weight, back
+        return self.state_scale * (biases @ self.weight), back
 
     def _of_frames(self, rows: Tensor, *, restore: bool = False) -> Tensor:
         """Sums over the rows of each frame, (N, ...)."""
@@ -102,6 +104,7 @@ def nade_curvature(
     encoder: Tensor,
     decoder: Tensor,
     order: Tensor | None = None,
+    state_scale: float = 1.0,
 ) -> NADECurvature:
     """The curvature of `NADE.nll` at states (N, H) and binary frames (N, V).
 
@@ -114,6 +117,7 @@ def nade_curvature(
         tensor([0.2500, 0.2500, 0.0000])
     """
     visible = len(encoder)
+    hidden = state_scale * hidden
     biases = torch.addmm(bias, hidden, weight.T)
     on = values.bool()
     own_biases = biases[:, :visible]
@@ -129,4 +133,4 @@ def nade_curvature(
     units = torch.sigmoid(torch.addmm(biases[:, visible:][frame], before, encoder))
     p = torch.sigmoid(torch.addmm(own_biases[frame], units, decoder.T))
     variance = (p - p * p).masked_fill_(place != slot.unsqueeze(1), 0)
-    return NADECurvature(hidden, weight, decoder, order, before, frame, units, variance)
+    return NADECurvature(hidden, weight, decoder, order, before, frame, units, variance, state_scale)
