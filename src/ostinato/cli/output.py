@@ -51,20 +51,20 @@ def print_table(table: Table) -> None:
 
 
 def show(score: Score | None) -> str:
-    """A score with its standard error; an estimate is marked, with its interval.
+    r"""A score with its standard error; an estimate is marked, and has its interval on a second line.
 
     Example:
         >>> show(Score(-8.654321, "nats/frame", "pooled", 4725, 77, 0.0789))
         '-8.654 ± 0.079'
         >>> show(Score(-6.8, "nats/frame", "pooled", 9, 3, 0.08, True, 0.01, (-6.85, -6.78)))
-        '≈ -6.800 ± 0.080 [-6.850, -6.780]'
+        '≈ -6.800 ± 0.080\n[-6.850, -6.780]'
     """
     if score is None:
         return "-"
     mark = "≈ " if score.estimate else ""
     digits = 2 if score.unit == "%" else 3
     error = "" if math.isnan(score.standard_error) else f" ± {score.standard_error:.{digits}f}"
-    interval = "" if score.interval is None else " [{:.{d}f}, {:.{d}f}]".format(*score.interval, d=digits)
+    interval = "" if score.interval is None else "\n[{:.{d}f}, {:.{d}f}]".format(*score.interval, d=digits)
     return f"{mark}{score.value:.{digits}f}{error}{interval}"
 
 
