@@ -42,7 +42,8 @@ class Progress:
 
 def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[str, Any]) -> None:
     """Refuse to continue a checkpoint with other settings or other data than it was made with."""
-    saved, wanted = state["recipe"], recipe.to_dict()
+    # through Recipe: a run of an older version lacks settings that are at their defaults since
+    saved, wanted = Recipe.from_dict(state["recipe"]).to_dict(), recipe.to_dict()
     changed = [
         f"{name} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
         for name in sorted(saved.keys() | wanted.keys())

@@ -19,9 +19,9 @@ from ostinato.results import Results
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110
 
 SCORE_NAMES = {
-    "log_likelihood": "log-likelihood (nats/frame)",
-    "accuracy_bay": "accuracy (a) %",
-    "accuracy_per_frame": "accuracy (b) %",
+    "log_likelihood": "log-likelihood\n(nats/frame)",
+    "accuracy_bay": "accuracy\n(a) %",
+    "accuracy_per_frame": "accuracy\n(b) %",
 }
 
 
@@ -84,15 +84,15 @@ def results_table(results: Results, title: str, splits: tuple[str, ...] = ("vali
         cells = [cell.replace(" [", "\n[") for cell in cells]  # intervals on a line of their own
         table.add_row(system, *cells, style="bold" if system == "model" else None)
     table.caption = (
-        "± standard error over songs. Log-likelihood: pooled over all frames, first frame of each song\n"
-        "included. Accuracy, expected: (a) pooled TP/(TP+FP+FN), Bay et al. 2009; (b) per frame\n"
+        "± standard error over songs. Log-likelihood: pooled over all frames, first frame of each song "
+        "included. Accuracy, expected: (a) pooled TP/(TP+FP+FN), Bay et al. 2009; (b) per frame "
         "TP/max(|predicted|, |true|), mean over frames."
     )
     scores = [s for by_split in results.scores.values() for own in by_split.values() for s in own.values()]
     if any(score.estimate for score in scores):
         table.caption += (
-            "\n≈ an estimate, with an interval for the exact value: accuracies from drawn frames, 2\n"
-            "sampling errors to each side; log-likelihoods by annealed importance sampling, too high in\n"
+            "\n≈ an estimate, with an interval for the exact value: accuracies from drawn frames, 2 "
+            "sampling errors to each side; log-likelihoods by annealed importance sampling, too high in "
             "expectation, the interval down to reverse annealing's (an estimate too), 2 errors wider."
         )
     return table
