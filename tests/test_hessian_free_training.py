@@ -10,6 +10,8 @@ import torch
 from ostinato.building import load_model
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.data.tasks import TaskData, TemporalOrder
+from ostinato.data.text import TextData
+from ostinato.data.vocabulary import Vocabulary
 from ostinato.errors import UserError
 from ostinato.evaluation import total_by_song
 from ostinato.hessian_free_training import curvature_streams
@@ -101,6 +103,25 @@ def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(tmp_path: Path, setti
     assert records(run) == records(unbroken)
 
 
+@pytest.mark.parametrize("task", ["words", "chars"])
+def test_text_is_trained_and_resumed_too(tmp_path: Path, task: str) -> None:
+    draw = np.random.default_rng(0)
+    lines = [f"the {draw.choice(['cat', 'dog'])} saw a {draw.choice(['bird', 'fish'])}\n" for _ in range(90)]
+    texts = ["".join(lines[begin : begin + 30]) for begin in (0, 30, 60)]
+    vocabulary = Vocabulary.count(task, texts[:1])
+    data = TextData("small", vocabulary, *(vocabulary.encode(text) for text in texts), version=task)
+    chosen = recipe(task=task, classes=3, epochs=2)
+    unbroken = trained(tmp_path / "unbroken", chosen, data)
+    first, *_, last = [r for r in unbroken.metrics() if "valid_log_likelihood" in r]
+    assert last["valid_log_likelihood"] > first["valid_log_likelihood"]
+    run = Run.create(tmp_path / "broken", chosen.to_dict())
+    calls = iter(range(10**6))
+    with pytest.raises(Interrupted):
+        Trainer(chosen, data, run, stop_requested=lambda: 15 * (next(calls) >= 30)).fit()
+    Trainer(chosen, data, run).fit()
+    assert weights(run) == weights(unbroken)
+
+
 def test_every_update_leaves_its_diagnostics(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", recipe())
     updates = [r for r in run.metrics() if r.get("event") == "hessian-free update"]
@@ -174,7 +195,13 @@ def test_wrong_letters(letters: str) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"clip": 3.0}, {"momentum": 0.9}, {"learning_rate_rule": "halving"}, {"dropout": 0.1, "num_layers": 2}],
+    [
+        {"clip": 3.0},
+        {"momentum": 0.9},
+        {"learning_rate_rule": "halving"},
+        {"output": "rbm"},
+        {"dropout": 0.1, "num_layers": 2},
+    ],
 )
 def test_what_does_not_go_with_it_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="does not go with HF"):

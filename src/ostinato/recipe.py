@@ -228,6 +228,7 @@ class Recipe:
             "momentum": self.momentum > 0,
             "learning_rate_rule": self.learning_rate_rule != "constant",
             "direct": self.direct > 0,
+            "output": self.output == "rbm",  # its likelihood is not known exactly
         }
         for name in (name for name, wrong in unfit.items() if wrong):
             raise UserError(

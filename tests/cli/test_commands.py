@@ -183,3 +183,35 @@ def test_pre_training_without_an_rbm_is_refused(ostinato, songs) -> None:
     code, _, err = ostinato("train", "--data", songs, "--pretrain-frames", "1")
     assert code == 2
     assert "pre-training is for --output rbm" in err
+
+
+def test_a_task_is_trained_scored_and_not_mistaken_for_text(ostinato, tmp_path) -> None:
+    options = ("--data", "temporal-order", "--length", "10", "--streams", "500", "--epochs", "1")
+    code, out, _ = ostinato(
+        "train",
+        "task",
+        "--recipe",
+        "SGD",
+        *options,
+        "--hidden-size",
+        "12",
+        "--threads",
+        "1",
+        "--run",
+        tmp_path / "r",
+    )
+    assert code == 0
+    assert "of 10,000 fresh" in " ".join(out.split())
+    code, out, _ = ostinato("evaluate", tmp_path / "r", "--json")
+    assert code == 0
+    assert 0 <= json.loads(out)["results"]["model"]["test"]["error"]["value"] <= 100
+    for command in (
+        ("evaluate", tmp_path / "r", "--data", "jsb"),
+        ("evaluate", tmp_path / "r", "--per-sentence", "test"),
+        ("generate", tmp_path / "r"),
+        ("train", "task", "--data", "jsb"),
+        ("train", "task", "--length", "3"),
+        ("train", "--recipe", "HF", "--output", "rbm"),
+    ):
+        code, _, err = ostinato(*command)
+        assert (code, err.count("\n")) == (2, 1), err

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from ostinato.building import load_model
+from ostinato.cli.evaluate_task import evaluate_task
 from ostinato.cli.evaluate_text import evaluate_text
 from ostinato.cli.output import human, list_skipped, print_json, print_table, results_table
 from ostinato.data import music
@@ -54,7 +55,11 @@ def evaluate(
             "expected a run folder, or --baselines with --data NAME; see ostinato evaluate --help"
         )
     songs = None
-    if run is not None and load_model(opened := Run.open(run)).recipe.task != "music":
+    task = "music" if run is None else load_model(opened := Run.open(run)).recipe.task
+    if task == "task":
+        listing = per_song is not None or per_sentence is not None
+        return evaluate_task(opened, data, listing=listing, json=json)
+    if task != "music":
         if per_song is not None:
             raise UserError("expected --per-sentence for a run on text, found --per-song")
         return evaluate_text(opened, data, per_sentence, json=json)
