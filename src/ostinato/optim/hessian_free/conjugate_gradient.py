@@ -105,8 +105,8 @@ def conjugate_gradient(
         tolerance: it has converged where |b - A x| <= tolerance * |b|.
         stop: says from phi_0 ... phi_i, before every further step, whether to stop; see `RelativeProgress`.
         spacing: iterates ceil(spacing^j), j = 0, 1, ... are kept as candidates; every one where it is 1.
-        leave_bad_start: start at zero after all where phi(start) > 0. Then phi < 0 from the first step on, and
-            x is a direction of descent for a loss with gradient -b.
+        leave_bad_start: start at zero after all where phi(start) > 0. Then phi < 0 from the first step on,
+            and x is a direction of descent for a loss with gradient -b.
         callback: called with the iteration and phi after every step.
 
     Example:
