@@ -20,6 +20,7 @@ from ostinato.optim import (
     SimplifiedNesterov,
     SutskeverMomentum,
 )
+from ostinato.optim.hessian_free import LevenbergMarquardt
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
 from ostinato.task_model import build_task_model
@@ -117,6 +118,7 @@ def build_optimizer(
             decay=recipe.cg_decay,
             max_iterations=recipe.cg_iterations,
             preconditioner=recipe.preconditioner,
+            rule=LevenbergMarquardt(smallest=max(recipe.damping_floor, 1e-10)),
         )
     return build_gradient_descent(recipe, model)
 

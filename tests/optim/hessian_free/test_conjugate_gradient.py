@@ -64,6 +64,21 @@ def test_the_objective_falls_and_is_what_it_says(seed: int, warm: bool) -> None:
     assert solution.residual == pytest.approx(float((b - a @ solution.value).norm()), abs=1e-9)
 
 
+@given(st.integers(0, 10_000))
+def test_a_bad_start_is_left_and_a_good_one_kept(seed: int) -> None:
+    a, b, x = system(seed, 10)
+    good = torch.linalg.solve(a, b) / 2
+    bad = -good
+    for start, used in ((good, good), (bad, None)):
+        left = conjugate_gradient(lambda v: a @ v, b, start, max_iterations=3, leave_bad_start=True)
+        plain = conjugate_gradient(lambda v: a @ v, b, used, max_iterations=3)
+        assert left.value.equal(plain.value)
+        assert left.objective < 0
+        assert left.products == 4
+    once = conjugate_gradient(lambda v: a @ v, b, x, max_iterations=1, leave_bad_start=True)
+    assert torch.dot(once.value, b) > 0
+
+
 def test_it_converges_in_as_many_steps_as_there_are_eigenvalues() -> None:
     diagonal = torch.tensor([1.0, 1.0, 4.0, 4.0, 9.0], dtype=torch.float64)
     b = torch.arange(1.0, 6.0, dtype=torch.float64)

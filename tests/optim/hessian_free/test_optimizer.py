@@ -245,6 +245,16 @@ def test_settings_are_checked(settings: dict[str, float], message: str) -> None:
         HessianFree([torch.zeros(1, requires_grad=True)], **settings)  # type: ignore[arg-type]
 
 
+def test_a_start_from_another_problem_does_not_stop_it() -> None:
+    scales = torch.logspace(0, 2, 6, dtype=torch.float64)
+    module = Point([1.0] * 6, lambda x: scales * (x - 2))
+    optimizer = HessianFree(module.parameters(), 0.1, max_iterations=2)
+    optimizer.state[module.x]["direction"] = torch.full((6,), -100.0, dtype=torch.float64)
+    report = optimizer.step(ModuleOperator(module, (), half_squares))
+    assert report.accepted
+    assert report.rho > 0
+
+
 def test_one_group_only() -> None:
     groups = [{"params": [torch.zeros(1, requires_grad=True)]} for _ in range(2)]
     with pytest.raises(UserError, match="one group"):

@@ -89,6 +89,7 @@ def conjugate_gradient(
     tolerance: float = 0.0,
     stop: Callable[[list[float]], bool] | None = None,
     spacing: float = 1.3,
+    leave_bad_start: bool = False,
     callback: Callable[[int, float], None] | None = None,
 ) -> Solution:
     """Minimise phi(x) = x^T A x / 2 - b^T x for a symmetric positive definite A.
@@ -104,6 +105,8 @@ def conjugate_gradient(
         tolerance: it has converged where |b - A x| <= tolerance * |b|.
         stop: says from phi_0 ... phi_i, before every further step, whether to stop; see `RelativeProgress`.
         spacing: iterates ceil(spacing^j), j = 0, 1, ... are kept as candidates; every one where it is 1.
+        leave_bad_start: start at zero after all where phi(start) > 0. Then phi < 0 from the first step on,
+            and x is a direction of descent for a loss with gradient -b.
         callback: called with the iteration and phi after every step.
 
     Example:
@@ -112,9 +115,12 @@ def conjugate_gradient(
         >>> solution.value, solution.status, solution.iterations
         (tensor([1., 1.]), 'converged', 2)
     """
-    x = torch.zeros_like(right_side) if start is None else start.clone()
-    residual = right_side.clone() if start is None else right_side - product(x)
+    x, residual = torch.zeros_like(right_side), right_side.clone()
     products = int(start is not None)
+    if start is not None:
+        remaining = right_side - product(start)
+        if not (leave_bad_start and _objective(start, remaining, right_side) > 0):
+            x, residual = start.clone(), remaining
     z = residual if preconditioner is None else preconditioner * residual
     direction, rz = z.clone(), _dot(residual, z)
     threshold = tolerance * math.sqrt(_dot(right_side, right_side))

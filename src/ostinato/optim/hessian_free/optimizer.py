@@ -64,7 +64,7 @@ class HessianFree(torch.optim.Optimizer):
 
     with g the gradient, G the Gauss-Newton matrix, S the operator's structural term and rho the reduction
     ratio. The step is the best iterate on the way of conjugate gradients, and one that raises the loss is
-    never taken.
+    never taken. A start that is worse than zero, because the minibatch changed much, is left for zero.
 
     Args:
         params: the parameters, one group, in the order of the operator's vectors.
@@ -217,6 +217,7 @@ class HessianFree(torch.optim.Optimizer):
             max_iterations=self.max_iterations,
             tolerance=self.tolerance,
             stop=self.progress,
+            leave_bad_start=True,
             callback=callback,
         )
 
