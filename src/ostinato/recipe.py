@@ -152,9 +152,7 @@ class Recipe:
         "none", "Optimization", "gradient norm threshold; auto: the average norm over one pass", low=0
     )
     damping: float = _setting(0.1, "Hessian-free", "lambda of the first update", low=0)
-    damping_floor: float = _setting(
-        1e-10, "Hessian-free", "lambda never falls below this", low=0
-    )
+    damping_floor: float = _setting(1e-10, "Hessian-free", "lambda never falls below this", low=0)
     structural_damping: float = _setting(
         0.3, "Hessian-free", "mu: weight, relative to lambda, of damping the change of hidden units", low=0
     )
