@@ -1,6 +1,6 @@
-"""Does a trained model compose, harmonise and hear wrong notes? Three experiments on held-out pieces.
+"""Does a trained model compose and harmonise? Two experiments on held-out pieces (wrong_notes.py: a third).
 
-    python benchmarks/composition.py RUN JUDGE [--wrong-notes RUN] [--json FILE]
+    python benchmarks/composition.py RUN JUDGE [--json FILE]
 
 RUN is a run folder on music (ostinato train --data bach --output nade ...), JUDGE another one on the same
 data, trained separately: it scores the harmonies that RUN's model wrote. Every choice is seeded.
@@ -8,7 +8,6 @@ data, trained separately: it scores the harmonies that RUN's model wrote. Every 
 1. 50 pieces are generated and compared with the corpus: polyphony, pitches, notes in a frame, intervals.
 2. The soprano (highest note of each frame) of 20 test pieces is harmonised, and JUDGE scores the result, what
    filling from the 1-gram makes of the same soprano, and what the composer wrote.
-3. 5% of the notes of the test pieces are moved by a semitone: does surprisal find them?
 """
 
 import argparse
@@ -20,30 +19,24 @@ import numpy as np
 import torch
 
 from ostinato.building import load_model
-from ostinato.corrections import find_corrections
 from ostinato.data import music
-from ostinato.data.notes import COLUMNS, LOWEST, spans
-from ostinato.data.pieces import Piece
+from ostinato.data.notes import COLUMNS
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.evaluation import fit_baseline, total_by_song
 from ostinato.evaluation.scores import pooled_score
 from ostinato.generation import Predictor, generate
 from ostinato.harmonization import melody
 from ostinato.runs import Run
-from ostinato.scoring import score_piece
 from ostinato.smc import sample_conditioned
 
 PIECES, STEPS = 50, 64
 HARMONIES = 20
-MOVED = 0.05
-MEASURES = ("surprisal", "gain by a semitone")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("judge", type=Path)
-    parser.add_argument("--wrong-notes", type=Path, help="run that looks for wrong notes [default: RUN]")
     parser.add_argument("--particles", type=int, default=500)
     parser.add_argument("--temperature", type=float, default=1.0, help="of the harmonies")
     parser.add_argument("--json", type=Path, help="file for all figures")
@@ -53,11 +46,9 @@ def main() -> None:
     recipe = trained.recipe
     data = music.load(recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose)
     judge = load_model(Run.open(options.judge)).model
-    listener = load_model(Run.open(options.wrong_notes or options.run)).model
     found = {
         "generated": generated(trained.model, data),
         "harmonies": harmonies(trained.model, judge, data, options.particles, options.temperature),
-        "wrong notes": wrong_notes(listener, data),
     }
     for name, figures in found.items():
         print(f"\n{name}")
@@ -168,82 +159,6 @@ def soprano(frames: np.ndarray) -> np.ndarray:
     rows = np.arange(COLUMNS)
     top = np.where(frames != 0, rows, -1).max(axis=1, keepdims=True)
     return (rows == top).astype(np.uint8)
-
-
-# 3. Wrong notes
-
-
-def wrong_notes(model: Predictor, data: Splits) -> dict[str, Any]:
-    """How well moved notes are told from kept ones: area under the ROC curve (AUC) over all of them."""
-    predictors = {"model": model, "1-gram": fit_baseline("1-gram", data.train)}
-    found: dict[str, Any] = {}
-    for held in (True, False):
-        # a note moved beside another of its new pitch becomes a part of that one: counted only when told so
-        for merging in (False, True):
-            about = ("held notes" if held else "notes of frames") + (", merging ones too" if merging else "")
-            values, wrong = _listened(predictors, data, held=held, merging=merging)
-            found |= {f"{about}": len(wrong), f"{about}: moved": int(wrong.sum())}
-            for name, numbers in values.items():
-                if numbers:
-                    found[f"{about}: AUC, {name}"] = area_under_curve(np.array(numbers), wrong)
-    return found
-
-
-def _listened(
-    predictors: dict[str, Any], data: Splits, *, held: bool, merging: bool
-) -> tuple[dict[str, list[float]], np.ndarray]:
-    """Of every note of the test split: what each predictor says of it, and whether it was moved."""
-    choice = np.random.default_rng(0)
-    values: dict[str, list[float]] = {f"{name}, {what}": [] for name in predictors for what in MEASURES}
-    moved: list[bool] = []
-    for song in data.test:
-        notes, frames = with_wrong_notes(song.values, choice, held=held, merging=merging)
-        moved += [wrong for *_, wrong in notes]
-        piece = Piece(song.name, frames, frames_per_beat=1)
-        for name, predictor in predictors.items():
-            bits = score_piece(predictor, piece).surprisal
-            values[f"{name}, surprisal"] += [float(bits[begin, column]) for begin, column, _ in notes]
-            if held and not merging:
-                values[f"{name}, gain by a semitone"] += gains(predictor, piece, notes)
-    return values, np.array(moved)
-
-
-def gains(predictor: Predictor, piece: Piece, notes: list[tuple[int, int, bool]]) -> list[float]:
-    """What `find_corrections` says of each note; where neither semitone is free, nothing can be gained."""
-    by_place = {(note.begin, note.pitch - LOWEST): note.gain for note in find_corrections(predictor, piece)}
-    return [by_place.get((begin, column), -np.inf) for begin, column, _ in notes]
-
-
-def with_wrong_notes(
-    frames: np.ndarray, choice: np.random.Generator, *, held: bool, merging: bool
-) -> tuple[list[tuple[int, int, bool]], np.ndarray]:
-    """Move 5% of the notes up or down by a semitone; one whose new place is taken stays.
-
-    Returns:
-        Every note: its first frame, its column now, and whether it was moved; and the frames.
-    """
-    changed, notes = frames.copy(), []
-    places = spans(frames) if held else ((t, t + 1, row) for t, row in np.argwhere(frames).tolist())
-    for begin, end, column in places:
-        target = column + int(choice.choice([-1, 1]))
-        wrong = bool(choice.random() < MOVED) and 0 <= target < COLUMNS
-        beside = 0 if merging else 1
-        around = slice(max(begin - beside, 0), end + beside)
-        if wrong and not changed[around, target].any() and not frames[begin:end, target].any():
-            changed[begin:end, column], changed[begin:end, target] = 0, 1
-            notes.append((begin, target, True))
-        else:
-            notes.append((begin, column, False))
-    return notes, changed
-
-
-def area_under_curve(score: np.ndarray, positive: np.ndarray) -> float:
-    """P(a positive has the higher score than a negative), ties counted half (Mann-Whitney)."""
-    from scipy.stats import rankdata
-
-    ranks, count = rankdata(score), int(positive.sum())
-    wins = ranks[positive].sum() - count * (count + 1) / 2
-    return float(wins / (count * (len(score) - count)))
 
 
 if __name__ == "__main__":

@@ -22,4 +22,5 @@ for note in score.notes()[:3]:
     print(f"  bar {note.bar}, beat {note.beat:g}: {note.name}, {note.surprisal:.1f} bits")
 for note in find_corrections(music.model, piece)[:1]:
     print(f"better: {pitch_name(note.better)} for {pitch_name(note.pitch)}, {note.gain:+.1f} bits")
-picture(frames, "slip.png", frames_per_beat=piece.frames_per_beat, surprisal=score.surprisal)
+bits, curve = score.surprisal, score.frame_surprisal
+picture(frames, "slip.png", frames_per_beat=piece.frames_per_beat, surprisal=bits, frame_surprisal=curve)

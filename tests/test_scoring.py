@@ -27,11 +27,12 @@ def test_the_log_likelihood_is_that_of_evaluate() -> None:
     found = score_piece(model(), piece())
     expected = total_by_song(model(), [Sequence("random", piece().frames)]).log_likelihood()
     assert found.log_likelihood == pytest.approx(expected.value)
-    assert found.surprisal.sum() * math.log(2) / 11 == pytest.approx(-expected.value)
+    assert found.note_log_probs.sum() / 11 == pytest.approx(expected.value)
+    assert found.frame_surprisal.mean() * math.log(2) == pytest.approx(-expected.value)
 
 
 @pytest.mark.parametrize("hidden", [4, 30])
-def test_an_rbm_is_scored_given_all_other_notes(hidden: int) -> None:
+def test_an_rbms_onsets_are_scored_given_all_other_notes(hidden: int) -> None:
     generator = torch.Generator().manual_seed(0)
     rnn = RNN(88, 5, generator=generator, dtype=torch.float64)
     output = RBM(5, 88, hidden, generator=generator, dtype=torch.float64)
@@ -42,7 +43,7 @@ def test_an_rbm_is_scored_given_all_other_notes(hidden: int) -> None:
         predicted = model(torch.cat([torch.zeros_like(frames[:1]), frames[:-1]]))[0]
         pseudo = predicted.pseudo_log_prob(frames)[:, 0]
     assert found.exact == (hidden <= 20)
-    assert "all other notes" in found.convention
+    assert "all other notes" in found.onset_convention
     np.testing.assert_allclose(found.note_log_probs.sum(1), pseudo)
     assert np.isfinite(found.log_likelihood)
 
@@ -58,8 +59,27 @@ def test_notes_come_with_the_surprisal_of_their_beginning_the_highest_first() ->
     assert (rare.name, rare.begin, rare.end, rare.bar, rare.beat) == ("C5", 4, 5, 2, 2)
     assert (usual.name, usual.begin, usual.end, usual.bar, usual.beat) == ("C4", 1, 4, 1, 2)
     # 30 frames follow silence in row C5 or lead from it; one of them has the note
-    assert rare.surprisal == pytest.approx(-math.log2(1.5 / 32))
+    assert rare.onset_surprisal == pytest.approx(-math.log2(1.5 / 32))
+    # what else could sound after C4: C4 again (29 of 30 times), C5, and the 86 that never do
+    usually, once, never = 29.5 / 1.5, 1.5 / 30.5, 0.5 / 31.5
+    assert rare.surprisal == pytest.approx(math.log2((usually + once + 86 * never) / once))
     assert found.mean_surprisal() == pytest.approx((rare.surprisal + usual.surprisal) / 2)
+
+
+def test_a_held_note_has_the_surprisal_of_the_frame_where_it_fits_least() -> None:
+    found = score_piece(model(), piece())
+    held = [note for note in found.notes() if note.end - note.begin > 1]
+    assert held
+    for note in held:
+        bits = found.surprisal[note.begin : note.end, note.pitch - 21]
+        assert note.surprisal == bits.max() > bits.min() > 0
+    assert (found.surprisal[piece().frames == 0] == 0).all()
+
+
+def test_silence_can_be_scored() -> None:
+    found = score_piece(model(), Piece("rest", np.zeros((3, 88), np.uint8), frames_per_beat=1))
+    assert (found.surprisal == 0).all()
+    assert found.notes() == []
 
 
 def test_bars_and_pitches_are_those_of_the_written_piece() -> None:

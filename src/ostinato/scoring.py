@@ -16,18 +16,22 @@ from ostinato.data.pieces import Piece
 from ostinato.generation import Predictor
 
 UNIT = "bits"
-CONVENTION_OTHERS = "-log2 p(the note | frames before, all other notes of its frame), where the note begins"
-CONVENTION = "-log2 p(the note | frames before, notes before it in its frame), where the note begins"
+CONVENTION = (
+    "-log2 p(its pitch | frames before, other notes of its frame, one note more), largest of its frames"
+)
+ONSET = "-log2 p(the note sounds | frames before, notes before it in its frame), where it begins"
+ONSET_GIVEN_OTHERS = "-log2 p(the note sounds | frames before, all other notes of its frame), where it begins"
 
 
 @dataclass(frozen=True)
 class Note:
-    """A held note and how surprising its beginning is.
+    """A held note and how surprising it is; `score_piece` has the formulas.
 
     Arguments:
         begin, end: its first frame, and the frame after its last.
         pitch: MIDI pitch, in the piece's own key.
-        surprisal: -log2 of the probability of its beginning, in bits.
+        surprisal: of its pitch among the other notes, where it fits least, in bits.
+        onset_surprisal: of its beginning there and then, in bits.
         bar: number of its bar; 0 is an incomplete first bar.
         beat: where it begins in the bar, in quarter notes; the bar begins at 1.
     """
@@ -36,6 +40,7 @@ class Note:
     end: int
     pitch: int
     surprisal: float
+    onset_surprisal: float
     bar: int
     beat: float
 
@@ -66,17 +71,19 @@ class PieceScore:
     Arguments:
         piece: what was scored.
         log_probs: of each frame given those before it, in nats, (T,).
+        pitch_log_probs: of each sounding note's pitch given everything else in its frame, in nats, (T, V).
         note_log_probs: of each note's value, sounding or silent, in nats, (T, V).
         exact: whether `log_probs` are exact; else they are estimates.
-        convention: what a note's surprisal is, in words.
+        onset_convention: what a note's onset surprisal is, in words.
         beats_per_bar: quarter notes in a bar.
     """
 
     piece: Piece
     log_probs: np.ndarray
+    pitch_log_probs: np.ndarray
     note_log_probs: np.ndarray
     exact: bool = True
-    convention: str = CONVENTION
+    onset_convention: str = ONSET
     beats_per_bar: float = 4.0
 
     @property
@@ -86,17 +93,23 @@ class PieceScore:
 
     @property
     def surprisal(self) -> np.ndarray:
-        """Of each note's value in bits, (T, V)."""
-        return -self.note_log_probs / math.log(2)
+        """Of each sounding note in bits, (T, V); silent ones have 0."""
+        return 0.0 - self.pitch_log_probs / math.log(2)
+
+    @property
+    def frame_surprisal(self) -> np.ndarray:
+        """Of each frame given those before it in bits, (T,)."""
+        return -self.log_probs / math.log(2)
 
     def notes(self) -> list[Note]:
         """Every held note, the most surprising first."""
-        bits = self.surprisal
+        bits, onset_bits = self.surprisal, -self.note_log_probs / math.log(2)
         found = []
         for begin, end, column in spans(self.piece.frames):
             bar, beat = self.place(begin)
             pitch = column + LOWEST - self.piece.semitones
-            found.append(Note(begin, end, pitch, float(bits[begin, column]), bar, beat))
+            most, onset = float(bits[begin:end, column].max()), float(onset_bits[begin, column])
+            found.append(Note(begin, end, pitch, most, onset, bar, beat))
         return sorted(found, key=lambda note: -note.surprisal)
 
     def mean_surprisal(self) -> float:
@@ -132,7 +145,8 @@ class PieceScore:
                 "convention": "mean over all frames, the first included (predicted from a zero input)",
                 "estimate": not self.exact,
             },
-            "surprisal": {"mean": self.mean_surprisal(), "unit": UNIT, "convention": self.convention},
+            "surprisal": {"mean": self.mean_surprisal(), "unit": UNIT, "convention": CONVENTION},
+            "onset_surprisal": {"unit": UNIT, "convention": self.onset_convention},
             "notes": [note.to_dict() for note in self.notes()],
             "bars": [vars(bar) for bar in self.bars()],
             "frame_log_likelihood": self.log_probs.tolist(),
@@ -142,11 +156,19 @@ class PieceScore:
 def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -> PieceScore:
     """Log-likelihood of a piece, and the surprisal of its notes.
 
-        surprisal of note i in frame t = -log2 p(v_ti | notes before i in frame t, v_1 ... v_{t-1})
+        surprisal of note i in frame t = -log2 p(i | v_t without i, one note more, v_1 ... v_{t-1})
+                                       = log2 sum_j p(v_t with j for i | v_1 ... v_{t-1}) / p(v_t | ...)
 
-    Over all 88 notes of all frames, silent ones too, these sum to minus the log-likelihood. "Before" is the
-    output's own order: NADE's lower notes (or higher ones, as it was trained); independent notes have none.
-    An RBM has no order: there the surprisal is given all other notes of the frame, and does not sum to that.
+    j runs over i and all notes that are silent in frame t: of all pitches that this voice could have, how
+    unlikely is its own? A held note has the largest surprisal of its frames. It says nothing of whether a
+    note should sound at all; that is in
+
+        onset surprisal = -log2 p(v_ti | notes before i in frame t, v_1 ... v_{t-1}), t its first frame
+
+    of which `note_log_probs` has the value for all 88 notes of all frames, silent ones too: they sum to the
+    log-likelihood. "Before" is the output's own order: NADE's lower notes (or higher ones, as it was
+    trained); independent notes have none. An RBM has no order: there it is given all other notes of the
+    frame, and the sum is the pseudo-log-likelihood. Surprisals of pitches are exact for every output.
 
     Args:
         model: a `SequenceModel`, a baseline, or anything called like them.
@@ -158,16 +180,24 @@ def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -
         >>> from ostinato.nn.outputs import Bernoulli
         >>> piece = Piece("scale", np.eye(88, dtype=np.uint8)[39:44], frames_per_beat=1)
         >>> score = score_piece(SequenceModel(RNN(88, 10), Bernoulli(10, 88)), piece)
-        >>> len(score.notes()), bool(np.isclose(-score.surprisal.sum() * np.log(2), score.log_probs.sum()))
+        >>> len(score.notes()), bool(np.isclose(score.note_log_probs.sum(), score.log_probs.sum()))
         (5, True)
     """
     frames = torch.from_numpy(np.ascontiguousarray(piece.frames)).unsqueeze(1)
     inputs = torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])
     with torch.no_grad():
         predicted = model(inputs)[0]
+        pitches = predicted.pitch_log_probs(frames)[:, 0].double()
         notes = predicted.note_log_probs(frames)[:, 0].double()
         whole = predicted.log_prob(frames)[:, 0].double()
     # an RBM has no order of notes: what it gives of a note is conditional on all others
-    convention = CONVENTION_OTHERS if hasattr(predicted, "pseudo_log_prob") else CONVENTION
-    exact = bool(predicted.exact)
-    return PieceScore(piece, whole.numpy(), notes.numpy(), exact, convention, beats_per_bar)
+    onset = ONSET_GIVEN_OTHERS if hasattr(predicted, "pseudo_log_prob") else ONSET
+    return PieceScore(
+        piece,
+        whole.numpy(),
+        pitches.numpy(),
+        notes.numpy(),
+        exact=bool(predicted.exact),
+        onset_convention=onset,
+        beats_per_bar=beats_per_bar,
+    )

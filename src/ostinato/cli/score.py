@@ -12,7 +12,7 @@ from ostinato.corrections import Correction, find_corrections
 from ostinato.data import pictures
 from ostinato.errors import UserError
 from ostinato.music_model import MusicModel
-from ostinato.scoring import PieceScore, score_piece
+from ostinato.scoring import CONVENTION, PieceScore, score_piece
 
 
 def score(
@@ -98,6 +98,7 @@ def _draw(scores: list[PieceScore], out: Path) -> list[str]:
             title=f"{piece.name}: {one.log_likelihood:.2f} nats/frame",
             max_frames=pictures.MOST_FRAMES,
             surprisal=piece.in_own_key(one.surprisal),
+            frame_surprisal=one.frame_surprisal,
         )
         paths.append(str(path))
     return paths
@@ -115,7 +116,7 @@ def _print_ranking(ranked: list[tuple[Path, PieceScore]]) -> None:
         )
     print_table(table)
     print("log-likelihood: mean over all frames, the first included, all 88 notes of each")
-    print(f"note surprisal: {ranked[0][1].convention}\n")
+    print(f"note surprisal: {CONVENTION}\n")
 
 
 def _print_notes(one: PieceScore, top: int) -> None:

@@ -45,6 +45,7 @@ def picture(
     title: str = "",
     max_frames: int = 256,
     surprisal: np.ndarray | None = None,
+    frame_surprisal: np.ndarray | None = None,
 ) -> None:
     """Draw frames (T, 88) to a PNG, SVG or PDF file; of a long piece its beginning, `max_frames` frames.
 
@@ -54,8 +55,8 @@ def picture(
         frames_per_beat: Frames to a quarter note, for the axis of time.
         title: Written above.
         max_frames: How much of a long piece is shown.
-        surprisal: Of each note in bits, (T, 88): then every frame of a note has a colour by it, and a curve
-            below shows the surprisal of whole frames.
+        surprisal: Of each note in bits, (T, 88): then every frame of a note has a colour by it.
+        frame_surprisal: Of each frame in bits, (T,): a curve below.
 
     Example:
         >>> import tempfile
@@ -72,7 +73,9 @@ def picture(
     shown = frames[:max_frames]
     if surprisal is not None:
         surprisal = checked(surprisal)[:max_frames]
-    figure = _draw(shown, frames_per_beat, title, surprisal)
+    if frame_surprisal is not None:
+        frame_surprisal = frame_surprisal[:max_frames]
+    figure = _draw(shown, frames_per_beat, title, surprisal, frame_surprisal)
     data = io.BytesIO()
     # no date in the file: the same frames make the same picture
     metadata = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
@@ -81,7 +84,13 @@ def picture(
     atomic_write(path, data.getvalue())
 
 
-def _draw(frames: np.ndarray, frames_per_beat: int, title: str, surprisal: np.ndarray | None) -> Any:
+def _draw(
+    frames: np.ndarray,
+    frames_per_beat: int,
+    title: str,
+    surprisal: np.ndarray | None,
+    frame_surprisal: np.ndarray | None,
+) -> Any:
     # Figure and canvas of our own instead of pyplot: nothing global, whatever back end the user has chosen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -92,16 +101,18 @@ def _draw(frames: np.ndarray, frames_per_beat: int, title: str, surprisal: np.nd
     low, high = min(low, 60) - 2, max(high, 60) + 2
     beats = max(len(frames) / frames_per_beat, 1.0)
     width, height = float(np.clip(beats * 0.16, 7, 16)), float(np.clip((high - low) * 0.11, 3, 7))
-    below = 0.0 if surprisal is None else 1.2
+    below = 0.0 if frame_surprisal is None else 1.2
     figure = Figure(figsize=(width, height + below), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    if surprisal is None:
+    if frame_surprisal is None:
         axes = bottom = figure.add_subplot()
-        _bars(axes, frames, frames_per_beat)
     else:
         axes, bottom = figure.subplots(2, sharex=True, height_ratios=[height, below])
+        _curve(bottom, frame_surprisal, frames_per_beat)
+    if surprisal is None:
+        _bars(axes, frames, frames_per_beat)
+    else:
         _coloured(figure, axes, frames, frames_per_beat, surprisal)
-        _curve(bottom, surprisal.sum(axis=1), frames_per_beat)
     _keyboard(axes, low, high)
     # every bar of common time, or every 2, 4, ... bars of a long piece
     axes.xaxis.set_major_locator(MultipleLocator(4 * 2 ** max(0, int(np.ceil(np.log2(beats / 64))))))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from ostinato.nn.outputs.curvature import AffineCurvature
+from ostinato.nn.outputs.pitches import pitch_log_probs
 
 
 class BernoulliFrames(Distribution):
@@ -56,6 +57,18 @@ class BernoulliFrames(Distribution):
         They sum to `log_prob`. Here the notes are independent, so the ones before it change nothing.
         """
         return value.to(self.logits.dtype) * self.logits - F.softplus(self.logits)
+
+    def pitch_log_probs(self, value: Tensor) -> Tensor:
+        """Of each sounding note, log p(its pitch | the others, one note more), (..., V): see `pitches`.
+
+        With independent notes the odds of its pitch over the sum of the odds of it and of all silent notes.
+        """
+        logits = self.logits.flatten(0, -2)
+
+        def score(frames: Tensor, rows: Tensor) -> Tensor:
+            return (frames.to(logits.dtype) * logits[rows]).sum(1)
+
+        return pitch_log_probs(score, value.flatten(0, -2)).reshape(value.shape)
 
     def flattened(self) -> "BernoulliFrames":
         """The same frames in one batch dimension (N, V)."""

@@ -14,6 +14,7 @@ from torch.distributions import Distribution, constraints
 
 from ostinato.nn import nade
 from ostinato.nn.outputs.nade_curvature import NADECurvature, nade_curvature
+from ostinato.nn.outputs.pitches import pitch_log_probs
 
 # How many frames `NADEFrames.mean` averages over, and the seed it draws them with.
 MEAN_SAMPLES, MEAN_SEED = 100, 0
@@ -79,6 +80,18 @@ class NADEFrames(Distribution):
         value = value.expand(leading + self.event_shape).reshape(-1, *self.event_shape)
         found = nade.note_log_probs(_permuted(value, self.order), *self._in_order(leading))
         return self._back(found).reshape(leading + self.event_shape)
+
+    def pitch_log_probs(self, value: Tensor) -> Tensor:
+        """Of each sounding note, log p(its pitch | the others, one note more), (..., V): see `pitches`.
+
+        Exact: for every note, the frame is scored with the note at each pitch that is free.
+        """
+        biases = self.biases.flatten(0, -2)
+
+        def score(frames: Tensor, rows: Tensor) -> Tensor:
+            return NADEFrames(biases[rows], self.encoder, self.decoder, self.order).log_prob(frames)
+
+        return pitch_log_probs(score, value.flatten(0, -2)).reshape(value.shape)
 
     def nll(self, value: Tensor) -> Tensor:
         """Sum over frames of -log p(value), a scalar; its gradients come with its value. (N, V) frames."""

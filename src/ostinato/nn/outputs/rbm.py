@@ -16,6 +16,7 @@ from torch.distributions import Distribution, constraints
 from ostinato.nn.outputs import enumeration
 from ostinato.nn.outputs.ais import Annealing, anneal, draw_bernoulli, mean_field_logits
 from ostinato.nn.outputs.nade import STATE_SCALE
+from ostinato.nn.outputs.pitches import pitch_log_probs
 
 # Block Gibbs steps from the mean-field start to a sample, as in the RNN-RBM's own program.
 GIBBS_STEPS = 25
@@ -163,6 +164,18 @@ class RBMFrames(Distribution):
         """
         notes = torch.arange(self.event_shape[0], device=self.biases.device)
         return torch.stack([self.pseudo_log_prob(value, note) for note in notes.split(1)], -1)
+
+    def pitch_log_probs(self, value: Tensor) -> Tensor:
+        """Of each sounding note, log p(its pitch | the others, one note more), (..., V): see `pitches`.
+
+        Exact, whatever `exact` says: log Z cancels.
+        """
+        biases = self.biases.flatten(0, -2)
+
+        def score(frames: Tensor, rows: Tensor) -> Tensor:
+            return -RBMFrames(biases[rows], self.weight).free_energy(frames)
+
+        return pitch_log_probs(score, value.flatten(0, -2)).reshape(value.shape)
 
     def flattened(self) -> "RBMFrames":
         """The same frames in one batch dimension (N, V)."""
