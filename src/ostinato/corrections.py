@@ -49,8 +49,8 @@ def find_corrections(model: Predictor, piece: Piece, *, horizon: int = 16) -> li
 
         gain = max over d in (-1, 1) of log2 p(piece with the note moved by d) - log2 p(piece)
 
-    Unlike the surprisal of its beginning, that asks how the note fits what comes with and after it, and
-    whether a neighbour would fit better: a rare but right note is surprising, and has no better neighbour.
+    Unlike surprisal, that asks how the note fits what comes after it, too, and whether a neighbour would fit
+    better: a rare but right note is surprising, and has no better neighbour.
     The piece is followed for `horizon` frames after the note's end; what it changes later is left out.
 
     Notes whose neighbour rows sound already, or are off the keyboard, cannot be moved that way.
