@@ -53,7 +53,7 @@ def build_language_model(
     )
     # One token is on at a time: a fan-in of 1, not of V.
     with torch.no_grad():
-        rnn.embedding.mul_(math.sqrt(recipe.hidden_size))
+        rnn.embedding.mul_(math.sqrt(recipe.hidden_size) * recipe.embedding_scale)
     output: Softmax | ClassSoftmax
     if recipe.output == "softmax":
         output = Softmax(recipe.hidden_size, vocabulary_size, generator=generator, dtype=dtype)

@@ -20,7 +20,7 @@ from ostinato.shipped_defaults import (
     OUTPUT_DEFAULTS,
     OUTPUT_LETTERS,
     TASK_DEFAULTS,
-    TEXT_LETTERS,
+    TASK_LETTERS,
 )
 
 
@@ -126,6 +126,9 @@ class Recipe:
     spectral_radius: float = _setting(
         1.1, "Model", "largest eigenvalue of echo-state weights", low=0, high=10
     )
+    embedding_scale: float = _setting(
+        1.0, "Model", "token embeddings start uniform in [-scale, scale]", low=0, high=100
+    )
     leak_fraction: float = _setting(0.0, "Model", "share of the units that leak", low=0, high=1)
     leak_low: float = _setting(
         0.02, "Model", "smallest leak: share of the old state a leaky unit keeps", low=0, high=1, below=True
@@ -134,6 +137,15 @@ class Recipe:
     l1: float = _setting(0.0, "Model", "weight of the L1 penalty on hidden outputs", low=0)
     dropout: float = _setting(0.0, "Model", "dropout between layers", low=0, high=1)
     learning_rate: float = _setting(0.05, "Optimization", "step size", low=0)
+    embedding_rate: float = _setting(
+        1.0, "Optimization", "learning rate of the token embedding, relative to learning_rate", low=0
+    )
+    within_class_rate: float = _setting(
+        1.0,
+        "Optimization",
+        "learning rate of a class-softmax's weights within classes, relative to learning_rate",
+        low=0,
+    )
     learning_rate_rule: Literal["constant", "halving"] = _setting(
         "constant",
         "Optimization",
@@ -256,8 +268,7 @@ class Recipe:
             chosen |= HF.get(task, {})
         for letter in rest:
             chosen |= LETTERS[letter] | OUTPUT_LETTERS.get(output, {}).get(letter, {})
-            if task in ("words", "chars"):
-                chosen |= TEXT_LETTERS.get(letter, {})
+            chosen |= TASK_LETTERS.get(task, {}).get(letter, {})
         return cls.from_dict(chosen | settings | {"recipe": letters})
 
     @classmethod
@@ -291,7 +302,7 @@ class Recipe:
     @staticmethod
     def letter_settings(*recipes: str) -> set[str]:
         """The names of the settings that the letters stand for; with HF's, if one of the recipes has it."""
-        tables = (LETTERS, TEXT_LETTERS, *OUTPUT_LETTERS.values())
+        tables = (LETTERS, *TASK_LETTERS.values(), *OUTPUT_LETTERS.values())
         names = {name for table in tables for settings in table.values() for name in settings}
         return names | set(HF["music"]) if any(r.upper().startswith("HF") for r in recipes) else names
 
