@@ -68,7 +68,7 @@ def build_model(
     output = _output(recipe, visible_size, generator, dtype)
     if frequencies is not None:
         output.initialize_bias_(torch.from_numpy(frequencies))
-    return SequenceModel(rnn, output, recipe.l1)
+    return SequenceModel(rnn, output, recipe.l1, recipe.l2)
 
 
 def _output(

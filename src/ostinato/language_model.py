@@ -66,5 +66,5 @@ def build_language_model(
         output.initialize_bias_(torch.from_numpy(frequencies))
     if recipe.direct > 0:
         direct = DirectNgrams(recipe.direct, recipe.direct_order, output.widest, dtype=dtype)
-        return DirectModel(rnn, output, direct, recipe.l1)
-    return SequenceModel(rnn, output, recipe.l1)
+        return DirectModel(rnn, output, direct, recipe.l1, recipe.l2)
+    return SequenceModel(rnn, output, recipe.l1, recipe.l2)

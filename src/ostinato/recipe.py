@@ -135,6 +135,7 @@ class Recipe:
     )
     leak_high: float = _setting(0.2, "Model", "largest leak", low=0, high=1, below=True)
     l1: float = _setting(0.0, "Model", "weight of the L1 penalty on hidden outputs", low=0)
+    l2: float = _setting(0.0, "Model", "weight of the L2 penalty, l2 / 2 times the squared weights", low=0)
     dropout: float = _setting(0.0, "Model", "dropout between layers", low=0, high=1)
     learning_rate: float = _setting(0.05, "Optimization", "step size", low=0)
     embedding_rate: float = _setting(
