@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ostinato.errors import UserError, near_names
 from ostinato.shipped_defaults import (
     HF,
+    HF_OUTPUTS,
     LETTERS,
     OUTPUT_DEFAULTS,
     OUTPUT_LETTERS,
@@ -181,6 +182,14 @@ class Recipe:
     preconditioner: bool = _setting(
         False, "Hessian-free", "precondition conjugate gradients by squared gradients"
     )
+    averaging: float = _setting(
+        0.0,
+        "Optimization",
+        "decay of an average of the weights over updates, which is validated and kept; 0 for none",
+        low=0,
+        high=1,
+        below=True,
+    )
     streams: int = _setting(1, "Training", "parallel streams, the minibatch size", low=1, high=100_000)
     segment_length: int = _setting(100, "Training", "steps between parameter updates", low=1, high=1_000_000)
     epochs: int = _setting(200, "Training", "passes through the data at most", low=0, high=1_000_000)
@@ -266,7 +275,9 @@ class Recipe:
         chosen: dict[str, Any] = TASK_DEFAULTS.get(task, {}) | OUTPUT_DEFAULTS.get(output, {})
         base, _, rest = _canonical(letters).partition("+")
         if base == "HF":
-            chosen |= HF.get(task, {})
+            chosen |= HF.get(task, {}) | (
+                HF_OUTPUTS.get(output or "bernoulli", {}) if task == "music" else {}
+            )
         for letter in rest:
             chosen |= LETTERS[letter] | OUTPUT_LETTERS.get(output, {}).get(letter, {})
             chosen |= TASK_LETTERS.get(task, {}).get(letter, {})
@@ -305,7 +316,9 @@ class Recipe:
         """The names of the settings that the letters stand for; with HF's, if one of the recipes has it."""
         tables = (LETTERS, *TASK_LETTERS.values(), *OUTPUT_LETTERS.values())
         names = {name for table in tables for settings in table.values() for name in settings}
-        return names | set(HF["music"]) if any(r.upper().startswith("HF") for r in recipes) else names
+        if any(r.upper().startswith("HF") for r in recipes):
+            names |= {name for settings in (HF["music"], *HF_OUTPUTS.values()) for name in settings}
+        return names
 
     def to_dict(self) -> dict[str, Any]:
         """The settings by name, without those that are None: what a run's config.toml holds."""

@@ -92,3 +92,21 @@ HF: dict[str, dict[str, Any]] = {
     task: {"streams": streams, "segment_length": 250, "learning_rate_rule": "constant"}
     for task, streams in (("music", 64), ("words", 64), ("chars", 64), ("task", 1000))
 }
+
+# What suits an output better under HF, chosen by validation on JSB chorales (docs/hessian_free.md): Newton steps
+# fit the training songs so well that the L2 penalty decides how the others fare.
+HF_OUTPUTS: dict[str, dict[str, Any]] = {
+    "bernoulli": {"hidden_size": 100, "l2": 3e-3},
+    "nade": {
+        "hidden_size": 100,
+        "l2": 3e-4,
+        "nade_size": 150,
+        "state_scale": 0.3,
+        "streams": 32,
+        "segment_length": 100,
+        "curvature_share": 0.5,
+        "damping": 0.3,
+        "damping_floor": 0.03,
+        "cg_iterations": 40,
+    },
+}
