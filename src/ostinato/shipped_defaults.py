@@ -93,7 +93,7 @@ HF: dict[str, dict[str, Any]] = {
     for task, streams in (("music", 64), ("words", 64), ("chars", 64), ("task", 1000))
 }
 
-# What suits an output better under HF, chosen by validation on JSB chorales (docs/hessian_free.md): Newton steps
+# What suits an output better under HF, chosen by validation on JSB chorales (docs/hessian_free.md): its steps
 # fit the training songs so well that the L2 penalty decides how the others fare.
 HF_OUTPUTS: dict[str, dict[str, Any]] = {
     "bernoulli": {"hidden_size": 100, "l2": 3e-3},
