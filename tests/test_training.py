@@ -113,6 +113,7 @@ def test_same_seed_same_bits_and_other_seed_other_bits(tmp_path: Path) -> None:
         small_recipe("SGD+CLRM", num_layers=2, dropout=0.3),
         small_recipe("SGD", learning_rate_rule="halving", learning_rate=1.5, momentum=0.9, epochs=8),
         small_recipe("SGD+C", dtype="float64", momentum=0.5, momentum_kind="classical"),
+        small_recipe(averaging=0.9),
         small_recipe("SGD+CRM", output="nade", nade_size=5),
         small_recipe(
             "SGD+CM",
@@ -124,7 +125,7 @@ def test_same_seed_same_bits_and_other_seed_other_bits(tmp_path: Path) -> None:
             pretrain_rnn=1,
         ),
     ],
-    ids=["CLM", "dropout", "halving", "classical", "nade", "rbm"],
+    ids=["CLM", "dropout", "halving", "classical", "averaging", "nade", "rbm"],
 )
 def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(tmp_path: Path, recipe: Recipe) -> None:
     unbroken = trained(tmp_path / "unbroken", recipe)
@@ -146,6 +147,29 @@ def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(tmp_path: Path, recip
     assert weights(run) == weights(unbroken)
     assert weights(run, "best") == weights(unbroken, "best")
     assert scores(run) == scores(unbroken)
+
+
+def test_what_is_validated_and_kept_is_the_average_of_the_weights(tmp_path: Path) -> None:
+    recipe = small_recipe(averaging=0.8, epochs=1)
+    run, data = Run.create(tmp_path / "run", recipe.to_dict()), small_data()
+    seen: list[dict[str, torch.Tensor]] = []
+
+    class Watch(SilentMonitor):
+        def segment(self, *_: object) -> None:
+            seen.append({n: p.detach().clone() for n, p in trainer.model.named_parameters()})
+
+    trainer = Trainer(recipe, data, run, Watch())
+    trainer.fit()
+    expected = {name: torch.zeros_like(value) for name, value in seen[0].items()}
+    for t, weights_now in enumerate(seen, 1):
+        decay = min(0.8, (t - 1) / (t + 9))
+        expected = {n: decay * expected[n] + (1 - decay) * w for n, w in weights_now.items()}
+    best, _ = run.load_checkpoint("best")
+    for name, value in expected.items():
+        torch.testing.assert_close(best[f"model.{name}"], value)
+        torch.testing.assert_close(dict(trainer.model.named_parameters())[name], seen[-1][name])
+    with trainer._average.in_place():  # type: ignore[union-attr]
+        assert trainer.domain.validate(trainer.model.eval()) == trainer.progress.best_score
 
 
 def test_checkpoints_change_nothing(tmp_path: Path) -> None:

@@ -108,7 +108,12 @@ def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(tmp_path: Path, recip
 def test_sparse_steps_are_the_dense_ones() -> None:
     recipe, domain = small_recipe(dtype="float64"), domain_of(small_text())
     sparse, dense = domain.model(recipe), domain.model(recipe)
-    one, other = build_optimizer(recipe, sparse), torch.optim.SGD(dense.parameters(), recipe.learning_rate)
+    own_rates = {"rnn.embedding": 80.0, "output.weight": 10.0, "output.bias": 10.0}
+    groups = [
+        {"params": [parameter], "lr": recipe.learning_rate * own_rates.get(name, 1.0)}
+        for name, parameter in dense.named_parameters()
+    ]
+    one, other = build_optimizer(recipe, sparse), torch.optim.SGD(groups)
     segment = domain.streams(recipe, 0)[0]
     for _ in range(3):
         one.zero_grad()

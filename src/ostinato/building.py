@@ -10,7 +10,7 @@ from torch import Tensor
 from ostinato.errors import UserError
 from ostinato.language_model import build_language_model
 from ostinato.nn import RNN, SequenceModel, sample_leak
-from ostinato.nn.outputs import NADE, RBM, Annealing, Bernoulli
+from ostinato.nn.outputs import NADE, RBM, Annealing, Bernoulli, ClassSoftmax
 from ostinato.optim import (
     ClassicalMomentum,
     ConstantRule,
@@ -68,7 +68,7 @@ def build_model(
     output = _output(recipe, visible_size, generator, dtype)
     if frequencies is not None:
         output.initialize_bias_(torch.from_numpy(frequencies))
-    return SequenceModel(rnn, output, recipe.l1)
+    return SequenceModel(rnn, output, recipe.l1, recipe.l2)
 
 
 def _output(
@@ -129,7 +129,23 @@ def build_gradient_descent(recipe: Recipe, model: SequenceModel) -> SimplifiedNe
     momentum: Any = recipe.momentum
     if recipe.momentum_schedule == "sutskever" and recipe.momentum > 0:
         momentum = SutskeverMomentum(recipe.momentum)
-    return kind(model.parameters(), recipe.learning_rate, momentum)
+    return kind(_rate_groups(recipe, model), recipe.learning_rate, momentum)
+
+
+def _rate_groups(recipe: Recipe, model: SequenceModel) -> list[dict[str, Any]]:
+    """Parameters by learning rate, the recipe's own rate first.
+
+    The gradient is a mean over the tokens of a minibatch. A word's own weights have a part in few of these
+    means: its embedding where it is read, its output weights where its class is asked for. At the rate that
+    the rest of the model can bear they would hardly move, hence rates of their own.
+    """
+    factors = {"rnn.embedding": recipe.embedding_rate}
+    if isinstance(model.output, ClassSoftmax):
+        factors |= {f"output.{name}": recipe.within_class_rate for name in ("weight", "bias")}
+    groups: dict[float, list[Tensor]] = {1.0: []}
+    for name, parameter in model.named_parameters():
+        groups.setdefault(factors.get(name, 1.0), []).append(parameter)
+    return [{"params": params, "lr": recipe.learning_rate * factor} for factor, params in groups.items()]
 
 
 def build_rule(recipe: Recipe) -> Rule:

@@ -53,7 +53,7 @@ def build_language_model(
     )
     # One token is on at a time: a fan-in of 1, not of V.
     with torch.no_grad():
-        rnn.embedding.mul_(math.sqrt(recipe.hidden_size))
+        rnn.embedding.mul_(math.sqrt(recipe.hidden_size) * recipe.embedding_scale)
     output: Softmax | ClassSoftmax
     if recipe.output == "softmax":
         output = Softmax(recipe.hidden_size, vocabulary_size, generator=generator, dtype=dtype)
@@ -66,5 +66,5 @@ def build_language_model(
         output.initialize_bias_(torch.from_numpy(frequencies))
     if recipe.direct > 0:
         direct = DirectNgrams(recipe.direct, recipe.direct_order, output.widest, dtype=dtype)
-        return DirectModel(rnn, output, direct, recipe.l1)
-    return SequenceModel(rnn, output, recipe.l1)
+        return DirectModel(rnn, output, direct, recipe.l1, recipe.l2)
+    return SequenceModel(rnn, output, recipe.l1, recipe.l2)

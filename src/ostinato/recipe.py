@@ -16,11 +16,12 @@ from typing import Any, Literal
 from ostinato.errors import UserError, near_names
 from ostinato.shipped_defaults import (
     HF,
+    HF_OUTPUTS,
     LETTERS,
     OUTPUT_DEFAULTS,
     OUTPUT_LETTERS,
     TASK_DEFAULTS,
-    TEXT_LETTERS,
+    TASK_LETTERS,
 )
 
 
@@ -126,14 +127,27 @@ class Recipe:
     spectral_radius: float = _setting(
         1.1, "Model", "largest eigenvalue of echo-state weights", low=0, high=10
     )
+    embedding_scale: float = _setting(
+        1.0, "Model", "token embeddings start uniform in [-scale, scale]", low=0, high=100
+    )
     leak_fraction: float = _setting(0.0, "Model", "share of the units that leak", low=0, high=1)
     leak_low: float = _setting(
         0.02, "Model", "smallest leak: share of the old state a leaky unit keeps", low=0, high=1, below=True
     )
     leak_high: float = _setting(0.2, "Model", "largest leak", low=0, high=1, below=True)
     l1: float = _setting(0.0, "Model", "weight of the L1 penalty on hidden outputs", low=0)
+    l2: float = _setting(0.0, "Model", "weight of the L2 penalty, l2 / 2 times the squared weights", low=0)
     dropout: float = _setting(0.0, "Model", "dropout between layers", low=0, high=1)
     learning_rate: float = _setting(0.05, "Optimization", "step size", low=0)
+    embedding_rate: float = _setting(
+        1.0, "Optimization", "learning rate of the token embedding, relative to learning_rate", low=0
+    )
+    within_class_rate: float = _setting(
+        1.0,
+        "Optimization",
+        "learning rate of a class-softmax's weights within classes, relative to learning_rate",
+        low=0,
+    )
     learning_rate_rule: Literal["constant", "halving"] = _setting(
         "constant",
         "Optimization",
@@ -167,6 +181,14 @@ class Recipe:
     )
     preconditioner: bool = _setting(
         False, "Hessian-free", "precondition conjugate gradients by squared gradients"
+    )
+    averaging: float = _setting(
+        0.0,
+        "Optimization",
+        "decay of an average of the weights over updates, which is validated and kept; 0 for none",
+        low=0,
+        high=1,
+        below=True,
     )
     streams: int = _setting(1, "Training", "parallel streams, the minibatch size", low=1, high=100_000)
     segment_length: int = _setting(100, "Training", "steps between parameter updates", low=1, high=1_000_000)
@@ -253,11 +275,12 @@ class Recipe:
         chosen: dict[str, Any] = TASK_DEFAULTS.get(task, {}) | OUTPUT_DEFAULTS.get(output, {})
         base, _, rest = _canonical(letters).partition("+")
         if base == "HF":
-            chosen |= HF.get(task, {})
+            chosen |= HF.get(task, {}) | (
+                HF_OUTPUTS.get(output or "bernoulli", {}) if task == "music" else {}
+            )
         for letter in rest:
             chosen |= LETTERS[letter] | OUTPUT_LETTERS.get(output, {}).get(letter, {})
-            if task in ("words", "chars"):
-                chosen |= TEXT_LETTERS.get(letter, {})
+            chosen |= TASK_LETTERS.get(task, {}).get(letter, {})
         return cls.from_dict(chosen | settings | {"recipe": letters})
 
     @classmethod
@@ -291,9 +314,11 @@ class Recipe:
     @staticmethod
     def letter_settings(*recipes: str) -> set[str]:
         """The names of the settings that the letters stand for; with HF's, if one of the recipes has it."""
-        tables = (LETTERS, TEXT_LETTERS, *OUTPUT_LETTERS.values())
+        tables = (LETTERS, *TASK_LETTERS.values(), *OUTPUT_LETTERS.values())
         names = {name for table in tables for settings in table.values() for name in settings}
-        return names | set(HF["music"]) if any(r.upper().startswith("HF") for r in recipes) else names
+        if any(r.upper().startswith("HF") for r in recipes):
+            names |= {name for settings in (HF["music"], *HF_OUTPUTS.values()) for name in settings}
+        return names
 
     def to_dict(self) -> dict[str, Any]:
         """The settings by name, without those that are None: what a run's config.toml holds."""

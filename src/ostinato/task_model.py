@@ -37,4 +37,4 @@ def build_task_model(recipe: Recipe) -> SequenceModel:
         dtype=dtype,
     )
     output = Softmax(recipe.hidden_size, task.classes, generator=generator, dtype=dtype)
-    return SequenceModel(rnn, output, recipe.l1)
+    return SequenceModel(rnn, output, recipe.l1, recipe.l2)

@@ -6,6 +6,7 @@ on is in the checkpoint, so a resumed run ends bit for bit where the unbroken on
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +27,7 @@ from ostinato.optim import AverageNorm, HessianFree, clip_grad_norm
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
 from ostinato.training_state import EpochSums, Progress, check_same_run, environment
+from ostinato.weight_average import WeightAverage
 
 OPTIMIZER_PREFIX, BEFORE_PREFIX = "optimizer.", "before."
 
@@ -81,6 +83,7 @@ class Trainer:
         self.rule = build_rule(recipe)
         self.progress = Progress()
         self._parameters = list(self.model.parameters())
+        self._average = WeightAverage(self.model, recipe.averaging) if recipe.averaging > 0 else None
         self._carried: Tensor | None = None
         self._best: dict[str, Tensor] | None = None
         self._before: dict[str, Tensor] = {}
@@ -124,6 +127,8 @@ class Trainer:
         while progress.segment < len(streams):
             self._heed_stop()
             self._update(streams, progress.segment)
+            if self._average is not None:
+                self._average.update()
             progress.segment += 1
             self.monitor.segment(progress.epoch, progress.segment, len(streams), streams.frames)
             if time.monotonic() - self._saved_at > self.checkpoint_seconds:
@@ -199,16 +204,23 @@ class Trainer:
                 f"{where}); use a smaller --learning-rate or a recipe with C (clipping)"
             )
 
+    def _validate(self, stage: str) -> tuple[float, bool]:
+        """The validation score of the weights, or of their average, and whether it is the best so far."""
+        progress = self.progress
+        with self._average.in_place() if self._average is not None else nullcontext():
+            score = self.domain.validate(self.model.eval())
+            # What pre-training reaches is no model to keep.
+            better = score > progress.best_score and stage == "joint"
+            if better:
+                progress.best_score, progress.best_epoch = score, progress.epoch
+                self._best = self._learned(MODEL_PREFIX, with_optimizer=False)
+        self.model.train()
+        return score, better
+
     def _finish_epoch(self) -> None:
         progress, sums = self.progress, self.progress.sums
         stage, name = self.recipe.stage(progress.epoch), self.model.score_name
-        score = self.domain.validate(self.model.eval())
-        self.model.train()
-        # What pre-training reaches is no model to keep.
-        better = score > progress.best_score and stage == "joint"
-        if better:
-            progress.best_score, progress.best_epoch = score, progress.epoch
-            self._best = self._learned(MODEL_PREFIX, with_optimizer=False)
+        score, better = self._validate(stage)
         record: dict[str, Any] = {
             "epoch": progress.epoch,
             f"train_{name}": -sums.nll / max(sums.frames, 1),
@@ -326,6 +338,7 @@ class Trainer:
             "progress": progress,
             "rule": self.rule.state_dict(),
             "groups": [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups],
+            "averaged": self._average.updates if self._average is not None else 0,
             "threads": torch.get_num_threads(),
             "metrics_offset": self.run.metrics_offset(),
             "environment": environment(),
@@ -338,6 +351,8 @@ class Trainer:
             self.run.save_checkpoint("best", self._best, state)
             self._best = None
         tensors = self._learned(MODEL_PREFIX) | self._before
+        if self._average is not None:
+            tensors |= self._average.tensors()
         if self._carried is not None:
             tensors["carried"] = self._carried
         if self.model.rnn.generator is not None:
@@ -348,6 +363,8 @@ class Trainer:
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         check_same_run(self.recipe, self.data_identity, state)
         self._take_learned(tensors, MODEL_PREFIX)
+        if self._average is not None:
+            self._average.restore(tensors, state["averaged"])
         for group, saved in zip(self.optimizer.param_groups, state["groups"], strict=True):
             group.update(saved)
         self.rule.load_state_dict(state["rule"])

@@ -218,6 +218,25 @@ def test_structural_damping_is_the_explicit_matrix(kind: str, leaky: bool) -> No
     torch.testing.assert_close(found, explicit_structural(model, batch), atol=1e-10, rtol=0)
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_l2_penalty_is_in_loss_gradient_and_curvature(output: str) -> None:
+    plain = SequenceModel(network("two layers", leaky=True), output_layer(output))
+    model, batch = SequenceModel(plain.rnn, plain.output, l2=0.3), segment(output)
+    sizes = [(p, p.numel()) for p in model.parameters() if p.requires_grad]
+    on_matrices = torch.cat([torch.full((n,), float(p.dim() == 2)).double() for p, n in sizes])
+    theta = torch.cat([p.detach().flatten() for p, _ in sizes])
+    with_penalty, without = operator(model, batch), operator(plain, batch)
+    assert with_penalty.loss() - without.loss() == pytest.approx(
+        0.15 * float((on_matrices * theta**2).sum()), rel=1e-10
+    )
+    torch.testing.assert_close(
+        with_penalty.gradient() - without.gradient(), 0.3 * on_matrices * theta, atol=1e-12, rtol=0
+    )
+    torch.testing.assert_close(
+        columns(with_penalty) - columns(without), torch.diag(0.3 * on_matrices), atol=1e-12, rtol=0
+    )
+
+
 @pytest.mark.parametrize("nonlinearity", ["tanh", "sigmoid"])
 def test_structural_damping_is_the_hessian_of_the_cross_entropy(nonlinearity: str) -> None:
     z = torch.linspace(-3, 3, 13, dtype=torch.float64)

@@ -22,7 +22,7 @@ class DirectModel(SequenceModel):
         rnn: reads token ids; at least order - 2 hidden units.
         output: a softmax.
         direct: the features.
-        l1: of the hidden outputs.
+        l1, l2: as in `SequenceModel`.
 
     Example:
         >>> output = Softmax(4, 9)
@@ -35,9 +35,14 @@ class DirectModel(SequenceModel):
     output: Softmax | ClassSoftmax
 
     def __init__(
-        self, rnn: RNN, output: Softmax | ClassSoftmax, direct: DirectNgrams, l1: float = 0.0
+        self,
+        rnn: RNN,
+        output: Softmax | ClassSoftmax,
+        direct: DirectNgrams,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
-        super().__init__(rnn, output, l1)
+        super().__init__(rnn, output, l1, l2)
         if direct.history > rnn.hidden_size or rnn.input_size > 1 << 24:
             raise ValueError("expected fewer tokens of history than hidden units, and at most 2^24 tokens")
         self.direct = direct
@@ -59,14 +64,13 @@ class DirectModel(SequenceModel):
         mask: Tensor | None = None,
         stage: str = "joint",
     ) -> Loss:
-        """Mean over the tokens of a segment of -log p, plus the L1 penalty; see `SequenceModel.loss`."""
+        """Mean over the tokens of a segment of -log p, plus the penalties; see `SequenceModel.loss`."""
         hidden_states, features, history = self._read(inputs, states, starts)
         layers, last = self.rnn.forward_layers(inputs, hidden_states, starts)
         counted = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask
         frames = int(counted.sum())
         nll = -self.output(layers[-1], features).log_prob(targets)[counted].sum()
-        absolute = sum((layer[counted].abs().sum() for layer in layers), torch.zeros(()).to(nll))
-        objective = (nll + self.l1 * absolute) / max(frames, 1)
+        objective = nll / max(frames, 1) + self.penalty([layer[counted] for layer in layers])
         return Loss(objective, nll.detach(), frames, torch.cat([last.detach(), history]))
 
     def _read(

@@ -16,9 +16,10 @@ from ostinato.nn.outputs.curvature import LinearizedOutput
 class GaussNewton:
     """Loss and gradient of a minibatch of streams, and Gauss-Newton products on it or on some of its streams.
 
-        f   = 1/N sum_n -log p(v_n | h_n) + l1/N sum |h|
-        G v = 1/N J^T H J v + structural * 1/N sum_l D_l^T diag(phi'(z_l)) D_l v
+        f   = 1/N sum_n -log p(v_n | h_n) + l1/N sum |h| + l2/2 ||W||^2
+        G v = 1/N J^T H J v + l2 P v + structural * 1/N sum_l D_l^T diag(phi'(z_l)) D_l v
 
+    P leaves the elements that belong to weight matrices and sets those of biases to zero.
     J is the derivative of the output's natural parameters (logits) by all parameters and H the Hessian of
     -log p there. D_l is the derivative of layer l's pre-activations z_l, before the leak: for tanh and
     sigmoid units phi' is the curvature of the cross-entropy between the unit now and after the step (tanh
@@ -100,12 +101,19 @@ class GaussNewton:
         }
         with torch.no_grad():
             back = self._point.product(tangents, structural)
-        return torch.cat(
+        total = torch.cat(
             [
                 back[name].reshape(-1) if name in back else vector.new_zeros(p.numel())
                 for name, p in parameters.items()
             ]
         )
+        if self.model.l2 > 0:
+            for part, of_total, p in zip(
+                parts, total.split([len(x) for x in parts]), parameters.values(), strict=True
+            ):
+                if p.dim() > 1:
+                    of_total.add_(part, alpha=self.model.l2)
+        return total
 
     def squared_gradient(self) -> Tensor:
         """Sum over the curvature's streams b of g_b^2, with sum_b g_b their gradient; shape (P,)."""

@@ -68,6 +68,7 @@ class SequenceModel(nn.Module):
         output: turns a hidden state into a distribution: `output(h)` returns one, `output.nll(h, v)` the
             summed negative log-likelihood.
         l1: lambda of the penalty lambda * sum_i |h_i|, mean over frames, on the outputs of every layer.
+        l2: lambda of the penalty lambda / 2 * sum_ij W_ij^2 on all weight matrices; biases are free.
 
     Example:
         >>> from ostinato.nn.outputs.bernoulli import Bernoulli
@@ -78,9 +79,9 @@ class SequenceModel(nn.Module):
         (torch.Size([]), 14, torch.Size([1, 2, 10]))
     """
 
-    def __init__(self, rnn: RNN, output: OutputLayer, l1: float = 0.0) -> None:
+    def __init__(self, rnn: RNN, output: OutputLayer, l1: float = 0.0, l2: float = 0.0) -> None:
         super().__init__()
-        self.rnn, self.output, self.l1 = rnn, output, l1
+        self.rnn, self.output, self.l1, self.l2 = rnn, output, l1, l2
 
     def forward(
         self, inputs: Tensor, states: Tensor | None = None, starts: Tensor | None = None
@@ -98,7 +99,7 @@ class SequenceModel(nn.Module):
         mask: Tensor | None = None,
         stage: str = "joint",
     ) -> Loss:
-        """Mean over the frames of a segment of -log p (or the layer's own loss), plus the L1 penalty.
+        """Mean over the frames of a segment of -log p (or the layer's own loss), plus the penalties.
 
         Args:
             inputs: what the RNN reads, (T, B, I) or token ids (T, B).
@@ -120,10 +121,22 @@ class SequenceModel(nn.Module):
         frames = len(values)
         cost, nll = self._cost(hidden, values, stage)
         objective = cost / max(frames, 1)
-        if self.l1 > 0:
-            absolute = sum((frames_of(layer).abs().sum() for layer in layers), torch.zeros(()).to(nll))
-            objective = objective + self.l1 / max(frames, 1) * absolute
+        if self.l1 > 0 or self.l2 > 0:
+            objective = objective + self.penalty([frames_of(layer) for layer in layers])
         return Loss(objective, nll.detach(), frames, last.detach())
+
+    def penalty(self, layers: list[Tensor]) -> Tensor:
+        """The L1 penalty on the outputs of the layers, each (N, H), and the L2 penalty on the weights."""
+        total = layers[-1].new_zeros(())
+        if self.l1 > 0:
+            total = total + self.l1 / max(len(layers[-1]), 1) * sum(layer.abs().sum() for layer in layers)
+        if self.l2 > 0:
+            total = total + self.l2 / 2 * torch.stack([w.square().sum() for w in self.weights()]).sum()
+        return total
+
+    def weights(self) -> list[nn.Parameter]:
+        """The trained matrices, on which the L2 penalty is; not the biases."""
+        return [p for p in self.parameters() if p.requires_grad and p.dim() > 1]
 
     @property
     def score_name(self) -> str:
