@@ -65,6 +65,9 @@ struct Share {
   int members, member;
   Index steps_done = 0;
 
+  Index first_column() const { return columns.first * lanes<Real>; }
+  Index last_column() const { return columns.last * lanes<Real> < hidden ? columns.last * lanes<Real> : hidden; }
+
   // For every row and every panel of this share: after(sums, row, column, count), where sums[0..count) are
   // (a @ packed)[row, column..column+count). A null `a` is an empty product: the sums are zero.
   template <class After>
@@ -139,17 +142,18 @@ bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threa
         const Grid grid = Grid::choose<Real>(c.shape, size);
         const int group = rank / grid.members, member = rank % grid.members;
         const int widest = widest_tile(static_cast<int>((c.shape.streams + grid.groups - 1) / grid.groups));
-        int panel = 0;  // panels are dealt to all members of the team in turn
+        const bool alone = grid.groups == 1;  // who uses a panel packs it; with several groups, all share the work
+        int panel = 0;
         for (int m = 0; m < grid.members; ++m) {
           const Columns columns{cut(c.vectors, grid.members, m), cut(c.vectors, grid.members, m + 1), widest};
           for (Index p = 0; p < columns.panels(); ++p)
-            if (panel++ % size == rank)
+            if (alone ? m == rank : panel++ % size == rank)
               pack_panel(c.packed, c.weight, c.transposed, c.shape.hidden, columns.start(p),
                          columns.start(p + 1) - columns.start(p));
         }
         c.packing[rank].finish(1);
         if (group >= grid.groups) return;
-        for (int other = 0; other < size; ++other) c.packing[other].await(1);
+        for (int other = 0; !alone && other < size; ++other) c.packing[other].await(1);
         Share<Real> share{c.packed,
                           c.shape.hidden,
                           c.vectors,

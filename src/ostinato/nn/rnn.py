@@ -180,17 +180,17 @@ class RNN(nn.Module):
 
     def _layer(self, layer: int, below: Tensor, h0: Tensor | None, starts: Tensor | None) -> Tensor:
         """The states (T, B, H) of one layer."""
-        bias, recurrent = self._summed_bias(layer), getattr(self, f"weight_hh_l{layer}")
+        recurrent = getattr(self, f"weight_hh_l{layer}")
+        bias = second_bias = None
+        if self.bias:
+            bias, second_bias = getattr(self, f"bias_ih_l{layer}"), getattr(self, f"bias_hh_l{layer}")
         if self.token_inputs and layer == 0:
-            drive = embed(below, self.embedding, bias, sparse=True)
+            drive = embed(below, self.embedding, None if bias is None else bias + second_bias, sparse=True)
             return leaky_scan(drive, recurrent, self.leak, h0, starts, self.nonlinearity)
         weight = getattr(self, f"weight_ih_l{layer}")
-        return recurrent_layer(below, weight, bias, recurrent, self.leak, h0, starts, self.nonlinearity)
-
-    def _summed_bias(self, layer: int) -> Tensor | None:
-        if not self.bias:
-            return None
-        return getattr(self, f"bias_ih_l{layer}") + getattr(self, f"bias_hh_l{layer}")
+        return recurrent_layer(
+            below, weight, bias, recurrent, self.leak, h0, starts, self.nonlinearity, second_bias
+        )
 
     def _dropped(self, below: Tensor) -> Tensor:
         if not self.training or self.dropout == 0:
