@@ -141,19 +141,31 @@ struct GradientShare {
     return vectors == 2 ? outer_tile<Real, 2> : outer_tile<Real, 1>;
   }
 
-  // by_input (inputs, hidden) += x' delta over one chunk, at this share's columns.
+  // by_input (inputs, hidden) += x' delta over one chunk, at this share's columns, strip by strip: a strip of the sums
+  // stays in the first-level cache.
   void add_sparse(const Nonzeros<Real>& nonzeros, Index begin, Index end, Real* by_input) const {
-    for (Index n = begin; n < end; ++n) {
-      const Real* from = args.delta + n * args.hidden + first;
-      nonzeros.for_frame(n, [&](Index input, Real value) {
-        Real* to = by_input + input * args.hidden + first;
-        for_vectors<Real>(last - first, [&](Index c, auto lanes_used) {
+    constexpr int strip = 4;
+    Index c = first;
+    for (; c + strip * lanes<Real> <= last; c += strip * lanes<Real>)
+      for (Index n = begin; n < end; ++n) {
+        Vec<Real> delta[strip];
+#pragma GCC unroll 4
+        for (int k = 0; k < strip; ++k) delta[k] = load(args.delta + n * args.hidden + c + k * lanes<Real>);
+        for (const Nonzero<Real>* x = nonzeros.begin(n); x < nonzeros.begin(n + 1); ++x) {
+          Real* to = by_input + x->column * args.hidden + c;
+#pragma GCC unroll 4
+          for (int k = 0; k < strip; ++k)
+            store(to + k * lanes<Real>, load(to + k * lanes<Real>) + x->value * delta[k]);
+        }
+      }
+    for (Index n = begin; c < last && n < end; ++n)
+      for (const Nonzero<Real>* x = nonzeros.begin(n); x < nonzeros.begin(n + 1); ++x)
+        for_vectors<Real>(last - c, [&](Index i, auto lanes_used) {
           using Lanes = decltype(lanes_used);
-          Lanes::put(lanes_used, to + c,
-                     Lanes::get(lanes_used, to + c) + value * Lanes::get(lanes_used, from + c));
+          Real* to = by_input + x->column * args.hidden + c + i;
+          const Vec<Real> delta = Lanes::get(lanes_used, args.delta + n * args.hidden + c + i);
+          Lanes::put(lanes_used, to, Lanes::get(lanes_used, to) + x->value * delta);
         });
-      });
-    }
   }
 
   void add_inputs(Index begin, Index end) const {

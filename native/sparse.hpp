@@ -14,72 +14,73 @@ OSTINATO_INLINE Real* allocate_reals(Index count) {
   return static_cast<Real*>(allocate(static_cast<unsigned long>(count) * sizeof(Real)));
 }
 
-// The inputs of one frame that are not zero, appended to `found`; returns the new end.
-template <class Input>
-OSTINATO_INLINE int* find_nonzeros(const Input* x, Index count, int* found) {
+// One input that is not zero.
+template <class Real>
+struct Nonzero {
+  int column;
+  Real value;
+};
+
+// The inputs of one frame that are not zero, appended to `found`, which has room for all; returns the new end.
+template <class Real, class Number>
+OSTINATO_INLINE Nonzero<Real>* find_nonzeros(const Number* x, Index count, Nonzero<Real>* found) {
   constexpr Index group = 8;
-  using Word = unsigned long long;
   Index v = 0;
   for (; v + group <= count; v += group) {  // most groups of eight are silent
-    Word words[sizeof(Input)], any = 0;
+    unsigned long long words[sizeof(Number)], any = 0;
     __builtin_memcpy(words, x + v, sizeof(words));
-    for (const Word word : words) any |= word;
+#pragma GCC unroll 8
+    for (const auto word : words) any |= word;
     if (!any) continue;
-    for (Index i = v; i < v + group; ++i)
-      if (x[i] != Input(0)) *found++ = static_cast<int>(i);
+#pragma GCC unroll 8
+    for (Index i = v; i < v + group; ++i) {  // without branches: which ones sound cannot be foretold
+      *found = {static_cast<int>(i), static_cast<Real>(x[i])};
+      found += x[i] != Number(0);
+    }
   }
   for (; v < count; ++v)
-    if (x[v] != Input(0)) *found++ = static_cast<int>(v);
+    if (x[v] != Number(0)) *found++ = {static_cast<int>(v), static_cast<Real>(x[v])};
   return found;
 }
 
-// The non-zero inputs of every frame: those of frame n are at columns [begin[n], begin[n + 1]).
+// The non-zero inputs of every frame: those of frame n are [begin(n), begin(n + 1)).
 template <class Real>
 class Nonzeros {
  public:
   // False when memory is short or the inputs are too dense to be worth it.
   bool find(const Input<Real>& input, Index frames) {
-    input_ = input;
-    const Index most = frames * input.size / densest;
-    begin_ = static_cast<Index*>(allocate(static_cast<unsigned long>(frames + 1) * sizeof(Index)));
-    columns_ = static_cast<int*>(allocate(static_cast<unsigned long>(most + input.size) * sizeof(int)));
-    if (!begin_ || !columns_) return false;
-    return input.binary ? list(input.binary, frames, most) : list(input.real, frames, most);
+    const Index most = frames * input.size / densest, room = most + input.size + 1;  // one is written in vain
+    ends_ = static_cast<Index*>(allocate(static_cast<unsigned long>(frames + 1) * sizeof(Index)));
+    list_ = static_cast<Nonzero<Real>*>(allocate(static_cast<unsigned long>(room) * sizeof(Nonzero<Real>)));
+    if (!ends_ || !list_) return false;
+    return input.binary ? list(input.binary, input.size, frames, most) : list(input.real, input.size, frames, most);
   }
 
-  template <class Body>
-  OSTINATO_INLINE void for_frame(Index n, const Body& body) const {
-    const Index row = n * input_.size;
-    for (Index i = begin_[n]; i < begin_[n + 1]; ++i) {
-      const Index at = row + columns_[i];
-      body(columns_[i], input_.binary ? static_cast<Real>(input_.binary[at]) : input_.real[at]);
-    }
-  }
+  const Nonzero<Real>* begin(Index frame) const { return list_ + ends_[frame]; }
 
   Nonzeros() = default;
   Nonzeros(const Nonzeros&) = delete;
   Nonzeros& operator=(const Nonzeros&) = delete;
   ~Nonzeros() {
-    release(begin_);
-    release(columns_);
+    release(ends_);
+    release(list_);
   }
 
  private:
   template <class Number>
-  bool list(const Number* x, Index frames, Index most) {
-    int* end = columns_;
+  bool list(const Number* x, Index inputs, Index frames, Index most) {
+    Nonzero<Real>* end = list_;
     for (Index n = 0; n < frames; ++n) {
-      begin_[n] = end - columns_;
-      end = find_nonzeros(x + n * input_.size, input_.size, end);
-      if (end - columns_ > most) return false;
+      ends_[n] = end - list_;
+      end = find_nonzeros(x + n * inputs, inputs, end);
+      if (end - list_ > most) return false;
     }
-    begin_[frames] = end - columns_;
+    ends_[frames] = end - list_;
     return true;
   }
 
-  Input<Real> input_{};
-  Index* begin_ = nullptr;
-  int* columns_ = nullptr;
+  Index* ends_ = nullptr;  // of the frame before; 0 for the first
+  Nonzero<Real>* list_ = nullptr;
 };
 
 // to (columns, rows) = from (rows, columns) transposed; consecutive rows are a stride apart.
@@ -136,27 +137,30 @@ struct SparseProjection {
   }
 
   void project(Index frame, Index first, Index last, Real* out) const {
-    constexpr Index step = 4 * lanes<Real>;
     Index c = first;
-    for (; c + step <= last; c += step) {
-      Vec<Real> sum[4];
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) sum[k] = load(bias + c + k * lanes<Real>);
-      nonzeros.for_frame(frame, [&](Index input, Real value) {
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; ++k) sum[k] += value * load(by_input + input * hidden + c + k * lanes<Real>);
-      });
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) store(out + c + k * lanes<Real>, sum[k]);
-    }
+    for (; c + 8 * lanes<Real> <= last; c += 8 * lanes<Real>) add_up<8>(frame, c, out);
+    if (c + 4 * lanes<Real> <= last) add_up<4>(frame, c, out), c += 4 * lanes<Real>;
     for_vectors<Real>(last - c, [&](Index i, auto lanes_used) {
       using Lanes = decltype(lanes_used);
       Vec<Real> sum = Lanes::get(lanes_used, bias + c + i);
-      nonzeros.for_frame(frame, [&](Index input, Real value) {
-        sum += value * Lanes::get(lanes_used, by_input + input * hidden + c + i);
-      });
+      for (const Nonzero<Real>* x = nonzeros.begin(frame); x < nonzeros.begin(frame + 1); ++x)
+        sum += x->value * Lanes::get(lanes_used, by_input + x->column * hidden + c + i);
       Lanes::put(lanes_used, out + c + i, sum);
     });
+  }
+
+  template <int vectors>
+  OSTINATO_INLINE void add_up(Index frame, Index c, Real* out) const {
+    Vec<Real> sum[vectors];
+#pragma GCC unroll 8
+    for (int k = 0; k < vectors; ++k) sum[k] = load(bias + c + k * lanes<Real>);
+    for (const Nonzero<Real>* x = nonzeros.begin(frame); x < nonzeros.begin(frame + 1); ++x) {
+      const Real* from = by_input + x->column * hidden + c;
+#pragma GCC unroll 8
+      for (int k = 0; k < vectors; ++k) sum[k] += x->value * load(from + k * lanes<Real>);
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < vectors; ++k) store(out + c + k * lanes<Real>, sum[k]);
   }
 
   SparseProjection() = default;
