@@ -44,12 +44,21 @@ void outer_tile(const Real* a, const Real* panel, Index depth, Real* out, Index 
     });
 }
 
-// Rows of x (frames, columns), zero where `dropped` says so.
+// A row for every frame: the inputs, or the state before, which is `late` frames (one step) earlier in x; the first
+// ones are in `initial`, or zero where that is null. Zero where `dropped` says so.
 template <class Number>
 struct Factor {
-  const Number* x;
+  const Number* x;  // (frames, columns)
   Index columns;
-  const unsigned char* dropped;  // per frame, or null
+  Index late = 0;
+  const Number* initial = nullptr;         // (late, columns)
+  const unsigned char* dropped = nullptr;  // per frame
+
+  const Number* row(Index n) const {
+    if (dropped && dropped[n]) return nullptr;
+    if (n >= late) return x + (n - late) * columns;
+    return initial ? initial + n * columns : nullptr;
+  }
 };
 
 // panel (frames, width) = columns [first, first + width) of frames [begin, end); zero past the last column.
@@ -57,19 +66,18 @@ template <class Real, class Number>
 void pack_factor(Real* panel, const Factor<Number>& factor, Index begin, Index end, Index first, Index width) {
   const Index count = first + width > factor.columns ? factor.columns - first : width;
   for (Index n = begin; n < end; ++n, panel += width) {
-    const Number* from = factor.x + n * factor.columns + first;
-    const bool dropped = factor.dropped && factor.dropped[n];
+    const Number* from = factor.row(n);
     Index c = 0;
-    if (dropped) {
+    if (!from) {
       for (; c < count; ++c) panel[c] = 0;
     } else if constexpr (sizeof(Number) == sizeof(Real)) {
       for_vectors<Real>(count, [&](Index i, auto lanes_used) {
         using Lanes = decltype(lanes_used);
-        Lanes::put(lanes_used, panel + i, Lanes::get(lanes_used, from + i));
+        Lanes::put(lanes_used, panel + i, Lanes::get(lanes_used, from + first + i));
       });
       c = count;
     } else {
-      for (; c < count; ++c) panel[c] = static_cast<Real>(from[c]);
+      for (; c < count; ++c) panel[c] = static_cast<Real>(from[first + c]);
     }
     for (; c < width; ++c) panel[c] = 0;
   }
@@ -96,7 +104,7 @@ struct GradientShare {
 
   // deltas[tile][frame][row within the tile], zero past the last row.
   void pack_deltas(Index begin, Index end) const {
-    const Index depth = end - begin, tiles = tiles_of_rows(), hidden = args.hidden;
+    const Index depth = end - begin, tiles = tiles_of_rows(), hidden = args.shape.hidden;
     for (Index n = 0; n < depth; ++n) {
       const Real* from = args.delta + (begin + n) * hidden;
       for (Index i = 0; i < tiles; ++i) {
@@ -150,9 +158,9 @@ struct GradientShare {
       for (Index n = begin; n < end; ++n) {
         Vec<Real> delta[strip];
 #pragma GCC unroll 4
-        for (int k = 0; k < strip; ++k) delta[k] = load(args.delta + n * args.hidden + c + k * lanes<Real>);
+        for (int k = 0; k < strip; ++k) delta[k] = load(args.delta + n * args.shape.hidden + c + k * lanes<Real>);
         for (const Nonzero<Real>* x = nonzeros.begin(n); x < nonzeros.begin(n + 1); ++x) {
-          Real* to = by_input + x->column * args.hidden + c;
+          Real* to = by_input + x->column * args.shape.hidden + c;
 #pragma GCC unroll 4
           for (int k = 0; k < strip; ++k)
             store(to + k * lanes<Real>, load(to + k * lanes<Real>) + x->value * delta[k]);
@@ -162,8 +170,8 @@ struct GradientShare {
       for (const Nonzero<Real>* x = nonzeros.begin(n); x < nonzeros.begin(n + 1); ++x)
         for_vectors<Real>(last - c, [&](Index i, auto lanes_used) {
           using Lanes = decltype(lanes_used);
-          Real* to = by_input + x->column * args.hidden + c + i;
-          const Vec<Real> delta = Lanes::get(lanes_used, args.delta + n * args.hidden + c + i);
+          Real* to = by_input + x->column * args.shape.hidden + c + i;
+          const Vec<Real> delta = Lanes::get(lanes_used, args.delta + n * args.shape.hidden + c + i);
           Lanes::put(lanes_used, to, Lanes::get(lanes_used, to) + x->value * delta);
         });
   }
@@ -171,20 +179,20 @@ struct GradientShare {
   void add_inputs(Index begin, Index end) const {
     const Input<Real>& x = args.input;
     if (x.binary)
-      add_product(Factor<unsigned char>{x.binary, x.size, nullptr}, begin, end, args.grad_ih, begin == 0);
+      add_product(Factor<unsigned char>{x.binary, x.size}, begin, end, args.grad_ih, begin == 0);
     else
-      add_product(Factor<Real>{x.real, x.size, nullptr}, begin, end, args.grad_ih, begin == 0);
+      add_product(Factor<Real>{x.real, x.size}, begin, end, args.grad_ih, begin == 0);
   }
 
   // A delta that is not finite makes a gradient of NaN even where the input is zero.
   void finish_sparse(const Real* by_input) const {
     const Index inputs = args.input.size;
     if (all_finite(sums, last - first)) {
-      transpose_matrix(args.grad_ih + first * inputs, inputs, by_input + first, args.hidden, inputs, last - first);
+      transpose_matrix(args.grad_ih + first * inputs, inputs, by_input + first, args.shape.hidden, inputs, last - first);
       return;
     }
-    for (Index begin = 0; begin < args.frames; begin += chunk_frames) {
-      const Index end = begin + chunk_frames < args.frames ? begin + chunk_frames : args.frames;
+    for (Index begin = 0; begin < args.frames(); begin += chunk_frames) {
+      const Index end = begin + chunk_frames < args.frames() ? begin + chunk_frames : args.frames();
       pack_deltas(begin, end);
       add_inputs(begin, end);
     }
@@ -194,12 +202,13 @@ struct GradientShare {
     for (Index h = 0; h < last - first; ++h) sums[h] = 0;
     if (nonzeros)
       for (Index v = 0; v < args.input.size; ++v)
-        for (Index h = first; h < last; ++h) by_input[v * args.hidden + h] = 0;
-    for (Index begin = 0; begin < args.frames; begin += chunk_frames) {
-      const Index end = begin + chunk_frames < args.frames ? begin + chunk_frames : args.frames;
+        for (Index h = first; h < last; ++h) by_input[v * args.shape.hidden + h] = 0;
+    for (Index begin = 0; begin < args.frames(); begin += chunk_frames) {
+      const Index end = begin + chunk_frames < args.frames() ? begin + chunk_frames : args.frames();
       pack_deltas(begin, end);
       if (args.grad_hh)
-        add_product(Factor<Real>{args.previous, args.hidden, args.starts}, begin, end, args.grad_hh, begin == 0);
+        add_product(Factor<Real>{args.states, args.shape.hidden, args.shape.streams, args.h0, args.starts}, begin, end, args.grad_hh,
+                    begin == 0);
       if (nonzeros) add_sparse(*nonzeros, begin, end, by_input);
       else if (args.grad_ih) add_inputs(begin, end);
     }
@@ -215,8 +224,8 @@ template <class Real>
 bool layer_gradient(const LayerGradientArgs<Real>& args) {
   const int threads = args.threads < 1 ? 1 : args.threads;
   Nonzeros<Real> nonzeros;
-  const bool sparse = args.grad_ih && args.sparse && nonzeros.find(args.input, args.frames);
-  const Index all = GradientShare<Real>::memory(args.hidden, threads), shared = sparse ? args.input.size * args.hidden : 0;
+  const bool sparse = args.grad_ih && args.sparse && nonzeros.find(args.input, args.frames());
+  const Index all = GradientShare<Real>::memory(args.shape.hidden, threads), shared = sparse ? args.input.size * args.shape.hidden : 0;
   Real* memory = allocate_reals<Real>(all + shared);
   if (!memory) return false;
   struct Context {
@@ -231,7 +240,7 @@ bool layer_gradient(const LayerGradientArgs<Real>& args) {
         const Context& c = *static_cast<Context*>(data);
         const FlushDenormals flush;
         using Share = GradientShare<Real>;
-        const Index hidden = c.args.hidden, tiles = (hidden + tile_rows - 1) / tile_rows;
+        const Index hidden = c.args.shape.hidden, tiles = (hidden + tile_rows - 1) / tile_rows;
         const Index first = cut(tiles, size, rank) * tile_rows, end = cut(tiles, size, rank + 1) * tile_rows;
         if (first == end) return;
         Real* mine = c.memory + cut(c.all, size, rank) / Share::alignment * Share::alignment;

@@ -1,7 +1,8 @@
 // What the kernels compute, and the table through which one instruction set's build of them is called.
 //
 // Letters: T steps, B streams (rows), H units (columns), N frames, V inputs. All arrays are C-contiguous.
-// Nothing here has code, so nothing here can be emitted twice by objects built for different processors.
+// Nothing here has code but what is always inlined, so nothing here can be emitted twice by objects built for different
+// processors.
 #pragma once
 
 #include <cstddef>
@@ -69,25 +70,25 @@ struct Input {
 };
 
 // A whole layer: the scan with drive = x U' + b + b2, made step by step from what is not zero in x.
-// Returns false where x is too dense for that, or U not finite; nothing but the drive and row 0 of the path is written
-// then. Without inputs the slopes hold the drive.
+// Returns false where x is too dense for that, or U not finite. Without inputs the slopes hold the drive.
 template <class Real>
 struct LayerForwardArgs {
-  ForwardArgs<Real> scan;  // without drive and states; h0 may be null: zero
+  ForwardArgs<Real> scan;  // the drive is the slopes; h0 may be null: zero
   Input<Real> input;
   const Real* weight_ih;    // U (H, I)
   const Real* bias;         // (H) or null
   const Real* second_bias;  // (H) or null
-  Real* path;               // (T + 1, B, H): h0 and the states
+  Real* last;               // (B, H): the last states once more
 };
 
 // Of sum_n delta_n z_n, z = x U' + hp W' + b with hp zero at starts, with respect to all weights; null: not wanted.
 template <class Real>
 struct LayerGradientArgs {
-  Index frames, hidden;         // N = T B, H
-  const Real* delta;            // (N, H)
-  const Real* previous;         // (N, H): the state before each frame
-  const unsigned char* starts;  // (N) or null
+  Shape shape;
+  const Real* delta;            // (T, B, H)
+  const Real* states;           // (T, B, H)
+  const Real* h0;               // (B, H) or null: zero
+  const unsigned char* starts;  // (T, B) or null
   Input<Real> input;
   bool sparse;             // whether x is likely to be sparse
   Real* grad_hh;           // (H, H)
@@ -95,6 +96,8 @@ struct LayerGradientArgs {
   Real* grad_bias;         // (H)
   Real* second_grad_bias;  // (H): the same once more
   int threads;
+
+  __attribute__((always_inline)) Index frames() const { return shape.steps * shape.streams; }
 };
 
 // log p(v) = sum_i v_i z_i - softplus(z_i),  z_i = b_i + U_i sigmoid(c + sum_{k<i} v_k W_k),

@@ -7,17 +7,7 @@ namespace ostinato::OSTINATO_ISA {
 namespace {
 
 template <class Real>
-bool layer_forward(const LayerForwardArgs<Real>& args) {
-  ForwardArgs<Real> scan = args.scan;
-  const Index frame = scan.shape.streams * scan.shape.hidden;
-  const auto bytes = static_cast<unsigned long>(frame) * sizeof(Real);
-  if (scan.h0)
-    __builtin_memcpy(args.path, scan.h0, bytes);
-  else
-    __builtin_memset(args.path, 0, bytes);
-  scan.h0 = args.path;
-  scan.states = args.path + frame;
-  scan.drive = scan.slopes;
+bool forward_or_project(const LayerForwardArgs<Real>& args, const ForwardArgs<Real>& scan) {
   if (!args.input.binary && !args.input.real) return forward(scan);
 
   struct Maker {
@@ -34,6 +24,25 @@ bool layer_forward(const LayerForwardArgs<Real>& args) {
     }
   };
   return forward_from(scan, DriveMaker{make, &maker});
+}
+
+template <class Real>
+bool layer_forward(const LayerForwardArgs<Real>& args) {
+  ForwardArgs<Real> scan = args.scan;
+  const Index frame = scan.shape.streams * scan.shape.hidden;
+  const auto bytes = static_cast<unsigned long>(frame) * sizeof(Real);
+  Real* zeros = nullptr;
+  if (!scan.h0) {
+    zeros = allocate_reals<Real>(frame);
+    if (!zeros) return false;
+    __builtin_memset(zeros, 0, bytes);
+    scan.h0 = zeros;
+  }
+  scan.drive = scan.slopes;
+  const bool done = forward_or_project(args, scan);
+  release(zeros);
+  if (done) __builtin_memcpy(args.last, scan.states + (scan.shape.steps - 1) * frame, bytes);
+  return done;
 }
 
 }  // namespace

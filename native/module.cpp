@@ -94,24 +94,24 @@ class NativeKernels {
   // False where the inputs are too dense, or the weights not finite: the caller then makes the drive.
   bool layer_forward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, Address weight_ih,
                      Address bias, Address second_bias, Address weight, Address leak, Address h0, Address starts,
-                     Address path, Address slopes, int nonlinearity, int threads) const {
+                     Address states, Address last, Address slopes, int nonlinearity, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const ForwardArgs<Real> scan{s, nullptr, at<const Real>(weight), at<const Real>(leak), at<const Real>(h0),
-                                   at<const unsigned char>(starts), nullptr, at<Real>(slopes),
+                                   at<const unsigned char>(starts), at<Real>(states), at<Real>(slopes),
                                    static_cast<Nonlinearity>(nonlinearity), threads};
       const nb::gil_scoped_release unlocked;
       prefer_huge_pages_for<Real>(slopes, s.steps, s);
-      prefer_huge_pages_for<Real>(path, s.steps + 1, s);
+      prefer_huge_pages_for<Real>(states, s.steps, s);
       return kernels.layer_forward({scan, input_at<Real>(inputs, binary, real), at<const Real>(weight_ih),
-                                    at<const Real>(bias), at<const Real>(second_bias), at<Real>(path)});
+                                    at<const Real>(bias), at<const Real>(second_bias), at<Real>(last)});
     };
     return twice ? call(table_->twice) : call(table_->single);
   }
 
   void layer_backward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, bool sparse,
-                      Address grad_states, Address slopes, Address path, Address weight, Address leak, Address starts,
-                      Address delta, Address grad_h0, Address grad_hh, Address grad_ih, Address grad_bias,
+                      Address grad_states, Address slopes, Address states, Address h0, Address weight, Address leak,
+                      Address starts, Address delta, Address grad_h0, Address grad_hh, Address grad_ih, Address grad_bias,
                       Address second_grad_bias, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
@@ -122,7 +122,7 @@ class NativeKernels {
                                              at<Real>(grad_h0), nullptr, threads});
       if (!(grad_hh || grad_ih || grad_bias || second_grad_bias)) return;
       run(kernels.layer_gradient,
-          LayerGradientArgs<Real>{s.steps * s.streams, s.hidden, at<const Real>(delta), at<const Real>(path), marks,
+          LayerGradientArgs<Real>{s, at<const Real>(delta), at<const Real>(states), at<const Real>(h0), marks,
                                   input_at<Real>(inputs, binary, real), sparse, at<Real>(grad_hh), at<Real>(grad_ih),
                                   at<Real>(grad_bias), at<Real>(second_grad_bias), threads});
     };

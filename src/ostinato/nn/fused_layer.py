@@ -31,17 +31,22 @@ def recurrent_layer(
     starts: Tensor | None,
     nonlinearity: str,
     second_bias: Tensor | None = None,
-) -> Tensor:
-    """States (T, B, H) of a layer that reads real or binary frames (T, B, I) or token ids (T, B).
+) -> tuple[Tensor, Tensor]:
+    """States (T, B, H), and the last of them (1, B, H), of a layer that reads frames (T, B, I) or tokens (T, B).
 
-    A second bias is added to the first, as in `torch.nn.RNN`.
+    The initial state is (B, H) or (1, B, H). A second bias is added to the first, as in `torch.nn.RNN`.
     """
     if _fuses(inputs, weight_ih, leak, starts):
         return _Layer.apply(
             inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts, nonlinearity
         )
     drive = project(inputs, weight_ih, _sum(bias, second_bias))
-    return leaky_scan(drive, weight_hh, leak, h0, starts, nonlinearity)
+    states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, nonlinearity)
+    return states, states[-1:].clone()
+
+
+def _row(h0: Tensor | None) -> Tensor | None:
+    return h0 if h0 is None or h0.dim() == 2 else h0.squeeze(0)
 
 
 def _sum(bias: Tensor | None, second_bias: Tensor | None) -> Tensor | None:
@@ -66,45 +71,43 @@ def _fuses(inputs: Tensor, weight_ih: Tensor, leak: Tensor | None, starts: Tenso
 
 
 class _Layer(torch.autograd.Function):
-    """(x, U, b, b2, W, a, h0, starts) -> states; second derivatives go through the composition."""
+    """(x, U, b, b2, W, a, h0, starts) -> states and last; second derivatives go through the composition."""
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
         """Project and scan."""
         *tensors, ctx.nonlinearity = arguments
-        path, slopes, ctx.sparse = layer_cpu.forward(layer_cpu.Layer(*tensors), ctx.nonlinearity)
-        # The path has one step more than the states: those before every step are then a view, not a copy. What
-        # is returned shares its memory without being a view, so that callers may change it in place (which the
-        # saved output then reports to backward).
-        states = slopes.new_empty(0).set_(
-            path.untyped_storage(), path.stride(0), slopes.shape, slopes.stride()
-        )
+        states, last, slopes, ctx.sparse = layer_cpu.forward(layer_cpu.Layer(*tensors), ctx.nonlinearity)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, path, slopes, states)
-        return states
+        ctx.save_for_backward(*tensors, slopes, states)
+        return states, last
 
     @staticmethod
-    def backward(ctx: Any, grad_states: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_states: Tensor | None, grad_last: Tensor | None) -> tuple[Tensor | None, ...]:
         """One adjoint scan and one product for each weight."""
+        *tensors, slopes, states = ctx.saved_tensors
+        if grad_last is not None:
+            before = torch.zeros_like(states[:-1]) if grad_states is None else grad_states[:-1]
+            end = grad_last if grad_states is None else grad_last + grad_states[-1:]
+            grad_states = torch.cat((before, end))
         if grad_states is None:
             return (None,) * 9
         if torch.is_grad_enabled():
             return _differentiable_backward(ctx, grad_states)
-        *tensors, path, slopes, _ = ctx.saved_tensors
         need_inputs, *wanted, _, need_h0, _, _ = ctx.needs_input_grad
         layer = layer_cpu.Layer(*tensors)
-        made = layer_cpu.backward(layer, grad_states, path, slopes, ctx.sparse, tuple(wanted))
+        grad = layer_cpu.backward(layer, states, slopes, ctx.sparse, grad_states, tuple(wanted))
         grad_inputs = None
         if need_inputs:
-            grad_inputs = (made.delta.flatten(0, 1) @ layer.weight_ih).view(layer.inputs.shape)
+            grad_inputs = (grad.delta.flatten(0, 1) @ layer.weight_ih).view(layer.inputs.shape)
         return (
             grad_inputs,
-            made.weight_ih,
-            made.bias,
-            made.second_bias,
-            made.weight_hh,
+            grad.weight_ih,
+            grad.bias,
+            grad.second_bias,
+            grad.weight_hh,
             None,
-            made.h0 if need_h0 else None,
+            grad.h0 if need_h0 else None,
             None,
             None,
         )
@@ -112,12 +115,12 @@ class _Layer(torch.autograd.Function):
 
 def _differentiable_backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients once more, with a graph: by the composition, whose derivatives have derivatives."""
-    *inputs, _, _, _ = ctx.saved_tensors
+    *inputs, _, _ = ctx.saved_tensors
     # Aliases cut off whatever one input owes to another upstream.
     aliases: list[Any] = [None if x is None else x.view_as(x) for x in inputs]
     x, weight_ih, bias, second_bias, weight_hh, leak, h0, starts = aliases
     drive = project(x, weight_ih, _sum(bias, second_bias))
-    states = leaky_scan(drive, weight_hh, leak, h0, starts, ctx.nonlinearity)
+    states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, ctx.nonlinearity)
     wanted = [i for i, need in enumerate(ctx.needs_input_grad[:8]) if need]
     gradients = torch.autograd.grad(
         states, [aliases[i] for i in wanted], grad_states, create_graph=True, allow_unused=True

@@ -29,7 +29,7 @@ class Layer(NamedTuple):
     second_bias: Tensor | None  # b2 (H,)
     weight_hh: Tensor  # W (H, H)
     leak: Tensor | None  # a (H,)
-    h0: Tensor | None  # (B, H)
+    h0: Tensor | None  # (B, H) or (1, B, H)
     starts: Tensor | None  # (T, B), bool
 
 
@@ -41,17 +41,26 @@ class Gradients(NamedTuple):
     bias: Tensor | None
     second_bias: Tensor | None
     weight_hh: Tensor | None
-    h0: Tensor
+    h0: Tensor  # of h0's own shape
 
 
-def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> tuple[Tensor, Tensor, bool]:
-    """Path (T + 1, B, H), which is h0 and the states; slopes (T, B, H); whether the inputs were sparse."""
+class States(NamedTuple):
+    """What a layer computes."""
+
+    states: Tensor  # (T, B, H)
+    last: Tensor  # (1, B, H), a copy
+    slopes: Tensor  # (T, B, H)
+    sparse: bool  # whether the inputs were
+
+
+def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
+    """The states, and what `backward` needs besides."""
     x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
     _check(layer, nonlinearity)
     steps, streams, inputs = x.shape
-    hidden = len(weight)
-    path = weight.new_empty((steps + 1, streams, hidden))
-    slopes = weight.new_empty((steps, streams, hidden))
+    shape = (steps, streams, len(weight))
+    states, slopes = weight.new_empty(shape), weight.new_empty(shape)
+    last = weight.new_empty((1, streams, shape[2]))
     x, weight_ih, weight = x.contiguous(), weight_ih.contiguous(), weight.contiguous()
     # Held in names: an address is good for as long as its tensor lives.
     bias, second_bias, leak, h0, starts = map(_dense, (bias, second_bias, leak, h0, starts))
@@ -64,27 +73,28 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> tuple[Ten
         _address(leak),
         _address(h0),
         _address(starts),
-        path.data_ptr(),
+        states.data_ptr(),
+        last.data_ptr(),
         slopes.data_ptr(),
         _CODES[nonlinearity],
         torch.get_num_threads(),
     )
-    run, float64, shape = (extension or cpu.extension()).layer_forward, weight.dtype is torch.float64, slopes.shape
+    run, float64 = (extension or cpu.extension()).layer_forward, weight.dtype is torch.float64
     address = x.data_ptr()
     if run(float64, shape, inputs, address if binary else 0, 0 if binary else address, *arguments):
-        return path, slopes, True
+        return States(states, last, slopes, True)
     _project(x, weight_ih, bias, second_bias, slopes)
     if not run(float64, shape, 0, 0, 0, *arguments):
         raise MemoryError("no memory for the scan's packed weights")
-    return path, slopes, False
+    return States(states, last, slopes, False)
 
 
 def backward(
     layer: Layer,
-    grad_states: Tensor,
-    path: Tensor,
+    states: Tensor,
     slopes: Tensor,
     sparse: bool,
+    grad_states: Tensor,
     wanted: tuple[bool, bool, bool, bool],
     extension: Any = None,
 ) -> Gradients:
@@ -92,24 +102,25 @@ def backward(
 
     Args:
         layer: as given to `forward`.
-        grad_states: of the states (T, B, H).
-        path: as `forward` gave it, unchanged.
+        states: what `forward` made of it, as are the next two.
         slopes: likewise.
         sparse: likewise.
+        grad_states: of the states (T, B, H).
         wanted: whether those of U, b, b2 and W are.
         extension: the native kernels of one instruction set; the best by default.
     """
-    x, weight_ih, _, _, weight, leak, _, starts = layer
+    x, weight_ih, _, _, weight, leak, h0, starts = layer
     want_ih, want_bias, want_second, want_hh = wanted
     x, weight, grad_states = x.contiguous(), weight.contiguous(), grad_states.contiguous()
-    leak, starts = _dense(leak), _dense(starts)
+    leak, h0, starts = _dense(leak), _dense(h0), _dense(starts)
     if grad_states.shape != slopes.shape or grad_states.dtype is not slopes.dtype:
         raise ValueError(
             f"the gradient must be {slopes.dtype} {tuple(slopes.shape)}, "
             f"got {grad_states.dtype} {tuple(grad_states.shape)}"
         )
     shape, dense = slopes.shape, torch.contiguous_format
-    delta, grad_h0 = torch.empty_like(slopes), slopes.new_empty(shape[1:])
+    delta = torch.empty_like(slopes)
+    grad_h0 = slopes.new_empty(shape[1:]) if h0 is None else torch.empty_like(h0)
     grad_ih = torch.empty_like(weight_ih, memory_format=dense) if want_ih else None
     grad_hh = torch.empty_like(weight) if want_hh else None
     grad_bias = slopes.new_empty(shape[2:]) if want_bias else None
@@ -124,7 +135,8 @@ def backward(
         sparse,
         grad_states.data_ptr(),
         slopes.data_ptr(),
-        path.data_ptr(),
+        states.data_ptr(),
+        _address(h0),
         weight.data_ptr(),
         _address(leak),
         _address(starts),
@@ -168,7 +180,9 @@ def _check(layer: Layer, nonlinearity: str) -> None:
         raise ValueError(f"weights must be float32 or float64 on the CPU, got {dtype} on {weight.device}")
     if x.dtype is not dtype and x.dtype not in BINARY:
         raise ValueError(f"inputs must be {dtype}, uint8 or bool, got {x.dtype}")
-    row = (hidden,)
+    row, start = (hidden,), (streams, hidden)
+    if h0 is not None and h0.dim() == 3:
+        start = (1, streams, hidden)
     for name, tensor, shape, kind in (
         ("inputs", x, (steps, streams, inputs), x.dtype),
         ("weight_ih", weight_ih, (hidden, inputs), dtype),
@@ -176,7 +190,7 @@ def _check(layer: Layer, nonlinearity: str) -> None:
         ("the second bias", second_bias, row, dtype),
         ("weight_hh", weight, (hidden, hidden), dtype),
         ("leak", leak, row, dtype),
-        ("the initial state", h0, (streams, hidden), dtype),
+        ("the initial state", h0, start, dtype),
         ("starts", starts, (steps, streams), torch.bool),
     ):
         if tensor is not None and not (tensor.shape == shape and tensor.dtype is kind and tensor.is_cpu):
