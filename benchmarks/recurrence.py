@@ -7,7 +7,7 @@ is what the recurrence's own 6 T B H^2 operations would take at the rate of a 10
 
     python benchmarks/recurrence.py [--json] [--threads N] [--shapes 1x100x200,...] [--only PART]
 
-Parts: `peers`, `sets` (one instruction set against another), `memory`, `binary` (products with 0-1 inputs).
+Parts: `peers`, `sets` (one instruction set against another), `memory`, `inputs` (sparse against dense ones).
 Shapes: T time, B streams, H hidden, V visible (inputs).
 """
 
@@ -203,23 +203,18 @@ def _peak_of(name: str, shape: tuple[int, int, int], threads: int) -> float:
     return (status("VmHWM") - before) / 1024
 
 
-def binary_products(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]:
-    """Products with 0-1 inputs of which 4 of 88 are on: sums over the ones against dense products."""
-    streams, steps, hidden = shape
-    x = (torch.rand(steps * streams, V) < 4 / V).to(torch.uint8)
-    weight, bias, grad = torch.randn(hidden, V), torch.randn(hidden), torch.randn(steps * streams, hidden)
-    runs: dict[str, Run] = {
-        "sparse": lambda: cpu.binary_linear(x, weight, bias),
-        "dense": lambda: F.linear(x.float(), weight, bias),
-        "sparse gradient": lambda: cpu.binary_linear_weight_grad(x, grad),
-        "dense gradient": lambda: (x.float().T @ grad).T,
-    }
-    medians = interleaved(runs, seconds)
+def kinds_of_inputs(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]:
+    """A pass over 0-1 inputs, of which one in twenty is on, against the same with no input that is zero."""
+    problem, dense = Problem(*shape), Problem(*shape)
+    dense.x = torch.rand_like(dense.x) + 0.1
+    binary = Problem(*shape)
+    binary.x = binary.x.to(torch.uint8)
+    medians = interleaved({"bytes": ours(binary), "sparse": ours(problem), "dense": ours(dense)}, seconds)
     return {
         "shape": shape,
         "times as fast as dense": {
-            "product": medians["dense"] / medians["sparse"],
-            "weight gradient": medians["dense gradient"] / medians["sparse gradient"],
+            "bytes": medians["dense"] / medians["bytes"],
+            "numbers": medians["dense"] / medians["sparse"],
         },
     }
 
@@ -241,7 +236,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--shapes", default=",".join("x".join(map(str, shape)) for shape in SHAPES))
     parser.add_argument("--seconds", type=float, default=3.0, help="for each comparison")
-    parser.add_argument("--only", choices=("peers", "sets", "memory", "binary"))
+    parser.add_argument("--only", choices=("peers", "sets", "memory", "inputs"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     shapes = [tuple(map(int, shape.split("x"))) for shape in options.shapes.split(",")]
@@ -249,7 +244,7 @@ def main() -> None:
         "peers": lambda shape: against_peers(shape, options.seconds),
         "sets": lambda shape: instruction_sets(shape, options.seconds),
         "memory": peak_memory,
-        "binary": lambda shape: binary_products(shape, options.seconds),
+        "inputs": lambda shape: kinds_of_inputs(shape, options.seconds),
     }
     if sys.platform != "linux":
         del parts["memory"]
