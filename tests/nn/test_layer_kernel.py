@@ -148,9 +148,7 @@ def test_dense_inputs_are_not_taken_for_sparse() -> None:
 def test_inputs_need_not_be_lying_in_a_row() -> None:
     layer = draw_layer((6, 4, 30, 20), "real", 0.1, 31, torch.float64, 0)
     upstream = torch.randn(6, 4, 20, dtype=torch.float64)
-    strided = layer_cpu.Layer(
-        *(x.mT.contiguous().mT if x is not None and x.dim() > 1 else x for x in layer)
-    )
+    strided = layer_cpu.Layer(*(x.mT.contiguous().mT if x is not None and x.dim() > 1 else x for x in layer))
     found, _ = natively(strided, upstream.mT.contiguous().mT, None)
     for name, expected in natively(layer, upstream, None)[0].items():
         assert torch.equal(found[name], expected), name

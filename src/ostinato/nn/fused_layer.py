@@ -2,8 +2,8 @@
 
     drive = x U^T + b,   h = leaky_scan(drive, W, a, h0, starts)
 
-The composition of `project` and `leaky_scan` computes the same; this saves what lies between them: one call of
-the native code goes from the inputs to the states, and one from their gradient to those of all weights. It
+The composition of `project` and `leaky_scan` computes the same; this saves what lies between them: one call
+of the native code goes from the inputs to the states, and one from their gradient to those of all weights. It
 serves plain eager training; whatever differentiates in another way (`torch.func`, forward mode,
 `torch.compile`, a gradient for the leak) gets the composition.
 
@@ -32,14 +32,12 @@ def recurrent_layer(
     nonlinearity: str,
     second_bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """States (T, B, H), and the last of them (1, B, H), of a layer that reads frames (T, B, I) or tokens (T, B).
+    """States (T, B, H), and the last of them (1, B, H), of a layer over frames (T, B, I) or tokens (T, B).
 
     The initial state is (B, H) or (1, B, H). A second bias is added to the first, as in `torch.nn.RNN`.
     """
     if _fuses(inputs, weight_ih, leak, starts):
-        return _Layer.apply(
-            inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts, nonlinearity
-        )
+        return _Layer.apply(inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts, nonlinearity)
     drive = project(inputs, weight_ih, _sum(bias, second_bias))
     states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, nonlinearity)
     return states, states[-1:].clone()

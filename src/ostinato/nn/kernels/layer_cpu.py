@@ -1,4 +1,4 @@
-"""A whole recurrent layer in native code: what `native/layer.hpp` and `native/gradient.hpp` offer, with its checks.
+"""A whole recurrent layer in native code: what `native/layer.hpp` and `native/gradient.hpp` offer.
 
     drive = x U^T + b + b2,   h = scan(drive, W, a, h0, starts),   and the gradients of all of them
 
@@ -180,7 +180,8 @@ def _check(layer: Layer, nonlinearity: str) -> None:
         raise ValueError(f"weights must be float32 or float64 on the CPU, got {dtype} on {weight.device}")
     if x.dtype is not dtype and x.dtype not in BINARY:
         raise ValueError(f"inputs must be {dtype}, uint8 or bool, got {x.dtype}")
-    row, start = (hidden,), (streams, hidden)
+    row = (hidden,)
+    start: tuple[int, ...] = (streams, hidden)
     if h0 is not None and h0.dim() == 3:
         start = (1, streams, hidden)
     for name, tensor, shape, kind in (
