@@ -168,18 +168,6 @@ def test_empty_shapes(shape: tuple[int, int, int]) -> None:
     assert torch.equal(grad_h0, torch.zeros(shape[1:]))
 
 
-def test_overwriting_and_given_memory_change_no_number() -> None:
-    problem = Problem(4, 3, 20, True, False, 2)
-    rest = (problem.weight, problem.leak, problem.h0, None, "tanh")
-    states, slopes = cpu.forward(problem.drive, *rest)
-    drive, memory = problem.drive.clone(), torch.empty_like(problem.drive)
-    again, in_place = cpu.forward(drive, *rest, states=memory, overwrite_drive=True)
-    assert again.data_ptr() == memory.data_ptr()
-    assert in_place.data_ptr() == drive.data_ptr()
-    assert torch.equal(again, states)
-    assert torch.equal(in_place, slopes)
-
-
 def test_wrong_inputs_are_refused() -> None:
     drive, weight, h0 = torch.zeros(2, 3, 4), torch.zeros(4, 4), torch.zeros(3, 4)
     for bad in (
