@@ -7,7 +7,7 @@ is what the recurrence's own 6 T B H^2 operations would take at the rate of a 10
 
     python benchmarks/recurrence.py [--json] [--threads N] [--shapes 1x100x200,...] [--only PART]
 
-Parts: `peers`, `sets` (one instruction set against another), `memory`, `binary` (products with 0-1 inputs).
+Parts: `peers`, `sets` (one instruction set against another), `memory`, `inputs` (sparse against dense ones).
 Shapes: T time, B streams, H hidden, V visible (inputs).
 """
 
@@ -30,19 +30,24 @@ from ostinato.nn.scan_functions import Scan
 
 V = 88
 SHAPES = ((1, 100, 200), (1, 100, 400), (16, 100, 200), (64, 100, 400), (128, 150, 500), (32, 40, 200))
+WARM_UP = 0.005  # seconds
 Run = Callable[[], object]
 
 
 def interleaved(runs: dict[str, Run], seconds: float) -> dict[str, float]:
     """Median seconds of each run, taken in turns for about `seconds` and at least 7 rounds.
 
-    Each is run once, unmeasured, just before: what the one before it left in the caches is not its affair.
+    Each goes on unmeasured for the same short while, at least once, just before: what the one before it left
+    in the caches is not its affair. Training repeats one pass over and over.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     begin, rounds = time.perf_counter(), 0
     while rounds < 7 or time.perf_counter() - begin < seconds:
         for name, run in runs.items():
+            warm = time.perf_counter() + WARM_UP
             run()
+            while time.perf_counter() < warm:
+                run()
             before = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - before)
@@ -72,10 +77,11 @@ def torch_rnn(problem: Problem) -> Run:
 
 def _module_pass(module: nn.Module, problem: Problem) -> Run:
     h0 = problem.h0.clone().requires_grad_()
+    leaves = [*module.parameters(), h0]
 
     def run() -> None:
-        module.zero_grad(set_to_none=True)
-        h0.grad = None
+        for leaf in leaves:
+            leaf.grad = None
         states, _ = module(problem.x, h0)
         states.backward(problem.upstream)
 
@@ -85,10 +91,11 @@ def _module_pass(module: nn.Module, problem: Problem) -> Run:
 def naive_loop(problem: Problem) -> Run:
     cell = nn.RNN(*problem.sizes)
     h0 = problem.h0[0].clone().requires_grad_()
+    leaves = [*cell.parameters(), h0]
 
     def run() -> None:
-        cell.zero_grad(set_to_none=True)
-        h0.grad = None
+        for leaf in leaves:
+            leaf.grad = None
         drive = F.linear(problem.x, cell.weight_ih_l0, cell.bias_ih_l0)
         h, states = h0, []
         for t in range(drive.shape[0]):
@@ -196,23 +203,18 @@ def _peak_of(name: str, shape: tuple[int, int, int], threads: int) -> float:
     return (status("VmHWM") - before) / 1024
 
 
-def binary_products(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]:
-    """Products with 0-1 inputs of which 4 of 88 are on: sums over the ones against dense products."""
-    streams, steps, hidden = shape
-    x = (torch.rand(steps * streams, V) < 4 / V).to(torch.uint8)
-    weight, bias, grad = torch.randn(hidden, V), torch.randn(hidden), torch.randn(steps * streams, hidden)
-    runs: dict[str, Run] = {
-        "sparse": lambda: cpu.binary_linear(x, weight, bias),
-        "dense": lambda: F.linear(x.float(), weight, bias),
-        "sparse gradient": lambda: cpu.binary_linear_weight_grad(x, grad),
-        "dense gradient": lambda: (x.float().T @ grad).T,
-    }
-    medians = interleaved(runs, seconds)
+def kinds_of_inputs(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]:
+    """A pass over 0-1 inputs, of which one in twenty is on, against the same with no input that is zero."""
+    problem, dense = Problem(*shape), Problem(*shape)
+    dense.x = torch.rand_like(dense.x) + 0.1
+    binary = Problem(*shape)
+    binary.x = binary.x.to(torch.uint8)
+    medians = interleaved({"bytes": ours(binary), "sparse": ours(problem), "dense": ours(dense)}, seconds)
     return {
         "shape": shape,
         "times as fast as dense": {
-            "product": medians["dense"] / medians["sparse"],
-            "weight gradient": medians["dense gradient"] / medians["sparse gradient"],
+            "bytes": medians["dense"] / medians["bytes"],
+            "numbers": medians["dense"] / medians["sparse"],
         },
     }
 
@@ -234,7 +236,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--shapes", default=",".join("x".join(map(str, shape)) for shape in SHAPES))
     parser.add_argument("--seconds", type=float, default=3.0, help="for each comparison")
-    parser.add_argument("--only", choices=("peers", "sets", "memory", "binary"))
+    parser.add_argument("--only", choices=("peers", "sets", "memory", "inputs"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     shapes = [tuple(map(int, shape.split("x"))) for shape in options.shapes.split(",")]
@@ -242,7 +244,7 @@ def main() -> None:
         "peers": lambda shape: against_peers(shape, options.seconds),
         "sets": lambda shape: instruction_sets(shape, options.seconds),
         "memory": peak_memory,
-        "binary": lambda shape: binary_products(shape, options.seconds),
+        "inputs": lambda shape: kinds_of_inputs(shape, options.seconds),
     }
     if sys.platform != "linux":
         del parts["memory"]

@@ -65,6 +65,9 @@ struct Share {
   int members, member;
   Index steps_done = 0;
 
+  Index first_column() const { return columns.first * lanes<Real>; }
+  Index last_column() const { return columns.last * lanes<Real> < hidden ? columns.last * lanes<Real> : hidden; }
+
   // For every row and every panel of this share: after(sums, row, column, count), where sums[0..count) are
   // (a @ packed)[row, column..column+count). A null `a` is an empty product: the sums are zero.
   template <class After>
@@ -90,15 +93,35 @@ struct Share {
   }
 
  private:
-  // The part of the sum over this member's own columns needs no waiting, and hides that for the others'.
+  // The part of the sum over this member's own columns needs no waiting, and hides that for the others'. What the
+  // others wrote comes from their caches, a hundred nanoseconds a line when asked for one after the other: all lines
+  // are asked for at once, half way through the own part, when the others have most likely written them.
   OSTINATO_INLINE void sum_over_members(const Real* a, const Real* panel, Index rows, Index wide, Real* sums,
                                         const Upcoming<Real>& upcoming) const {
-    for (int turn = 0; turn < members; ++turn) {
+    const auto add = [&](Index begin, Index end, bool begins, const Upcoming<Real>& next) {
+      add_products(a, hidden, panel, rows, wide, begin, end, sums, begins, next);
+    };
+    const Index first = first_column(), last = last_column();
+    if (members == 1) return add(first, last, true, upcoming);
+    const Index middle = first + (last - first) / 2;
+    add(first, middle, true, upcoming);
+    fetch_others(a, rows, first, last);
+    add(middle, last, false, {});
+    for (int turn = 1; turn < members; ++turn) {
       const int m = member + turn < members ? member + turn : member + turn - members;
       const Index begin = cut(vectors, members, m) * lanes<Real>, end = cut(vectors, members, m + 1) * lanes<Real>;
-      if (turn) group[m].await(steps_done);
-      add_products(a, hidden, panel, rows, wide, begin, end < hidden ? end : hidden, sums, turn == 0,
-                   turn ? Upcoming<Real>{} : upcoming);
+      group[m].await(steps_done);
+      add(begin, end < hidden ? end : hidden, false, {});
+    }
+  }
+
+  OSTINATO_INLINE void fetch_others(const Real* a, Index rows, Index first, Index last) const {
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Real));
+    for (int m = 0; m < members; ++m)
+      if (m != member) __builtin_prefetch(&group[m]);
+    for (Index r = 0; r < rows; ++r, a += hidden) {
+      for (Index c = 0; c < first; c += line) __builtin_prefetch(a + c);
+      for (Index c = last; c < hidden; c += line) __builtin_prefetch(a + c);
     }
   }
 };
@@ -139,17 +162,18 @@ bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threa
         const Grid grid = Grid::choose<Real>(c.shape, size);
         const int group = rank / grid.members, member = rank % grid.members;
         const int widest = widest_tile(static_cast<int>((c.shape.streams + grid.groups - 1) / grid.groups));
-        int panel = 0;  // panels are dealt to all members of the team in turn
+        const bool alone = grid.groups == 1;  // who uses a panel packs it; with several groups, all share the work
+        int panel = 0;
         for (int m = 0; m < grid.members; ++m) {
           const Columns columns{cut(c.vectors, grid.members, m), cut(c.vectors, grid.members, m + 1), widest};
           for (Index p = 0; p < columns.panels(); ++p)
-            if (panel++ % size == rank)
+            if (alone ? m == rank : panel++ % size == rank)
               pack_panel(c.packed, c.weight, c.transposed, c.shape.hidden, columns.start(p),
                          columns.start(p + 1) - columns.start(p));
         }
         c.packing[rank].finish(1);
         if (group >= grid.groups) return;
-        for (int other = 0; other < size; ++other) c.packing[other].await(1);
+        for (int other = 0; !alone && other < size; ++other) c.packing[other].await(1);
         Share<Real> share{c.packed,
                           c.shape.hidden,
                           c.vectors,

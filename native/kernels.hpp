@@ -1,7 +1,8 @@
 // What the kernels compute, and the table through which one instruction set's build of them is called.
 //
 // Letters: T steps, B streams (rows), H units (columns), N frames, V inputs. All arrays are C-contiguous.
-// Nothing here has code, so nothing here can be emitted twice by objects built for different processors.
+// Nothing here has code but what is always inlined, so nothing here can be emitted twice by objects built for different
+// processors.
 #pragma once
 
 #include <cstddef>
@@ -60,25 +61,43 @@ struct TangentArgs {
   int threads;
 };
 
-// out = x W' + bias for x of zeros and non-zeros, as a sum over the non-zeros.
+// The inputs of a layer, (N, I): one of the two pointers, or neither for no inputs.
 template <class Real>
-struct BinaryLinearArgs {
-  Index frames, inputs, hidden;  // N, V, H
-  const unsigned char* x;        // (N, V)
-  const Real* weight;            // (H, V)
-  const Real* bias;              // (H) or null
-  Real* out;                     // (N, H)
-  int threads;
+struct Input {
+  Index size;  // I
+  const unsigned char* binary;
+  const Real* real;
 };
 
-// out = grad' x, the weight gradient of the same.
+// A whole layer: the scan with drive = x U' + b + b2, made step by step from what is not zero in x.
+// Returns false where x is too dense for that, or U not finite. Without inputs the slopes hold the drive.
 template <class Real>
-struct BinaryWeightGradArgs {
-  Index frames, inputs, hidden;
-  const unsigned char* x;  // (N, V)
-  const Real* grad;        // (N, H)
-  Real* out;               // (H, V)
+struct LayerForwardArgs {
+  ForwardArgs<Real> scan;  // the drive is the slopes; h0 may be null: zero
+  Input<Real> input;
+  const Real* weight_ih;    // U (H, I)
+  const Real* bias;         // (H) or null
+  const Real* second_bias;  // (H) or null
+  Real* last;               // (B, H): the last states once more
+};
+
+// Of sum_n delta_n z_n, z = x U' + hp W' + b with hp zero at starts, with respect to all weights; null: not wanted.
+template <class Real>
+struct LayerGradientArgs {
+  Shape shape;
+  const Real* delta;            // (T, B, H)
+  const Real* states;           // (T, B, H)
+  const Real* h0;               // (B, H) or null: zero
+  const unsigned char* starts;  // (T, B) or null
+  Input<Real> input;
+  bool sparse;             // whether x is likely to be sparse
+  Real* grad_hh;           // (H, H)
+  Real* grad_ih;           // (H, I)
+  Real* grad_bias;         // (H)
+  Real* second_grad_bias;  // (H): the same once more
   int threads;
+
+  __attribute__((always_inline)) Index frames() const { return shape.steps * shape.streams; }
 };
 
 // log p(v) = sum_i v_i z_i - softplus(z_i),  z_i = b_i + U_i sigmoid(c + sum_{k<i} v_k W_k),
@@ -119,8 +138,8 @@ struct Kernels {
   bool (*forward)(const ForwardArgs<Real>&);
   bool (*adjoint)(const AdjointArgs<Real>&);
   bool (*tangent)(const TangentArgs<Real>&);
-  bool (*binary_linear)(const BinaryLinearArgs<Real>&);
-  bool (*binary_weight_grad)(const BinaryWeightGradArgs<Real>&);
+  bool (*layer_forward)(const LayerForwardArgs<Real>&);
+  bool (*layer_gradient)(const LayerGradientArgs<Real>&);
   bool (*nade)(const NadeArgs<Real>&);
   bool (*nade_sample)(const NadeSampleArgs<Real>&);
 };

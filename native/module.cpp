@@ -91,23 +91,40 @@ class NativeKernels {
     twice ? call(table_->twice) : call(table_->single);
   }
 
-  void binary_linear(bool twice, nb::tuple sizes, Address x, Address weight, Address bias, Address out,
-                     int threads) const {
-    const Shape s = to_shape(sizes);  // (N, V, H)
+  // False where the inputs are too dense, or the weights not finite: the caller then makes the drive.
+  bool layer_forward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, Address weight_ih,
+                     Address bias, Address second_bias, Address weight, Address leak, Address h0, Address starts,
+                     Address states, Address last, Address slopes, int nonlinearity, int threads) const {
+    const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
-      run(kernels.binary_linear,
-          BinaryLinearArgs<Real>{s.steps, s.streams, s.hidden, at<const unsigned char>(x), at<const Real>(weight),
-                                 at<const Real>(bias), at<Real>(out), threads});
+      const ForwardArgs<Real> scan{s, nullptr, at<const Real>(weight), at<const Real>(leak), at<const Real>(h0),
+                                   at<const unsigned char>(starts), at<Real>(states), at<Real>(slopes),
+                                   static_cast<Nonlinearity>(nonlinearity), threads};
+      const nb::gil_scoped_release unlocked;
+      prefer_huge_pages_for<Real>(slopes, s.steps, s);
+      prefer_huge_pages_for<Real>(states, s.steps, s);
+      return kernels.layer_forward({scan, input_at<Real>(inputs, binary, real), at<const Real>(weight_ih),
+                                    at<const Real>(bias), at<const Real>(second_bias), at<Real>(last)});
     };
-    twice ? call(table_->twice) : call(table_->single);
+    return twice ? call(table_->twice) : call(table_->single);
   }
 
-  void binary_weight_grad(bool twice, nb::tuple sizes, Address x, Address grad, Address out, int threads) const {
-    const Shape s = to_shape(sizes);  // (N, V, H)
+  void layer_backward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, bool sparse,
+                      Address grad_states, Address slopes, Address states, Address h0, Address weight, Address leak,
+                      Address starts, Address delta, Address grad_h0, Address grad_hh, Address grad_ih, Address grad_bias,
+                      Address second_grad_bias, int threads) const {
+    const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
-      run(kernels.binary_weight_grad,
-          BinaryWeightGradArgs<Real>{s.steps, s.streams, s.hidden, at<const unsigned char>(x), at<const Real>(grad),
-                                     at<Real>(out), threads});
+      const auto* marks = at<const unsigned char>(starts);
+      prefer_huge_pages_for<Real>(delta, s.steps, s);
+      run(kernels.adjoint, AdjointArgs<Real>{s, at<const Real>(grad_states), at<const Real>(slopes),
+                                             at<const Real>(weight), at<const Real>(leak), marks, at<Real>(delta),
+                                             at<Real>(grad_h0), nullptr, threads});
+      if (!(grad_hh || grad_ih || grad_bias || second_grad_bias)) return;
+      run(kernels.layer_gradient,
+          LayerGradientArgs<Real>{s, at<const Real>(delta), at<const Real>(states), at<const Real>(h0), marks,
+                                  input_at<Real>(inputs, binary, real), sparse, at<Real>(grad_hh), at<Real>(grad_ih),
+                                  at<Real>(grad_bias), at<Real>(second_grad_bias), threads});
     };
     twice ? call(table_->twice) : call(table_->single);
   }
@@ -138,6 +155,16 @@ class NativeKernels {
   }
 
  private:
+  template <class Real>
+  static Input<Real> input_at(Index size, Address binary, Address real) {
+    return {size, at<const unsigned char>(binary), at<const Real>(real)};
+  }
+
+  template <class Real>
+  static void prefer_huge_pages_for(Address memory, Index steps, const Shape& s) {
+    prefer_huge_pages(at<void>(memory), static_cast<unsigned long>(steps * s.streams * s.hidden) * sizeof(Real));
+  }
+
   static Shape to_shape(const nb::tuple& sizes) {
     return {nb::cast<Index>(sizes[0]), nb::cast<Index>(sizes[1]), nb::cast<Index>(sizes[2])};
   }
@@ -172,8 +199,8 @@ NB_MODULE(_native, m) {
       .def("forward", &NativeKernels::forward)
       .def("adjoint", &NativeKernels::adjoint)
       .def("tangent", &NativeKernels::tangent)
-      .def("binary_linear", &NativeKernels::binary_linear)
-      .def("binary_weight_grad", &NativeKernels::binary_weight_grad)
+      .def("layer_forward", &NativeKernels::layer_forward)
+      .def("layer_backward", &NativeKernels::layer_backward)
       .def("nade", &NativeKernels::nade)
       .def("nade_sample", &NativeKernels::nade_sample);
 }

@@ -42,13 +42,21 @@ OSTINATO_INLINE bool is_start(const unsigned char* starts, const Shape& shape, I
   return starts && starts[t * shape.streams + row];
 }
 
+// What makes a step's drive just before the step, some rows and columns of it; null where it is there already.
+struct DriveMaker {
+  void (*make)(const void* self, Index step, Index row_begin, Index row_end, Index first, Index last) = nullptr;
+  const void* self = nullptr;
+};
+
 template <class Real, Nonlinearity f, bool leaky>
-bool forward_with(const ForwardArgs<Real>& args) {
-  const auto steps = [&args](Share<Real>& share) {
+bool forward_with(const ForwardArgs<Real>& args, const DriveMaker& maker) {
+  const auto steps = [&args, &maker](Share<Real>& share) {
     const Index step = args.shape.streams * args.shape.hidden;
     const Real* previous = args.h0;
     for (Index t = 0; t < args.shape.steps; ++t) {
       Real* states = args.states + t * step;
+      if (maker.make)
+        maker.make(maker.self, t, share.row_begin, share.row_end, share.first_column(), share.last_column());
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
         const Index at = row * args.shape.hidden + column;
         const bool start = is_start(args.starts, args.shape, t, row);
@@ -76,18 +84,23 @@ bool forward_with(const ForwardArgs<Real>& args) {
 }
 
 template <class Real, Nonlinearity f>
-bool forward_of(const ForwardArgs<Real>& args) {
-  return args.leak ? forward_with<Real, f, true>(args) : forward_with<Real, f, false>(args);
+bool forward_of(const ForwardArgs<Real>& args, const DriveMaker& maker) {
+  return args.leak ? forward_with<Real, f, true>(args, maker) : forward_with<Real, f, false>(args, maker);
+}
+
+template <class Real>
+bool forward_from(const ForwardArgs<Real>& args, const DriveMaker& maker) {
+  switch (args.nonlinearity) {
+    case Nonlinearity::tanh: return forward_of<Real, Nonlinearity::tanh>(args, maker);
+    case Nonlinearity::relu: return forward_of<Real, Nonlinearity::relu>(args, maker);
+    case Nonlinearity::sigmoid: return forward_of<Real, Nonlinearity::sigmoid>(args, maker);
+    default: return forward_of<Real, Nonlinearity::identity>(args, maker);
+  }
 }
 
 template <class Real>
 bool forward(const ForwardArgs<Real>& args) {
-  switch (args.nonlinearity) {
-    case Nonlinearity::tanh: return forward_of<Real, Nonlinearity::tanh>(args);
-    case Nonlinearity::relu: return forward_of<Real, Nonlinearity::relu>(args);
-    case Nonlinearity::sigmoid: return forward_of<Real, Nonlinearity::sigmoid>(args);
-    default: return forward_of<Real, Nonlinearity::identity>(args);
-  }
+  return forward_from(args, DriveMaker{});
 }
 
 // `carried` holds g of step t + 1 when it is needed there: in adjoint_states when those are wanted, otherwise in one

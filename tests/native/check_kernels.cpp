@@ -159,27 +159,68 @@ void check_tangent(const Problem<Real>& p, const Kernels<Real>& kernels, const c
   expect_close("tangents", isa, p.s, found, tangents);
 }
 
+// Plain sums over all frames, from the deltas that the adjoint check has proved right.
 template <class Real>
-void check_binary(const Kernels<Real>& kernels, const char* isa, Index frames, Index inputs, Index hidden, int threads) {
-  const auto x = flags(frames * inputs, 0.1);
-  const auto weight = normal<Real>(hidden * inputs), bias = normal<Real>(hidden), grad = normal<Real>(frames * hidden);
-  std::vector<double> product(static_cast<size_t>(frames * hidden)), gradient(static_cast<size_t>(hidden * inputs));
+void check_gradients(const Problem<Real>& p, const Kernels<Real>& kernels, const char* isa, const Input<Real>& x,
+                     const std::vector<Real>& dense, bool sparse, int threads) {
+  const Index hidden = p.s.hidden, inputs = x.size;
+  std::vector<double> hh(p.weight.size()), ih(static_cast<size_t>(hidden * inputs)), bias(static_cast<size_t>(hidden));
+  for (Index t = 0; t < p.s.steps; ++t)
+    for (Index b = 0; b < p.s.streams; ++b)
+      for (Index j = 0; j < hidden; ++j) {
+        const double delta = p.in[p.at(t, b, j)];
+        bias[static_cast<size_t>(j)] += delta;
+        for (Index k = 0; k < hidden && !p.starts_at(t, b); ++k)
+          hh[static_cast<size_t>(j * hidden + k)] += delta * (t ? p.slopes[p.at(t - 1, b, k)] : p.h0[p.at(0, b, k)]);
+        for (Index i = 0; i < inputs; ++i)
+          ih[static_cast<size_t>(j * inputs + i)] +=
+              delta * static_cast<double>(dense[static_cast<size_t>((t * p.s.streams + b) * inputs + i)]);
+      }
+  std::vector<Real> found_hh(hh.size()), found_ih(ih.size()), found_bias(bias.size()), second(bias.size());
+  kernels.layer_gradient({p.s, p.in.data(), p.slopes.data(), p.h0.data(), p.starting ? p.starts.data() : nullptr, x,
+                          sparse, found_hh.data(), found_ih.data(), found_bias.data(), second.data(), threads});
+  expect_close("gradient of W", isa, p.s, found_hh, hh);
+  expect_close("gradient of U", isa, p.s, found_ih, ih);
+  expect_close("gradient of b", isa, p.s, found_bias, bias);
+  expect_close("gradient of the second b", isa, p.s, second, bias);
+}
+
+// A layer's states are those of the scan over the drive that plain loops make.
+template <class Real>
+void check_layer(const Problem<Real>& p, const Kernels<Real>& kernels, const char* isa, Index inputs, double share,
+                 bool binary, int threads) {
+  const Index frames = p.s.steps * p.s.streams, hidden = p.s.hidden;
+  const auto marks = flags(frames * inputs, share);
+  const auto values = normal<Real>(frames * inputs), weight = normal<Real>(hidden * inputs);
+  const auto bias = normal<Real>(hidden), second = normal<Real>(hidden);
+  std::vector<Real> dense(marks.size());
+  for (size_t i = 0; i < marks.size(); ++i) dense[i] = marks[i] ? (binary ? Real(1) : values[i]) : Real(0);
+  Problem<Real> driven = p;
   for (Index n = 0; n < frames; ++n)
     for (Index h = 0; h < hidden; ++h) {
-      const size_t out = static_cast<size_t>(n * hidden + h);
-      product[out] = static_cast<double>(bias[static_cast<size_t>(h)]);
-      for (Index v = 0; v < inputs; ++v)
-        if (x[static_cast<size_t>(n * inputs + v)]) {
-          product[out] += static_cast<double>(weight[static_cast<size_t>(h * inputs + v)]);
-          gradient[static_cast<size_t>(h * inputs + v)] += static_cast<double>(grad[out]);
-        }
+      double sum = static_cast<double>(bias[static_cast<size_t>(h)]) + static_cast<double>(second[static_cast<size_t>(h)]);
+      for (Index i = 0; i < inputs; ++i)
+        sum += static_cast<double>(weight[static_cast<size_t>(h * inputs + i)]) *
+               static_cast<double>(dense[static_cast<size_t>(n * inputs + i)]);
+      driven.in[static_cast<size_t>(n * hidden + h)] = static_cast<Real>(sum);
     }
-  std::vector<Real> found(product.size()), found_gradient(gradient.size());
-  const Shape shape{frames, inputs, hidden};
-  kernels.binary_linear({frames, inputs, hidden, x.data(), weight.data(), bias.data(), found.data(), threads});
-  kernels.binary_weight_grad({frames, inputs, hidden, x.data(), grad.data(), found_gradient.data(), threads});
-  expect_close("binary product", isa, shape, found, product);
-  expect_close("binary gradient", isa, shape, found_gradient, gradient);
+  std::vector<Real> states(p.in.size()), slopes = driven.in, found(p.in.size()), found_slopes(p.in.size());
+  std::vector<Real> last(p.h0.size());
+  const Real* leak = p.leaky ? p.leak.data() : nullptr;
+  const unsigned char* starts = p.starting ? p.starts.data() : nullptr;
+  kernels.forward({p.s, slopes.data(), p.weight.data(), leak, p.h0.data(), starts, states.data(), slopes.data(),
+                   Nonlinearity::tanh, threads});
+  const Input<Real> x{inputs, binary ? marks.data() : nullptr, binary ? nullptr : dense.data()};
+  const bool sparse = kernels.layer_forward({{p.s, nullptr, p.weight.data(), leak, p.h0.data(), starts, found.data(),
+                                              found_slopes.data(), Nonlinearity::tanh, threads},
+                                             x, weight.data(), bias.data(), second.data(), last.data()});
+  if (sparse) {
+    expect_close("a layer's states", isa, p.s, found, std::vector<double>(states.begin(), states.end()));
+    expect_close("a layer's last states", isa, p.s, last,
+                 std::vector<double>(states.end() - static_cast<Index>(last.size()), states.end()));
+  }
+  if (share < 0.1 && frames * inputs > 500 && !sparse) std::printf("sparse inputs were taken for dense\n"), std::exit(1);
+  check_gradients(p, kernels, isa, x, dense, sparse, threads);
 }
 
 }  // namespace
@@ -200,10 +241,16 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
       check_forward(p, kernels, isa, static_cast<Nonlinearity>(turn % 4), threads);
       check_adjoint(p, kernels, isa, turn % 3 == 0, threads);
       check_tangent(p, kernels, isa, threads);
-      check_binary(kernels, isa, b, h % 90, h, threads);
+      check_layer(p, kernels, isa, h % 90 + 1, turn % 5 ? 0.05 : 0.5, turn & 1, threads);
       check_nade(kernels, isa, b, h % 90 + 1, h, threads);
       ++turn;
     }
+  // more frames than one chunk of the weight gradients
+  const Problem<Real> many(Shape{150, 2, 33}, true, true);
+  for (const int threads : {1, 3}) {
+    check_layer(many, kernels, isa, 40, 0.05, true, threads);
+    check_layer(many, kernels, isa, 40, 0.5, false, threads);
+  }
 }
 
 void check(const KernelTable& table, const char* isa) {

@@ -168,18 +168,6 @@ def test_empty_shapes(shape: tuple[int, int, int]) -> None:
     assert torch.equal(grad_h0, torch.zeros(shape[1:]))
 
 
-def test_overwriting_and_given_memory_change_no_number() -> None:
-    problem = Problem(4, 3, 20, True, False, 2)
-    rest = (problem.weight, problem.leak, problem.h0, None, "tanh")
-    states, slopes = cpu.forward(problem.drive, *rest)
-    drive, memory = problem.drive.clone(), torch.empty_like(problem.drive)
-    again, in_place = cpu.forward(drive, *rest, states=memory, overwrite_drive=True)
-    assert again.data_ptr() == memory.data_ptr()
-    assert in_place.data_ptr() == drive.data_ptr()
-    assert torch.equal(again, states)
-    assert torch.equal(in_place, slopes)
-
-
 def test_wrong_inputs_are_refused() -> None:
     drive, weight, h0 = torch.zeros(2, 3, 4), torch.zeros(4, 4), torch.zeros(3, 4)
     for bad in (
@@ -302,28 +290,3 @@ def test_an_unknown_name_is_one_clear_error() -> None:
 def test_without_the_extension_torch_takes_over() -> None:
     program = "import sys; sys.modules['ostinato.nn.kernels._native'] = None\n" + SHOW
     assert _python(program).startswith("False torch the extension is not built:")
-
-
-@pytest.mark.parametrize("instruction_set", SETS)
-@settings(max_examples=25, deadline=None)
-@given(
-    frames=st.integers(0, 30),
-    inputs=st.integers(0, 100),
-    hidden=sizes,
-    share=st.sampled_from([0.0, 0.05, 1.0]),
-    bias=st.booleans(),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
-)
-def test_binary_products(
-    instruction_set: str, frames: int, inputs: int, hidden: int, share: float, bias: bool, dtype: torch.dtype
-) -> None:
-    draw = torch.Generator().manual_seed(frames)
-    x = (torch.rand(frames, inputs, generator=draw) < share).to(torch.uint8)
-    weight = torch.randn(hidden, inputs, generator=draw, dtype=dtype)
-    b = torch.randn(hidden, generator=draw, dtype=dtype) if bias else None
-    grad = torch.randn(frames, hidden, generator=draw, dtype=dtype)
-    kernel = cpu.Kernel(instruction_set)
-    tolerance = {"rtol": 1e-5, "atol": 1e-4} if dtype is torch.float32 else {"rtol": 1e-12, "atol": 1e-12}
-    expected = x.to(dtype) @ weight.T + (0 if b is None else b)
-    torch.testing.assert_close(kernel.binary_linear(x, weight, b), expected, **tolerance)
-    torch.testing.assert_close(kernel.binary_linear_weight_grad(x, grad), grad.T @ x.to(dtype), **tolerance)

@@ -168,29 +168,34 @@ class RNN(nn.Module):
         for layer in range(self.num_layers):
             if layer > 0:
                 below = self._dropped(below)
-            h0 = None if states is None else states[layer]
-            below = self._layer(layer, below, h0, marks)
+            h0 = states if states is None or self.num_layers == 1 else states[layer]
+            below, end = self._layer(layer, below, h0, marks)
             outputs.append(below)
-            last.append(below[-1])
+            last.append(end)
+        final = last[0] if self.num_layers == 1 else torch.cat(last)
         if unbatched:
-            return [out.squeeze(1) for out in outputs], torch.stack(last).squeeze(1)
+            return [out.squeeze(1) for out in outputs], final.squeeze(1)
         if self.batch_first:
             outputs = [out.transpose(0, 1) for out in outputs]
-        return outputs, torch.stack(last)
+        return outputs, final
 
-    def _layer(self, layer: int, below: Tensor, h0: Tensor | None, starts: Tensor | None) -> Tensor:
-        """The states (T, B, H) of one layer."""
-        bias, recurrent = self._summed_bias(layer), getattr(self, f"weight_hh_l{layer}")
+    def _layer(
+        self, layer: int, below: Tensor, h0: Tensor | None, starts: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The states (T, B, H) of one layer, and the last of them (1, B, H)."""
+        recurrent = getattr(self, f"weight_hh_l{layer}")
+        bias = second_bias = None
+        if self.bias:
+            bias, second_bias = getattr(self, f"bias_ih_l{layer}"), getattr(self, f"bias_hh_l{layer}")
         if self.token_inputs and layer == 0:
-            drive = embed(below, self.embedding, bias, sparse=True)
-            return leaky_scan(drive, recurrent, self.leak, h0, starts, self.nonlinearity)
+            drive = embed(below, self.embedding, None if bias is None else bias + second_bias, sparse=True)
+            h0 = h0 if h0 is None or h0.dim() == 2 else h0.squeeze(0)
+            out = leaky_scan(drive, recurrent, self.leak, h0, starts, self.nonlinearity)
+            return out, out[-1:].clone()
         weight = getattr(self, f"weight_ih_l{layer}")
-        return recurrent_layer(below, weight, bias, recurrent, self.leak, h0, starts, self.nonlinearity)
-
-    def _summed_bias(self, layer: int) -> Tensor | None:
-        if not self.bias:
-            return None
-        return getattr(self, f"bias_ih_l{layer}") + getattr(self, f"bias_hh_l{layer}")
+        return recurrent_layer(
+            below, weight, bias, recurrent, self.leak, h0, starts, self.nonlinearity, second_bias
+        )
 
     def _dropped(self, below: Tensor) -> Tensor:
         if not self.training or self.dropout == 0:

@@ -49,11 +49,48 @@ class Kernels:
         tangents: int,
         threads: int,
     ) -> None: ...
-    def binary_linear(
-        self, float64: bool, sizes: _Sizes, x: int, weight: int, bias: int, out: int, threads: int
-    ) -> None: ...
-    def binary_weight_grad(
-        self, float64: bool, sizes: _Sizes, x: int, grad: int, out: int, threads: int
+    def layer_forward(
+        self,
+        float64: bool,
+        shape: _Sizes,
+        inputs: int,
+        binary: int,
+        real: int,
+        weight_ih: int,
+        bias: int,
+        second_bias: int,
+        weight: int,
+        leak: int,
+        h0: int,
+        starts: int,
+        states: int,
+        last: int,
+        slopes: int,
+        nonlinearity: int,
+        threads: int,
+    ) -> bool: ...
+    def layer_backward(
+        self,
+        float64: bool,
+        shape: _Sizes,
+        inputs: int,
+        binary: int,
+        real: int,
+        sparse: bool,
+        grad_states: int,
+        slopes: int,
+        states: int,
+        h0: int,
+        weight: int,
+        leak: int,
+        starts: int,
+        delta: int,
+        grad_h0: int,
+        grad_hh: int,
+        grad_ih: int,
+        grad_bias: int,
+        second_grad_bias: int,
+        threads: int,
     ) -> None: ...
     def nade(
         self,

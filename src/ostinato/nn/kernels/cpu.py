@@ -8,7 +8,7 @@ The extension is optional: without it this module imports, `available()` is Fals
 says why. It holds one build of the kernels per instruction set; the best that this machine runs is taken,
 or the one that the environment variable OSTINATO_KERNEL names.
 
-Shapes: T time, B streams, H hidden, N frames, V visible (inputs).
+Shapes: T time, B streams, H hidden.
 """
 
 import functools
@@ -70,18 +70,9 @@ def forward(
     h0: Tensor,
     starts: Tensor | None,
     nonlinearity: str,
-    *,
-    states: Tensor | None = None,
-    overwrite_drive: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """States h (T, B, H) and slopes (1 - a) phi'(z) (T, B, H).
-
-    The states are written to `states`, dense, where it is given. With `overwrite_drive` the slopes may be
-    written over the drive, which then must not be used again.
-    """
-    return _chosen().forward(
-        drive, weight, leak, h0, starts, nonlinearity, states=states, overwrite_drive=overwrite_drive
-    )
+    """States h (T, B, H) and slopes (1 - a) phi'(z) (T, B, H)."""
+    return _chosen().forward(drive, weight, leak, h0, starts, nonlinearity)
 
 
 def adjoint(
@@ -111,16 +102,6 @@ def tangent(
     return _chosen().tangent(force, slopes, weight, leak, h0_tangent, starts)
 
 
-def binary_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`x W^T + bias` for binary x as a sum over its ones: (N, V) uint8 and (H, V) give (N, H)."""
-    return _chosen().binary_linear(x, weight, bias)
-
-
-def binary_linear_weight_grad(x: Tensor, grad: Tensor) -> Tensor:
-    """`grad^T x`, the weight gradient of `binary_linear`: (N, V) uint8 and (N, H) give (H, V)."""
-    return _chosen().binary_linear_weight_grad(x, grad)
-
-
 class Kernel:
     """The kernels of one instruction set; the functions of this module are those of the best one.
 
@@ -144,9 +125,6 @@ class Kernel:
         h0: Tensor,
         starts: Tensor | None,
         nonlinearity: str,
-        *,
-        states: Tensor | None = None,
-        overwrite_drive: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """See the module's function of this name."""
         shape = tuple(drive.shape)
@@ -154,13 +132,8 @@ class Kernel:
         _check(drive, shape, weight=weight, leak=leak, row=h0, starts=starts)
         owned = drive.contiguous()
         weight, h0, starts, leak = weight.contiguous(), h0.contiguous(), _dense(starts), _dense(leak)
-        if states is None:
-            states = empty(drive, shape)
-        else:
-            _check_one("states", states, drive, shape)
-            if not states.is_contiguous():
-                raise ValueError("states must be dense, to be written to")
-        slopes = owned if overwrite_drive or owned is not drive else empty(drive, shape)
+        states = empty(drive, shape)
+        slopes = owned if owned is not drive else empty(drive, shape)
         if states.numel():
             self.native.forward(
                 drive.dtype is torch.float64,
@@ -242,45 +215,6 @@ class Kernel:
             )
         return tangents
 
-    def binary_linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """See the module's function of this name."""
-        frames, inputs = x.shape
-        hidden = weight.shape[0]
-        _check_binary(x, weight, (hidden, inputs))
-        if bias is not None:
-            _check_one("bias", bias, weight, (hidden,))
-        x, weight, bias = x.contiguous(), weight.contiguous(), _dense(bias)
-        out = empty(weight, (frames, hidden))
-        if out.numel():
-            self.native.binary_linear(
-                weight.dtype is torch.float64,
-                (frames, inputs, hidden),
-                x.data_ptr(),
-                weight.data_ptr(),
-                _pointer(bias),
-                out.data_ptr(),
-                torch.get_num_threads(),
-            )
-        return out
-
-    def binary_linear_weight_grad(self, x: Tensor, grad: Tensor) -> Tensor:
-        """See the module's function of this name."""
-        frames, inputs = x.shape
-        hidden = grad.shape[-1]
-        _check_binary(x, grad, (frames, hidden))
-        x, grad = x.contiguous(), grad.contiguous()
-        out = grad.new_empty((hidden, inputs))
-        if out.numel():
-            self.native.binary_weight_grad(
-                grad.dtype is torch.float64,
-                (frames, inputs, hidden),
-                x.data_ptr(),
-                grad.data_ptr(),
-                out.data_ptr(),
-                torch.get_num_threads(),
-            )
-        return out
-
 
 @functools.cache
 def _chosen() -> Kernel:
@@ -346,18 +280,8 @@ def _check(
         )
 
 
-def _check_binary(x: Tensor, like: Tensor, shape: tuple[int, ...]) -> None:
-    if x.dtype not in (torch.uint8, torch.bool) or x.device.type != "cpu":
-        raise ValueError(f"binary inputs must be uint8 or bool on the CPU, got {x.dtype} on {x.device}")
-    if like.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"weights must be float32 or float64, got {like.dtype}")
-    _check_one("the weight or gradient", like, x, shape, dtype=like.dtype)
-
-
-def _check_one(
-    name: str, tensor: Tensor, like: Tensor, shape: tuple[int, ...], *, dtype: torch.dtype | None = None
-) -> None:
-    dtype = dtype or like.dtype
+def _check_one(name: str, tensor: Tensor, like: Tensor, shape: tuple[int, ...]) -> None:
+    dtype = like.dtype
     if tensor.shape != shape or tensor.dtype is not dtype or tensor.device != like.device:
         raise ValueError(
             f"{name} must be {dtype} {tuple(shape)} on {like.device}, "

@@ -1,0 +1,201 @@
+"""A whole recurrent layer in native code: what `native/layer.hpp` and `native/gradient.hpp` offer.
+
+    drive = x U^T + b + b2,   h = scan(drive, W, a, h0, starts),   and the gradients of all of them
+
+Inputs that are mostly zeros (piano-rolls, as bytes or as numbers) cost a sum over what is not zero. A short
+scan takes about 100 microseconds, so every tensor operation saved here counts: one call each way.
+
+Shapes: T time, B streams, N = T * B frames, I inputs, H hidden.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ostinato.nn import nonlinearities
+from ostinato.nn.kernels import cpu
+
+BINARY = (torch.uint8, torch.bool)
+_CODES = {name: code for code, name in enumerate(nonlinearities.NONLINEARITIES)}
+
+
+class Layer(NamedTuple):
+    """What goes into a layer; everything but inputs and weights may be None."""
+
+    inputs: Tensor  # (T, B, I), of the weights' type, uint8 or bool
+    weight_ih: Tensor  # U (H, I)
+    bias: Tensor | None  # b (H,)
+    second_bias: Tensor | None  # b2 (H,)
+    weight_hh: Tensor  # W (H, H)
+    leak: Tensor | None  # a (H,)
+    h0: Tensor | None  # (B, H) or (1, B, H)
+    starts: Tensor | None  # (T, B), bool
+
+
+class Gradients(NamedTuple):
+    """What comes back, None where it was not asked for; delta is the drive's gradient (T, B, H)."""
+
+    delta: Tensor
+    weight_ih: Tensor | None
+    bias: Tensor | None
+    second_bias: Tensor | None
+    weight_hh: Tensor | None
+    h0: Tensor  # of h0's own shape
+
+
+class States(NamedTuple):
+    """What a layer computes."""
+
+    states: Tensor  # (T, B, H)
+    last: Tensor  # (1, B, H), a copy
+    slopes: Tensor  # (T, B, H)
+    sparse: bool  # whether the inputs were
+
+
+def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
+    """The states, and what `backward` needs besides."""
+    x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
+    _check(layer, nonlinearity)
+    steps, streams, inputs = x.shape
+    shape = (steps, streams, len(weight))
+    states, slopes = weight.new_empty(shape), weight.new_empty(shape)
+    last = weight.new_empty((1, streams, shape[2]))
+    x, weight_ih, weight = x.contiguous(), weight_ih.contiguous(), weight.contiguous()
+    # Held in names: an address is good for as long as its tensor lives.
+    bias, second_bias, leak, h0, starts = map(_dense, (bias, second_bias, leak, h0, starts))
+    binary = x.dtype in BINARY
+    arguments = (
+        weight_ih.data_ptr(),
+        _address(bias),
+        _address(second_bias),
+        weight.data_ptr(),
+        _address(leak),
+        _address(h0),
+        _address(starts),
+        states.data_ptr(),
+        last.data_ptr(),
+        slopes.data_ptr(),
+        _CODES[nonlinearity],
+        torch.get_num_threads(),
+    )
+    run, float64 = (extension or cpu.extension()).layer_forward, weight.dtype is torch.float64
+    address = x.data_ptr()
+    if run(float64, shape, inputs, address if binary else 0, 0 if binary else address, *arguments):
+        return States(states, last, slopes, True)
+    _project(x, weight_ih, bias, second_bias, slopes)
+    if not run(float64, shape, 0, 0, 0, *arguments):
+        raise MemoryError("no memory for the scan's packed weights")
+    return States(states, last, slopes, False)
+
+
+def backward(
+    layer: Layer,
+    states: Tensor,
+    slopes: Tensor,
+    sparse: bool,
+    grad_states: Tensor,
+    wanted: tuple[bool, bool, bool, bool],
+    extension: Any = None,
+) -> Gradients:
+    """All gradients but the inputs', which is `delta @ weight_ih`.
+
+    Args:
+        layer: as given to `forward`.
+        states: what `forward` made of it, as are the next two.
+        slopes: likewise.
+        sparse: likewise.
+        grad_states: of the states (T, B, H).
+        wanted: whether those of U, b, b2 and W are.
+        extension: the native kernels of one instruction set; the best by default.
+    """
+    x, weight_ih, _, _, weight, leak, h0, starts = layer
+    want_ih, want_bias, want_second, want_hh = wanted
+    x, weight, grad_states = x.contiguous(), weight.contiguous(), grad_states.contiguous()
+    leak, h0, starts = _dense(leak), _dense(h0), _dense(starts)
+    if grad_states.shape != slopes.shape or grad_states.dtype is not slopes.dtype:
+        raise ValueError(
+            f"the gradient must be {slopes.dtype} {tuple(slopes.shape)}, "
+            f"got {grad_states.dtype} {tuple(grad_states.shape)}"
+        )
+    shape, dense = slopes.shape, torch.contiguous_format
+    delta = torch.empty_like(slopes)
+    grad_h0 = slopes.new_empty(shape[1:]) if h0 is None else torch.empty_like(h0)
+    grad_ih = torch.empty_like(weight_ih, memory_format=dense) if want_ih else None
+    grad_hh = torch.empty_like(weight) if want_hh else None
+    grad_bias = slopes.new_empty(shape[2:]) if want_bias else None
+    second = slopes.new_empty(shape[2:]) if want_second else None
+    binary, address = x.dtype in BINARY, x.data_ptr()
+    (extension or cpu.extension()).layer_backward(
+        slopes.dtype is torch.float64,
+        shape,
+        x.shape[2],
+        address if binary else 0,
+        0 if binary else address,
+        sparse,
+        grad_states.data_ptr(),
+        slopes.data_ptr(),
+        states.data_ptr(),
+        _address(h0),
+        weight.data_ptr(),
+        _address(leak),
+        _address(starts),
+        delta.data_ptr(),
+        grad_h0.data_ptr(),
+        _address(grad_hh),
+        _address(grad_ih),
+        _address(grad_bias),
+        _address(second),
+        torch.get_num_threads(),
+    )
+    return Gradients(delta, grad_ih, grad_bias, second, grad_hh, grad_h0)
+
+
+def _project(x: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None, out: Tensor) -> None:
+    """out = x U^T + b + b2, by a dense product."""
+    frames, drive = x.flatten(0, 1).to(weight.dtype), out.view(-1, out.shape[2])
+    if bias is None:
+        bias, second_bias = second_bias, None
+    if bias is None:
+        torch.mm(frames, weight.T, out=drive)
+    else:
+        torch.addmm(bias if second_bias is None else bias + second_bias, frames, weight.T, out=drive)
+
+
+def _dense(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _check(layer: Layer, nonlinearity: str) -> None:
+    """Everything the native code takes on trust."""
+    nonlinearities.check(nonlinearity)
+    x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
+    steps, streams, inputs = x.shape
+    hidden, dtype = len(weight), weight.dtype
+    if dtype not in (torch.float32, torch.float64) or not weight.is_cpu:
+        raise ValueError(f"weights must be float32 or float64 on the CPU, got {dtype} on {weight.device}")
+    if x.dtype is not dtype and x.dtype not in BINARY:
+        raise ValueError(f"inputs must be {dtype}, uint8 or bool, got {x.dtype}")
+    row = (hidden,)
+    start: tuple[int, ...] = (streams, hidden)
+    if h0 is not None and h0.dim() == 3:
+        start = (1, streams, hidden)
+    for name, tensor, shape, kind in (
+        ("inputs", x, (steps, streams, inputs), x.dtype),
+        ("weight_ih", weight_ih, (hidden, inputs), dtype),
+        ("bias", bias, row, dtype),
+        ("the second bias", second_bias, row, dtype),
+        ("weight_hh", weight, (hidden, hidden), dtype),
+        ("leak", leak, row, dtype),
+        ("the initial state", h0, start, dtype),
+        ("starts", starts, (steps, streams), torch.bool),
+    ):
+        if tensor is not None and not (tensor.shape == shape and tensor.dtype is kind and tensor.is_cpu):
+            raise ValueError(
+                f"{name} must be {kind} {shape} on the CPU, "
+                f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+            )

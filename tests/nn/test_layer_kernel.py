@@ -1,0 +1,190 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ostinato.nn import RNN
+from ostinato.nn.kernels import cpu, definition, layer_cpu
+
+pytestmark = pytest.mark.skipif(
+    not cpu.available(), reason=cpu.why_unavailable() or "native kernel available"
+)
+
+SETS = cpu.instruction_sets()
+sizes = st.one_of(st.integers(1, 40), st.sampled_from([63, 64, 65, 96, 100, 127, 200, 257]))
+
+
+def draw_layer(
+    shape: tuple[int, int, int, int], kind: str, share: float, options: int, dtype: torch.dtype, seed: int
+) -> layer_cpu.Layer:
+    """A layer of (T, B, I, H) whose inputs are not zero with probability `share`."""
+    steps, streams, inputs, hidden = shape
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(*sizes: int) -> Tensor:
+        return torch.randn(*sizes, generator=draw).to(dtype)
+
+    x = (torch.rand(steps, streams, inputs, generator=draw) < share).to(dtype)
+    x = x * normal(*x.shape) if kind == "real" else x.to(getattr(torch, kind))
+    has = [bool(options >> bit & 1) for bit in range(5)]
+    return layer_cpu.Layer(
+        x,
+        normal(hidden, inputs),
+        normal(hidden) if has[0] else None,
+        normal(hidden) if has[1] else None,
+        normal(hidden, hidden) / hidden**0.5,
+        torch.rand(hidden, generator=draw).mul(0.9).to(dtype) if has[2] else None,
+        normal(streams, hidden) if has[3] else None,
+        torch.rand(steps, streams, generator=draw) < 0.3 if has[4] else None,
+    )
+
+
+def by_definition(layer: layer_cpu.Layer, upstream: Tensor) -> dict[str, Tensor]:
+    """The same in float64, one step after another, and the gradients from autograd."""
+    leaves: dict[str, Tensor] = {}
+    for name in ("weight_ih", "bias", "second_bias", "weight_hh", "h0"):
+        tensor = getattr(layer, name)
+        if tensor is not None:
+            leaves[name] = tensor.double().requires_grad_()
+    drive = layer.inputs.double() @ leaves["weight_ih"].T
+    for name in ("bias", "second_bias"):
+        drive = drive + leaves.get(name, torch.zeros(()))
+    h0 = leaves.get("h0", torch.zeros(drive.shape[1:], dtype=torch.float64))
+    leak = None if layer.leak is None else layer.leak.double()
+    states = definition.forward(drive, leaves["weight_hh"], leak, h0, layer.starts, "tanh")[0]
+    grads = torch.autograd.grad(states, list(leaves.values()), upstream.double())
+    return {"states": states.detach(), **dict(zip(leaves, grads, strict=True))}
+
+
+def natively(layer: layer_cpu.Layer, upstream: Tensor, native: object) -> tuple[dict[str, Tensor], bool]:
+    states, last, slopes, sparse = layer_cpu.forward(layer, "tanh", native)
+    assert torch.equal(last, states[-1:])
+    wanted = (True, layer.bias is not None, layer.second_bias is not None, True)
+    made = layer_cpu.backward(layer, states, slopes, sparse, upstream, wanted, native)
+    found = {"states": states, **{name: x for name, x in made._asdict().items() if x is not None}}
+    return found, sparse
+
+
+@pytest.mark.parametrize("instruction_set", SETS)
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 40), st.integers(1, 100), sizes),
+    kind=st.sampled_from(["real", "uint8", "bool"]),
+    share=st.sampled_from([0.0, 0.05, 0.24, 1.0]),
+    options=st.integers(0, 31),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    threads=st.sampled_from([1, 2, 3]),
+)
+def test_equals_the_definition(
+    instruction_set: str,
+    shape: tuple[int, int, int, int],
+    kind: str,
+    share: float,
+    options: int,
+    dtype: torch.dtype,
+    threads: int,
+) -> None:
+    layer = draw_layer(shape, kind, share, options, dtype, sum(shape))
+    steps, streams, _, hidden = shape
+    upstream = torch.randn(steps, streams, hidden, generator=torch.Generator().manual_seed(1)).to(dtype)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found, sparse = natively(layer, upstream, cpu.Kernel(instruction_set).native)
+    finally:
+        torch.set_num_threads(before)
+    if share in (0.0, 1.0):
+        assert sparse is (share == 0)
+    bound = 1e-4 if dtype is torch.float32 else 1e-11
+    for name, expected in by_definition(layer, upstream).items():
+        deviation = (found[name].double() - expected).abs().max()
+        assert deviation <= bound * expected.abs().max().clamp_min(1), name
+
+
+def test_many_frames_in_chunks_and_few_threads_change_no_bit() -> None:
+    layer = draw_layer((70, 16, 88, 101), "uint8", 0.05, 31, torch.float32, 0)
+    upstream = torch.randn(70, 16, 101, generator=torch.Generator().manual_seed(1))
+    before, runs = torch.get_num_threads(), []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        runs.append(natively(layer, upstream, None)[0])
+    torch.set_num_threads(before)
+    for name, expected in by_definition(layer, upstream).items():
+        assert all(torch.equal(run[name], runs[0][name]) for run in runs), name
+        deviation = (runs[0][name].double() - expected).abs().max()
+        assert deviation <= 1e-5 * expected.abs().max(), name
+
+
+@pytest.mark.parametrize("kind", ["real", "uint8"])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_what_is_not_finite_reaches_what_it_reaches_in_a_dense_product(kind: str, poison: float) -> None:
+    """An infinity times a zero input is NaN, though the sparse sum would leave it out."""
+    layer = draw_layer((5, 3, 40, 9), kind, 0.05, 0, torch.float32, 0)
+    layer.inputs[:, :, 7] = 0
+    upstream = torch.ones(5, 3, 9)
+    weight = layer.weight_ih.clone()
+    weight[4, 7] = poison
+    states, _, _, sparse = layer_cpu.forward(layer._replace(weight_ih=weight), "tanh")
+    assert not sparse
+    assert states[0, :, 4].isnan().all()
+    assert not states[0, :, :4].isnan().any()
+
+    upstream[4, 0, 2] = poison
+    found, sparse = natively(layer, upstream, None)
+    assert sparse
+    expected = by_definition(layer, upstream)["weight_ih"]
+    assert torch.equal(found["weight_ih"].isnan(), expected.isnan())
+    assert expected.isnan().any()
+
+
+def test_dense_inputs_are_not_taken_for_sparse() -> None:
+    sparse = draw_layer((50, 2, 80, 8), "real", 0.2, 3, torch.float32, 0)
+    dense = draw_layer((50, 2, 80, 8), "real", 0.3, 3, torch.float32, 0)
+    assert layer_cpu.forward(sparse, "tanh").sparse
+    assert not layer_cpu.forward(dense, "tanh").sparse
+
+
+def test_inputs_need_not_be_lying_in_a_row() -> None:
+    layer = draw_layer((6, 4, 30, 20), "real", 0.1, 31, torch.float64, 0)
+    upstream = torch.randn(6, 4, 20, dtype=torch.float64)
+    strided = layer_cpu.Layer(*(x.mT.contiguous().mT if x is not None and x.dim() > 1 else x for x in layer))
+    found, _ = natively(strided, upstream.mT.contiguous().mT, None)
+    for name, expected in natively(layer, upstream, None)[0].items():
+        assert torch.equal(found[name], expected), name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"weight_ih": torch.zeros(4, 6)},
+        {"weight_hh": torch.zeros(4, 5)},
+        {"bias": torch.zeros(5)},
+        {"second_bias": torch.zeros(4, dtype=torch.float64)},
+        {"leak": torch.zeros(1, 4)},
+        {"h0": torch.zeros(3, 4)},
+        {"starts": torch.zeros(3, 2)},
+        {"inputs": torch.zeros(3, 2, 5, dtype=torch.int64)},
+    ],
+)
+def test_what_does_not_fit_is_refused(wrong: dict[str, Tensor]) -> None:
+    layer = draw_layer((3, 2, 5, 4), "real", 0.5, 31, torch.float32, 0)
+    layer_cpu.forward(layer, "tanh")
+    with pytest.raises(ValueError, match="must be"):
+        layer_cpu.forward(layer._replace(**wrong), "tanh")
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_last_states_carry_gradients(layers: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    rnn = RNN(5, 7, layers, leak=0.3, generator=draw, dtype=torch.float64)
+    x = torch.randn(4, 3, 5, generator=draw, dtype=torch.float64)
+    out, last = rnn(x)
+    assert torch.equal(last[-1], out[-1])
+    for use in (lambda out, last: last.pow(2).sum(), lambda out, last: last.pow(2).sum() + out.sin().sum()):
+        outputs, last = rnn.forward_layers(x)
+        got = torch.autograd.grad(use(outputs[-1], last), list(rnn.parameters()))
+        outputs, _ = rnn.forward_layers(x)
+        again = torch.stack([states[-1] for states in outputs])
+        expected = torch.autograd.grad(use(outputs[-1], again), list(rnn.parameters()))
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
