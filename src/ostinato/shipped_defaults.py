@@ -73,6 +73,8 @@ TASK_DEFAULTS: dict[str, dict[str, Any]] = {
         "initialization": "orthogonal",
         "embedding_scale": 0.2,
         "learning_rate": 4.0,
+        "embedding_rate": 10.0,
+        "averaging": 0.999,
         "learning_rate_rule": "halving",
         "epochs": 100,
     },
