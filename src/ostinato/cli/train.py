@@ -11,13 +11,13 @@ from ostinato.cli.output import human, list_skipped, print_json, print_table
 from ostinato.cli.progress import ConsoleMonitor
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.text_output import table_of
+from ostinato.conclusion import CURVE, write_results
 from ostinato.data.sequences import Splits
 from ostinato.data.tasks import TaskData
 from ostinato.data.text import TextData
 from ostinato.errors import UserError
 from ostinato.loading import load_data
 from ostinato.recipe import Recipe
-from ostinato.report.curves import learning_curve
 from ostinato.results import Results, score_run
 from ostinato.runs import Run, default_folder
 from ostinato.training import Interrupted, Trainer
@@ -149,32 +149,10 @@ def _conclude(
     run: Run, data: Splits | TextData | TaskData, recipe: Recipe, results: Results, *, json: bool
 ) -> None:
     """Write results and picture into the run, and print the table."""
-    import json as codec
-
-    summary = {
-        "run": str(run.folder),
-        "data": {"name": data.name, "version": data.version, "details": data.details},
-        "recipe": recipe.to_dict(),
-        "results": results.to_dict(),
-        "skipped": [{"path": s.path, "reason": s.reason} for s in data.skipped],
-    }
-    run.write_text("results.json", codec.dumps(summary, indent=1) + "\n")
-    valid = {
-        name: splits["valid"]["log_likelihood"].value
-        for name, splits in results.scores.items()
-        # iid is so far below that it would flatten the curve; guessing has no likelihood
-        if name not in ("model", "iid", "guessing")
-    }
-    learning_curve(
-        run.metrics(),
-        run.folder / "learning_curve.png",
-        title=f"{recipe.recipe} on {data.name}",
-        baselines=valid,
-        unit={"music": "frame", "task": "step"}.get(recipe.task, "token"),
-    )
+    summary = write_results(run, data, results)
     list_skipped(data, human())
     if json:
         print_json(summary)
     else:
         print_table(table_of(data)(results, f"{recipe.recipe} on {data.name}"))
-        print(f"run: {run.folder}  (learning curve: {run.folder / 'learning_curve.png'})")
+        print(f"run: {run.folder}  (learning curve: {run.folder / CURVE})")
