@@ -1,0 +1,84 @@
+import json
+
+import pytest
+
+from .conftest import QUICK
+
+
+@pytest.fixture
+def other(ostinato, songs, trained, tmp_path):
+    code, _, err = ostinato("train", "--data", songs, "--run", tmp_path / "other", "--seed", 1, *QUICK)
+    assert code == 0, err
+    return tmp_path / "other"
+
+
+def test_compare_gives_the_scores_of_the_runs_and_their_difference(ostinato, trained, other, tmp_path):
+    code, out, err = ostinato("compare", tmp_path / "run", other, tmp_path / "run", "--json")
+    assert code == 0, err
+    first, second, same = json.loads(out)["runs"]
+    assert first["score"] == trained["results"]["model"]["test"]["log_likelihood"]
+    gap = second["score"]["value"] - first["score"]["value"]
+    assert second["difference"]["value"] == pytest.approx(gap, abs=1e-9)
+    low, high = second["difference"]["interval"]
+    assert low <= gap <= high
+    assert same["difference"]["value"] == 0
+    code, out, _ = ostinato("compare", tmp_path / "run", other)
+    assert code == 0
+    for word in ("minus run", "95% interval", "paired", "2 songs", "first frame of each song included"):
+        assert word in out
+
+
+def test_runs_on_other_data_are_refused(ostinato, songs, trained, tmp_path):
+    (songs / "song9.mid").unlink()
+    code, _, err = ostinato("train", "--data", songs, "--run", tmp_path / "fewer", *QUICK)
+    assert code == 0, err
+    code, out, err = ostinato("compare", tmp_path / "run", tmp_path / "fewer")
+    assert (code, out) == (2, "")
+    assert "expected runs on the same data" in err
+    code, _, err = ostinato("compare", tmp_path / "run", tmp_path / "run")
+    assert code == 2  # the folder has changed since that run was trained
+    assert "it changed" in err
+
+
+def test_scores_of_another_convention_are_refused(ostinato, songs, trained, tmp_path):
+    rbm = ("--output", "rbm", "--rbm-size", 4, "--ais-steps", 3, "--cd-steps", 1, "--accuracy-samples", 2)
+    code, _, err = ostinato("train", "--data", songs, "--run", tmp_path / "rbm", *rbm, *QUICK)
+    assert code == 0, err
+    code, _, err = ostinato("compare", tmp_path / "run", tmp_path / "rbm")
+    assert code == 2
+    assert "expected scores of one convention" in err
+    assert "annealed importance sampling" in err
+
+
+def test_sentences_are_compared_for_text_and_tasks_are_refused(ostinato, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sat on the mat\nthe dog sat on the log\n" * 60)
+    quick = ("--data", text, "--hidden-size", 8, "--epochs", 1, "--threads", 1, "--classes", 3)
+    for seed in (0, 1):
+        code, _, err = ostinato("train", "words", *quick, "--seed", seed, "--run", tmp_path / f"w{seed}")
+        assert code == 0, err
+    code, out, _ = ostinato("compare", tmp_path / "w0", tmp_path / "w1")
+    assert code == 0
+    assert "perplexity" in out
+    assert "sentences" in out
+    quick = ("--length", 10, "--hidden-size", 4, "--epochs", 1, "--threads", 1, "--cg-iterations", 1)
+    code, _, err = ostinato("train", "task", "--run", tmp_path / "task", *quick)
+    assert code == 0, err
+    code, _, err = ostinato("compare", tmp_path / "task", tmp_path / "task")
+    assert code == 2
+    assert "expected runs on music or text" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "two or more runs"),
+        (("run",), "two or more runs"),
+        (("run", "nowhere"), "expected a run folder at nowhere"),
+        (("run", "run", "--resamples", "1"), "--resamples of at least 2"),
+    ],
+)
+def test_wrong_input_is_one_line(ostinato, trained, arguments, words):
+    code, out, err = ostinato("compare", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words in err
