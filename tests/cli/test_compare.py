@@ -41,7 +41,7 @@ def test_runs_on_other_data_are_refused(ostinato, songs, trained, tmp_path):
 
 
 def test_scores_of_another_convention_are_refused(ostinato, songs, trained, tmp_path):
-    rbm = ("--output", "rbm", "--rbm-size", 4, "--ais-steps", 3, "--cd-steps", 1, "--accuracy-samples", 2)
+    rbm = ("--output", "rbm", "--rbm-size", 24, "--ais-steps", 3, "--cd-steps", 1, "--accuracy-samples", 2)
     code, _, err = ostinato("train", "--data", songs, "--run", tmp_path / "rbm", *rbm, *QUICK)
     assert code == 0, err
     code, _, err = ostinato("compare", tmp_path / "run", tmp_path / "rbm")
