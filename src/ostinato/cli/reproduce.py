@@ -1,0 +1,163 @@
+"""`ostinato reproduce`: the paper's tables, or one cell, trained and set beside the paper's figures."""
+
+import json as codec
+import signal
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from ostinato.cli.output import human, print_json, print_table
+from ostinato.cli.progress import ConsoleMonitor
+from ostinato.cli.settings import Options, given_settings
+from ostinato.errors import UserError
+from ostinato.files import FileLock, atomic_write
+from ostinato.monitoring import Interrupted
+from ostinato.reproduce.cells import find_cells
+from ostinato.reproduce.table import Row, cells_of, headers, markdown, notes, rows_of, to_dict
+from ostinato.reproduce.training import OUT_OF_TIME, Job, jobs_of, run_jobs
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def reproduce(
+    what: str,
+    /,
+    *,
+    settings: Annotated[Options | None, Parameter(name="*")] = None,
+    shipped: bool = False,
+    trials: int | None = None,
+    datasets: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    rows: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    seeds: int = 1,
+    budget: str | None = None,
+    workers: int = 1,
+    folder: Path | None = None,
+    quiet: bool = False,
+    json: bool = False,
+) -> int:
+    """Train the cells of table1 or table2, or one cell (table1/jsb/rnn-SGD+CL), and print the table.
+
+    Stop it whenever you like, even with kill -9: the same command goes on, and ends with the same table.
+
+    Parameters
+    ----------
+    what
+        table1 (music), table2 (words and characters), or the name of one cell.
+    shipped
+        Train each cell once, with the best settings known, which the package brings along.
+    trials
+        Without --shipped: settings to try by random search for each cell [default: 20].
+    datasets
+        Only these data sets of table 1, or words or chars of table 2.
+    rows
+        Only these rows, as the paper names them.
+    seeds
+        Trainings of each cell, with seeds 0 and up.
+    budget
+        Time for this command, such as 30m or 8h; then it stops at a checkpoint and prints what there is.
+    workers
+        Processes, each training one cell on one thread.
+    folder
+        Where the runs and the table are kept; reproductions/TABLE by default.
+    quiet
+        No progress.
+    json
+        Print one JSON object.
+    """
+    if shipped and trials is not None:
+        raise UserError("expected --shipped or --trials, found both; --shipped does not search")
+    for name, value in {"seeds": seeds, "workers": workers, "trials": trials or 1}.items():
+        if value < 1:
+            raise UserError(f"expected --{name} of at least 1, found {value}")
+    deadline = time.monotonic() + parse_time(budget) if budget else float("inf")
+    cells = find_cells(what, datasets or (), rows or ())
+    folder = folder or Path("reproductions") / cells[0].table
+    jobs = jobs_of(cells, folder, seeds=seeds, overrides=_overrides(settings))
+    code = _train(jobs, folder, workers, deadline, quiet=quiet)
+    found = rows_of(jobs)
+    atomic_write(folder / f"{cells[0].table}.md", markdown(found))
+    atomic_write(folder / f"{cells[0].table}.json", codec.dumps(to_dict(found), indent=1) + "\n")
+    if json:
+        print_json(to_dict(found))
+    else:
+        print_table(_table(found, what))
+        print(f"table: {folder / cells[0].table}.md  (and .json; runs beside it)")
+    return code
+
+
+def parse_time(text: str) -> float:
+    """Seconds of '90s', '30m', '8h', '2d', or '1h30m'; a plain number is minutes.
+
+    Example:
+        >>> parse_time("90s"), parse_time("1h30m"), parse_time("5")
+        (90.0, 5400.0, 300.0)
+    """
+    import re
+
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text) * 60
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise UserError(f"expected a time such as 90s, 30m or 1h30m, found {text!r}")
+    return float(sum(float(number) * UNITS[unit] for number, unit in parts))
+
+
+def _overrides(settings: Any) -> dict[str, Any]:
+    given = given_settings(settings)
+    for name in ("recipe", "output", "data", "seed"):
+        if name in given:
+            raise UserError(
+                f"expected settings that leave a cell what it is, found --{name}; choose cells with --rows "
+                "and --datasets, and seeds with --seeds"
+            )
+    return given
+
+
+def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quiet: bool) -> int:
+    """Run what is not finished; the exit code: 0, or 128 and the signal that stopped it."""
+    asked: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: asked.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    console = human()
+
+    def done(job: Job) -> None:
+        if not quiet:
+            console.print(f"{job.cell.name}, seed {job.seed}: done", markup=False)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        with ConsoleMonitor(console, quiet=quiet) as monitor:
+            run_jobs(
+                jobs,
+                monitor=monitor,
+                workers=workers,
+                deadline=deadline,
+                stop_requested=lambda: asked[0] if asked else 0,
+                done=done,
+            )
+    except Interrupted as interruption:
+        finished = sum(job.finished for job in jobs)
+        why = "out of time" if interruption.signal == OUT_OF_TIME else "stopped"
+        console.print(f"{why}: {finished} of {len(jobs)} trainings done; the same command goes on")
+        return 0 if interruption.signal == OUT_OF_TIME else 128 + interruption.signal
+    finally:
+        lock.release()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return 0
+
+
+def _table(rows: list[Row], what: str) -> Table:
+    table = Table(title=f"{what}, paper and ours", title_justify="left", caption_justify="left")
+    for place, header in enumerate(headers(rows[0].cell.table)):
+        table.add_column(header.replace(" ", "\n", 1), justify="left" if place < 2 else "right")
+    for row in rows:
+        table.add_row(*cells_of(row))
+    table.caption = "\n".join(notes(rows))
+    return table

@@ -1,0 +1,181 @@
+"""The paper's table with our figures beside it: as data, and as Markdown."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from ostinato.conclusion import RESULTS
+from ostinato.report.paper import PAPER
+from ostinato.reproduce.cells import Cell
+from ostinato.reproduce.training import Job
+
+# Table 1 compares log-likelihoods, table 2 perplexities and bits.
+MEASURES = {"words": "perplexity", "chars": "bits_per_character"}
+DIGITS = {"log_likelihood": 3, "perplexity": 2, "bits_per_character": 3, "accuracy_per_frame": 2}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A score over seeds.
+
+    Arguments:
+        value: mean over seeds.
+        standard_error: over songs or sentences, the root mean square of the seeds'; None where unknown.
+        spread: standard deviation over seeds; None for one seed.
+        estimate: whether it is itself estimated.
+        interval: widest of the seeds', of an estimate.
+        convention: how it was taken.
+    """
+
+    value: float
+    standard_error: float | None
+    spread: float | None
+    estimate: bool
+    interval: tuple[float, float] | None
+    convention: str
+
+    def show(self, digits: int, *, error: bool = False, interval: bool = False) -> str:
+        """The value, marked where it is an estimate; with its standard error and interval, if asked for."""
+        text = f"{'≈ ' if self.estimate else ''}{self.value:.{digits}f}"
+        if error and self.standard_error is not None:
+            text += f" ± {self.standard_error:.{digits}f}"
+        if interval and self.interval is not None:
+            text += " [{:.{d}f}, {:.{d}f}]".format(*self.interval, d=digits)
+        return text
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell with what was measured: train, valid, test, for music accuracy; empty where not finished."""
+
+    cell: Cell
+    figures: dict[str, Figure]
+    seeds: tuple[int, ...]
+    settings: dict[str, Any]
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's, on test."""
+        return self.figures["test"].value - self.paper("test") if "test" in self.figures else None  # type: ignore[operator]
+
+    def paper(self, what: str) -> float | None:
+        """What the paper prints."""
+        if self.cell.table == "table1":
+            return getattr(self.cell.paper, what, None)
+        return dict(zip(("train", "test"), self.cell.paper, strict=True)).get(what)
+
+
+def rows_of(jobs: Sequence[Job]) -> list[Row]:
+    """One row a cell, from the results of those of its jobs that are finished, in the order of the jobs."""
+    by_cell: dict[Cell, list[Job]] = {}
+    for job in jobs:
+        by_cell.setdefault(job.cell, []).append(job)
+    return [_row(cell, [job for job in group if job.finished]) for cell, group in by_cell.items()]
+
+
+def _row(cell: Cell, jobs: list[Job]) -> Row:
+    summaries = [json.loads((job.folder / RESULTS).read_text(encoding="utf-8")) for job in jobs]
+    models = [summary["results"]["model"] for summary in summaries]
+    figures: dict[str, Figure] = {}
+    if models:
+        measure = MEASURES.get(cell.column, "log_likelihood")
+        figures = {
+            split: _figure([m[split][measure] for m in models]) for split in ("train", "valid", "test")
+        }
+        if cell.table == "table1":
+            figures["accuracy"] = _figure([m["test"]["accuracy_per_frame"] for m in models])
+    settings = summaries[0]["recipe"] if summaries else {}
+    return Row(cell, figures, tuple(job.seed for job in jobs), settings)
+
+
+def _figure(scores: list[dict[str, Any]]) -> Figure:
+    values = [score["value"] for score in scores]
+    errors = [score["standard_error"] for score in scores]
+    intervals = [score["interval"] for score in scores if score["interval"] is not None]
+    return Figure(
+        value=fmean(values),
+        standard_error=None if None in errors else math.sqrt(fmean(e * e for e in errors)),
+        spread=stdev(values) if len(values) > 1 else None,
+        estimate=any(score["estimate"] for score in scores),
+        interval=(min(i[0] for i in intervals), max(i[1] for i in intervals)) if intervals else None,
+        convention=scores[0]["convention"],
+    )
+
+
+def headers(table: str) -> list[str]:
+    """The names of the columns."""
+    names = ["data", "model"] if table == "table1" else ["text", "model"]
+    names += [f"{split} {whose}" for split in ("train", "test") for whose in ("paper", "ours")]
+    names[-2:-2] = ["valid ours"]
+    names += ["test difference"]
+    return names + (["ACC paper", "ACC ours"] if table == "table1" else []) + ["seeds"]
+
+
+def cells_of(row: Row) -> list[str]:
+    """A row's texts, one for every header; a dash where there is nothing."""
+    digits = DIGITS[MEASURES.get(row.cell.column, "log_likelihood")]
+
+    def ours(what: str, digits: int = digits, **parts: bool) -> str:
+        return row.figures[what].show(digits, **parts) if what in row.figures else "-"
+
+    def paper(what: str) -> str:
+        value = row.paper(what)
+        return "N/A" if value is None else f"{value:.2f}"
+
+    difference = "-" if row.difference is None else f"{row.difference:+.{digits}f}"
+    texts = [row.cell.column, row.cell.row, paper("train"), ours("train"), ours("valid")]
+    texts += [paper("test"), ours("test", error=True, interval=True), difference]
+    if row.cell.table == "table1":
+        texts += [paper("accuracy"), ours("accuracy", DIGITS["accuracy_per_frame"], error=True)]
+    return [*texts, str(len(row.seeds)) if row.seeds else "-"]
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What the figures are: conventions, errors, marks."""
+    finished = [row for row in rows if row.figures]
+    lines = [f"paper: {PAPER}. difference: ours minus the paper's; ± standard error over songs or sentences."]
+    for title, name in (("test", "test"), ("train", "train"), ("ACC", "accuracy")):
+        found = {
+            (row.cell.column if row.cell.table == "table2" else "", row.figures[name].convention)
+            for row in finished
+            if name in row.figures and (name != "train" or row.cell.table == "table2")
+        }
+        lines += [f"{title}{f' ({column})' if column else ''}: {text}." for column, text in sorted(found)]
+    if any(row.figures["test"].estimate for row in finished):
+        lines.append("≈ marks an estimate, with its interval in brackets: the exact value is not known.")
+    if any(row.figures["test"].spread is not None for row in finished):
+        lines.append("Several seeds: the mean is shown; the spread over seeds is in the JSON file.")
+    lines.append("higher is better" if rows and rows[0].cell.table == "table1" else "lower is better")
+    return lines
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table in GitHub's Markdown, with the notes under it."""
+    names = headers(rows[0].cell.table)
+    lines = [names, ["---"] * 2 + ["---:"] * (len(names) - 2), *map(cells_of, rows)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n\n".join([table, "\n".join(f"- {line}" for line in notes(rows))]) + "\n"
+
+
+def to_dict(rows: Sequence[Row]) -> dict[str, Any]:
+    """Everything, also what the printed table has no room for."""
+    return {
+        "table": rows[0].cell.table,
+        "cells": [
+            {
+                "name": row.cell.name,
+                "row": row.cell.row,
+                "column": row.cell.column,
+                "paper": {w: row.paper(w) for w in ("train", "test", "accuracy") if row.paper(w) is not None},
+                "ours": {name: figure.__dict__ for name, figure in row.figures.items()},
+                "difference": row.difference,
+                "seeds": list(row.seeds),
+                "settings": row.settings,
+            }
+            for row in rows
+        ],
+        "notes": notes(rows),
+    }

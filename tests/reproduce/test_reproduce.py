@@ -1,0 +1,130 @@
+"""`ostinato reproduce` on a small file in the place of the JSB chorales."""
+
+import hashlib
+import json
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from ostinato.monitoring import Interrupted
+from ostinato.reproduce.cells import Cell
+from ostinato.reproduce.training import OUT_OF_TIME, Job, run_jobs
+
+# The published checksum is replaced by the small file's, in this process or in another.
+COMMAND = """
+import dataclasses, hashlib, os, pathlib, sys
+from ostinato.data import published
+path = pathlib.Path(os.environ["OSTINATO_DATA"]) / "JSB_Chorales.mat"
+jsb = published.PUBLISHED["jsb"]
+file = dataclasses.replace(jsb.file, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+published.PUBLISHED["jsb"] = dataclasses.replace(jsb, file=file)
+from ostinato.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
+TINY = (
+    *("table1", "--datasets", "jsb", "--shipped", "--hidden-size", "4", "--epochs", "2", "--nade-size", "4"),
+    *("--rbm-size", "21", "--ais-steps", "2", "--accuracy-samples", "2", "--cg-iterations", "2"),
+)
+
+
+@pytest.fixture
+def small_jsb(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    splits = {}
+    for split, songs in (("train", 6), ("valid", 3), ("test", 3)):
+        cells = np.empty((1, songs), dtype=object)
+        for song in range(songs):
+            cells[0, song] = (rng.random((24, 88)) < 0.05).astype(np.uint8)
+        splits[f"{split}data"] = cells
+    (tmp_path / "data").mkdir()
+    savemat(tmp_path / "data" / "JSB_Chorales.mat", splits)
+    monkeypatch.setenv("OSTINATO_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def finish(process):
+    out, _ = process.communicate(timeout=300)
+    return process.returncode, out
+
+
+@pytest.mark.slow
+def test_a_table_killed_again_and_again_ends_as_the_unbroken_one(small_jsb, in_a_process) -> None:
+    code, out = finish(in_a_process(COMMAND, "reproduce", *TINY, "--folder", "whole"))
+    assert code == 0, out
+    whole = {name: (small_jsb / "whole" / name).read_bytes() for name in ("table1.md", "table1.json")}
+    table = json.loads(whole["table1.json"])
+    assert len(table["cells"]) == 11
+    assert all(cell["seeds"] == [0] for cell in table["cells"])
+    rbm = next(cell for cell in table["cells"] if cell["row"] == "RNN-RBM")
+    assert rbm["ours"]["test"]["estimate"]
+
+    rng, kills = random.Random(0), 0
+    for _ in range(4):
+        process = in_a_process(COMMAND, "reproduce", *TINY, "--folder", "broken")
+        time.sleep(rng.uniform(2.0, 5.0))  # importing takes the first of these seconds
+        kills += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert kills > 0
+    code, out = finish(in_a_process(COMMAND, "reproduce", *TINY, "--folder", "broken"))
+    assert code == 0, out
+    assert {name: (small_jsb / "broken" / name).read_bytes() for name in whole} == whole
+
+
+@pytest.mark.slow
+def test_a_signal_stops_it_at_a_checkpoint_and_a_budget_ends_it_in_peace(small_jsb, in_a_process) -> None:
+    many = (*TINY[:6], "--epochs", "100000", "--patience", "100000")
+    process = in_a_process(COMMAND, "reproduce", *many, "--folder", "f", "--rows", "rnn-SGD")
+    deadline = time.monotonic() + 60
+    while not (small_jsb / "f" / "jsb" / "rnn-SGD" / "config.toml").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    code, out = finish(process)
+    assert code == 130, out
+    assert "the same command goes on" in out
+    budgeted = (*many, "--folder", "f", "--rows", "rnn-SGD", "--budget", "1s")
+    code, out = finish(in_a_process(COMMAND, "reproduce", *budgeted))
+    assert code == 0, out
+    assert "out of time: 0 of 1 trainings done" in out
+    assert "| jsb | RNN (SGD) |" in (small_jsb / "f" / "table1.md").read_text()
+
+
+@pytest.mark.slow
+def test_workers_train_what_one_process_would(small_jsb, monkeypatch) -> None:
+    from ostinato.data import piano_roll
+
+    songs = small_jsb / "songs"
+    songs.mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(10):
+        piano_roll.to_midi((rng.random((32, 88)) < 0.05).astype(np.uint8), songs / f"{number}.mid")
+
+    def jobs(folder):
+        for row in ("RNN (SGD)", "RNN (SGD+CL)", "RNN-NADE (SGD)"):
+            cell = Cell("table1", row, "jsb")
+            tiny = {"data": str(songs), "hidden_size": 4, "epochs": 2, "accuracy_samples": 2}
+            yield Job(cell, 0, cell.recipe(overrides=tiny), small_jsb / folder / row)
+
+    done = []
+    run_jobs(list(jobs("one")), done=done.append)
+    run_jobs(list(jobs("two")), workers=2, done=done.append)
+    assert len(done) == 6
+    for one, two in zip(jobs("one"), jobs("two"), strict=True):
+        results = [json.loads((j.folder / "results.json").read_text())["results"] for j in (one, two)]
+        assert results[0] == results[1]
+        weights = [
+            hashlib.sha256((j.folder / "metrics.jsonl").read_bytes().split(b'"seconds"')[0]).digest()
+            for j in (one, two)
+        ]
+        assert weights[0] == weights[1]
+    with pytest.raises(Interrupted) as stopped:
+        run_jobs(list(jobs("three")), workers=2, deadline=time.monotonic() - 1)
+    assert stopped.value.signal == OUT_OF_TIME
