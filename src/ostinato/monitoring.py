@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ostinato.errors import UserError
+
 if TYPE_CHECKING:
     from ostinato.training import Trainer
 
@@ -12,6 +14,10 @@ class Interrupted(Exception):
     def __init__(self, signal: int) -> None:
         super().__init__(f"interrupted by signal {signal}")
         self.signal = signal
+
+
+class Diverged(UserError):
+    """Training has come to where no update has a usable gradient: these settings are hopeless."""
 
 
 class Monitor(Protocol):

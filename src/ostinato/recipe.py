@@ -339,6 +339,31 @@ def _canonical(letters: str) -> str:
     return base + plus + "".join(letter for letter in LETTERS if letter in rest)
 
 
+def check_setting(name: str, value: Any) -> Any:
+    """The value in its setting's type, as a Recipe would hold it; a UserError where a Recipe would refuse it.
+
+    Example:
+        >>> check_setting("learning_rate", 1)
+        1.0
+    """
+    fields = {field.name: field for field in dataclasses.fields(Recipe)}
+    if name not in fields:
+        raise UserError(f"unknown setting {name!r}: {near_names(name, fields)}")
+    return _checked(fields[name], value)
+
+
+def number_kind(name: str) -> type[int] | type[float] | None:
+    """int or float for a setting that is a number, None for another one.
+
+    Example:
+        >>> number_kind("hidden_size"), number_kind("clip"), number_kind("transpose")
+        (<class 'int'>, <class 'float'>, None)
+    """
+    (kind,) = (field.type for field in dataclasses.fields(Recipe) if field.name == name)
+    kinds = _alternatives(kind)
+    return int if int in kinds else float if float in kinds else None
+
+
 def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     """The value in its field's type, or a UserError that says what was expected."""
     kinds = _alternatives(field.type)

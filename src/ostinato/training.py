@@ -22,7 +22,7 @@ from ostinato.data.token_streams import TokenStreams
 from ostinato.domain import domain_of
 from ostinato.errors import UserError
 from ostinato.hessian_free_training import curvature_streams, hessian_free_update
-from ostinato.monitoring import Interrupted, Monitor, SilentMonitor
+from ostinato.monitoring import Diverged, Interrupted, Monitor, SilentMonitor
 from ostinato.optim import AverageNorm, HessianFree, clip_grad_norm
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
@@ -95,7 +95,8 @@ class Trainer:
 
         Raises:
             Interrupted: a stop was requested; everything up to here is in the checkpoint.
-            UserError: the run cannot be written or has diverged.
+            UserError: the run cannot be written.
+            Diverged: 50 updates in a row had no finite gradient.
         """
         self.run.lock()
         if self.run.has_checkpoint("last"):
@@ -199,7 +200,7 @@ class Trainer:
         if self._carried is not None:
             self._carried = torch.nan_to_num(self._carried, nan=0.0, posinf=0.0, neginf=0.0)
         if sums.skipped_in_a_row == HOPELESS:
-            raise UserError(
+            raise Diverged(
                 f"training diverged: {HOPELESS} updates in a row had no finite gradient (the last at "
                 f"{where}); use a smaller --learning-rate or a recipe with C (clipping)"
             )

@@ -18,6 +18,7 @@ app = App(
 )
 # Named as text, so that a command imports only what it needs itself.
 app.command("ostinato.cli.train:train", name="train")
+app.command("ostinato.cli.search:search", name="search")
 app.command("ostinato.cli.evaluate:evaluate", name="evaluate")
 app.command("ostinato.cli.compare:compare", name="compare")
 app.command("ostinato.cli.generate:generate", name="generate")

@@ -1,0 +1,30 @@
+"""Random search, or TPE, over the settings of a run: one machine by default, many through a shared database.
+
+space.py      what settings are drawn from
+settings.py   what a study is
+study.py      its folder, and taking trials from it
+worker.py     training them, and the end of a study
+attempts.py   which of Optuna's trials are attempts at the same one
+claims.py     whether a worker still lives
+storage.py    journal, database, locks
+"""
+
+from ostinato.search.settings import StudySettings
+from ostinato.search.space import Choices, Interval, Space, builtin_space
+from ostinato.search.study import Study, create_study, join_study, read_study
+from ostinato.search.worker import Worker, choose, finish
+
+__all__ = [
+    "Choices",
+    "Interval",
+    "Space",
+    "Study",
+    "StudySettings",
+    "Worker",
+    "builtin_space",
+    "choose",
+    "create_study",
+    "finish",
+    "join_study",
+    "read_study",
+]

@@ -1,0 +1,311 @@
+"""What a search draws settings from: intervals and choices, by the name of the setting."""
+
+import dataclasses
+import math
+import tomllib
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ostinato.errors import UserError, near_names
+from ostinato.recipe import Recipe, check_setting, number_kind
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+# Trials are compared by their validation score, and scores on different data do not compare.
+FIXED = {
+    "task",
+    "recipe",
+    "data",
+    "frames_per_beat",
+    "transpose",
+    "length",
+    "valid_data",
+    "test_data",
+    "vocabulary_size",
+}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Numbers from `low` to `high`, both included; drawn by their logarithm where `log`, else evenly.
+
+    Args:
+        low: the smallest.
+        high: the largest.
+        log: whether the logarithm is uniform.
+        step: the distance between neighbours, from `low` on; None: whole numbers for a whole setting, any
+            number otherwise.
+        whole: whether the numbers are whole.
+
+    Example:
+        >>> Interval(1e-4, 1e-1, log=True).at(0.5)
+        0.0031622776601683794
+        >>> [Interval(100, 400, step=100, whole=True).at(u) for u in (0.0, 0.3, 0.99)]
+        [100, 200, 400]
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    whole: bool = False
+
+    def at(self, share: float) -> float:
+        """The number below which `share` (in [0, 1)) of the draws lie."""
+        if self.log:
+            # half a step beyond the ends of whole numbers, so that these are as likely as the others
+            low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
+            exact = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+            value = float(round(exact)) if self.whole else exact
+        elif self.step is not None or self.whole:
+            step = self.step or 1
+            value = self.low + step * math.floor(share * (self._steps() + 1))
+        else:
+            value = self.low + share * (self.high - self.low)
+        value = min(max(value, self.low), self.high)
+        return int(value) if self.whole else value
+
+    def suggest(self, trial: "Trial", name: str) -> Any:
+        """What the trial has for this setting, or draws."""
+        if self.whole:
+            step = int(self.step or 1)
+            high = int(self.low) + step * self._steps()
+            return trial.suggest_int(name, int(self.low), high, step=step, log=self.log)
+        high = self.high if self.step is None else self.low + self.step * self._steps()
+        return trial.suggest_float(name, self.low, high, step=self.step, log=self.log)
+
+    def to_toml(self) -> dict[str, Any]:
+        """The table that `Space.from_toml` reads."""
+        table: dict[str, Any] = {"low": self.low, "high": self.high}
+        if self.log:
+            table["log"] = True
+        return table if self.step is None else table | {"step": self.step}
+
+    def _steps(self) -> int:
+        # 0.3 / 0.1 is a little less than 3
+        return math.floor((self.high - self.low) / (self.step or 1) + 1e-9)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of some values, each as likely.
+
+    Example:
+        >>> Choices((30.0, 50.0, "none")).at(0.7)
+        'none'
+    """
+
+    values: tuple[Any, ...]
+
+    def at(self, share: float) -> Any:
+        """The value at `share` (in [0, 1)) of the way through."""
+        return self.values[math.floor(share * len(self.values))]
+
+    def suggest(self, trial: "Trial", name: str) -> Any:
+        """What the trial has for this setting, or draws."""
+        return trial.suggest_categorical(name, list(self.values))
+
+    def to_toml(self) -> dict[str, Any]:
+        """The table that `Space.from_toml` reads."""
+        return {"choices": list(self.values)}
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is drawn from for every setting that is searched.
+
+    Example:
+        >>> space = Space.from_toml({"learning_rate": {"low": 1e-4, "high": 0.1, "log": True}})
+        >>> space.sample(seed=0, number=3) == space.sample(seed=0, number=3)
+        True
+    """
+
+    ranges: Mapping[str, Interval | Choices]
+
+    @classmethod
+    def from_toml(cls, table: Mapping[str, Any]) -> Self:
+        """The space that a table `NAME = {low, high, log, step}` or `NAME = {choices}` describes.
+
+        Raises:
+            UserError: a name is no setting, or a range is none.
+        """
+        if not table:
+            raise UserError("expected settings to search, found none; add lines to [search]")
+        return cls({name: _read_range(name, entry) for name, entry in table.items()})
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The space in the table [search] of a TOML file.
+
+        Raises:
+            UserError: the file cannot be read, is no TOML, or does not describe a space.
+        """
+        try:
+            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(
+                f"expected a TOML file with [search], cannot read {path}: {error.strerror}"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"expected a TOML file with [search], found none in {path}: {error}") from None
+        table = content.get("search")
+        if not isinstance(table, dict) or set(content) != {"search"}:
+            found = ", ".join(sorted(content)) or "an empty file"
+            raise UserError(f"expected one table [search] in {path}, found {found}; see docs/search.md")
+        return cls.from_toml(table)
+
+    def to_toml(self) -> dict[str, Any]:
+        """The table that `from_toml` reads."""
+        return {name: span.to_toml() for name, span in self.ranges.items()}
+
+    def sample(self, seed: int, number: int) -> dict[str, Any]:
+        """The settings of trial `number`: a function of the arguments alone.
+
+        The draw for a setting does not depend on which others are searched.
+        """
+        return {
+            name: span.at(np.random.default_rng([seed, number, zlib.crc32(name.encode())]).random())
+            for name, span in self.ranges.items()
+        }
+
+    def suggest(self, trial: "Trial") -> dict[str, Any]:
+        """The settings of an Optuna trial: those it has, or what its study's sampler draws."""
+        return {name: span.suggest(trial, name) for name, span in self.ranges.items()}
+
+    def recipe(self, base: Recipe, params: Mapping[str, Any]) -> Recipe:
+        """The base with a trial's settings.
+
+        The ends of the leak's range are drawn each by itself: the smaller one is the lower end.
+
+        Raises:
+            UserError: the settings do not go together.
+        """
+        settings = dict(params)
+        if "leak_low" in settings and "leak_high" in settings:
+            settings["leak_low"], settings["leak_high"] = sorted(
+                (settings["leak_low"], settings["leak_high"])
+            )
+        return dataclasses.replace(base, **settings)
+
+
+def builtin_space(recipe: Recipe, given: frozenset[str] = frozenset()) -> Space:
+    """The intervals of Bengio et al. 2012 for a recipe: those of its letters, and those that all share.
+
+    Args:
+        recipe: what is searched around.
+        given: names of settings that the user has decided, and which are left alone.
+
+    Raises:
+        UserError: there are none for this task, or nothing is left to search.
+
+    Example:
+        >>> sorted(builtin_space(Recipe.parse("SGD+CM")).ranges)
+        ['hidden_size', 'learning_rate', 'momentum']
+    """
+    if recipe.task not in _SHARED:
+        raise UserError(f"expected --space FILE.toml for task {recipe.task}, found none; see docs/search.md")
+    letters = recipe.recipe.partition("+")[2]
+    table = dict(_SHARED[recipe.task])
+    table |= _HESSIAN_FREE if recipe.hessian_free else _DESCENT[recipe.task]
+    for letter in letters:
+        table |= _LETTERS[recipe.task].get(letter, {})
+    table = {name: entry for name, entry in table.items() if name not in given}
+    if not table:
+        raise UserError("expected something to search, found every searched setting given; leave one out")
+    return Space.from_toml(table)
+
+
+_MOMENTUM = {"momentum": {"low": 1e-3, "high": 0.95}}
+_SHARED: dict[str, dict[str, Any]] = {
+    "music": {"hidden_size": {"low": 100, "high": 400}},
+    "words": {},
+    "chars": {},
+}
+_DESCENT: dict[str, dict[str, Any]] = {
+    "music": {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}},
+    "words": {"learning_rate": {"choices": [0.1, 0.01, 0.001]}},
+    "chars": {"learning_rate": {"choices": [0.5, 0.1, 0.01]}},
+}
+# Of the authors' program; the paper names no interval.
+_HESSIAN_FREE: dict[str, Any] = {"structural_damping": {"low": 0.03, "high": 1.0, "log": True}}
+_LETTERS: dict[str, dict[str, dict[str, Any]]] = {
+    "music": {
+        "L": {
+            "leak_fraction": {"choices": [0.0, 0.25, 0.5]},
+            "leak_low": {"low": 0.02, "high": 0.2},
+            "leak_high": {"low": 0.02, "high": 0.2},
+        },
+        "R": {"l1": {"low": 1e-6, "high": 1e-3, "log": True}},
+        "M": _MOMENTUM,
+    },
+    "words": {
+        "C": {"clip": {"choices": [30.0, 50.0, "none"]}},
+        # none or 50 of the 200 units; the leaks themselves are spread over [0.02, 0.2]
+        "L": {"leak_fraction": {"choices": [0.0, 0.25]}},
+        "R": {"nonlinearity": {"choices": ["relu", "sigmoid"]}},
+        "M": _MOMENTUM,
+    },
+    "chars": {"M": _MOMENTUM},
+}
+
+
+def _read_range(name: str, entry: Any) -> Interval | Choices:
+    _check_name(name)
+    if not isinstance(entry, dict):
+        raise UserError(f"expected {name} = {{low, high}} or {{choices}} in [search], found {entry!r}")
+    known = {"low", "high", "log", "step", "choices"}
+    for key in entry:
+        if key not in known:
+            raise UserError(f"unknown {key!r} for {name} in [search]: {near_names(key, known)}")
+    if "choices" in entry:
+        return _read_choices(name, entry)
+    return _read_interval(name, entry)
+
+
+def _check_name(name: str) -> None:
+    """A UserError where a name is no setting, or one that cannot be searched."""
+    names = {field.name for field in dataclasses.fields(Recipe)} - FIXED
+    if name in FIXED:
+        raise UserError(f"{name} cannot be searched, as it decides what is compared; give it as an option")
+    if name not in names:
+        raise UserError(f"unknown setting {name!r} in [search]: {near_names(name, names)}")
+
+
+def _read_choices(name: str, entry: dict[str, Any]) -> Choices:
+    values = entry["choices"]
+    if len(entry) > 1 or not isinstance(values, list) or not values:
+        raise UserError(
+            f"expected {name} = {{choices = [a, b, ...]}} in [search], found {entry!r}; low and high are for "
+            "intervals"
+        )
+    return Choices(tuple(check_setting(name, value) for value in values))
+
+
+def _read_interval(name: str, entry: dict[str, Any]) -> Interval:
+    kind = number_kind(name)
+    if kind is None:
+        raise UserError(f"expected {name} = {{choices = [...]}} in [search], as it is no number")
+    if "low" not in entry or "high" not in entry:
+        raise UserError(f"expected low and high, or choices, for {name} in [search], found {entry!r}")
+    low, high = (check_setting(name, entry[end]) for end in ("low", "high"))
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        raise UserError(f"expected numbers as low and high of {name} in [search], found {entry!r}")
+    log, step = entry.get("log", False), entry.get("step")
+    if low > high:
+        raise UserError(f"expected low <= high for {name} in [search], found {low} > {high}; swap them")
+    if not isinstance(log, bool) or (log and low <= 0):
+        raise UserError(f"expected log = true with low above 0 for {name} in [search], found {entry!r}")
+    if step is not None:
+        whole_numbers = (int,) if kind is int else (int, float)
+        if log or isinstance(step, bool) or not isinstance(step, whole_numbers) or not 0 < step < math.inf:
+            raise UserError(
+                f"expected a {'whole ' if kind is int else ''}step above 0, without log, for {name} in "
+                f"[search], found {entry!r}"
+            )
+    return Interval(low, high, log, step, kind is int)

@@ -1,0 +1,217 @@
+"""Where Optuna keeps a study's trials: a journal file in its folder, or a database that machines share."""
+
+import os
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ostinato.errors import UserError
+from ostinato.files import FileLock, write_error
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage, RDBStorage
+
+JOURNAL, LOCKS = "journal.log", "locks"
+
+# A database that does not answer for so long is taken for lost.
+_PATIENCE_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+class Mutex:
+    """A lock on a file that is waited for; the process's end frees it, however it ends.
+
+    Args:
+        path: the lock file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock: FileLock | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        except OSError as error:
+            raise write_error(path, error) from error
+
+    def acquire(self) -> bool:
+        """Wait for the lock, and hold it."""
+        while (lock := try_lock(self._path)) is None:
+            time.sleep(0.005)
+        self._lock = lock
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> "Mutex":
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def try_lock(path: Path) -> FileLock | None:
+    """The lock, or None where another process has it."""
+    try:
+        return FileLock(path)
+    except UserError as error:
+        if path.exists() and os.access(path, os.W_OK):
+            return None
+        raise error
+
+
+class JournalLock(Mutex):
+    """The journal's lock. Optuna's own outlives a killed process, and holds everybody up for 30 seconds.
+
+    A process that lost power while writing leaves a line without end: it is cut off.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(journal.parent / LOCKS / "journal.lock")
+        self._journal = journal
+
+    def acquire(self) -> bool:
+        """Wait for the lock, hold it, and see that the journal ends with a whole line."""
+        super().acquire()
+        with open(self._journal, "r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size and (file.seek(size - 1), file.read(1))[1] != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+        return True
+
+
+def open_journal(folder: Path) -> "BaseStorage":
+    """The storage in a study's folder."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path = (folder / JOURNAL).absolute()
+    try:
+        path.touch()
+        backend = JournalFileBackend(str(path), lock_obj=JournalLock(path))  # type: ignore[arg-type]
+        return JournalStorage(backend)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def database_url(url: str) -> str:
+    """The URL as SQLAlchemy takes it, for psycopg.
+
+    Raises:
+        UserError: it is not one of PostgreSQL.
+
+    Example:
+        >>> database_url("postgresql://me@db.example.org/studies")
+        'postgresql+psycopg://me@db.example.org/studies'
+    """
+    scheme, colon, rest = url.partition("://")
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not colon or not rest:
+        raise UserError(f"expected --storage postgresql://USER@HOST/DATABASE, found {without_password(url)}")
+    return f"postgresql+psycopg://{rest}"
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown and kept.
+
+    Example:
+        >>> without_password("postgresql://me:secret@db.example.org/studies")
+        'postgresql://me@db.example.org/studies'
+    """
+    scheme, colon, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    return f"{scheme}{colon}{user.partition(':')[0]}{at}{host}{slash}{path}"
+
+
+def open_database(url: str, heartbeat: int | None = None, grace: int | None = None) -> "RDBStorage":
+    """The storage in a PostgreSQL database; tables are made if need be.
+
+    Args:
+        url: of the database.
+        heartbeat: seconds between signs of life; None: nobody watches for them.
+        grace: seconds without one after which a worker counts as dead.
+
+    Raises:
+        UserError: the database cannot be reached, or the driver is not installed.
+    """
+    import sqlalchemy
+    from optuna.exceptions import StorageInternalError
+    from optuna.storages import RDBStorage
+
+    engine: dict[str, Any] = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+    target, shown = database_url(url), without_password(url)
+    for attempt in range(5):
+        try:
+            return RDBStorage(target, engine_kwargs=engine, heartbeat_interval=heartbeat, grace_period=grace)
+        except ImportError:
+            raise UserError(
+                "--storage needs the PostgreSQL driver, found none; install ostinato[postgres]"
+            ) from None
+        except (sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.IntegrityError) as error:
+            # Somebody else is making the same tables.
+            if attempt == 4:
+                raise UserError(f"cannot use the database {shown}: {_first_line(error)}") from None
+            time.sleep(0.2 + random.random())
+        except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"expected a PostgreSQL database at {shown}, found none: {_first_line(error)}; see that the "
+                "server runs and lets this machine in"
+            ) from None
+    raise AssertionError("unreachable")
+
+
+def insist(call: Callable[[], T], patience: float = _PATIENCE_SECONDS) -> T:
+    """What the call returns; while the database does not answer, it is tried again.
+
+    Raises:
+        UserError: the database has not answered for `patience` seconds.
+    """
+    import sqlalchemy
+    from optuna.exceptions import StorageInternalError
+
+    begin = time.monotonic()
+    while True:
+        try:
+            return call()
+        except (StorageInternalError, sqlalchemy.exc.DBAPIError) as error:
+            if time.monotonic() - begin > patience:
+                raise UserError(
+                    f"the database has not answered for {patience:.0f} seconds: {_first_line(error)}; once "
+                    "it does, the same command goes on"
+                ) from error
+            time.sleep(1.0)
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Without Optuna's log lines, and its notes that heartbeats and retries may change."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _first_line(error: BaseException) -> str:
+    cause = error.__cause__ if error.__cause__ is not None and not str(error).strip() else error
+    lines = str(getattr(cause, "orig", None) or cause).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,230 @@
+"""A worker: takes trials, trains them, records what they come to; and the end of a study."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ostinato.conclusion import AnyData, conclude, train_in
+from ostinato.errors import UserError
+from ostinato.files import atomic_write
+from ostinato.monitoring import Diverged, Interrupted, SilentMonitor
+from ostinato.recipe import Recipe
+from ostinato.runs import CONFIG, LOCK, Run
+from ostinato.search.storage import insist, try_lock
+from ostinato.search.study import RESULTS, Attempt, Study
+from ostinato.training import Trainer
+
+# How often a worker without a trial looks whether there is one again, because another worker died.
+_POLL_SECONDS = 0.5
+
+# What a trial's training is told when the trial has become another worker's; no signal has this number.
+_LOST = -1
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Takes trials from a study until all have come to something.
+
+    Args:
+        study: the study.
+        data: what it trains on.
+        checkpoint_seconds: time between checkpoints; the work that a worker's death can cost.
+        stop_requested: returns the number of a signal that asks to stop, or 0.
+        told: is called with the study's records after each of this worker's trials, and the trial's number.
+
+    Raises:
+        UserError: the data are not those of the study.
+    """
+
+    study: Study
+    data: AnyData
+    checkpoint_seconds: float = 15.0
+    stop_requested: Callable[[], int] = lambda: 0
+    told: Callable[[list[dict[str, Any]], int], None] = lambda records, number: None
+
+    def __post_init__(self) -> None:
+        wanted = self.study.settings.data_version
+        if self.data.version != wanted:
+            raise UserError(
+                f"expected the data of the study (version {wanted[:12]}), found version "
+                f"{self.data.version[:12]} of {self.data.name}; put the files back, or start a new study"
+            )
+
+    def work(self) -> None:
+        """Take trials until every one has come to something.
+
+        Raises:
+            Interrupted: a stop was requested; the trial under way is in its checkpoint, for whoever goes on.
+            UserError: a run cannot be written, or the database has gone.
+        """
+        while not insist(self.study.finished):
+            self._heed_stop()
+            attempt = insist(self.study.claim)
+            if attempt is None:
+                time.sleep(_POLL_SECONDS)
+                continue
+            try:
+                ended = self._attempt(attempt)
+            except BaseException:
+                attempt.give_back()
+                self.study.write_snapshot()
+                raise
+            records = self.study.write_snapshot()
+            if ended:
+                self.told(records, attempt.number)
+        self.study.write_snapshot()
+
+    def _attempt(self, attempt: Attempt) -> bool:
+        """Train, and record what came of it; False where the trial has become another worker's."""
+        from optuna.exceptions import TrialPruned
+        from optuna.trial import TrialState
+
+        settings = self.study.settings
+        params = insist(lambda: settings.space.suggest(attempt.trial))
+        monitor = _Reporter(attempt)
+        try:
+            recipe = settings.space.recipe(settings.recipe, params)
+        except UserError as error:
+            return attempt.settle(TrialState.FAIL, None, {"reason": str(error)})
+        try:
+            score = self._train(attempt, recipe, monitor)
+        except TrialPruned:
+            return attempt.settle(TrialState.PRUNED, monitor.best, monitor.facts())
+        except Diverged as error:
+            return attempt.settle(TrialState.FAIL, None, monitor.facts() | {"reason": str(error)})
+        except Interrupted as interruption:
+            if interruption.signal != _LOST:
+                raise
+            attempt.hold.release()
+            return False
+        if not math.isfinite(score):
+            facts = monitor.facts() | {"reason": "no epoch had a finite validation score"}
+            return attempt.settle(TrialState.FAIL, None, facts)
+        return attempt.settle(TrialState.COMPLETE, score, monitor.facts())
+
+    def _train(self, attempt: Attempt, recipe: Recipe, monitor: "_Reporter") -> float:
+        """The best validation score, from wherever an earlier attempt has left the run."""
+
+        def stop() -> int:
+            return self.stop_requested() or (_LOST if attempt.hold.lost() else 0)
+
+        self._await_folder(attempt, stop)
+        progress = train_in(
+            attempt.folder,
+            recipe,
+            self.data,
+            monitor,
+            checkpoint_seconds=self.checkpoint_seconds,
+            stop_requested=stop,
+        )
+        return progress.best_score
+
+    def _await_folder(self, attempt: Attempt, stop: Callable[[], int]) -> None:
+        """Wait until a worker that was taken for dead, and lives, has noticed and left the run's folder."""
+        attempt.folder.mkdir(parents=True, exist_ok=True)
+        while (lock := try_lock(attempt.folder / LOCK)) is None:
+            if stop():
+                raise Interrupted(stop())
+            time.sleep(_POLL_SECONDS)
+        lock.release()
+
+    def _heed_stop(self) -> None:
+        if signal := self.stop_requested():
+            raise Interrupted(signal)
+
+
+class _Reporter(SilentMonitor):
+    """Tells Optuna every epoch's validation score, and stops a trial that Optuna finds hopeless."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._score_name = ""
+        self.epochs, self.seconds, self.best = 0, 0.0, -math.inf
+
+    def started(self, trainer: Trainer) -> None:
+        self._score_name = f"valid_{trainer.model.score_name}"
+        self.epochs, self.seconds = trainer.progress.epoch, trainer.progress.seconds
+        self.best = trainer.progress.best_score
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
+
+        self.epochs, self.seconds = record["epoch"] + 1, record["seconds"]
+        if "stage" in record or not self._attempt.study.settings.pruning:
+            return
+        score, trial = record[self._score_name], self._attempt.trial
+        self.best = max(self.best, score)
+        try:
+            if record["epoch"] not in self._attempt.reported:
+                insist(lambda: trial.report(score, record["epoch"]))
+            hopeless = insist(trial.should_prune)
+        except UpdateFinishedTrialError:
+            return  # another worker's by now: training stops at its next step
+        if hopeless:
+            raise TrialPruned
+
+    def facts(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "seconds": self.seconds}
+
+
+def finish(study: Study, data: AnyData) -> dict[str, Any] | None:
+    """Choose the best trial by validation, score it on the test songs, and write results.json.
+
+    Scores once: where results.json is there, it is read. None where the chosen trial's run is in the folder
+    of another machine, which has to do it.
+
+    Raises:
+        UserError: no trial was trained to its end.
+    """
+    path = study.folder / RESULTS
+    with study.mutex("results"):
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+        records = study.write_snapshot()
+        chosen = choose(records)
+        folder = study.trial_folder(chosen["number"])
+        if not (folder / CONFIG).is_file() or not Run.open(folder).has_checkpoint("best"):
+            return None
+        with Run.open(folder) as run:
+            results = conclude(run, data)
+        summary = {
+            "study": study.settings.to_dict(),
+            "chosen": {
+                "number": chosen["number"],
+                "params": chosen["params"],
+                "valid": chosen["value"],
+                "folder": chosen["folder"],
+            },
+            "results": results,
+            "trials": {
+                state: sum(record["state"] == state for record in records)
+                for state in ("complete", "pruned", "failed")
+            },
+            "intervals": study.settings.space.to_toml(),
+        }
+        atomic_write(path, json.dumps(summary, indent=1) + "\n")
+        return summary
+
+
+def choose(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The trial with the best validation score among those that were trained to their end.
+
+    Of equal ones the first, so that the choice does not depend on who was quicker.
+
+    Raises:
+        UserError: there is none.
+
+    Example:
+        >>> choose([{"number": n, "state": "complete", "value": v} for n, v in enumerate((-9.1, -8.7))])
+        {'number': 1, 'state': 'complete', 'value': -8.7}
+    """
+    complete = [record for record in records if record["state"] == "complete"]
+    if not complete:
+        reason = next((record["reason"] for record in records if "reason" in record), "none was complete")
+        raise UserError(
+            f"no trial was trained to its end, the first because: {reason}; change what is searched"
+        )
+    return max(complete, key=lambda record: (record["value"], -record["number"]))
