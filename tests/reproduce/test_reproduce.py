@@ -128,3 +128,23 @@ def test_workers_train_what_one_process_would(small_jsb, monkeypatch) -> None:
     with pytest.raises(Interrupted) as stopped:
         run_jobs(list(jobs("three")), workers=2, deadline=time.monotonic() - 1)
     assert stopped.value.signal == OUT_OF_TIME
+
+
+@pytest.mark.slow
+def test_a_searched_cell_shows_its_chosen_trial_and_goes_on_after_a_kill(small_jsb, in_a_process) -> None:
+    search = ("table1/jsb/rnn-SGD+C", "--trials", "3", "--hidden-size", "4", "--epochs", "2")
+    process = in_a_process(COMMAND, "reproduce", *search, "--folder", "f")
+    time.sleep(4)
+    process.kill()
+    process.communicate()
+    code, out = finish(in_a_process(COMMAND, "reproduce", *search, "--folder", "f"))
+    assert code == 0, out
+    study = small_jsb / "f" / "search" / "jsb" / "rnn-SGD+C"
+    trials = json.loads((study / "trials.json").read_text())
+    assert [trial["number"] for trial in trials] == [0, 1, 2]
+    assert {trial["state"] for trial in trials} <= {"complete", "pruned"}
+    chosen = json.loads((study / "results.json").read_text())
+    (cell,) = json.loads((small_jsb / "f" / "table1.json").read_text())["cells"]
+    assert cell["ours"]["valid"]["value"] == pytest.approx(chosen["chosen"]["valid"])
+    assert cell["settings"]["learning_rate"] == chosen["chosen"]["params"]["learning_rate"]
+    assert cell["settings"]["hidden_size"] == 4

@@ -19,6 +19,7 @@ from ostinato.reproduce.cells import find_cells
 from ostinato.reproduce.table import Row, cells_of, headers, markdown, notes, rows_of, to_dict
 from ostinato.reproduce.training import OUT_OF_TIME, Job, jobs_of, run_jobs
 
+TRIALS = 20
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -47,7 +48,7 @@ def reproduce(
     what
         table1 (music), table2 (words and characters), or the name of one cell.
     shipped
-        Train each cell once, with the best settings known, which the package brings along.
+        Train each cell once, with the best settings known, which the package brings along; else search.
     trials
         Without --shipped: settings to try by random search for each cell [default: 20].
     datasets
@@ -75,7 +76,8 @@ def reproduce(
     deadline = time.monotonic() + parse_time(budget) if budget else float("inf")
     cells = find_cells(what, datasets or (), rows or ())
     folder = folder or Path("reproductions") / cells[0].table
-    jobs = jobs_of(cells, folder, seeds=seeds, overrides=_overrides(settings))
+    searched = None if shipped else (trials or TRIALS)
+    jobs = jobs_of(cells, folder, seeds=seeds, trials=searched, overrides=_overrides(settings))
     code = _train(jobs, folder, workers, deadline, quiet=quiet)
     found = rows_of(jobs)
     atomic_write(folder / f"{cells[0].table}.md", markdown(found))

@@ -1,13 +1,11 @@
 """The paper's table with our figures beside it: as data, and as Markdown."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from ostinato.conclusion import RESULTS
 from ostinato.report.paper import PAPER
 from ostinato.reproduce.cells import Cell
 from ostinato.reproduce.training import Job
@@ -77,7 +75,7 @@ def rows_of(jobs: Sequence[Job]) -> list[Row]:
 
 
 def _row(cell: Cell, jobs: list[Job]) -> Row:
-    summaries = [json.loads((job.folder / RESULTS).read_text(encoding="utf-8")) for job in jobs]
+    summaries = [job.summary() for job in jobs]
     models = [summary["results"]["model"] for summary in summaries]
     figures: dict[str, Figure] = {}
     if models:

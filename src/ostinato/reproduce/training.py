@@ -1,5 +1,6 @@
 """Training the cells of a table, in turn or side by side, up to a budget of time; all of it resumable."""
 
+import json
 import os
 import signal
 import time
@@ -18,38 +19,74 @@ from ostinato.monitoring import Interrupted, Monitor
 from ostinato.recipe import Recipe
 from ostinato.reproduce.cells import Cell
 from ostinato.runs import CONFIG, Run
+from ostinato.search import StudySettings, Worker, builtin_space, create_study, finish, read_study
 
 OUT_OF_TIME = -1
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training: a cell with one seed, in its folder."""
+    """A cell with one seed, in its folder: one training, or a search of several.
+
+    Arguments:
+        cell: of a table.
+        seed: of the training, or of the search.
+        recipe: the settings; of a search, those that all its trials have in common.
+        folder: a run's, or a study's.
+        trials: of a search; None: train once.
+        fixed: the settings that are not searched.
+    """
 
     cell: Cell
     seed: int
     recipe: Recipe
     folder: Path
+    trials: int | None = None
+    fixed: frozenset[str] = frozenset()
 
     @property
     def finished(self) -> bool:
         """Whether the folder holds the results of these settings."""
         if not (self.folder / RESULTS).is_file():
             return False
+        if self.trials is not None:
+            there = read_study(self.folder)["settings"]
+            return (there.recipe, there.trials) == (self.recipe, self.trials)
         return Recipe.from_dict(Recipe.read_settings(self.folder / CONFIG)) == self.recipe
+
+    def summary(self) -> dict[str, Any]:
+        """What the finished training, or the search's chosen one, has come to: its results.json."""
+        found = json.loads((self.folder / RESULTS).read_text(encoding="utf-8"))
+        return found if self.trials is None else found["results"]
 
 
 def jobs_of(
-    cells: Iterable[Cell], folder: Path, *, seeds: int = 1, overrides: Mapping[str, Any] | None = None
+    cells: Iterable[Cell],
+    folder: Path,
+    *,
+    seeds: int = 1,
+    trials: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> list[Job]:
-    """Every cell with every seed, 0 and up. Seed after seed, so that early ends leave whole columns."""
-    cells = list(cells)
+    """Every cell with every seed, 0 and up. Seed after seed, so that early ends leave whole columns.
+
+    Args:
+        cells: what to train.
+        folder: where to.
+        seeds: how many.
+        trials: of a search for each cell; None: train once, with the settings shipped.
+        overrides: settings that are other for all cells; a search leaves them as they are.
+    """
+    given, cells = dict(overrides or {}), list(cells)
+    shipped = trials is None
     return [
         Job(
             cell,
             seed,
-            cell.recipe(overrides=dict(overrides or {}) | {"seed": seed}),
-            folder_of(cell, folder, seed),
+            cell.recipe(shipped=shipped, overrides=given | {"seed": seed}),
+            folder_of(cell, folder, seed) if shipped else folder_of(cell, folder / "search", seed),
+            trials,
+            frozenset(given),
         )
         for seed in range(seeds)
         for cell in cells
@@ -63,7 +100,7 @@ def folder_of(cell: Cell, folder: Path, seed: int) -> Path:
 
 
 def run_job(job: Job, monitor: Monitor | None = None, stop_requested: Callable[[], int] = lambda: 0) -> None:
-    """Train and score, or go on with what is there, or do nothing where it is done.
+    """Train and score, or search, or go on with what is there, or do nothing where it is done.
 
     On one thread, so that the sums are the same whatever else runs.
 
@@ -75,6 +112,13 @@ def run_job(job: Job, monitor: Monitor | None = None, stop_requested: Callable[[
         return
     torch.set_num_threads(1)
     data = load_data(job.recipe, progress=False)
+    if job.trials is not None:
+        space = builtin_space(job.recipe, job.fixed)
+        settings = StudySettings(recipe=job.recipe, space=space, data_version=data.version, trials=job.trials)
+        study = create_study(job.folder, settings)
+        Worker(study, data, stop_requested=stop_requested).work()
+        finish(study, data)
+        return
     train_in(job.folder, job.recipe, data, monitor, stop_requested=stop_requested)
     conclude(Run.open(job.folder), data)
 
