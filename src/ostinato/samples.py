@@ -4,14 +4,12 @@ import itertools
 import shlex
 from collections.abc import Sequence
 
-import torch
-
 from ostinato.building import load_model
 from ostinato.data.audio import wav_bytes
 from ostinato.data.notes import LOWEST, spans
 from ostinato.data.vocabulary import Vocabulary
 from ostinato.generation import generate
-from ostinato.music_model import MusicModel
+from ostinato.music_model import MusicModel, seeded
 from ostinato.report.records import RunRecord, Sample
 from ostinato.runs import Run
 from ostinato.text_generation import Sampling, generate_tokens, pieces
@@ -19,7 +17,7 @@ from ostinato.text_generation import Sampling, generate_tokens, pieces
 FRAMES, TOKENS = 32, {"words": 120, "chars": 600}
 TEMPO = 120.0
 # Of all the sound of a report, so that the page with Plotly's five stays below 8 MB: base64 adds a third.
-MOST_BYTES = 1_900_000
+MOST_BYTES = 1_800_000
 _RATES = (22_050, 16_000, 11_025, 8_000)
 # Pieces shorter than a few seconds would tell nothing: no more than these are made.
 MOST_PIECES = 20
@@ -65,7 +63,7 @@ def _pieces(run: RunRecord, count: int, seed: int, most_bytes: int) -> list[Samp
     frames, rate = affordable(FRAMES, seconds_per_frame, most_bytes)
     made = []
     for own in range(seed, seed + count):
-        generator = torch.Generator().manual_seed(own)
+        generator = seeded(own)
         roll = generate(music.model, frames, visible_size=music.visible_size, generator=generator)[0]
         sound = wav_bytes(roll, frames_per_beat=music.frames_per_beat, tempo=TEMPO, rate=rate)
         made.append(
@@ -87,10 +85,8 @@ def _pieces(run: RunRecord, count: int, seed: int, most_bytes: int) -> list[Samp
 def _text(run: RunRecord, seed: int) -> Sample:
     opened, tokens = Run.open(run.folder), TOKENS[run.task]
     model, vocabulary = load_model(opened).model, Vocabulary.read(opened.folder)
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     drawn = generate_tokens(model, vocabulary, Sampling(), generator=generator)
     text = "".join(pieces(itertools.islice(drawn, tokens), vocabulary.unit))
     folder = shlex.quote(str(run.folder))
-    return Sample(
-        run.name, seed, f"ostinato generate {folder} --tokens {tokens} --seed {seed}", text=text
-    )
+    return Sample(run.name, seed, f"ostinato generate {folder} --tokens {tokens} --seed {seed}", text=text)

@@ -37,7 +37,9 @@ def report(
         Another number, other samples.
     """
     if not folders:
-        raise UserError("expected folders of runs or studies, found none; such as: ostinato report runs/bach-1")
+        raise UserError(
+            "expected folders of runs or studies, found none; such as: ostinato report runs/bach-1"
+        )
     if not 0 <= samples <= 20:
         raise UserError(f"expected --samples of 0 to 20, found {samples}")
     _check_writable(out)

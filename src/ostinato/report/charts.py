@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ostinato.report.numbers import signed
 from ostinato.report.records import WATCHED, RunRecord
 
 # Middle tones: at least 3 to 1 against both the light and the dark page; the order alternates warm and cool.
@@ -25,6 +26,7 @@ class Chart:
         summary: what it shows, for those who do not see it.
         figure: Plotly's data and layout.
         height: in pixels.
+        width: in pixels at least; on a narrower page the chart is scrolled.
     """
 
     key: str
@@ -32,13 +34,20 @@ class Chart:
     summary: str
     figure: dict[str, Any]
     height: int = 380
+    width: int = 0
 
 
-def style(number: int) -> dict[str, str]:
-    """Colour and dash of the n-th of many lines: no two of the first 32 look alike."""
+Looks = dict[str, dict[str, str]]
+
+
+def looks_of(runs: Sequence[RunRecord]) -> Looks:
+    """Colour and dash of each run's lines by its name, the same in every chart; 32 runs look different."""
     return {
-        "color": PALETTE[number % len(PALETTE)],
-        "dash": _DASHES[number // len(PALETTE) % len(_DASHES)],
+        run.name: {
+            "color": PALETTE[number % len(PALETTE)],
+            "dash": _DASHES[number // len(PALETTE) % len(_DASHES)],
+        }
+        for number, run in enumerate(runs)
     }
 
 
@@ -84,18 +93,29 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title, "standoff": 8}, "automargin": True, "zeroline": False, **more}
 
 
-def learning_curves(runs: Sequence[RunRecord], key: str, unit: str) -> Chart:
+def log_axis(title: str, values: Sequence[float | None], **more: Any) -> dict[str, Any]:
+    """A logarithmic axis with every number written out: powers of ten, and over a small span 2 and 5 too."""
+    positive = [value for value in values if value is not None and value > 0] or [1.0]
+    low, high = (math.log10(bound) for bound in (min(positive), max(positive)))
+    steps = (1, 2, 5) if high - low < 2 else (1,)
+    powers = range(math.floor(low) - 1, math.ceil(high) + 1)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    return axis(title, type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], **more)
+
+
+def learning_curves(runs: Sequence[RunRecord], key: str, unit: str, looks: Looks) -> Chart:
     """Validation (solid) and training (dotted) score of every run against epochs, with the baselines.
 
     Args:
         runs: of the same data, watched by the same score.
         key: of the chart.
         unit: of the score.
+        looks: of every run's lines.
     """
     watched = runs[0].watched
     data, said = [], []
-    for number, run in enumerate(runs):
-        look = style(number)
+    for run in runs:
+        look = looks[run.name]
         epochs = thinned(run.epochs)
         at = [record["epoch"] + 1 for record in epochs]
         best, valid = run.best, f"valid_{watched}"
@@ -113,7 +133,7 @@ def learning_curves(runs: Sequence[RunRecord], key: str, unit: str) -> Chart:
         data.append(line(run.name, at, [r.get(valid) for r in epochs], look, legendgroup=run.name))
         data.append(_point(best["epoch"] + 1, best[valid], look["color"], run.name))
         said.append(
-            f"{run.name}: best validation {best[valid]:.3f} in epoch {best['epoch'] + 1} "
+            f"{run.name}: best validation {signed(best[valid], 3)} in epoch {best['epoch'] + 1} "
             f"of {run.epochs[-1]['epoch'] + 1}"
         )
     levels = _baselines(runs) if watched == WATCHED[0] else {}
@@ -124,7 +144,7 @@ def learning_curves(runs: Sequence[RunRecord], key: str, unit: str) -> Chart:
     layout |= _levels(levels)
     summary = "; ".join(said) + ". Solid: validation, with its best epoch as a dot; dotted: training."
     if levels:
-        values = ", ".join(f"{name} {value:.3f}" for name, value in levels.items())
+        values = ", ".join(f"{name} {signed(value, 3)}" for name, value in levels.items())
         summary += f" Lines across: validation of the baselines, {values}."
     if watched != WATCHED[0]:
         summary += " A stand-in for the log-likelihood, which is not comparable with it."
@@ -133,15 +153,15 @@ def learning_curves(runs: Sequence[RunRecord], key: str, unit: str) -> Chart:
     return Chart(key, title, summary, {"data": data, "layout": layout}, 420)
 
 
-def gradient_norms(runs: Sequence[RunRecord], key: str) -> Chart | None:
+def gradient_norms(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | None:
     """Mean gradient norm of every epoch, and each run's clip threshold; None if no run recorded any."""
     data: list[dict[str, Any]] = []
     said = []
-    for number, run in enumerate(runs):
+    for run in runs:
         epochs = thinned([r for r in run.epochs if isinstance(r.get("gradient_norm"), int | float)])
         if not epochs:
             continue
-        look = style(number)
+        look = looks[run.name]
         at = [record["epoch"] + 1 for record in epochs]
         norms = [record["gradient_norm"] for record in epochs]
         shares = [100 * record.get("clipped", 0.0) for record in epochs]
@@ -167,28 +187,26 @@ def gradient_norms(runs: Sequence[RunRecord], key: str) -> Chart | None:
         return None
     layout = {
         "xaxis": axis("epoch", rangemode="tozero"),
-        "yaxis": axis("gradient norm", type="log", dtick="D2", minor={"showgrid": False}),
+        "yaxis": log_axis("gradient norm", [value for trace in data for value in trace["y"]]),
     }
-    summary = "; ".join(said) + ". Mean over an epoch's updates, before clipping; long dashes: clip threshold."
-    return Chart(
-        key, f"Gradient norms: {runs[0].data_name}", summary, {"data": data, "layout": layout}
+    summary = (
+        "; ".join(said) + ". Mean over an epoch's updates, before clipping; long dashes: clip threshold."
     )
+    return Chart(key, f"Gradient norms: {runs[0].data_name}", summary, {"data": data, "layout": layout})
 
 
-def hessian_free(runs: Sequence[RunRecord], key: str) -> Chart | None:
+def hessian_free(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | None:
     """Damping and conjugate-gradient iterations of every Hessian-free update; None if there were none."""
     data, said = [], []
-    for number, run in enumerate(runs):
+    for run in runs:
         if not run.updates:
             continue
         updates = thinned(list(enumerate(run.updates, 1)))
-        look = style(number) | {"width": 1.4}
+        look = looks[run.name] | {"width": 1.4}
         at = [index for index, _ in updates]
         damping, iterations = ([u.get(name) for _, u in updates] for name in ("damping", "iterations"))
         data.append(line(run.name, at, damping, look, legendgroup=run.name))
-        data.append(
-            line(run.name, at, iterations, look, legendgroup=run.name, showlegend=False, yaxis="y2")
-        )
+        data.append(line(run.name, at, iterations, look, legendgroup=run.name, showlegend=False, yaxis="y2"))
         rejected = sum(not update.get("accepted", True) for update in run.updates)
         spent = sum(update.get("iterations") or 0 for update in run.updates)
         said.append(
@@ -199,7 +217,7 @@ def hessian_free(runs: Sequence[RunRecord], key: str) -> Chart | None:
         return None
     layout = {
         "xaxis": axis("update", anchor="y2"),
-        "yaxis": axis("damping λ", type="log", domain=[0.54, 1], dtick="D2"),
+        "yaxis": log_axis("damping λ", [u["damping"] for r in runs for u in r.updates], domain=[0.54, 1]),
         "yaxis2": axis("CG iterations", domain=[0, 0.46], rangemode="tozero"),
     }
     return Chart(

@@ -1,7 +1,7 @@
 """How much each hyper-parameter of a study mattered."""
 
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 from ostinato.report.records import StudyRecord
 
@@ -11,8 +11,8 @@ FEWEST_TRIALS = 10
 _LOGARITHMIC = 50.0
 
 METHOD = (
-    "PED-ANOVA (Watanabe et al. 2023) over the complete trials: the share of each parameter in the divergence "
-    "between the best tenth of the trials and all of them. It ranks; with few trials it is noisy."
+    "PED-ANOVA (Watanabe et al. 2023) over the complete trials: the share of each parameter in the "
+    "divergence between the best tenth of the trials and all of them. It ranks; with few trials it is noisy."
 )
 
 
@@ -30,9 +30,7 @@ def importances(study: StudyRecord) -> dict[str, float]:
     with warnings.catch_warnings():
         # the evaluator's interface is marked as experimental
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        storage = optuna.storages.InMemoryStorage()
-        # the name is given, since a study without one is announced on standard error
-        again = optuna.create_study(direction=direction(study), storage=storage, study_name="report")
+        again = _quiet_study(direction(study))
         for trial in trials:
             params = {name: _plain(trial["params"][name]) for name in varied}
             again.add_trial(
@@ -43,7 +41,7 @@ def importances(study: StudyRecord) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def direction(study: StudyRecord) -> str:
+def direction(study: StudyRecord) -> Literal["minimize", "maximize"]:
     """Whether the study's value was to be large or small: log-likelihoods are maximized by default."""
     return "minimize" if study.settings.get("direction") == "minimize" else "maximize"
 
@@ -66,6 +64,18 @@ def is_numeric(values: list[Any]) -> bool:
         (True, False, False)
     """
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _quiet_study(direction: Literal["minimize", "maximize"]) -> Any:
+    """An empty study in memory, without Optuna's line about it on standard error."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(direction=direction)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def _distribution(values: list[Any]) -> Any:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from ostinato.report.charts import Chart, gradient_norms, hessian_free, learning_curves
+from ostinato.report.charts import Chart, gradient_norms, hessian_free, learning_curves, looks_of
+from ostinato.report.numbers import signed
 from ostinato.report.piano_roll import piano_roll
 from ostinato.report.records import RunRecord, Sample, StudyRecord
 from ostinato.report.study_charts import study_charts
@@ -71,7 +72,8 @@ class Report:
     @property
     def charts(self) -> list[Chart]:
         """Every chart of the page."""
-        return [chart for part in (*self.searches, *self.groups) for chart in part.charts]
+        own = [*(search.charts for search in self.searches), *(group.charts for group in self.groups)]
+        return [chart for charts in own for chart in charts]
 
 
 def compose(
@@ -120,7 +122,7 @@ def render(report: Report) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals |= {"piano_roll": piano_roll, "sound": sound}
+    environment.globals |= {"piano_roll": piano_roll, "sound": sound, "signed": signed}
     files = resources.files("ostinato.report") / "templates"
     specifications = [{"id": chart.key, **chart.figure} for chart in report.charts]
     return environment.get_template("report.html.j2").render(
@@ -170,10 +172,14 @@ def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
     for run in runs:
         watched.setdefault(run.watched, []).append(run)
     unit = UNITS.get(runs[0].task, "nats/token")
+    looks = looks_of(runs)
     charts: list[Chart | None] = [
-        learning_curves(own, f"{key}-{name.replace('_', '-')}", unit) for name, own in watched.items()
+        learning_curves(own, f"{key}-{name.replace('_', '-')}", unit, looks) for name, own in watched.items()
     ]
-    charts += [gradient_norms(runs, f"{key}-gradients"), hessian_free(runs, f"{key}-hessian-free")]
+    charts += [
+        gradient_norms(runs, f"{key}-gradients", looks),
+        hessian_free(runs, f"{key}-hessian-free", looks),
+    ]
     names = {run.name for run in runs}
     title = runs[0].data_name + {"words": " (words)", "chars": " (characters)"}.get(runs[0].task, "")
     return Group(

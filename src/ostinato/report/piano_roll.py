@@ -4,7 +4,7 @@ from markupsafe import Markup
 
 from ostinato.report.records import Sample
 
-_ROW, _LENGTH = 6, 24  # pixels of a semitone and of a quarter note
+_ROW, _WIDTH, _NARROWEST = 6, 440, 8  # pixels of a semitone, a short piece, a frame
 _NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 _LEFT = 26
 
@@ -33,10 +33,10 @@ def described(sample: Sample) -> str:
 
 
 def piano_roll(sample: Sample) -> Markup:
-    """The piece as an SVG: time to the right, pitch upwards, lines at each C and each bar of four quarters."""
+    """The piece as an SVG: time to the right, pitch upwards, a line at each C and each four quarter notes."""
     pitches = [pitch for *_, pitch in sample.notes] or [60]
     low, high = min(*pitches, 57) - 1, max(*pitches, 63) + 1
-    frame = _LENGTH / sample.frames_per_beat
+    frame = max(_WIDTH / sample.frames, _NARROWEST)
     width, height = _LEFT + round(sample.frames * frame), (high - low + 1) * _ROW
 
     def y(pitch: int) -> int:
@@ -51,8 +51,8 @@ def piano_roll(sample: Sample) -> Markup:
             parts.append(f'<line class="g" x1="{_LEFT}" x2="{width}" y1="{at}" y2="{at}"/>')
             parts.append(f'<text x="{_LEFT - 4}" y="{at}">{pitch_name(pitch)}</text>')
     for bar in range(0, sample.frames, 4 * sample.frames_per_beat):
-        at = round(_LEFT + bar * frame, 2)
-        parts.append(f'<line class="g" x1="{at}" x2="{at}" y1="0" y2="{height}"/>')
+        x = round(_LEFT + bar * frame, 2)
+        parts.append(f'<line class="g" x1="{x}" x2="{x}" y1="0" y2="{height}"/>')
     for begin, end, pitch in sample.notes:
         # a hue by pitch: the voices can be told apart
         shade = round(100 * (pitch - low) / (high - low))

@@ -217,11 +217,15 @@ def read_study(folder: Path, name: str) -> StudyRecord:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
     trials = [
-        {"value": None, "params": {}} | trial for trial in _read_json(folder / TRIALS, []) if "number" in trial
+        {"value": None, "params": {}} | trial
+        for trial in _read_json(folder / TRIALS, [])
+        if "number" in trial
     ]
     results = _read_json(folder / RESULTS, {})
     chosen = results.get("chosen", {})
-    return StudyRecord(name, folder, settings, text, trials, chosen, _chosen_run(folder, name, trials, results))
+    return StudyRecord(
+        name, folder, settings, text, trials, chosen, _chosen_run(folder, name, trials, results)
+    )
 
 
 def _chosen_run(

@@ -11,6 +11,7 @@ from ostinato.report.importance import (
     is_logarithmic,
     is_numeric,
 )
+from ostinato.report.numbers import brief, signed
 from ostinato.report.records import StudyRecord
 
 _STATES = {"complete": PALETTE[0], "pruned": PALETTE[4], "failed": PALETTE[6], "running": PALETTE[7]}
@@ -45,7 +46,8 @@ def history(study: StudyRecord, key: str) -> Chart | None:
                     "marker": {"color": color, "size": 8, "symbol": "circle" if state == "complete" else "x"},
                 }
             )
-    at, best = [], []
+    at: list[int] = []
+    best: list[float] = []
     for trial in sorted(study.complete, key=lambda trial: trial["number"]):
         at.append(trial["number"])
         best.append(better([trial["value"], *best[-1:]]))
@@ -54,7 +56,7 @@ def history(study: StudyRecord, key: str) -> Chart | None:
     found = better(study.complete, key=lambda trial: trial["value"])
     summary = (
         f"{len(study.complete)} of {len(study.trials)} trials complete; the best is trial "
-        f"{found['number']} with {found['value']:.4g}. Very poor trials lie below the picture."
+        f"{found['number']} with {signed(found['value'], 4)}. Very poor trials lie outside the picture."
     )
     return Chart(key, "Course of the search", summary, {"data": data, "layout": layout}, 340)
 
@@ -71,11 +73,12 @@ def importance(study: StudyRecord, key: str) -> Chart | None:
         "y": [escaped(name) for name in names],
         "x": values,
         "text": [f"{value:.2f}" for value in values],
-        "textposition": "auto",
+        "textposition": "outside",
+        "cliponaxis": False,
         "marker": {"color": PALETTE[0]},
         "showlegend": False,
     }
-    layout = {"xaxis": axis("importance (share)", rangemode="tozero"), "yaxis": axis("", type="category")}
+    layout = {"xaxis": axis("importance (share)", range=[0, 1.15 * values[-1]]), "yaxis": axis("", type="category")}
     said = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
     figure = {"data": [bars], "layout": layout}
     return Chart(key, "Importance of the settings", f"{said}. {METHOD}", figure, 130 + 34 * len(found))
@@ -97,7 +100,9 @@ def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
     for trial, row in zip(ordered, rows, strict=True):
         quality = min(max((trial["value"] - low) / ((high - low) or 1.0), 0.0), 1.0)
         quality = 1 - quality if direction(study) == "minimize" else quality
-        told = "<br>".join(escaped(f"{name}: {_short(row.get(name))}") for name in (*study.parameters, "validation"))
+        told = "<br>".join(
+            escaped(f"{name}: {brief(row.get(name), 3)}") for name in (*study.parameters, "validation")
+        )
         best = trial is ordered[-1]
         data.append(
             {
@@ -112,13 +117,13 @@ def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
                 "showlegend": False,
             }
         )
-    best_row = ", ".join(f"{name} {_short(value)}" for name, value in ordered[-1]["params"].items())
+    best_row = ", ".join(f"{name} {brief(value, 3)}" for name, value in ordered[-1]["params"].items())
     summary = (
         f"One line for each of {len(ordered)} complete trials, from grey (poor) over blue to orange (good); "
         f"the thick line is the best, trial {ordered[-1]['number']}: {best_row}."
     )
     figure = {"data": data, "layout": _axes(columns)}
-    return Chart(key, "Settings that went together", summary, figure, 420)
+    return Chart(key, "Settings that went together", summary, figure, 420, 92 * len(columns))
 
 
 class _Column:
@@ -149,10 +154,10 @@ class _Column:
     def ticks(self) -> list[tuple[float, str]]:
         """Height and label of what is written beside the axis."""
         if not self.numeric:
-            return [(self.height(choice) or 0.0, _short(choice)) for choice in self.choices]
+            return [(self.height(choice) or 0.0, brief(choice, 3)) for choice in self.choices]
         steps = [self.low + part * (self.high - self.low) for part in (0, 0.5, 1)]
         return [
-            (part, _short(math.exp(step) if self.log else step))
+            (part, brief(math.exp(step) if self.log else step, 3))
             for part, step in zip((0, 0.5, 1), steps, strict=True)
         ]
 
@@ -176,9 +181,11 @@ def _axes(columns: list[_Column]) -> dict[str, Any]:
                 }
             )
     labels = [escaped(column.name).replace("_", "<br>") for column in columns]
-    bare = {"showgrid": False, "zeroline": False, "automargin": True}
+    ends: list[Any] = [-0.4, len(columns) - 0.6]
+    bare: dict[str, Any] = {"showgrid": False, "zeroline": False, "automargin": True}
     return {
-        "xaxis": bare | {"tickvals": list(range(len(columns))), "ticktext": labels, "tickangle": 0},
+        "xaxis": bare
+        | {"tickvals": list(range(len(columns))), "ticktext": labels, "tickangle": 0, "range": ends},
         "yaxis": bare | {"showticklabels": False, "range": [-0.06, 1.06]},
         "shapes": shapes,
         "annotations": notes,
@@ -204,9 +211,7 @@ def _color(share: float) -> str:
     """
     place = share * (len(_SCALE) - 1)
     left = min(int(place), len(_SCALE) - 2)
-    mixed = (low + (place - left) * (high - low) for low, high in zip(_SCALE[left], _SCALE[left + 1], strict=True))
+    mixed = (
+        low + (place - left) * (high - low) for low, high in zip(_SCALE[left], _SCALE[left + 1], strict=True)
+    )
     return "#" + "".join(f"{int(channel):02x}" for channel in mixed)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else "—" if value is None else str(value)

@@ -1,11 +1,11 @@
 """The tables of a report: scores beside baselines and the paper, and what each run recorded."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ostinato.report.charts import thinned
+from ostinato.report.numbers import NONE, brief, signed
 from ostinato.report.paper import PAPER, music_figures, text_figures
 from ostinato.report.records import RunRecord, StudyRecord
 
@@ -44,32 +44,42 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption and the notes under it; the first column holds the rows' labels."""
+    """A table; the first column holds the rows' labels.
+
+    Arguments:
+        caption: over it.
+        columns: what stands over each column.
+        rows: its lines.
+        notes: what must be known to read it.
+        conventions: how each number was taken.
+    """
 
     caption: str
     columns: list[str]
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
+    conventions: list[str] = field(default_factory=list)
 
 
 def said(score: dict[str, Any] | None) -> str:
-    """A score with its standard error; an estimate is marked, and has its interval.
+    r"""A score with its standard error; an estimate is marked, and has its interval
+    on a second line.
 
     Example:
         >>> said({"value": -8.654321, "unit": "nats/frame", "standard_error": 0.0789})
-        '−8.654 ± 0.079'
+        '\u22128.654 ± 0.079'
         >>> said({"value": -6.8, "standard_error": 0.08, "estimate": True, "interval": [-6.85, -6.78]})
-        '≈ −6.800 ± 0.080 [−6.850, −6.780]'
+        '≈ −6.800 ± 0.080\n[−6.850, −6.780]'
     """
     if not score or score.get("value") is None:
-        return "–"
+        return NONE
     digits = 2 if score.get("unit") in ("%", "perplexity") else 3
-    text = ("≈ " if score.get("estimate") else "") + _signed(score["value"], digits)
+    text = ("≈ " if score.get("estimate") else "") + signed(score["value"], digits)
     if score.get("standard_error") is not None:
         text += f" ± {score['standard_error']:.{digits}f}"
     if score.get("interval"):
-        low, high = (_signed(bound, digits) for bound in score["interval"])
-        text += f" [{low}, {high}]"
+        low, high = (signed(bound, digits) for bound in score["interval"])
+        text += f"\n[{low}, {high}]"
     return text
 
 
@@ -91,19 +101,28 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
             compared = True
             name, figures = paper
             own = [figures.get(column[:2]) for column in columns]
-            rows.append(Row(f"paper: {name}", [_paper_cell(value, scored[0].task) for value in own], "paper"))
+            rows.append(
+                Row(f"paper: {name}", [NONE if value is None else signed(value, 2) for value in own], "paper")
+            )
             rows.append(Row("difference", _differences(run, columns, own), "difference"))
-    baselines = {
-        name: scores for run in scored for name, scores in run.scores.items() if name != "model"
-    }
+    baselines = {name: scores for run in scored for name, scores in run.scores.items() if name != "model"}
     rows += [Row(name, _cells(scores, columns), "baseline") for name, scores in baselines.items()]
-    notes = _conventions(scored, columns)
+    mean = {"music": "songs", "task": "sequences"}.get(scored[0].task, "sentences")
+    notes = [f"± standard error over {mean}; ≈ an estimate, with the interval for the exact value."]
     if compared:
         better = _BETTER.get(scored[0].task, "above 0: better than the paper")
         notes.append(f"Paper: {PAPER}. Difference: this run less the paper; {better}.")
         if scored[0].task == "music":
-            notes.append("The paper does not define its accuracy: (b) is the one that its baselines agree with.")
-    return Table(f"Scores on {scored[0].data_name}", [label for *_, label in columns], rows, notes)
+            notes.append(
+                "The paper does not define its accuracy: (b) is the one that its baselines agree with."
+            )
+    return Table(
+        f"Scores on {scored[0].data_name}",
+        [label for *_, label in columns],
+        rows,
+        notes,
+        _conventions(scored, columns),
+    )
 
 
 def paper_figures(run: RunRecord) -> tuple[str, dict[tuple[str, str], float | None]] | None:
@@ -138,9 +157,13 @@ def epochs_table(run: RunRecord) -> Table:
         "seconds": "seconds",
     }
     names = {name: label for name, label in wanted.items() if any(name in record for record in run.epochs)}
-    shown = thinned(run.epochs, MOST_ROWS)
+    shown, best = thinned(run.epochs, MOST_ROWS), run.best
     rows = [
-        Row(f"{record['epoch'] + 1}", [_brief(record.get(name)) for name in names], _best(record, run))
+        Row(
+            f"{record['epoch'] + 1}",
+            [brief(record.get(name)) for name in names],
+            "model" if record is best else "",
+        )
         for record in shown
     ]
     some = "" if len(shown) == len(run.epochs) else f", {len(shown)} of {len(run.epochs)}"
@@ -154,7 +177,11 @@ def trials_table(study: StudyRecord) -> Table:
     rows = [
         Row(
             str(trial["number"]),
-            [trial["state"], _brief(trial["value"]), *(_brief(trial["params"].get(p)) for p in study.parameters)],
+            [
+                trial["state"],
+                brief(trial["value"]),
+                *(brief(trial["params"].get(p)) for p in study.parameters),
+            ],
             "model" if trial["number"] == chosen else "",
         )
         for trial in thinned(study.trials, MOST_ROWS)
@@ -204,8 +231,8 @@ def _cells(splits: dict[str, Any], columns: Sequence[Column]) -> list[str]:
     return [said(splits.get(split, {}).get(name)) for name, split, _ in columns]
 
 
-def _paper_cell(value: float | None, task: str) -> str:
-    return "–" if value is None else _signed(value, 2)
+def _paper_cell(value: float | None) -> str:
+    return NONE if value is None else signed(value, 2)
 
 
 def _differences(run: RunRecord, columns: Sequence[Column], paper: list[float | None]) -> list[str]:
@@ -216,7 +243,7 @@ def _differences(run: RunRecord, columns: Sequence[Column], paper: list[float | 
             cells.append("")
             continue
         mark = "≈ " if score.get("estimate") else ""
-        cells.append(mark + _signed(score["value"] - figure, 2, plus=True))
+        cells.append(mark + signed(score["value"] - figure, 2, plus=True))
     return cells
 
 
@@ -232,20 +259,4 @@ def _conventions(runs: Sequence[RunRecord], columns: Sequence[Column]) -> list[s
                     kind = label.get(name, name.replace("_", " ").capitalize())
                     where = "" if run.task == "music" else f", {split}"
                     found.setdefault(f"{kind}{where}: {convention}.")
-    mean = {"music": "songs", "task": "sequences"}.get(runs[0].task, "sentences")
-    return [f"± standard error over {mean}; ≈ an estimate, with the interval for the exact value.", *found]
-
-
-def _best(record: dict[str, Any], run: RunRecord) -> str:
-    return "model" if record is run.best else ""
-
-
-def _signed(value: float, digits: int, *, plus: bool = False) -> str:
-    """A number with a real minus sign."""
-    return f"{value:{'+' if plus else ''}.{digits}f}".replace("-", "−")
-
-
-def _brief(value: Any) -> str:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "–"
-    return f"{value:.4g}".replace("-", "−") if isinstance(value, float) else str(value)
+    return list(found)
