@@ -29,12 +29,14 @@ class Group:
         table: scores beside baselines and paper; None while no run is scored.
         charts: learning curves, gradient norms, Hessian-free updates.
         samples: what the models made.
+        without: runs that have no sample, where others have.
     """
 
     title: str
     table: Table | None
     charts: list[Chart]
     samples: list[Sample]
+    without: list[str]
 
 
 @dataclass(frozen=True)
@@ -180,13 +182,13 @@ def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
         gradient_norms(runs, f"{key}-gradients", looks),
         hessian_free(runs, f"{key}-hessian-free", looks),
     ]
-    names = {run.name for run in runs}
-    title = runs[0].data_name + {"words": " (words)", "chars": " (characters)"}.get(runs[0].task, "")
+    own_samples = [sample for sample in samples if sample.run in looks]
     return Group(
-        title,
-        scores_table(runs),
-        [chart for chart in charts if chart is not None],
-        [sample for sample in samples if sample.run in names],
+        title=runs[0].data_name + {"words": " (words)", "chars": " (characters)"}.get(runs[0].task, ""),
+        table=scores_table(runs),
+        charts=[chart for chart in charts if chart is not None],
+        samples=own_samples,
+        without=[name for name in looks if all(sample.run != name for sample in own_samples)],
     )
 
 

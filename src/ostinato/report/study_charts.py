@@ -78,7 +78,10 @@ def importance(study: StudyRecord, key: str) -> Chart | None:
         "marker": {"color": PALETTE[0]},
         "showlegend": False,
     }
-    layout = {"xaxis": axis("importance (share)", range=[0, 1.15 * values[-1]]), "yaxis": axis("", type="category")}
+    layout = {
+        "xaxis": axis("importance (share)", range=[0, 1.15 * values[-1]]),
+        "yaxis": axis("", type="category"),
+    }
     said = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
     figure = {"data": [bars], "layout": layout}
     return Chart(key, "Importance of the settings", f"{said}. {METHOD}", figure, 130 + 34 * len(found))
@@ -181,11 +184,11 @@ def _axes(columns: list[_Column]) -> dict[str, Any]:
                 }
             )
     labels = [escaped(column.name).replace("_", "<br>") for column in columns]
-    ends: list[Any] = [-0.4, len(columns) - 0.6]
+    reach = [-0.4, len(columns) - 0.6]
     bare: dict[str, Any] = {"showgrid": False, "zeroline": False, "automargin": True}
     return {
         "xaxis": bare
-        | {"tickvals": list(range(len(columns))), "ticktext": labels, "tickangle": 0, "range": ends},
+        | {"tickvals": list(range(len(columns))), "ticktext": labels, "tickangle": 0, "range": reach},
         "yaxis": bare | {"showticklabels": False, "range": [-0.06, 1.06]},
         "shapes": shapes,
         "annotations": notes,
