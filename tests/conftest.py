@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -9,11 +8,9 @@ import hypothesis
 import numpy as np
 import pytest
 
-from ostinato.cli.main import run as command
+from ostinato.cli.main import run as run_command
 from ostinato.data import piano_roll
 from ostinato.runs import Run
-
-QUICK = ("--hidden-size", "8", "--epochs", "2", "--threads", "1")
 
 # No deadline: the machines that run this are shared, and a slow moment is no defect.
 # Derandomized: a failure seen once is seen by everybody.
@@ -58,7 +55,7 @@ def in_a_process():
 
 @pytest.fixture
 def own_place(tmp_path, tmp_path_factory, monkeypatch):
-    """A cache and a working folder for this test alone."""
+    """A cache and a working folder of the test's own."""
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("OSTINATO_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -85,18 +82,10 @@ def ostinato(capsys):
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
         try:
-            code = command([str(argument) for argument in arguments])
+            code = run_command([str(argument) for argument in arguments])
         except SystemExit as stopped:
             code = int(stopped.code or 0)
         out, err = capsys.readouterr()
         return code, out, err
 
     return call
-
-
-@pytest.fixture
-def trained(ostinato, songs, tmp_path) -> dict:
-    """The JSON that a short `ostinato train --json` printed."""
-    code, out, err = ostinato("train", "--data", songs, "--run", tmp_path / "run", "--json", *QUICK)
-    assert code == 0, err
-    return json.loads(out)

@@ -12,6 +12,15 @@ def _own_place(own_place):
     pass
 
 
+@pytest.fixture
+def trained(ostinato, songs, tmp_path):
+    """The JSON that a short `ostinato train --json` into the folder `run` printed."""
+    quick = ("--hidden-size", "8", "--epochs", "2", "--threads", "1", "--recipe", "SGD+C")
+    code, out, err = ostinato("train", "--data", songs, "--run", tmp_path / "run", "--json", *quick)
+    assert code == 0, err
+    return json.loads(out)
+
+
 def score(value, unit="nats/frame", **more):
     return {"value": value, "unit": unit, "convention": "pooled", "standard_error": 0.05, **more}
 

@@ -46,11 +46,12 @@ def test_a_study_brings_the_run_of_its_chosen_trial(make_study):
 def test_a_chosen_trial_without_scores_of_its_own_has_those_of_the_study(make_study):
     folder = make_study()
     own = next((folder / "trials").glob("*/results.json"))
-    results = json.loads((folder / "results.json").read_text())
-    (folder / "results.json").write_text(json.dumps(json.loads(own.read_text()) | results))
+    study = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps(study | {"results": json.loads(own.read_text())}))
     own.unlink()
     runs, _ = read_records([folder])
     assert runs[0].scores["model"]["test"]["log_likelihood"]["value"] == -8.5
+    assert runs[0].training["clip_threshold"] == 1.5
 
 
 def test_a_study_that_has_only_begun(tmp_path):

@@ -4,7 +4,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,18 +193,26 @@ def read_run(folder: Path, name: str) -> RunRecord:
             f"expected a run with at least one epoch in {folder}, found none; "
             f"go on with: ostinato train --resume {folder}"
         )
-    results = _read_json(folder / RESULTS, {})
-    return RunRecord(
+    record = RunRecord(
         name=name,
         folder=folder,
         config=run.config(),
         config_text=(folder / CONFIG).read_text(encoding="utf-8"),
         epochs=epochs,
         updates=[r for r in records if r.get("event") == "hessian-free update"],
-        scores=results.get("results", {}),
-        data=results.get("data", {}),
-        training=results.get("training") or _training_of(run),
-        skipped=results.get("skipped", []),
+    )
+    record = _with_results(record, _read_json(folder / RESULTS, {}))
+    return record if record.training else replace(record, training=_training_of(run))
+
+
+def _with_results(record: RunRecord, results: dict[str, Any]) -> RunRecord:
+    """The record with what results.json says, as far as it says it."""
+    return replace(
+        record,
+        scores=results.get("results", record.scores),
+        data=results.get("data", record.data),
+        training=results.get("training", record.training),
+        skipped=results.get("skipped", record.skipped),
     )
 
 
@@ -240,10 +248,8 @@ def _chosen_run(
     if place is None:
         return None
     run = read_run(place, f"{name}, trial {number}")
-    if run.scores:
-        return run
-    changed = {**vars(run), "scores": results.get("results", {}), "data": results.get("data", run.data)}
-    return RunRecord(**changed)
+    # A study's results hold those of the chosen trial's run, as its own results.json does.
+    return run if run.scores else _with_results(run, results.get("results", {}))
 
 
 def _training_of(run: Run) -> dict[str, Any]:
