@@ -125,7 +125,6 @@ def learning_curves(runs: Sequence[RunRecord], key: str, unit: str, looks: Looks
                 at,
                 [record.get(f"train_{watched}") for record in epochs],
                 {"color": look["color"], "dash": "dot", "width": 1.2},
-                opacity=0.75,
                 legendgroup=run.name,
                 showlegend=len(runs) == 1,
             )

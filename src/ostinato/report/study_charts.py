@@ -113,8 +113,7 @@ def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
                 "mode": "lines",
                 "x": list(range(len(columns))),
                 "y": [column.height(row.get(column.name)) for column in columns],
-                "line": {"color": _color(quality), "width": 3.5 if best else 1.3},
-                "opacity": 1.0 if best else 0.55,
+                "line": {"color": _color(quality, 1.0 if best else 0.55), "width": 3.5 if best else 1.3},
                 "text": [escaped(f"trial {trial['number']}") + "<br>" + told] * len(columns),
                 "hoverinfo": "text",
                 "showlegend": False,
@@ -205,16 +204,17 @@ def _window(study: StudyRecord) -> list[float]:
     return [kept[0] - margin, kept[-1] + margin]
 
 
-def _color(share: float) -> str:
+def _color(share: float, opacity: float) -> str:
     """A colour of the scale, mixed from its neighbours.
 
+    Opacity is part of the colour: as a property of many overlapping lines, it leaves stains in Chromium.
+
     Example:
-        >>> _color(0.0), _color(0.25), _color(1.0)
-        ('#9aa3ad', '#7a9bb5', '#c9632b')
+        >>> _color(0.0, 1.0), _color(0.25, 0.5), _color(1.0, 1.0)
+        ('rgba(154,163,173,1.0)', 'rgba(122,155,181,0.5)', 'rgba(201,99,43,1.0)')
     """
     place = share * (len(_SCALE) - 1)
     left = min(int(place), len(_SCALE) - 2)
-    mixed = (
-        low + (place - left) * (high - low) for low, high in zip(_SCALE[left], _SCALE[left + 1], strict=True)
-    )
-    return "#" + "".join(f"{int(channel):02x}" for channel in mixed)
+    pairs = zip(_SCALE[left], _SCALE[left + 1], strict=True)
+    mixed = (str(int(low + (place - left) * (high - low))) for low, high in pairs)
+    return f"rgba({','.join(mixed)},{opacity})"
