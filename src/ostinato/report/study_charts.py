@@ -96,15 +96,15 @@ def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
     ordered = sorted(study.complete, key=lambda trial: trial["value"], reverse=direction(study) == "minimize")
     if len(ordered) < 2 or not study.parameters:
         return None
-    rows = [{"validation": trial["value"]} | trial["params"] for trial in ordered]
-    columns = [_Column(name, [row.get(name) for row in rows]) for name in (*study.parameters, "validation")]
+    rows = [{_VALUE: trial["value"]} | trial["params"] for trial in ordered]
+    columns = [_Column(name, [row.get(name) for row in rows]) for name in (*study.parameters, _VALUE)]
     low, high = _window(study)
     data = []
     for trial, row in zip(ordered, rows, strict=True):
         quality = min(max((trial["value"] - low) / ((high - low) or 1.0), 0.0), 1.0)
         quality = 1 - quality if direction(study) == "minimize" else quality
         told = "<br>".join(
-            escaped(f"{name}: {brief(row.get(name), 3)}") for name in (*study.parameters, "validation")
+            escaped(f"{name}: {brief(row.get(name), 3)}") for name in (*study.parameters, _VALUE)
         )
         best = trial is ordered[-1]
         data.append(
@@ -126,6 +126,10 @@ def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
     )
     figure = {"data": data, "layout": _axes(columns)}
     return Chart(key, "Settings that went together", summary, figure, 420, 92 * len(columns))
+
+
+# The axis of the score itself, beside those of the settings.
+_VALUE = "validation"
 
 
 class _Column:
@@ -159,7 +163,7 @@ class _Column:
             return [(self.height(choice) or 0.0, brief(choice, 3)) for choice in self.choices]
         steps = [self.low + part * (self.high - self.low) for part in (0, 0.5, 1)]
         return [
-            (part, brief(math.exp(step) if self.log else step, 3))
+            (part, brief(math.exp(step) if self.log else step, 4 if self.name == _VALUE else 3))
             for part, step in zip((0, 0.5, 1), steps, strict=True)
         ]
 
