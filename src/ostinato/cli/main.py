@@ -29,6 +29,7 @@ app.command("ostinato.cli.reproduce:reproduce", name="reproduce")
 app.command("ostinato.cli.rescore:rescore_list", name="rescore")
 app.command("ostinato.cli.generate_text:generate_text", name="generate-text")
 app.command("ostinato.cli.score_text:score_text_file", name="score-text")
+app.command("ostinato.cli.report:report", name="report")
 app.command("ostinato.cli.doctor:doctor", name="doctor")
 
 

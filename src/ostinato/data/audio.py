@@ -99,6 +99,18 @@ def to_wav(
         >>> path.read_bytes()[:4]
         b'RIFF'
     """
+    atomic_write(path, wav_bytes(frames, frames_per_beat=frames_per_beat, tempo=tempo, rate=rate))
+
+
+def wav_bytes(
+    frames: np.ndarray, *, frames_per_beat: int = 2, tempo: float = 100.0, rate: int = RATE
+) -> bytes:
+    """What `to_wav` writes.
+
+    Example:
+        >>> len(wav_bytes(np.eye(88)[39:40], frames_per_beat=1, tempo=60, rate=8000))  # header and 1.12 s
+        17964
+    """
     samples = np.round(synthesize(frames, frames_per_beat=frames_per_beat, tempo=tempo, rate=rate) * 32767)
     data = io.BytesIO()
     with wave.open(data, "wb") as file:
@@ -106,4 +118,4 @@ def to_wav(
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.astype("<i2").tobytes())
-    atomic_write(path, data.getvalue())
+    return data.getvalue()

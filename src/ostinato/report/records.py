@@ -1,10 +1,20 @@
-"""What the records of a run's metrics hold."""
+"""What a report is made from: the records of runs and studies, read from their folders."""
 
-from collections.abc import Mapping
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
+
+from ostinato.errors import UserError
+from ostinato.runs import CONFIG, Run
 
 # What validation watches: the first is the score itself, the others are stand-ins for it.
 WATCHED = ("log_likelihood", "pseudo_log_likelihood")
+
+STUDY, TRIALS, RESULTS = "study.toml", "trials.json", "results.json"
 
 
 def watched_score(record: Mapping[str, Any]) -> str | None:
@@ -15,3 +25,259 @@ def watched_score(record: Mapping[str, Any]) -> str | None:
         'log_likelihood'
     """
     return next((name for name in WATCHED if f"valid_{name}" in record), None)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its folder tells it.
+
+    Arguments:
+        name: short, and unlike that of any other run of the report.
+        folder: where it is, as the user wrote it.
+        config: its settings.
+        config_text: the same as the file has them.
+        epochs: the metrics of each epoch.
+        updates: each Hessian-free update, if it had any.
+        scores: by system ("model", then baselines), split and name; empty before the run is scored.
+        data: name, version and details of its data; empty before the run is scored.
+        training: epochs, clip threshold, seconds, threads, environment: what is known of them.
+        skipped: files of the data that could not be used, with reasons.
+    """
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    config_text: str
+    epochs: list[dict[str, Any]]
+    updates: list[dict[str, Any]] = field(default_factory=list)
+    scores: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def task(self) -> str:
+        """music, words, chars or task."""
+        return str(self.config.get("task", "music"))
+
+    @property
+    def data_name(self) -> str:
+        """The data set; before the run is scored, as the settings call it."""
+        return str(self.data.get("name") or self.config.get("data", ""))
+
+    @property
+    def watched(self) -> str:
+        """The score that validation watched."""
+        return next(filter(None, map(watched_score, self.epochs)), WATCHED[0])
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The epoch with the best validation score."""
+        key = f"valid_{self.watched}"
+        return max(self.epochs, key=lambda record: _number(record.get(key)))
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A search for settings, as its folder tells it.
+
+    Arguments:
+        name: of the folder.
+        folder: where it is, as the user wrote it.
+        settings: what study.toml holds.
+        settings_text: the same as the file has them.
+        trials: number, state, value, params, folder of each.
+        chosen: number, params and validation score of the chosen trial; empty while there is none.
+        run: the run of the chosen trial, if its folder is there.
+    """
+
+    name: str
+    folder: Path
+    settings: dict[str, Any]
+    settings_text: str
+    trials: list[dict[str, Any]]
+    chosen: dict[str, Any] = field(default_factory=dict)
+    run: RunRecord | None = None
+
+    @property
+    def complete(self) -> list[dict[str, Any]]:
+        """The trials that ended with a value."""
+        return [t for t in self.trials if t["state"] == "complete" and _number(t["value"]) > -math.inf]
+
+    @property
+    def parameters(self) -> list[str]:
+        """What was searched over, in the order met."""
+        return list(dict.fromkeys(name for trial in self.trials for name in trial["params"]))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Something that a run's model made.
+
+    Arguments:
+        run: the run's name.
+        seed: of the draw.
+        command: what makes the like of it.
+        text: of a language model; empty for music.
+        notes: begin and end (frames) and MIDI pitch of every note.
+        frames: length of the piece.
+        frames_per_beat: frames to a quarter note.
+        wav: its sound, a WAV file.
+        seconds: its length.
+    """
+
+    run: str
+    seed: int
+    command: str
+    text: str = ""
+    notes: Sequence[tuple[int, int, int]] = ()
+    frames: int = 0
+    frames_per_beat: int = 1
+    wav: bytes = b""
+    seconds: float = 0.0
+
+
+def read_records(folders: Sequence[Path]) -> tuple[list[RunRecord], list[StudyRecord]]:
+    """The runs and studies in these folders; the run of a study's chosen trial is among the runs.
+
+    Raises:
+        UserError: a folder is neither, or a run in it has no epoch yet.
+    """
+    names = short_names(folders)
+    runs: list[RunRecord] = []
+    studies: list[StudyRecord] = []
+    for name, folder in zip(names, folders, strict=True):
+        if (folder / STUDY).is_file():
+            studies.append(study := read_study(folder, name))
+            runs += [study.run] if study.run else []
+        else:
+            runs.append(read_run(folder, name))
+    return runs, studies
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """The last part of each path, or as many of its parts as tell the paths apart.
+
+    Example:
+        >>> short_names([Path("runs/jsb/SGD"), Path("runs/ptb/SGD")])
+        ['jsb/SGD', 'ptb/SGD']
+        >>> short_names([Path("runs/a"), Path("runs/b")])
+        ['a', 'b']
+    """
+    parts = [folder.resolve().parts for folder in folders]
+    if len(set(parts)) < len(parts):
+        raise UserError("expected every run once, found one of them twice; leave it out")
+    most = max(map(len, parts), default=1)
+    for length in range(1, most + 1):
+        names = ["/".join(own[-length:]) for own in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
+
+
+def read_run(folder: Path, name: str) -> RunRecord:
+    """The run in a folder.
+
+    Raises:
+        UserError: the folder is neither a run nor a study, or the run has no epoch yet.
+    """
+    if not (folder / CONFIG).is_file():
+        found = "a file" if folder.is_file() else f"neither {CONFIG} nor {STUDY}"
+        found = found if folder.exists() else "nothing there"
+        raise UserError(f"expected a run or a study at {folder}, found {found}; ostinato train makes a run")
+    run = Run.open(folder)
+    records = run.metrics()
+    epochs = [record for record in records if watched_score(record)]
+    if not epochs:
+        raise UserError(
+            f"expected a run with at least one epoch in {folder}, found none; "
+            f"go on with: ostinato train --resume {folder}"
+        )
+    record = RunRecord(
+        name=name,
+        folder=folder,
+        config=run.config(),
+        config_text=(folder / CONFIG).read_text(encoding="utf-8"),
+        epochs=epochs,
+        updates=[r for r in records if r.get("event") == "hessian-free update"],
+    )
+    record = _with_results(record, _read_json(folder / RESULTS, {}))
+    return record if record.training else replace(record, training=_training_of(run))
+
+
+def _with_results(record: RunRecord, results: dict[str, Any]) -> RunRecord:
+    """The record with what results.json says, as far as it says it."""
+    return replace(
+        record,
+        scores=results.get("results", record.scores),
+        data=results.get("data", record.data),
+        training=results.get("training", record.training),
+        skipped=results.get("skipped", record.skipped),
+    )
+
+
+def read_study(folder: Path, name: str) -> StudyRecord:
+    """The study in a folder, with the run of its chosen trial."""
+    path = folder / STUDY
+    try:
+        text = path.read_text(encoding="utf-8")
+        settings = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
+    trials = [
+        {"value": None, "params": {}} | trial
+        for trial in _read_json(folder / TRIALS, [])
+        if "number" in trial
+    ]
+    results = _read_json(folder / RESULTS, {})
+    chosen = results.get("chosen", {})
+    return StudyRecord(
+        name, folder, settings, text, trials, chosen, _chosen_run(folder, name, trials, results)
+    )
+
+
+def _chosen_run(
+    folder: Path, name: str, trials: list[dict[str, Any]], results: dict[str, Any]
+) -> RunRecord | None:
+    number = results.get("chosen", {}).get("number")
+    trial = next((trial for trial in trials if trial["number"] == number), None)
+    if trial is None or not trial.get("folder"):
+        return None
+    places = (Path(trial["folder"]), folder / trial["folder"], folder / "trials" / Path(trial["folder"]).name)
+    place = next((place for place in places if (place / CONFIG).is_file()), None)
+    if place is None:
+        return None
+    run = read_run(place, f"{name}, trial {number}")
+    # A study's results hold those of the chosen trial's run, as its own results.json does.
+    return run if run.scores else _with_results(run, results.get("results", {}))
+
+
+def _training_of(run: Run) -> dict[str, Any]:
+    """What results.json says about the training, from the last checkpoint where it does not (yet)."""
+    if not run.has_checkpoint("last"):
+        return {}
+    _, state = run.load_checkpoint("last")
+    progress = state.get("progress", {})
+    kept = {name: progress.get(name) for name in ("stopped_because", "clip_threshold", "seconds")}
+    kept |= {name: state.get(name) for name in ("threads", "environment")}
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def _read_json(path: Path, otherwise: Any) -> Any:
+    """What a JSON file holds, or what stands for it where there is no file yet."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return otherwise
+    except (OSError, ValueError) as error:
+        raise UserError(f"expected JSON in {path}, found an error: {error}; correct the file") from error
+    if not isinstance(found, type(otherwise)):
+        kind = "an object" if isinstance(otherwise, dict) else "a list"
+        raise UserError(f"expected {kind} in {path}, found {type(found).__name__}; correct the file")
+    return found
+
+
+def _number(value: Any) -> float:
+    """A number to compare by: what is none comes last."""
+    finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if finite else -math.inf

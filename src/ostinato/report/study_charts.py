@@ -1,0 +1,224 @@
+"""Plotly figures of a study: how the search went, what mattered, and which settings went together."""
+
+import math
+from typing import Any
+
+from ostinato.report.charts import PALETTE, QUIET, Chart, axis, escaped, line
+from ostinato.report.importance import (
+    METHOD,
+    direction,
+    importances,
+    is_logarithmic,
+    is_numeric,
+)
+from ostinato.report.numbers import brief, signed
+from ostinato.report.records import StudyRecord
+
+_STATES = {"complete": PALETTE[0], "pruned": PALETTE[4], "failed": PALETTE[6], "running": PALETTE[7]}
+# From poor to good: one hue, so that it reads without telling red from green; seen on light and on dark.
+_SCALE = ((0x9A, 0xA3, 0xAD), (0x5B, 0x93, 0xBD), (0xC9, 0x63, 0x2B))
+
+
+def study_charts(study: StudyRecord, key: str) -> list[Chart]:
+    """Every chart that the study's trials suffice for."""
+    charts = [history(study, f"{key}-history"), importance(study, f"{key}-importance")]
+    charts.append(parallel_coordinates(study, f"{key}-parallel"))
+    return [chart for chart in charts if chart is not None]
+
+
+def history(study: StudyRecord, key: str) -> Chart | None:
+    """The value of every trial, and the best one so far."""
+    trials = [trial for trial in study.trials if isinstance(trial["value"], int | float)]
+    if not study.complete:
+        return None
+    better = min if direction(study) == "minimize" else max
+    data: list[dict[str, Any]] = []
+    for state, color in _STATES.items():
+        own = [trial for trial in trials if trial["state"] == state]
+        if own:
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": state,
+                    "x": [trial["number"] for trial in own],
+                    "y": [trial["value"] for trial in own],
+                    "marker": {"color": color, "size": 8, "symbol": "circle" if state == "complete" else "x"},
+                }
+            )
+    at: list[int] = []
+    best: list[float] = []
+    for trial in sorted(study.complete, key=lambda trial: trial["number"]):
+        at.append(trial["number"])
+        best.append(better([trial["value"], *best[-1:]]))
+    data.append(line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}))
+    layout = {"xaxis": axis("trial"), "yaxis": axis("validation score", range=_window(study))}
+    found = better(study.complete, key=lambda trial: trial["value"])
+    summary = (
+        f"{len(study.complete)} of {len(study.trials)} trials complete; the best is trial "
+        f"{found['number']} with {signed(found['value'], 4)}. Very poor trials lie outside the picture."
+    )
+    return Chart(key, "Course of the search", summary, {"data": data, "layout": layout}, 340)
+
+
+def importance(study: StudyRecord, key: str) -> Chart | None:
+    """A bar for each parameter's importance, the largest on top."""
+    found = importances(study)
+    if not found:
+        return None
+    names, values = list(found)[::-1], list(found.values())[::-1]
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "y": [escaped(name) for name in names],
+        "x": values,
+        "text": [f"{value:.2f}" for value in values],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": PALETTE[0]},
+        "showlegend": False,
+    }
+    layout = {
+        "xaxis": axis("importance (share)", range=[0, 1.15 * values[-1]]),
+        "yaxis": axis("", type="category"),
+    }
+    said = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+    figure = {"data": [bars], "layout": layout}
+    return Chart(key, "Importance of the settings", f"{said}. {METHOD}", figure, 130 + 34 * len(found))
+
+
+def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
+    """Each trial a line over one axis for each setting and one for its value; the best on top.
+
+    Drawn from ordinary lines, since Plotly's own parallel coordinates need WebGL, which not every browser
+    has, and can be read neither on a phone nor on paper.
+    """
+    ordered = sorted(study.complete, key=lambda trial: trial["value"], reverse=direction(study) == "minimize")
+    if len(ordered) < 2 or not study.parameters:
+        return None
+    rows = [{_VALUE: trial["value"]} | trial["params"] for trial in ordered]
+    columns = [_Column(name, [row.get(name) for row in rows]) for name in (*study.parameters, _VALUE)]
+    low, high = _window(study)
+    data = []
+    for trial, row in zip(ordered, rows, strict=True):
+        quality = min(max((trial["value"] - low) / ((high - low) or 1.0), 0.0), 1.0)
+        quality = 1 - quality if direction(study) == "minimize" else quality
+        told = "<br>".join(
+            escaped(f"{name}: {brief(row.get(name), 3)}") for name in (*study.parameters, _VALUE)
+        )
+        best = trial is ordered[-1]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": list(range(len(columns))),
+                "y": [column.height(row.get(column.name)) for column in columns],
+                "line": {"color": _color(quality, 1.0 if best else 0.55), "width": 3.5 if best else 1.3},
+                "text": [escaped(f"trial {trial['number']}") + "<br>" + told] * len(columns),
+                "hoverinfo": "text",
+                "showlegend": False,
+            }
+        )
+    best_row = ", ".join(f"{name} {brief(value, 3)}" for name, value in ordered[-1]["params"].items())
+    summary = (
+        f"One line for each of {len(ordered)} complete trials, from grey (poor) over blue to orange (good); "
+        f"the thick line is the best, trial {ordered[-1]['number']}: {best_row}."
+    )
+    figure = {"data": data, "layout": _axes(columns)}
+    return Chart(key, "Settings that went together", summary, figure, 420, 92 * len(columns))
+
+
+# The axis of the score itself, beside those of the settings.
+_VALUE = "validation"
+
+
+class _Column:
+    """One of the upright axes: where its values stand, between 0 and 1."""
+
+    def __init__(self, name: str, values: list[Any]) -> None:
+        self.name = name
+        known = [value for value in values if value is not None]
+        self.numeric = is_numeric(known) and len(set(known)) > 3
+        self.log = self.numeric and is_logarithmic(known)
+        if self.numeric:
+            self.low, self.high = min(map(self._scaled, known)), max(map(self._scaled, known))
+        else:
+            key = (lambda value: value) if is_numeric(known) else str
+            self.choices = sorted({repr(v): v for v in known}.values(), key=key)
+
+    def _scaled(self, value: float) -> float:
+        return math.log(value) if self.log else float(value)
+
+    def height(self, value: Any) -> float | None:
+        if value is None:
+            return None
+        if self.numeric:
+            return round((self._scaled(value) - self.low) / ((self.high - self.low) or 1.0), 4)
+        places = [repr(choice) for choice in self.choices]
+        return round((places.index(repr(value)) + 0.5) / len(places), 4)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Height and label of what is written beside the axis."""
+        if not self.numeric:
+            return [(self.height(choice) or 0.0, brief(choice, 3)) for choice in self.choices]
+        steps = [self.low + part * (self.high - self.low) for part in (0, 0.5, 1)]
+        return [
+            (part, brief(math.exp(step) if self.log else step, 4 if self.name == _VALUE else 3))
+            for part, step in zip((0, 0.5, 1), steps, strict=True)
+        ]
+
+
+def _axes(columns: list[_Column]) -> dict[str, Any]:
+    shapes, notes = [], []
+    for place, column in enumerate(columns):
+        ends = {"x0": place, "x1": place, "y0": 0, "y1": 1}
+        shapes.append({"type": "line", **ends, "line": {"color": QUIET, "width": 1}})
+        last = place == len(columns) - 1
+        for height, label in column.ticks():
+            notes.append(
+                {
+                    "x": place,
+                    "y": height,
+                    "text": escaped(label),
+                    "showarrow": False,
+                    "xanchor": "right" if last else "left",
+                    "xshift": -3 if last else 3,
+                    "font": {"size": 10},
+                }
+            )
+    labels = [escaped(column.name).replace("_", "<br>") for column in columns]
+    reach = [-0.4, len(columns) - 0.6]
+    bare: dict[str, Any] = {"showgrid": False, "zeroline": False, "automargin": True}
+    return {
+        "xaxis": bare
+        | {"tickvals": list(range(len(columns))), "ticktext": labels, "tickangle": 0, "range": reach},
+        "yaxis": bare | {"showticklabels": False, "range": [-0.06, 1.06]},
+        "shapes": shapes,
+        "annotations": notes,
+        "hovermode": "closest",
+    }
+
+
+def _window(study: StudyRecord) -> list[float]:
+    """The range in which the better three quarters of the trials lie, with a margin."""
+    values = sorted(trial["value"] for trial in study.complete)
+    quarter = len(values) // 4
+    kept = values[: len(values) - quarter] if direction(study) == "minimize" else values[quarter:]
+    margin = 0.08 * (kept[-1] - kept[0]) or 0.1
+    return [kept[0] - margin, kept[-1] + margin]
+
+
+def _color(share: float, opacity: float) -> str:
+    """A colour of the scale, mixed from its neighbours.
+
+    Opacity is part of the colour: as a property of many overlapping lines, it leaves stains in Chromium.
+
+    Example:
+        >>> _color(0.0, 1.0), _color(0.25, 0.5), _color(1.0, 1.0)
+        ('rgba(154,163,173,1.0)', 'rgba(122,155,181,0.5)', 'rgba(201,99,43,1.0)')
+    """
+    place = share * (len(_SCALE) - 1)
+    left = min(int(place), len(_SCALE) - 2)
+    pairs = zip(_SCALE[left], _SCALE[left + 1], strict=True)
+    mixed = (str(int(low + (place - left) * (high - low))) for low, high in pairs)
+    return f"rgba({','.join(mixed)},{opacity})"
