@@ -2,10 +2,14 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
+from ostinato.cli.main import run as run_command
+from ostinato.data import piano_roll
 from ostinato.runs import Run
 
 # No deadline: the machines that run this are shared, and a slow moment is no defect.
@@ -47,3 +51,41 @@ def in_a_process():
         )
 
     return start
+
+
+@pytest.fixture
+def own_place(tmp_path, tmp_path_factory, monkeypatch):
+    """A cache and a working folder of the test's own."""
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("OSTINATO_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def songs(tmp_path) -> Path:
+    """Ten songs of two bars that differ in their chords."""
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        roll = np.zeros((40, 88), np.uint8)
+        for start in range(0, 40, 4):
+            roll[start : start + 4, rng.choice(np.arange(30, 60), 3, replace=False)] = 1
+        piano_roll.to_midi(roll, folder / f"song{seed}.mid")
+    return folder
+
+
+@pytest.fixture
+def ostinato(capsys):
+    """ostinato(*arguments): (exit code, standard output, standard error) of the command line."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = run_command([str(argument) for argument in arguments])
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
