@@ -12,7 +12,7 @@ import json
 import socket
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 
@@ -33,6 +33,7 @@ from ostinato.search.storage import (
 )
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.trial import FrozenTrial, Trial, TrialState
 
 SETTINGS, TRIALS, SNAPSHOT, RESULTS = "study.toml", "trials", "trials.json", "results.json"
@@ -94,8 +95,6 @@ class Study:
     """
 
     def __init__(self, folder: Path, settings: StudySettings, url: str | None) -> None:
-        import optuna
-
         self.folder, self.settings, self.url = folder, settings, url
         self.claims: Claims
         if url is None:
@@ -105,13 +104,31 @@ class Study:
             with quiet_optuna():
                 self.storage = open_database(url, settings.heartbeat, settings.grace)
             self.claims = SharedClaims(self.storage, settings.heartbeat, settings.grace)
+        self.optuna = self._open(0)
+
+    def close(self) -> None:
+        """Leave the database; the study can no longer be used."""
+        if self.url is not None:
+            self.storage.remove_session()
+            self.storage.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self, number: int) -> "optuna.Study":
+        """Optuna's study, with the sampler of a trial."""
+        import optuna
+
         with quiet_optuna():
-            self.optuna = optuna.create_study(
+            return optuna.create_study(
                 # a folder may be renamed; a database holds many studies
-                study_name="search" if url is None else folder.name,
+                study_name="search" if self.url is None else self.folder.name,
                 storage=self.storage,
-                sampler=make_sampler(settings, 0),
-                pruner=make_pruner(settings),
+                sampler=make_sampler(self.settings, number),
+                pruner=make_pruner(self.settings),
                 direction="maximize",
                 load_if_exists=True,
             )
@@ -203,8 +220,9 @@ class Study:
                 self.storage.set_trial_state_values(attempt._trial_id, TrialState.FAIL)
                 won = False
             if won:
-                self.optuna.sampler = make_sampler(self.settings, number)
-                return Attempt(self, Trial(self.optuna, attempt._trial_id), number, hold)
+                # A study of the trial's own, for Optuna's samplers keep the trials that they once saw.
+                study = self._open(number)
+                return Attempt(self, Trial(study, attempt._trial_id), number, hold)
         except UpdateFinishedTrialError:
             pass
         except BaseException:
