@@ -76,8 +76,8 @@ class Interval:
         """What the trial has for this setting, or draws."""
         if self.whole:
             step = int(self.step or 1)
-            high = int(self.low) + step * self._steps()
-            return trial.suggest_int(name, int(self.low), high, step=step, log=self.log)
+            last = int(self.low) + step * self._steps()
+            return trial.suggest_int(name, int(self.low), last, step=step, log=self.log)
         high = self.high if self.step is None else self.low + self.step * self._steps()
         return trial.suggest_float(name, self.low, high, step=self.step, log=self.log)
 

@@ -222,6 +222,7 @@ class Study:
             if won:
                 # A study of the trial's own, for Optuna's samplers keep the trials that they once saw.
                 study = self._open(number)
+                study.get_trials(deepcopy=False)  # the database's cache knows those only that it has read
                 return Attempt(self, Trial(study, attempt._trial_id), number, hold)
         except UpdateFinishedTrialError:
             pass
