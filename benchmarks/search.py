@@ -1,9 +1,9 @@
-"""How much two local workers, of one thread each, save on a study of 20 trials; and that nothing else differs.
+"""How much two local workers, of one thread each, save on a study of 20 trials; nothing else may differ.
 
     python benchmarks/search.py
 
-Prints the seconds of one worker and of two, and their ratio, which is to be at most 0.6 on two free cores. The
-songs are made up, and all trials train for the same number of epochs.
+Prints the seconds of one worker and of two, and their ratio, which is to be at most 0.6 on two free cores.
+The songs are made up, and all trials train for the same number of epochs.
 """
 
 import argparse

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,19 +26,17 @@ def server_programs():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server():
     """The URL of a server of the test's own on loopback, in a temporary folder."""
     programs = server_programs()
     if programs is None:
         pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")
     pytest.importorskip("psycopg", reason="no driver: pip install 'ostinato[postgres]'")
-    base = tmp_path_factory.mktemp("postgres")
+    # not in pytest's folder, which every session closes to other users anew
+    base = Path(tempfile.mkdtemp(prefix="ostinato-postgres-"))
     user, before = getpass.getuser(), []
     if os.getuid() == 0:  # the server refuses to run as root
         user, before = "postgres", ["runuser", "-u", "postgres", "--"]
-        for folder in (base, *base.parents):
-            if str(folder).startswith("/tmp/"):
-                folder.chmod(folder.stat().st_mode | 0o011)
         shutil.chown(base, user)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -53,6 +52,7 @@ def server(tmp_path_factory):
     call(programs / "pg_ctl", "-D", folder, "-l", base / "log", "-w", "-o", options, "start")
     yield f"postgresql://{user}@127.0.0.1:{port}/postgres"
     call(programs / "pg_ctl", "-D", folder, "-m", "immediate", "stop")
+    shutil.rmtree(base)
 
 
 def attempts_in_database(url, name):
