@@ -73,8 +73,8 @@ def attempts_in_database(url, name):
 
 def test_two_of_four_workers_are_killed(server, ostinato, small, started, in_training, tmp_path, trials_of):
     folder = tmp_path / "shared"
-    arguments = (*small(6, 100), "--heartbeat", "1")
-    options = ("--storage", server, "--checkpoint-seconds", "0")
+    arguments = (*small(6, 80), "--heartbeat", "2")
+    options = ("--storage", server, "--checkpoint-seconds", "0.2")
     workers = [started(*arguments, "--study", folder, *options)]
     end = time.monotonic() + 60
     while not (folder / "study.toml").exists() and time.monotonic() < end:
@@ -91,7 +91,8 @@ def test_two_of_four_workers_are_killed(server, ostinato, small, started, in_tra
     complete = collections.Counter(root for root, state in rows if state == "COMPLETE")
     assert complete == dict.fromkeys(range(6), 1)
     failed = collections.Counter(root for root, state in rows if state == "FAIL")
-    assert failed == collections.Counter(int(name) for name in killed)
+    # at least: on a busy machine a worker may be so slow as to be taken for dead, which must do no harm
+    assert failed >= collections.Counter(int(name) for name in killed)
 
     code, _, err = ostinato("search", *arguments, "--study", tmp_path / "alone", "--quiet")
     assert code == 0, err
@@ -104,7 +105,7 @@ def test_two_of_four_workers_are_killed(server, ostinato, small, started, in_tra
 def test_a_worker_with_a_folder_of_its_own_begins_a_dead_ones_trial_anew(
     server, ostinato, small, started, in_training, tmp_path, trials_of
 ):
-    arguments = (*small(2, 100), "--heartbeat", "1")
+    arguments = (*small(2, 80), "--heartbeat", "2")
     first = started(*arguments, "--study", tmp_path / "here" / "apart", "--storage", server)
     in_training(tmp_path / "here" / "apart", first)
     first.kill()

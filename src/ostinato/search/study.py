@@ -11,6 +11,8 @@ import copy
 import json
 import socket
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -268,11 +270,12 @@ def create_study(folder: Path, settings: StudySettings, url: str | None = None) 
             settings.check_same(there, folder)
             _check_storage(storage, url, folder)
         study = Study(folder, settings, url)
-        if url is not None:
-            _agree(study)
-        if not (folder / SETTINGS).is_file():
-            _write_settings(folder, settings, url)
-        study.enqueue()
+        with _closed_on_error(study):
+            if url is not None:
+                _agree(study)
+            if not (folder / SETTINGS).is_file():
+                _write_settings(folder, settings, url)
+            study.enqueue()
     return study
 
 
@@ -303,9 +306,9 @@ def join_study(name: str, url: str | None = None, folder: Path | None = None) ->
             raise UserError(f"expected a folder named {path.name}, as the study, found --study {folder}")
         folder.mkdir(parents=True, exist_ok=True)
         study = Study(folder, settings, url)
-    if len(study.optuna.get_trials(deepcopy=False)) < settings.trials:
-        raise UserError(f"the study {name} is still being made; try again, or repeat the command for it")
-    with study.mutex("settings"):
+    with _closed_on_error(study), study.mutex("settings"):
+        if len(study.optuna.get_trials(deepcopy=False)) < settings.trials:
+            raise UserError(f"the study {name} is still being made; try again, or repeat its command")
         if not (study.folder / SETTINGS).is_file():
             _write_settings(study.folder, settings, study.url)
     return study
@@ -345,6 +348,15 @@ def read_study(folder: str | Path) -> dict[str, Any]:
             except ValueError as error:
                 raise UserError(f"expected JSON in {path}, found an error: {error}") from None
     return found
+
+
+@contextmanager
+def _closed_on_error(study: Study) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        study.close()
+        raise
 
 
 def _write_settings(folder: Path, settings: StudySettings, url: str | None) -> None:
