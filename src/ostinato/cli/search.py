@@ -121,8 +121,9 @@ def search(
             heartbeat=heartbeat,
         )
         opened = create_study(study or _folder(data.name, wanted), wanted, storage)
-    _work(opened, data, workers, checkpoint_seconds, quiet=quiet)
-    return _conclude(opened, data, json=json)
+    with opened:
+        _work(opened, data, workers, checkpoint_seconds, quiet=quiet)
+        return _conclude(opened, data, json=json)
 
 
 def _space(recipe: Any, path: Path | None, given: dict[str, Any]) -> Space:
@@ -221,10 +222,10 @@ def _join(folder: Path, url: str | None, checkpoint_seconds: float, quiet: bool)
     with _signals() as asked:
         torch.set_num_threads(1)
         try:
-            study = join_study(str(folder), url)
-            data = load_data(study.settings.recipe, progress=False)
-            told = _teller(study) if not quiet else lambda records, number: None
-            Worker(study, data, checkpoint_seconds, asked, told).work()
+            with join_study(str(folder), url) as study:
+                data = load_data(study.settings.recipe, progress=False)
+                told = _teller(study) if not quiet else lambda records, number: None
+                Worker(study, data, checkpoint_seconds, asked, told).work()
         except Interrupted as interruption:
             sys.exit(128 + interruption.signal)
         except UserError as error:

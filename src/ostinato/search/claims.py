@@ -143,5 +143,8 @@ class Heartbeat:
                 self._taken = self._storage.get_trial(self._trial_id).state.is_finished()
             except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError):
                 continue  # the next one may get through; `lost` counts the time
+            finally:
+                # a session, and its connection, belong to a thread
+                self._storage.remove_session()
             # from before the call: others count from when the database heard it
             self._heard = begin

@@ -44,8 +44,8 @@ class Interval:
         whole: whether the numbers are whole.
 
     Example:
-        >>> Interval(1e-4, 1e-1, log=True).at(0.5)
-        0.0031622776601683794
+        >>> round(Interval(1e-4, 1e-1, log=True).at(0.5), 6)
+        0.003162
         >>> [Interval(100, 400, step=100, whole=True).at(u) for u in (0.0, 0.3, 0.99)]
         [100, 200, 400]
     """
@@ -58,11 +58,12 @@ class Interval:
 
     def at(self, share: float) -> float:
         """The number below which `share` (in [0, 1)) of the draws lie."""
+        value: float
         if self.log:
             # half a step beyond the ends of whole numbers, so that these are as likely as the others
             low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
             exact = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
-            value = float(round(exact)) if self.whole else exact
+            value = round(exact) if self.whole else exact
         elif self.step is not None or self.whole:
             step = self.step or 1
             value = self.low + step * math.floor(share * (self._steps() + 1))
@@ -75,8 +76,8 @@ class Interval:
         """What the trial has for this setting, or draws."""
         if self.whole:
             step = int(self.step or 1)
-            high = int(self.low) + step * self._steps()
-            return trial.suggest_int(name, int(self.low), high, step=step, log=self.log)
+            last = int(self.low) + step * self._steps()
+            return trial.suggest_int(name, int(self.low), last, step=step, log=self.log)
         high = self.high if self.step is None else self.low + self.step * self._steps()
         return trial.suggest_float(name, self.low, high, step=self.step, log=self.log)
 

@@ -11,8 +11,10 @@ import copy
 import json
 import socket
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 
@@ -33,6 +35,7 @@ from ostinato.search.storage import (
 )
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.trial import FrozenTrial, Trial, TrialState
 
 SETTINGS, TRIALS, SNAPSHOT, RESULTS = "study.toml", "trials", "trials.json", "results.json"
@@ -94,8 +97,6 @@ class Study:
     """
 
     def __init__(self, folder: Path, settings: StudySettings, url: str | None) -> None:
-        import optuna
-
         self.folder, self.settings, self.url = folder, settings, url
         self.claims: Claims
         if url is None:
@@ -105,13 +106,31 @@ class Study:
             with quiet_optuna():
                 self.storage = open_database(url, settings.heartbeat, settings.grace)
             self.claims = SharedClaims(self.storage, settings.heartbeat, settings.grace)
+        self.optuna = self._open(0)
+
+    def close(self) -> None:
+        """Leave the database; the study can no longer be used."""
+        if self.url is not None:
+            self.storage.remove_session()
+            self.storage.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self, number: int) -> "optuna.Study":
+        """Optuna's study, with the sampler of a trial."""
+        import optuna
+
         with quiet_optuna():
-            self.optuna = optuna.create_study(
+            return optuna.create_study(
                 # a folder may be renamed; a database holds many studies
-                study_name="search" if url is None else folder.name,
+                study_name="search" if self.url is None else self.folder.name,
                 storage=self.storage,
-                sampler=make_sampler(settings, 0),
-                pruner=make_pruner(settings),
+                sampler=make_sampler(self.settings, number),
+                pruner=make_pruner(self.settings),
                 direction="maximize",
                 load_if_exists=True,
             )
@@ -203,8 +222,10 @@ class Study:
                 self.storage.set_trial_state_values(attempt._trial_id, TrialState.FAIL)
                 won = False
             if won:
-                self.optuna.sampler = make_sampler(self.settings, number)
-                return Attempt(self, Trial(self.optuna, attempt._trial_id), number, hold)
+                # A study of the trial's own, for Optuna's samplers keep the trials that they once saw.
+                study = self._open(number)
+                study.get_trials(deepcopy=False)  # the database's cache knows those only that it has read
+                return Attempt(self, Trial(study, attempt._trial_id), number, hold)
         except UpdateFinishedTrialError:
             pass
         except BaseException:
@@ -249,11 +270,12 @@ def create_study(folder: Path, settings: StudySettings, url: str | None = None) 
             settings.check_same(there, folder)
             _check_storage(storage, url, folder)
         study = Study(folder, settings, url)
-        if url is not None:
-            _agree(study)
-        if not (folder / SETTINGS).is_file():
-            _write_settings(folder, settings, url)
-        study.enqueue()
+        with _closed_on_error(study):
+            if url is not None:
+                _agree(study)
+            if not (folder / SETTINGS).is_file():
+                _write_settings(folder, settings, url)
+            study.enqueue()
     return study
 
 
@@ -284,9 +306,9 @@ def join_study(name: str, url: str | None = None, folder: Path | None = None) ->
             raise UserError(f"expected a folder named {path.name}, as the study, found --study {folder}")
         folder.mkdir(parents=True, exist_ok=True)
         study = Study(folder, settings, url)
-    if len(study.optuna.get_trials(deepcopy=False)) < settings.trials:
-        raise UserError(f"the study {name} is still being made; try again, or repeat the command for it")
-    with study.mutex("settings"):
+    with _closed_on_error(study), study.mutex("settings"):
+        if len(study.optuna.get_trials(deepcopy=False)) < settings.trials:
+            raise UserError(f"the study {name} is still being made; try again, or repeat its command")
         if not (study.folder / SETTINGS).is_file():
             _write_settings(study.folder, settings, study.url)
     return study
@@ -326,6 +348,15 @@ def read_study(folder: str | Path) -> dict[str, Any]:
             except ValueError as error:
                 raise UserError(f"expected JSON in {path}, found an error: {error}") from None
     return found
+
+
+@contextmanager
+def _closed_on_error(study: Study) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        study.close()
+        raise
 
 
 def _write_settings(folder: Path, settings: StudySettings, url: str | None) -> None:

@@ -1,0 +1,107 @@
+"""Small studies on small songs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+SPACE = """
+[search]
+hidden_size = {low = 4, high = 8}
+learning_rate = {low = 1e-3, high = 0.1, log = true}
+leak_fraction = {choices = [0.0, 0.5]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_place(own_place):
+    pass
+
+
+@pytest.fixture
+def space_file(tmp_path):
+    path = tmp_path / "space.toml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture
+def small(songs, space_file):
+    """The arguments of a small study, but for its folder."""
+
+    def arguments(trials=4, epochs=2, *more):
+        size = ("--trials", str(trials), "--epochs", str(epochs), "--patience", str(epochs))
+        return ("--data", str(songs), "--space", str(space_file), *size, "--no-pruning", *map(str, more))
+
+    return arguments
+
+
+@pytest.fixture
+def started():
+    """started(*arguments): a process of `ostinato search`; whatever is left of them is killed at the end."""
+    processes = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ostinato", "search", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def trials_of():
+    """trials_of(folder): what the trials have come to, without what differs from one machine to another."""
+
+    def read(folder):
+        records = json.loads((folder / "trials.json").read_text())
+        other = ("seconds", "host", "attempts")
+        return [{k: v for k, v in record.items() if k not in other} for record in records]
+
+    return read
+
+
+@pytest.fixture
+def epochs_of():
+    """epochs_of(folder): every trial's metrics, without the clock."""
+
+    def read(folder):
+        found = {}
+        for path in sorted(folder.glob("trials/*/metrics.jsonl")):
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            found[path.parent.name] = [{k: v for k, v in r.items() if k != "seconds"} for r in lines]
+        return found
+
+    return read
+
+
+@pytest.fixture
+def in_training():
+    """in_training(folder, process): wait until the process is some epochs into a trial; the trial's name."""
+
+    def wait(folder, process, epochs=2, seconds=120):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for lock in folder.glob("trials/*/.lock"):
+                metrics = lock.with_name("metrics.jsonl")
+                mine = lock.read_text().strip() == str(process.pid)
+                if mine and metrics.exists() and metrics.read_bytes().count(b"\n") >= epochs:
+                    return lock.parent.name
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.02)
+        raise AssertionError("no trial has begun")
+
+    return wait

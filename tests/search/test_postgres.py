@@ -1,0 +1,127 @@
+"""Many workers that share a PostgreSQL server, which the test starts; some of them are killed."""
+
+import collections
+import getpass
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+pytestmark = pytest.mark.slow
+
+
+def server_programs():
+    """The folder of initdb and pg_ctl, which Debian does not put on the path; None where there are none."""
+    found = shutil.which("initdb")
+    folders = [Path(found).resolve().parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: -float(p.parent.name))
+    return next((f for f in folders if (f / "initdb").exists() and (f / "pg_ctl").exists()), None)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The URL of a server of the test's own on loopback, in a temporary folder."""
+    programs = server_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")
+    pytest.importorskip("psycopg", reason="no driver: pip install 'ostinato[postgres]'")
+    # not in pytest's folder, which every session closes to other users anew
+    base = Path(tempfile.mkdtemp(prefix="ostinato-postgres-"))
+    user, before = getpass.getuser(), []
+    if os.getuid() == 0:  # the server refuses to run as root
+        user, before = "postgres", ["runuser", "-u", "postgres", "--"]
+        shutil.chown(base, user)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def call(*command):
+        done = subprocess.run([*before, *map(str, command)], capture_output=True, text=True, cwd="/")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    folder = base / "data"
+    call(programs / "initdb", "-D", folder, "-A", "trust", "-U", user, "--no-sync")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {base} -c fsync=off"
+    call(programs / "pg_ctl", "-D", folder, "-l", base / "log", "-w", "-o", options, "start")
+    yield f"postgresql://{user}@127.0.0.1:{port}/postgres"
+    call(programs / "pg_ctl", "-D", folder, "-m", "immediate", "stop")
+    shutil.rmtree(base)
+
+
+def attempts_in_database(url, name):
+    """What the database says: (root of the trial, state) of every attempt."""
+    engine = sqlalchemy.create_engine(url.replace("postgresql", "postgresql+psycopg"))
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sqlalchemy.text(
+                "select t.number, t.state, a.value_json from trials t join studies s using (study_id) "
+                "left join trial_system_attributes a on a.trial_id = t.trial_id and a.key = 'failed_trial' "
+                "where s.study_name = :name"
+            ),
+            {"name": name},
+        ).all()
+    engine.dispose()
+    return [(int(json.loads(r)) if r is not None else n, str(state)) for n, state, r in rows]
+
+
+def test_two_of_four_workers_are_killed(server, ostinato, small, started, in_training, tmp_path, trials_of):
+    folder = tmp_path / "shared"
+    arguments = (*small(6, 80), "--heartbeat", "2")
+    options = ("--storage", server, "--checkpoint-seconds", "0.2")
+    workers = [started(*arguments, "--study", folder, *options)]
+    end = time.monotonic() + 60
+    while not (folder / "study.toml").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    workers += [started("--join", folder, *options) for _ in range(3)]
+    killed = []
+    for worker in workers[1:3]:
+        killed.append(in_training(folder, worker))
+        worker.kill()
+    for worker in (workers[0], workers[3]):
+        assert worker.wait(timeout=120) == 0, worker.stdout.read()
+
+    rows = attempts_in_database(server, "shared")
+    complete = collections.Counter(root for root, state in rows if state == "COMPLETE")
+    assert complete == dict.fromkeys(range(6), 1)
+    failed = collections.Counter(root for root, state in rows if state == "FAIL")
+    # at least: on a busy machine a worker may be so slow as to be taken for dead, which must do no harm
+    assert failed >= collections.Counter(int(name) for name in killed)
+
+    code, _, err = ostinato("search", *arguments, "--study", tmp_path / "alone", "--quiet")
+    assert code == 0, err
+    assert trials_of(folder) == trials_of(tmp_path / "alone")
+    results = [json.loads((path / "results.json").read_text()) for path in (folder, tmp_path / "alone")]
+    assert results[0]["chosen"] == results[1]["chosen"]
+    assert results[0]["results"]["results"] == results[1]["results"]["results"]
+
+
+def test_a_worker_with_a_folder_of_its_own_begins_a_dead_ones_trial_anew(
+    server, ostinato, small, started, in_training, tmp_path, trials_of
+):
+    arguments = (*small(2, 80), "--heartbeat", "2")
+    first = started(*arguments, "--study", tmp_path / "here" / "apart", "--storage", server)
+    in_training(tmp_path / "here" / "apart", first)
+    first.kill()
+    there = tmp_path / "there" / "apart"
+    code, _, err = ostinato("search", "--join", "apart", "--storage", server, "--study", there, "--quiet")
+    assert code == 0, err
+    assert ostinato("search", *arguments, "--study", tmp_path / "alone", "--quiet")[0] == 0
+    assert trials_of(there) == trials_of(tmp_path / "alone")
+    # the first machine, back again, has nothing to train, and not the chosen run
+    code, _, err = ostinato("search", *arguments, "--study", tmp_path / "here" / "apart", "--storage", server)
+    assert code == 2
+    assert "its run is not in" in err
+    # another study of the same name
+    code, _, err = ostinato("search", *small(3), "--study", tmp_path / "x" / "apart", "--storage", server)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "trials = 3 (the study has 2)" in err
+    code, _, err = ostinato("search", "--join", "apar", "--storage", server)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "did you mean apart" in err

@@ -1,0 +1,369 @@
+"""One study in one process: what it leaves, and who may take which trial."""
+
+import json
+
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from ostinato.errors import UserError
+from ostinato.loading import load_data
+from ostinato.monitoring import Diverged, Interrupted
+from ostinato.recipe import Recipe
+from ostinato.search import (
+    Space,
+    StudySettings,
+    Worker,
+    attempts,
+    choose,
+    create_study,
+    finish,
+    join_study,
+    read_study,
+    sampling,
+    worker,
+)
+
+
+@pytest.fixture
+def data_and_settings(songs):
+    """A function: songs, and settings of a small study on them."""
+    recipe = Recipe.parse("SGD+C", data=str(songs), hidden_size=4, epochs=2)
+    data = load_data(recipe, progress=False)
+
+    def make(trials=3, pruning=False, space=None, **options):
+        ranges = space or {"learning_rate": {"low": 1e-3, "high": 0.1, "log": True}}
+        return data, StudySettings(
+            recipe=recipe,
+            space=Space.from_toml(ranges),
+            data_version=data.version,
+            trials=trials,
+            pruning=pruning,
+            **options,
+        )
+
+    return make
+
+
+def searched(folder, data, settings):
+    study = create_study(folder, settings)
+    Worker(study, data).work()
+    return study
+
+
+# What a study leaves
+
+
+def test_every_trial_is_a_run_and_the_best_is_scored_once(ostinato, small, tmp_path):
+    folder = tmp_path / "study"
+    code, out, err = ostinato("search", *small(), "--study", folder, "--json")
+    assert code == 0, err
+    results = json.loads(out)
+    kept = read_study(folder)
+    assert kept["results"] == results
+    records = kept["trials"]
+    assert [r["number"] for r in records] == [0, 1, 2, 3]
+    assert {r["state"] for r in records} == {"complete"}
+    best = max(records, key=lambda r: r["value"])
+    assert results["chosen"]["number"] == best["number"]
+    assert results["chosen"]["valid"] == best["value"]
+    # the score of the chosen model, computed anew, and that the trial reported are one
+    scores = results["results"]["results"]["model"]
+    assert scores["valid"]["log_likelihood"]["value"] == pytest.approx(best["value"], abs=1e-5)
+    assert "test" in scores
+    # nobody has looked at the test songs for any other trial
+    assert [p.parent.name for p in folder.glob("trials/*/results.json")] == [f"{best['number']:04}"]
+    assert results["intervals"]["leak_fraction"] == {"choices": [0.0, 0.5]}
+    assert results["trials"] == {"complete": 4, "pruned": 0, "failed": 0}
+    code, _, err = ostinato("evaluate", folder / best["folder"])
+    assert code == 0, err
+
+
+def test_settings_are_those_that_seed_and_number_give(data_and_settings, tmp_path):
+    data, settings = data_and_settings()
+    study = searched(tmp_path / "study", data, settings)
+    for record in study.records():
+        assert record["params"] == settings.space.sample(0, record["number"])
+        run = study.trial_folder(record["number"]) / "config.toml"
+        assert Recipe.read_settings(run)["learning_rate"] == record["params"]["learning_rate"]
+
+
+def test_the_same_command_goes_on_where_it_is_and_without_a_folder_too(ostinato, small, tmp_path):
+    code, first, err = ostinato("search", *small(2), "--json")
+    assert code == 0, err
+    (folder,) = (tmp_path / "studies").iterdir()
+    written = (folder / "results.json").stat().st_mtime_ns
+    code, again, _ = ostinato("search", *small(2), "--json")
+    assert (code, again) == (0, first)
+    assert (folder / "results.json").stat().st_mtime_ns == written
+    # another study, another folder
+    assert ostinato("search", *small(1), "--quiet")[0] == 0
+    assert len(list((tmp_path / "studies").iterdir())) == 2
+
+
+def test_a_study_that_was_moved_goes_on(data_and_settings, tmp_path):
+    data, settings = data_and_settings()
+    before = searched(tmp_path / "a", data, settings).records()
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert join_study(str(tmp_path / "b")).records() == before
+
+
+def test_tpe_follows_the_seed_and_not_the_process(data_and_settings, tmp_path):
+    data, settings = data_and_settings(14, sampler="tpe")
+    params = [r["params"] for r in searched(tmp_path / "a", data, settings).records()]
+    for _ in settings.to_dict():  # in three goes
+        study = create_study(tmp_path / "b", settings)
+        told = []
+        with pytest.raises(Interrupted):
+            Worker(
+                study,
+                data,
+                stop_requested=lambda told=told: 2 * (len(told) >= 4),
+                told=lambda records, number, told=told: told.append(number),
+            ).work()
+    assert [r["params"] for r in searched(tmp_path / "b", data, settings).records()] == params
+    assert len({p["learning_rate"] for p in params}) == 14
+
+
+# Hopeless trials
+
+
+def test_a_trial_that_diverges_has_failed_and_the_others_go_on(data_and_settings, tmp_path, monkeypatch):
+    data, settings = data_and_settings()
+    train = worker.train_in
+
+    def diverge(folder, *arguments, **options):
+        if folder.name == "0001":
+            raise Diverged("training diverged: too fast")
+        return train(folder, *arguments, **options)
+
+    monkeypatch.setattr(worker, "train_in", diverge)
+    study = searched(tmp_path / "study", data, settings)
+    records = study.records()
+    assert [r["state"] for r in records] == ["complete", "failed", "complete"]
+    assert records[1]["value"] is None
+    assert records[1]["reason"] == "training diverged: too fast"
+    assert finish(study, data)["trials"] == {"complete": 2, "pruned": 0, "failed": 1}
+
+
+def test_settings_that_do_not_go_together_are_a_failed_trial(data_and_settings, tmp_path):
+    data, settings = data_and_settings(1, space={"dropout": {"choices": [0.5]}})
+    study = searched(tmp_path / "study", data, settings)
+    (record,) = study.records()
+    assert record["state"] == "failed"
+    assert "dropout acts between layers" in record["reason"]
+    with pytest.raises(UserError, match="dropout acts between layers"):
+        finish(study, data)
+
+
+def test_an_error_of_the_machine_is_no_outcome(data_and_settings, tmp_path, monkeypatch):
+    data, settings = data_and_settings()
+    train = worker.train_in
+
+    def full(folder, *arguments, **options):
+        if folder.name == "0001":
+            raise UserError("no space left")
+        return train(folder, *arguments, **options)
+
+    monkeypatch.setattr(worker, "train_in", full)
+    with pytest.raises(UserError, match="no space left"):
+        searched(tmp_path / "study", data, settings)
+    assert [r["state"] for r in read_study(tmp_path / "study")["trials"]] == ["complete", "running"]
+    monkeypatch.setattr(worker, "train_in", train)
+    records = searched(tmp_path / "study", data, settings).records()
+    assert [r["state"] for r in records] == ["complete"] * 3
+    assert [r["attempts"] for r in records] == [1, 2, 1]
+
+
+def test_what_is_below_the_median_is_pruned_and_not_chosen(data_and_settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "STARTUP_TRIALS", 1)
+    monkeypatch.setattr(sampling, "WARMUP_EPOCHS", 0)
+    data, settings = data_and_settings(6, pruning=True)
+    study = searched(tmp_path / "study", data, settings)
+    records = study.records()
+    pruned = [r for r in records if r["state"] == "pruned"]
+    assert pruned
+    assert records[0]["state"] == "complete"
+    for record in pruned:
+        assert record["epochs"] == 1
+        assert record["value"] < choose(records)["value"]
+    _, settings = data_and_settings(6, pruning=False)
+    records = searched(tmp_path / "other", data, settings).records()
+    assert {r["state"] for r in records} == {"complete"}
+
+
+def test_a_pruned_trial_is_never_chosen_and_the_first_of_equals_is():
+    records = [
+        {"number": 0, "state": "pruned", "value": -1.0},
+        {"number": 1, "state": "complete", "value": -3.0},
+        {"number": 2, "state": "complete", "value": -2.0},
+        {"number": 3, "state": "complete", "value": -2.0},
+        {"number": 4, "state": "running", "value": None},
+    ]
+    assert choose(records)["number"] == 2
+
+
+# Who takes what
+
+
+def test_two_workers_never_have_one_trial(data_and_settings, tmp_path):
+    _, settings = data_and_settings()
+    first = create_study(tmp_path / "study", settings)
+    second = join_study(str(tmp_path / "study"))
+    taken = [first.claim(), second.claim(), first.claim()]
+    assert [a.number for a in taken] == [0, 1, 2]
+    assert second.claim() is None
+    assert not second.finished()
+
+
+def test_a_dead_workers_trial_is_taken_again_with_its_number_and_settings(data_and_settings, tmp_path):
+    _, settings = data_and_settings()
+    study, other = create_study(tmp_path / "study", settings), join_study(str(tmp_path / "study"))
+    attempt = study.claim()
+    drawn = settings.space.suggest(attempt.trial)
+    attempt.trial.report(-9.0, 0)
+    attempt.hold.release()  # as the end of its process does
+    again = other.claim()
+    assert again.number == 0
+    assert again.trial.number == 3
+    assert settings.space.suggest(again.trial) == drawn
+    assert again.reported == {0}
+    # the first worker was not dead after all: what it says counts no more
+    assert not attempt.settle(TrialState.COMPLETE, -1.0, {})
+    assert again.settle(TrialState.COMPLETE, -8.0, {})
+    (record,) = study.records()
+    assert (record["number"], record["state"], record["value"], record["attempts"]) == (
+        0,
+        "complete",
+        -8.0,
+        2,
+    )
+
+
+def test_a_trial_given_back_is_the_next_to_be_taken(data_and_settings, tmp_path):
+    _, settings = data_and_settings()
+    study = create_study(tmp_path / "study", settings)
+    study.claim().give_back()
+    assert [r["state"] for r in study.records()] == ["running"]
+    assert study.claim().number == 0
+
+
+def test_a_study_half_made_is_completed(data_and_settings, tmp_path):
+    _, settings = data_and_settings()
+    study = create_study(tmp_path / "study", settings)
+    for _ in range(2):  # two machines that make it at once enqueue too many
+        study.optuna.add_trial(create_trial(state=TrialState.WAITING))
+    taken = [study.claim() for _ in range(3)]
+    assert [attempt.number for attempt in taken] == [0, 1, 2]
+    assert study.claim() is None
+
+
+def made(number, state, root=None, **facts):
+    system = {} if root is None else {"failed_trial": root}
+    value = -1.0 if state == TrialState.COMPLETE else None
+    trial = create_trial(state=state, value=value, system_attrs=system, user_attrs=facts)
+    trial.number = number
+    return trial
+
+
+def test_attempts_are_counted_by_the_trial_they_retry():
+    dead, again = made(1, TrialState.FAIL), made(3, TrialState.COMPLETE, root=1)
+    found = attempts.by_trial([made(2, TrialState.WAITING), again, dead, made(4, TrialState.WAITING)], 3)
+    assert found == {0: [], 1: [dead, again], 2: [made(2, TrialState.WAITING)]}
+    assert attempts.outcome(found[1]) is again
+    assert attempts.state(found[1]) == "complete"
+    assert attempts.next_to_claim(found[1]) is attempts.abandoned(found[1]) is None
+
+
+def test_a_failure_without_an_outcome_is_a_death():
+    dead = made(0, TrialState.FAIL)
+    failed = made(0, TrialState.FAIL, outcome="failed")
+    assert attempts.abandoned([dead]) is dead
+    assert attempts.abandoned([failed]) is None
+    assert (attempts.state([dead]), attempts.state([failed])) == ("running", "failed")
+    assert attempts.state([made(0, TrialState.WAITING)]) == "waiting"
+
+
+def test_of_two_retries_the_earlier_counts():
+    dead = made(0, TrialState.FAIL)
+    one, two = made(5, TrialState.WAITING, root=0), made(6, TrialState.WAITING, root=0)
+    assert attempts.next_to_claim([dead, one, two]) is one
+    assert attempts.is_second(two, [dead, one, two])
+    assert not attempts.is_second(one, [dead, one, two])
+    running = made(5, TrialState.RUNNING, root=0)
+    assert attempts.next_to_claim([dead, running, two]) is None
+    assert attempts.is_second(two, [dead, made(5, TrialState.COMPLETE, root=0), two])
+
+
+def test_a_journal_with_half_a_line_is_read_and_written_on(data_and_settings, tmp_path):
+    _, settings = data_and_settings()
+    study = create_study(tmp_path / "study", settings)
+    first = study.claim()
+    with open(tmp_path / "study" / "journal.log", "ab") as file:
+        file.write(b'{"op_code":5,"wor')
+    other = join_study(str(tmp_path / "study"))
+    second = other.claim()
+    third = join_study(str(tmp_path / "study")).claim()
+    assert [attempt.number for attempt in (first, second, third)] == [0, 1, 2]
+
+
+def test_other_data_are_refused(data_and_settings, tmp_path):
+    _, settings = data_and_settings()
+    study = create_study(tmp_path / "study", settings)
+    next((tmp_path / "songs").glob("*.mid")).unlink()
+    with pytest.raises(UserError, match="expected the data of the study"):
+        Worker(study, load_data(settings.recipe, progress=False))
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (("--trials", "0"), "--trials of at least 1, found 0"),
+        (("--workers", "0"), "--workers of at least 1, found 0"),
+        (("--heartbeat", "0"), "heartbeat of at least 1, found 0"),
+        (("--learning-rate", "0.1"), "learning_rate is given and searched"),
+        (("--space", "nothing.toml"), "cannot read nothing.toml"),
+        (("--storage", "mysql://db/x"), "expected --storage postgresql://USER@HOST/DATABASE"),
+        (("--storage", "postgresql://me:secret@127.0.0.1:9/x"), "expected a PostgreSQL database at"),
+        (("--sampler", "grid"), "grid"),
+        (("--study", "songs"), "found other files in songs"),
+        (("--join", "nothing"), "expected --join without settings"),
+    ],
+)
+def test_a_mistake_is_one_line(ostinato, small, options, found):
+    given = list(small())
+    if options[0] in given:
+        place = given.index(options[0])
+        del given[place : place + 2]
+    code, out, err = ostinato("search", *given, *options)
+    assert (code, out) == (2, "")
+    assert err.startswith("ostinato: ")
+    assert err.count("\n") == 1
+    assert found in err
+    assert "secret" not in err
+
+
+def test_joining_nothing_is_a_mistake(ostinato):
+    code, _, err = ostinato("search", "--join", "nothing")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected a study at nothing" in err
+
+
+def test_a_task_has_no_intervals(ostinato):
+    code, _, err = ostinato("search", "task")
+    assert code == 2
+    assert "expected --space FILE.toml for task" in err
+
+
+def test_a_study_keeps_its_settings(ostinato, small, tmp_path):
+    assert ostinato("search", *small(1), "--study", "s", "--quiet")[0] == 0
+    code, _, err = ostinato("search", *small(2, 3), "--study", "s")
+    assert code == 2
+    assert "trials = 2 (the study has 1)" in err
+    assert "epochs = 3 (the study has 2)" in err
+    (tmp_path / "s" / "study.toml").write_text("= 1")
+    code, _, err = ostinato("search", "--join", "s")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected TOML" in err
