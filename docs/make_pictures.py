@@ -1,4 +1,4 @@
-"""Draw the pictures of the explanation page, with the package itself: `python docs/make_pictures.py [FOLDER]`.
+"""Draw the pictures of the explanation page with the package itself: `python docs/make_pictures.py [FOLDER]`.
 
 Everything is seeded and needs no data but the chorales that come with music21.
 """
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ostinato.data import music
+from ostinato.data.sequences import Splits
 from ostinato.data.streams import Streams
 from ostinato.nn import RNN, SequenceModel, leaky_scan, outputs
 from ostinato.optim import AverageNorm, ClassicalMomentum, SimplifiedNesterov, clip_grad_norm
@@ -33,9 +34,14 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def chorales_model(nonlinearity: str = "tanh", l1: float = 0.0) -> SequenceModel:
+def chorales_model(data: Splits, nonlinearity: str = "tanh", l1: float = 0.0) -> SequenceModel:
     rnn = RNN(88, HIDDEN, nonlinearity=nonlinearity, generator=seeded())
-    return SequenceModel(rnn, outputs.Bernoulli(HIDDEN, 88, generator=seeded(1)), l1=l1)
+    output = outputs.Bernoulli(HIDDEN, 88, generator=seeded(1))
+    # As in training: without it, hidden units would first have to saturate to say which notes are common.
+    output.initialize_bias_(
+        torch.from_numpy(np.concatenate([song.values for song in data.train]).mean(axis=0))
+    )
+    return SequenceModel(rnn, output, l1=l1)
 
 
 # C: gradient norms of one epoch, and the threshold that the first pass suggests
@@ -60,12 +66,13 @@ def draw_clipping(path: Path) -> None:
 
 def gradient_norms(epochs: int = 3) -> tuple[np.ndarray, float]:
     """The norm before every update of `epochs` passes over the chorales, and the first pass's average."""
-    model, songs, shuffle = chorales_model(), music.load("bach").train, np.random.default_rng(0)
+    data, shuffle = music.load("bach"), np.random.default_rng(0)
+    model = chorales_model(data)
     optimizer, average = SimplifiedNesterov(model.parameters(), lr=0.05), AverageNorm()
     norms: list[float] = []
     for epoch in range(epochs):
         states = None
-        for segment in Streams(songs, 1, 100, shuffle):
+        for segment in Streams(data.train, 1, 100, shuffle):
             optimizer.zero_grad()
             loss = model.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
             loss.objective.backward()
@@ -114,7 +121,7 @@ def gradient_by_delay(leak: float, steps: int, units: int = 50) -> np.ndarray:
 def draw_rectifiers(path: Path) -> None:
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axes = figure.subplots(1, 3)
-    cases = (("tanh", 0.0), ("relu", 0.0), ("relu", 1e-3))
+    cases = (("tanh", 0.0), ("relu", 0.0), ("relu", 3e-3))
     for ax, (nonlinearity, l1) in zip(axes, cases, strict=True):
         states = states_after_training(nonlinearity, l1)
         silent = float((states == 0).float().mean())
@@ -128,7 +135,8 @@ def draw_rectifiers(path: Path) -> None:
 
 def states_after_training(nonlinearity: str, l1: float, epochs: int = 4) -> Tensor:
     """States (T, H) on the first validation chorales of a network trained for a few passes."""
-    model, data, shuffle = chorales_model(nonlinearity, l1), music.load("bach"), np.random.default_rng(0)
+    data, shuffle = music.load("bach"), np.random.default_rng(0)
+    model = chorales_model(data, nonlinearity, l1)
     optimizer = SimplifiedNesterov(model.parameters(), lr=0.02, momentum=0.9)
     for _ in range(epochs):
         states = None
@@ -160,7 +168,7 @@ def draw_momentum(path: Path, steps: int = 80) -> None:
         paths.plot(points[:, 0], points[:, 1], ".-", color=color, linewidth=1, markersize=3)
         losses.semilogy((points[:, 0] ** 2 + 50 * points[:, 1] ** 2) / 2, color=color, label=name)
     paths.set(title="from (-10, 1) to the minimum", xlabel="curvature 1", ylabel="curvature 50")
-    losses.set(title="rate 0.02, momentum 0.9", xlabel="step", ylabel="loss")
+    losses.set(title="rate 0.015, momentum 0.9", xlabel="step", ylabel="loss")
     losses.legend(frameon=False)
     save(figure, path)
 
@@ -168,7 +176,7 @@ def draw_momentum(path: Path, steps: int = 80) -> None:
 def descent(kind: type, momentum: float, steps: int) -> np.ndarray:
     """The points (steps + 1, 2) that an optimizer visits on (x^2 + 50 y^2) / 2."""
     point = torch.tensor([-10.0, 1.0], requires_grad=True)
-    optimizer = kind([point], lr=0.02, momentum=momentum)
+    optimizer = kind([point], lr=0.015, momentum=momentum)
     visited = [point.detach().clone()]
     for _ in range(steps):
         point.grad = torch.tensor([1.0, 50.0]) * point.detach()
