@@ -77,7 +77,8 @@ def gradient_norms(epochs: int = 3) -> tuple[np.ndarray, float]:
             loss = model.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
             loss.objective.backward()
             states = loss.states
-            clipped = clip_grad_norm(model.parameters(), None if epoch == 0 else average.value)
+            # the rule of `--clip auto`: the first pass is clipped at the average so far
+            clipped = clip_grad_norm(model.parameters(), average.value if average.count else None)
             if epoch == 0:
                 average.add(clipped.norm)
             else:
@@ -125,7 +126,9 @@ def draw_rectifiers(path: Path) -> None:
     for ax, (nonlinearity, l1) in zip(axes, cases, strict=True):
         states = states_after_training(nonlinearity, l1)
         silent = float((states == 0).float().mean())
-        ax.imshow(states[:60].T.abs(), aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        ax.imshow(
+            states[:60].T.abs().numpy(), aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest"
+        )
         name = nonlinearity if nonlinearity == "tanh" else f"rectifiers, L1 {l1:g}"
         ax.set(title=f"{name}\n{100 * silent:.0f}% of the states are zero", xlabel="frame")
         ax.set_yticks([])
