@@ -1,0 +1,47 @@
+"""How Sphinx builds these pages: `sphinx-build -W -b html docs OUT`."""
+
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+import ostinato
+
+sys.path.insert(0, str(Path(__file__).parent))
+from docstrings import as_rst
+
+project = "ostinato"
+author = "the ostinato authors"
+version = release = ostinato.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+# Links to a heading of another page, as GitHub makes their anchors.
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+# The docstrings say what arguments are; the signature says which types they have.
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_numpy_docstring = True  # the commands' own docstrings
+napoleon_custom_sections = [("Arguments", "params_style")]
+# A bare `name` in a docstring is code.
+default_role = "code"
+
+html_theme = "furo"
+html_title = f"ostinato {release}"
+html_show_sphinx = False
+
+
+def setup(app: Sphinx) -> None:
+    """Before napoleon, which has the default priority of 500."""
+    app.connect("autodoc-process-docstring", lambda *event: as_rst(event[-1]), priority=400)

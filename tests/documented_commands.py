@@ -1,0 +1,202 @@
+"""Finds the commands that README and docs print, and says how a test runs each with small settings."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+
+SHELL = ("sh", "bash", "shell", "console")
+COMMAND = re.compile(r"(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\S*/)?(?:ostinato|python3?|pip|pytest|sphinx-build) \S")
+SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+OPTIONAL = re.compile(r"\s\[(--[^\[\]]*)\]")
+
+# Not run here, with the reason. Everything else that a page prints is run.
+NOT_RUN = {
+    "python3 -m venv": "the first step of .ci/run",
+    "pip install": "the first step of .ci/run, which installs as the README says",
+    "pytest": "the last step of .ci/run, and what runs this",
+    "sphinx-build": "the step of .ci/run before the tests",
+}
+
+# The first rule that a command begins with: what makes it small. An option that it has is given this value.
+TRAINING = "--hidden-size 8 --nade-size 8 --epochs 1 --threads 1 --accuracy-samples 2 --quiet"
+RULES = (
+    ("train words", f"{TRAINING} --data words.txt --streams 4"),
+    ("train chars", f"{TRAINING} --data words.txt --streams 4"),
+    ("train task", f"{TRAINING} --length 10 --cg-iterations 2"),
+    ("train --resume", "--quiet"),
+    ("train", f"{TRAINING} --data songs --cg-iterations 2 --ais-steps 2"),
+    ("generate", "--steps 8"),
+    ("harmonize", "--particles 10"),
+    ("score", ""),
+    ("rescore", ""),
+    ("evaluate --baselines", "--data songs"),
+    ("evaluate", ""),
+    ("data show", ""),
+    ("data list", ""),
+    ("doctor", ""),
+    ("search", f"{TRAINING} --data songs --trials 2"),
+    ("reproduce", f"{TRAINING} --data songs"),
+    ("report", "--samples 0"),
+    ("compare", ""),
+)
+# Options that a run of text does not know.
+NOT_FOR_TEXT = ("--steps",)
+
+# The benchmarks that take seconds, and what makes them small; of the others only the arguments are checked.
+BENCHMARKS = {
+    "benchmarks/class_softmax.py": "--turns 1",
+    "benchmarks/composition.py": "--particles 2",
+    "benchmarks/hessian_free.py": "--repeat 1",
+    "benchmarks/nade.py": "--rounds 1 --threads 1",
+    "benchmarks/training_curves.py": "",
+}
+
+# What stands for a placeholder, on pages about music and on pages about text.
+PLACEHOLDERS = {
+    "RUN": ("runs/composer", "runs/pydoc-1"),
+    "RUN-OR-ARPA": ("runs/composer", "runs/pydoc-1"),
+    "FILE": ("song.mid", "speech.txt"),
+    "NBEST": ("nbest.txt", "nbest.txt"),
+    "HELD-OUT": ("speech.txt", "speech.txt"),
+    "FOLDER": ("folder", "folder"),
+    "N": ("1", "1"),
+}
+TEXT_PAGES = ("text.md", "tutorial_text.md")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command as a page prints it, on one line; `inline` where it stands within a sentence."""
+
+    page: str
+    line: str
+    inline: bool
+
+    @property
+    def about_text(self) -> bool:
+        """Whether it stands on a page about text."""
+        return self.page in TEXT_PAGES
+
+    def words(self) -> list[str]:
+        """What the shell would see: no variables before it, no folder of the virtual environment."""
+        words = [self._filled(word) for word in shlex.split(self.line.removeprefix("$ "), comments=True)]
+        while re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words = words[1:]
+        words[0] = words[0].rpartition("/")[2]
+        return [word for word in words if word != "..."]
+
+    def _filled(self, word: str) -> str:
+        kind = int(self.about_text)
+        name, equals, value = word.rpartition("=")
+        return name + equals + PLACEHOLDERS.get(value, (value, value))[kind]
+
+
+def commands() -> list[Command]:
+    """Every command of every page, but no line twice."""
+    found: dict[tuple[bool, str], Command] = {}
+    for page in PAGES:
+        for line, inline in lines_of(page.read_text(encoding="utf-8")):
+            command = Command(page.name, line, inline)
+            found.setdefault((command.about_text, " ".join(command.words())), command)
+    return list(found.values())
+
+
+def lines_of(text: str) -> Iterator[tuple[str, bool]]:
+    """The commands of one page: of its shell fences all lines, of other blocks and spans what begins as one.
+
+    Example:
+        >>> list(lines_of("Run\\n\\n    ostinato score RUN \\\\\\n        a.mid\\n\\nor `pip install x`.\\n"))
+        [('ostinato score RUN a.mid', False), ('pip install x', True)]
+    """
+    prose = []
+    for language, block in blocks(text):
+        if language is None:
+            prose.append(block)
+            continue
+        for line in re.sub(r"\\\n\s*", "", block).splitlines():
+            line = line.strip()
+            every = language in SHELL and (language != "console" or line.startswith("$ "))
+            if line and not line.startswith("#") and (every or COMMAND.match(line)):
+                yield from ((one, False) for part in line.split(" && ") for one in expanded(part.strip()))
+    for span in SPAN.findall("\n".join(prose)):
+        if COMMAND.match(span):
+            yield from ((one, True) for one in expanded(" ".join(span.split())))
+
+
+def blocks(text: str) -> Iterator[tuple[str | None, str]]:
+    """(language, block) of fenced and indented blocks, "" for the language of the latter; None for prose."""
+    for part in re.split(r"^(```.*?^```)\s*$", text, flags=re.M | re.S):
+        if part.startswith("```"):
+            first, _, rest = part.partition("\n")
+            language = first.strip("` ")
+            if not language.startswith("{"):
+                yield language, rest.removesuffix("```")
+                continue
+        for paragraph in re.split(r"\n\s*\n", part):
+            yield ("" if paragraph.lstrip("\n").startswith("    ") else None), paragraph
+
+
+def expanded(line: str) -> list[str]:
+    """A command without its optional parts, and with each of them alone.
+
+    Example:
+        >>> expanded("score RUN [--independent] [--dynamic]")
+        ['score RUN', 'score RUN --independent', 'score RUN --dynamic']
+    """
+    bare = " ".join(OPTIONAL.sub("", line).split())
+    return [bare] + [f"{bare} {option}" for option in OPTIONAL.findall(line)]
+
+
+def made_small(words: list[str], *, text: bool) -> list[str]:
+    """An `ostinato` command's arguments with the options of its rule; a ValueError where no rule fits."""
+    if "--help" in words:
+        return words
+    line = " ".join(words)
+    options = next((rule for prefix, rule in RULES if f"{line} ".startswith(f"{prefix} ")), None)
+    if options is None:
+        raise ValueError(f"no rule for `ostinato {line}`: add one to RULES in {Path(__file__).name}")
+    if words[0] == "train" and "--run" in words:
+        words = with_option(words, "--run", "runs/new")
+    for name, value in pairs(options):
+        if text and name in NOT_FOR_TEXT:
+            continue
+        # files of one's own are data already
+        if name == "--data" and (Path(value_of(words, name)).suffix == ".txt" or "--data task" in line):
+            continue
+        words = with_option(words, name, value)
+    return words
+
+
+def pairs(options: str) -> list[tuple[str, str | None]]:
+    """The options of a rule: names with their values.
+
+    Example:
+        >>> pairs("--epochs 1 --quiet")
+        [('--epochs', '1'), ('--quiet', None)]
+    """
+    return [(name, value or None) for name, value in re.findall(r"(--\S+)(?: (?!--)(\S+))?", options)]
+
+
+def value_of(words: list[str], name: str) -> str:
+    """The value of an option, "" where it is not given."""
+    return words[words.index(name) + 1] if name in words else ""
+
+
+def with_option(words: list[str], name: str, value: str | None) -> list[str]:
+    """The arguments with this option at this value, whether or not they have it.
+
+    Example:
+        >>> with_option(["train", "--epochs", "200"], "--epochs", "1")
+        ['train', '--epochs', '1']
+    """
+    if name not in words:
+        return [*words, name] if value is None else [*words, name, value]
+    if value is None:
+        return words
+    place = words.index(name)
+    return [*words[: place + 1], value, *words[place + 2 :]]
