@@ -24,6 +24,10 @@ NOT_RUN = {
 
 # The first rule that a command begins with: what makes it small. An option that it has is given this value.
 TRAINING = "--hidden-size 8 --nade-size 8 --epochs 1 --threads 1 --accuracy-samples 2 --quiet"
+REPRODUCTION = (
+    "--hidden-size 4 --nade-size 4 --rbm-size 4 --classes 3 --epochs 1 --accuracy-samples 2 --cg-iterations 2 "
+    "--cd-steps 1 --quiet"
+)
 RULES = (
     ("train words", f"{TRAINING} --data words.txt --streams 4"),
     ("train chars", f"{TRAINING} --data words.txt --streams 4"),
@@ -40,7 +44,8 @@ RULES = (
     ("data list", ""),
     ("doctor", ""),
     ("search", f"{TRAINING} --data songs --trials 2"),
-    ("reproduce", f"{TRAINING} --data songs"),
+    # on stand-ins for the published data; what is not trained in the time is left out of the table
+    ("reproduce", f"{REPRODUCTION} --budget 20s"),
     ("report", "--samples 0"),
     ("compare", ""),
 )

@@ -25,6 +25,7 @@ from documented_commands import (
 )
 from ostinato.cli.main import app, run
 from ostinato.data import music, piano_roll
+from published_stand_ins import stand_in
 
 MUSIC_RUNS = ("runs/bach-1", "runs/jsb-1")
 NADE_RUNS = ("runs/composer", "runs/judge", "runs/mine")
@@ -92,7 +93,7 @@ def place(made, tmp_path, monkeypatch) -> Path:
     shutil.copytree(made, here)
     monkeypatch.chdir(here)
     monkeypatch.setenv("OSTINATO_CACHE", str(here / "cache"))
-    monkeypatch.delenv("OSTINATO_DATA", raising=False)
+    stand_in(monkeypatch, here / "published")
     return here
 
 
