@@ -118,6 +118,10 @@ def test_a_worker_with_a_folder_of_its_own_begins_a_dead_ones_trial_anew(
     code, _, err = ostinato("search", *arguments, "--study", tmp_path / "here" / "apart", "--storage", server)
     assert code == 2
     assert "its run is not in" in err
+    # nor a folder that is not there
+    code, _, err = ostinato("search", "--join", tmp_path / "nowhere" / "apart", "--storage", server)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "give its name alone, apart" in err
     # another study of the same name
     code, _, err = ostinato("search", *small(3), "--study", tmp_path / "x" / "apart", "--storage", server)
     assert (code, err.count("\n")) == (2, 1)

@@ -1,10 +1,13 @@
 """One study in one process: what it leaves, and who may take which trial."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from ostinato.conclusion import train_in
 from ostinato.errors import UserError
 from ostinato.loading import load_data
 from ostinato.monitoring import Diverged, Interrupted
@@ -122,6 +125,18 @@ def test_tpe_follows_the_seed_and_not_the_process(data_and_settings, tmp_path):
             ).work()
     assert [r["params"] for r in searched(tmp_path / "b", data, settings).records()] == params
     assert len({p["learning_rate"] for p in params}) == 14
+
+
+def test_a_run_that_was_not_trained_to_its_end_is_never_scored(data_and_settings, tmp_path):
+    data, settings = data_and_settings()
+    study = searched(tmp_path / "study", data, settings)
+    folder = study.trial_folder(choose(study.records())["number"])
+    # as on a machine that was cut off from the others after the first epoch
+    shorter = dataclasses.replace(Recipe.from_dict(Recipe.read_settings(folder / "config.toml")), epochs=1)
+    shutil.rmtree(folder)
+    train_in(folder, shorter, data)
+    assert finish(study, data) is None
+    assert read_study(tmp_path / "study")["results"] is None
 
 
 # Hopeless trials

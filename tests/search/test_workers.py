@@ -1,7 +1,9 @@
 """Several processes, and their deaths: what the study comes to is the same."""
 
 import json
+import os
 import signal
+import time
 
 import pytest
 
@@ -51,6 +53,18 @@ def test_stopped_in_the_middle_of_a_trial_it_goes_on(
     assert ostinato("search", *arguments, "--study", whole, "--quiet")[0] == 0
     assert trials_of(folder) == trials_of(whole)
     assert epochs_of(folder) == epochs_of(whole)
+
+
+def test_ctrl_c_stops_two_workers_that_are_still_starting(small, started, tmp_path):
+    folder = tmp_path / "study"
+    process = started(*small(2, 2000), "--study", folder, "--workers", 2)
+    end = time.monotonic() + 60
+    while not (folder / "study.toml").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.3)  # the second worker is being started
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert "Traceback" not in process.stdout.read()
 
 
 def test_a_worker_goes_on_with_the_trial_of_one_that_dies(

@@ -198,17 +198,22 @@ def _further(
             context.Process(target=_join, args=(study.folder, study.url, checkpoint_seconds, quiet))
             for _ in range(count)
         ]
+        # Ctrl-C reaches them too: one that is still starting is to be told by `send`, not to fall over.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if count else None
         for process in processes:
             process.start()
     finally:
+        if count:
+            signal.signal(signal.SIGINT, handler)
         os.environ.pop("OMP_NUM_THREADS")
         if before is not None:
             os.environ["OMP_NUM_THREADS"] = before
 
     def send(number: int) -> None:
         for process in processes:
-            if process.is_alive() and process.pid is not None:
+            while process.is_alive() and process.pid is not None:
                 os.kill(process.pid, number)
+                process.join(0.5)
 
     try:
         yield send

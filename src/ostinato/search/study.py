@@ -294,10 +294,17 @@ def join_study(name: str, url: str | None = None, folder: Path | None = None) ->
     path = Path(name)
     if (path / SETTINGS).is_file():
         settings, storage = read_settings(path)
+        if url is not None:
+            _check_storage(storage, url, path)
         study = Study(folder or path, settings, url or storage or None)
     elif url is None:
         raise UserError(
             f"expected a study at {name}, found none; make it with: ostinato search --study {name}"
+        )
+    elif path.name != name:
+        raise UserError(
+            f"expected a study in the folder {name}, found none; give its name alone, {path.name}, to keep "
+            "this machine's runs by themselves"
         )
     else:
         settings = _settings_in_database(path.name, url)

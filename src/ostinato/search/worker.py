@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ostinato.conclusion import AnyData, conclude, train_in
@@ -186,7 +187,7 @@ def finish(study: Study, data: AnyData) -> dict[str, Any] | None:
         records = study.write_snapshot()
         chosen = choose(records)
         folder = study.trial_folder(chosen["number"])
-        if not (folder / CONFIG).is_file() or not Run.open(folder).has_checkpoint("best"):
+        if not _is_whole(folder, chosen["value"]):
             return None
         with Run.open(folder) as run:
             results = conclude(run, data)
@@ -207,6 +208,17 @@ def finish(study: Study, data: AnyData) -> dict[str, Any] | None:
         }
         atomic_write(path, json.dumps(summary, indent=1) + "\n")
         return summary
+
+
+def _is_whole(folder: Path, value: float) -> bool:
+    """Whether the run here is the one that came to this value, and not what a worker left that died at it."""
+    if not (folder / CONFIG).is_file():
+        return False
+    run = Run.open(folder)
+    if not run.has_checkpoint("best") or not run.has_checkpoint("last"):
+        return False
+    progress = run.load_checkpoint("last")[1]["progress"]
+    return bool(progress["stopped_because"]) and progress["best_score"] == value
 
 
 def choose(records: list[dict[str, Any]]) -> dict[str, Any]:
