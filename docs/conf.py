@@ -31,7 +31,7 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 # The docstrings say what arguments are; the signature says which types they have.
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = True  # the commands' own docstrings
 napoleon_custom_sections = [("Arguments", "params_style")]
 # A bare `name` in a docstring is code.
@@ -40,6 +40,7 @@ default_role = "code"
 html_theme = "furo"
 html_title = f"ostinato {release}"
 html_show_sphinx = False
+html_show_copyright = False
 
 
 def setup(app: Sphinx) -> None:

@@ -14,12 +14,13 @@ COMMAND = re.compile(r"(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\S*/)?(?:ostinato|python3?|pi
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 OPTIONAL = re.compile(r"\s\[(--[^\[\]]*)\]")
 
-# Not run here, with the reason. Everything else that a page prints is run.
+# Not run here, by what is in them, with the reason. Everything else that a page prints is run.
 NOT_RUN = {
     "python3 -m venv": "the first step of .ci/run",
     "pip install": "the first step of .ci/run, which installs as the README says",
     "pytest": "the last step of .ci/run, and what runs this",
     "sphinx-build": "the step of .ci/run before the tests",
+    "postgresql://": "needs a database server",
 }
 
 # The first rule that a command begins with: what makes it small. An option that it has is given this value.
@@ -39,7 +40,8 @@ RULES = (
     ("data show", ""),
     ("data list", ""),
     ("doctor", ""),
-    ("search", f"{TRAINING} --data songs --trials 2"),
+    ("search --join", "--quiet"),
+    ("search", f"{TRAINING} --data songs --trials 2 --workers 1"),
     ("reproduce", f"{TRAINING} --data songs"),
     ("report", "--samples 0"),
     ("compare", ""),
