@@ -37,6 +37,9 @@ napoleon_custom_sections = [("Arguments", "params_style")]
 # A bare `name` in a docstring is code.
 default_role = "code"
 
+# A block without a language is a command's output, not Python.
+highlight_language = "none"
+
 html_theme = "furo"
 html_title = f"ostinato {release}"
 html_show_sphinx = False
