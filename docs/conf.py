@@ -31,15 +31,19 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 # The docstrings say what arguments are; the signature says which types they have.
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = True  # the commands' own docstrings
 napoleon_custom_sections = [("Arguments", "params_style")]
 # A bare `name` in a docstring is code.
 default_role = "code"
 
+# A block without a language is a command's output, not Python.
+highlight_language = "none"
+
 html_theme = "furo"
 html_title = f"ostinato {release}"
 html_show_sphinx = False
+html_show_copyright = False
 
 
 def setup(app: Sphinx) -> None:

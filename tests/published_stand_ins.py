@@ -13,7 +13,7 @@ SENTENCES = ("the cat sat on the mat", "a dog <unk> at the cat", "the dog sat on
 
 
 def stand_in(monkeypatch, folder: Path) -> None:
-    """Write the files of every published set into a folder, and take their checksums for the published ones."""
+    """Write the files of every published set, and take their checksums for the published ones."""
     folder.mkdir()
     for place, (name, found) in enumerate(published.PUBLISHED.items()):
         path = folder / found.file.name
