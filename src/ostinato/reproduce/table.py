@@ -155,7 +155,8 @@ def markdown(rows: Sequence[Row]) -> str:
     names = headers(rows[0].cell.table)
     lines = [names, ["---"] * 2 + ["---:"] * (len(names) - 2), *map(cells_of, rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n\n".join([table, "\n".join(f"- {line}" for line in notes(rows))]) + "\n"
+    below = "\n".join("- " + line.replace("<", "\\<") for line in notes(rows))  # <unk> is no HTML
+    return f"{table}\n\n{below}\n"
 
 
 def to_dict(rows: Sequence[Row]) -> dict[str, Any]:
