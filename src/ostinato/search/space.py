@@ -158,7 +158,7 @@ class Space:
         table = content.get("search")
         if not isinstance(table, dict) or set(content) != {"search"}:
             found = ", ".join(sorted(content)) or "an empty file"
-            raise UserError(f"expected one table [search] in {path}, found {found}; see docs/search.md")
+            raise UserError(f"expected one table [search] in {path}, found {found}; see docs/searching.md")
         return cls.from_toml(table)
 
     def to_toml(self) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def builtin_space(recipe: Recipe, given: frozenset[str] = frozenset()) -> Space:
         ['hidden_size', 'learning_rate', 'momentum']
     """
     if recipe.task not in _SHARED:
-        raise UserError(f"expected --space FILE.toml for task {recipe.task}, found none; see docs/search.md")
+        raise UserError(f"expected --space FILE.toml for task {recipe.task}, found none; see docs/searching.md")
     letters = recipe.recipe.partition("+")[2]
     table = dict(_SHARED[recipe.task])
     table |= _HESSIAN_FREE if recipe.hessian_free else _DESCENT[recipe.task]
