@@ -74,6 +74,8 @@ def test_a_worker_goes_on_with_the_trial_of_one_that_dies(
     arguments = small(3, 150)
     first = started(*arguments, "--study", folder, "--checkpoint-seconds", "0")
     in_training(folder, first)
+    # held where it is, so that it is still in its trial when it dies, however slow the second is to start
+    first.send_signal(signal.SIGSTOP)
     second = started("--join", folder)
     in_training(folder, second)
     first.kill()
