@@ -210,7 +210,9 @@ def builtin_space(recipe: Recipe, given: frozenset[str] = frozenset()) -> Space:
         ['hidden_size', 'learning_rate', 'momentum']
     """
     if recipe.task not in _SHARED:
-        raise UserError(f"expected --space FILE.toml for task {recipe.task}, found none; see docs/searching.md")
+        raise UserError(
+            f"expected --space FILE.toml for task {recipe.task}, found none; see docs/searching.md"
+        )
     letters = recipe.recipe.partition("+")[2]
     table = dict(_SHARED[recipe.task])
     table |= _HESSIAN_FREE if recipe.hessian_free else _DESCENT[recipe.task]
