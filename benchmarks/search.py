@@ -61,7 +61,7 @@ def values(place: Path, workers: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=36)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
