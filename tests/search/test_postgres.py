@@ -73,7 +73,8 @@ def attempts_in_database(url, name):
 
 def test_two_of_four_workers_are_killed(server, ostinato, small, started, in_training, tmp_path, trials_of):
     folder = tmp_path / "shared"
-    arguments = (*small(6, 80), "--heartbeat", "2")
+    # long enough that the first worker is not done before the others have started
+    arguments = (*small(6, 500), "--heartbeat", "2")
     options = ("--storage", server, "--checkpoint-seconds", "0.2")
     workers = [started(*arguments, "--study", folder, *options)]
     end = time.monotonic() + 60
