@@ -1,7 +1,6 @@
 """`ostinato reproduce`: the paper's tables, or one cell, trained and set beside the paper's figures."""
 
 import json as codec
-import signal
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from rich.table import Table
 from ostinato.cli.output import human, print_json, print_table
 from ostinato.cli.progress import ConsoleMonitor
 from ostinato.cli.settings import Options, given_settings
+from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
 from ostinato.files import FileLock, atomic_write
 from ostinato.monitoring import Interrupted
@@ -120,11 +120,6 @@ def _overrides(settings: Any) -> dict[str, Any]:
 
 def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quiet: bool) -> int:
     """Run what is not finished; the exit code: 0, or 128 and the signal that stopped it."""
-    asked: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: asked.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
     console = human()
 
     def done(job: Job) -> None:
@@ -134,13 +129,13 @@ def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quie
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        with ConsoleMonitor(console, quiet=quiet) as monitor:
+        with stop_signals() as asked, ConsoleMonitor(console, quiet=quiet) as monitor:
             run_jobs(
                 jobs,
                 monitor=monitor,
                 workers=workers,
                 deadline=deadline,
-                stop_requested=lambda: asked[0] if asked else 0,
+                stop_requested=asked,
                 done=done,
             )
     except Interrupted as interruption:
@@ -150,8 +145,6 @@ def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quie
         return 0 if interruption.signal == OUT_OF_TIME else 128 + interruption.signal
     finally:
         lock.release()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     return 0
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from ostinato.cli.output import human, print_json, print_table
 from ostinato.cli.settings import Options, given_settings, recipe_from
+from ostinato.cli.stopping import stop_signals
 from ostinato.conclusion import AnyData
 from ostinato.errors import UserError
 from ostinato.loading import load_data
@@ -157,7 +158,10 @@ def _work(study: Study, data: AnyData, workers: int, checkpoint_seconds: float, 
             markup=False,
         )
     told = _teller(study) if not quiet else lambda records, number: None
-    with _further(study, workers - 1, checkpoint_seconds, quiet=quiet) as stop_others, _signals() as asked:
+    with (
+        _further(study, workers - 1, checkpoint_seconds, quiet=quiet) as stop_others,
+        stop_signals() as asked,
+    ):
         try:
             Worker(study, data, checkpoint_seconds, asked, told).work()
         except Interrupted as interruption:
@@ -168,21 +172,6 @@ def _work(study: Study, data: AnyData, workers: int, checkpoint_seconds: float, 
         except BaseException:
             stop_others(signal.SIGTERM)
             raise
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], int]]:
-    """A function that returns the number of the first signal that has asked to stop, or 0."""
-    asked: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: asked.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield lambda: asked[0] if asked else 0
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -224,7 +213,7 @@ def _further(
 
 def _join(folder: Path, url: str | None, checkpoint_seconds: float, quiet: bool) -> None:
     """A further worker's process."""
-    with _signals() as asked:
+    with stop_signals() as asked:
         torch.set_num_threads(1)
         try:
             with join_study(str(folder), url) as study:

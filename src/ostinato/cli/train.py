@@ -1,6 +1,5 @@
 """`ostinato train`: a model from a recipe and a data set, in a run folder that can be resumed."""
 
-import signal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 from ostinato.cli.output import human, list_skipped, print_json, print_table
 from ostinato.cli.progress import ConsoleMonitor
 from ostinato.cli.settings import Options, given_settings, recipe_from
+from ostinato.cli.stopping import stop_signals
 from ostinato.cli.text_output import table_of
 from ostinato.conclusion import CURVE, write_results
 from ostinato.data.sequences import Splits
@@ -109,14 +109,9 @@ def _fit(
     tensorboard: bool,
     quiet: bool,
 ) -> None:
-    asked: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: asked.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
     console = human()
     try:
-        with ConsoleMonitor(console, quiet=quiet) as monitor:
+        with stop_signals() as asked, ConsoleMonitor(console, quiet=quiet) as monitor:
             watching: Any = monitor
             if tensorboard:
                 from ostinato.cli.tensorboard import TensorBoardMonitor
@@ -128,15 +123,12 @@ def _fit(
                 run,
                 watching,
                 checkpoint_seconds=checkpoint_seconds,
-                stop_requested=lambda: asked[0] if asked else 0,
+                stop_requested=asked,
             )
             progress = trainer.fit()
     except Interrupted as interruption:
         console.print(f"stopped; continue with: ostinato train --resume {run.folder}", markup=False)
         raise SystemExit(128 + interruption.signal) from None
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     if not quiet:
         console.print(
             f"stopped after epoch {progress.epoch}: {progress.stopped_because}; "
