@@ -9,6 +9,11 @@
 namespace ostinato::OSTINATO_ISA {
 namespace {
 
+template <class Real>
+OSTINATO_INLINE Real* allocate_reals(Index count) {
+  return static_cast<Real*>(allocate(static_cast<unsigned long>(count) * sizeof(Real)));
+}
+
 OSTINATO_INLINE void pause() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();

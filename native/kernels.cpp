@@ -1,16 +1,17 @@
 // All kernels for one instruction set. CMakeLists.txt compiles this file once per set, with OSTINATO_ISA its
 // namespace, OSTINATO_VECTOR_BYTES its width, and the compiler's flags for it.
 #include "layer.hpp"
+#include "nade_curvature.hpp"
 #include "nade_sample.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 
 extern const KernelTable table;
 const KernelTable table = {
-    {forward<float>, adjoint<float>, tangent<float>, layer_forward<float>, layer_gradient<float>,
-     nade<float>, nade_sample<float>},
-    {forward<double>, adjoint<double>, tangent<double>, layer_forward<double>, layer_gradient<double>,
-     nade<double>, nade_sample<double>},
+    {forward<float>, adjoint<float>, tangent<float>, layer_forward<float>, layer_tangent<float>, layer_gradient<float>,
+     nade<float>, nade_curvature<float>, nade_sample<float>},
+    {forward<double>, adjoint<double>, tangent<double>, layer_forward<double>, layer_tangent<double>, layer_gradient<double>,
+     nade<double>, nade_curvature<double>, nade_sample<double>},
 };
 
 }  // namespace ostinato::OSTINATO_ISA

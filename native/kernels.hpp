@@ -81,6 +81,18 @@ struct LayerForwardArgs {
   Real* last;               // (B, H): the last states once more
 };
 
+// How a layer's states change with its weights: the tangent scan of force = d (dW hp + dU x + db + db2), where the force
+// holds dW hp before. Returns false, with the force as it was, where x is too dense or dU not finite.
+template <class Real>
+struct LayerTangentArgs {
+  TangentArgs<Real> scan;
+  Real* force;  // that of the scan
+  Input<Real> input;
+  const Real* change_ih;           // dU (H, I)
+  const Real* change_bias;         // (H) or null
+  const Real* second_change_bias;  // (H) or null
+};
+
 // Of sum_n delta_n z_n, z = x U' + hp W' + b with hp zero at starts, with respect to all weights; null: not wanted.
 template <class Real>
 struct LayerGradientArgs {
@@ -117,7 +129,17 @@ struct NadeArgs {
   int threads;
 };
 
-// Ancestral samples of the same: note i is on where uniform_i < sigmoid(z_i), or as given where it is fixed.
+// Products with NADE's Gauss-Newton matrix, the Hessian taken at the logits: diag(p (1 - p)) for every note.
+template <class Real>
+struct NadeCurvatureArgs {
+  NadeArgs<Real> at;     // the point; its three gradients are where the product goes, weights and log_prob are null
+  const Real* variance;  // (N, V): p (1 - p)
+  const Real* biases;    // (N, V + J), (V, J), (V, J): what is multiplied, a change of the point
+  const Real* encoder;
+  const Real* decoder;
+};
+
+// Ancestral samples of a NADE: note i is on where uniform_i < sigmoid(z_i), or as given where it is fixed.
 template <class Real>
 struct NadeSampleArgs {
   Index frames, visible, hidden;
@@ -139,8 +161,10 @@ struct Kernels {
   bool (*adjoint)(const AdjointArgs<Real>&);
   bool (*tangent)(const TangentArgs<Real>&);
   bool (*layer_forward)(const LayerForwardArgs<Real>&);
+  bool (*layer_tangent)(const LayerTangentArgs<Real>&);
   bool (*layer_gradient)(const LayerGradientArgs<Real>&);
   bool (*nade)(const NadeArgs<Real>&);
+  bool (*nade_curvature)(const NadeCurvatureArgs<Real>&);
   bool (*nade_sample)(const NadeSampleArgs<Real>&);
 };
 

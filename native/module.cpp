@@ -109,6 +109,22 @@ class NativeKernels {
     return twice ? call(table_->twice) : call(table_->single);
   }
 
+  // False where the inputs are too dense, or the weights' change not finite.
+  bool layer_tangent(bool twice, nb::tuple shape, Index inputs, Address real, Address change_ih, Address change_bias,
+                     Address second_change_bias, Address force, Address slopes, Address weight, Address leak,
+                     Address h0_tangent, Address starts, Address tangents, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      const TangentArgs<Real> scan{s, at<const Real>(force), at<const Real>(slopes), at<const Real>(weight),
+                                   at<const Real>(leak), at<const Real>(h0_tangent), at<const unsigned char>(starts),
+                                   at<Real>(tangents), threads};
+      const nb::gil_scoped_release unlocked;
+      return kernels.layer_tangent({scan, at<Real>(force), input_at<Real>(inputs, 0, real), at<const Real>(change_ih),
+                                    at<const Real>(change_bias), at<const Real>(second_change_bias)});
+    };
+    return twice ? call(table_->twice) : call(table_->single);
+  }
+
   void layer_backward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, bool sparse,
                       Address grad_states, Address slopes, Address states, Address h0, Address weight, Address leak,
                       Address starts, Address delta, Address grad_h0, Address grad_hh, Address grad_ih, Address grad_bias,
@@ -138,6 +154,21 @@ class NativeKernels {
                          at<const Real>(encoder), at<const Real>(decoder), at<const Real>(weights),
                          at<Real>(log_prob), at<Real>(grad_biases), at<Real>(grad_encoder), at<Real>(grad_decoder),
                          threads});
+    };
+    twice ? call(table_->twice) : call(table_->single);
+  }
+
+  void nade_curvature(bool twice, nb::tuple sizes, Address v, Address biases, Address encoder, Address decoder,
+                      Address variance, Address change_biases, Address change_encoder, Address change_decoder,
+                      Address out_biases, Address out_encoder, Address out_decoder, int threads) const {
+    const Shape s = to_shape(sizes);  // (N, V, J)
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      const NadeArgs<Real> point{s.steps, s.streams, s.hidden, at<const unsigned char>(v), at<const Real>(biases),
+                                 at<const Real>(encoder), at<const Real>(decoder), nullptr, nullptr,
+                                 at<Real>(out_biases), at<Real>(out_encoder), at<Real>(out_decoder), threads};
+      run(kernels.nade_curvature,
+          NadeCurvatureArgs<Real>{point, at<const Real>(variance), at<const Real>(change_biases),
+                                  at<const Real>(change_encoder), at<const Real>(change_decoder)});
     };
     twice ? call(table_->twice) : call(table_->single);
   }
@@ -200,7 +231,9 @@ NB_MODULE(_native, m) {
       .def("adjoint", &NativeKernels::adjoint)
       .def("tangent", &NativeKernels::tangent)
       .def("layer_forward", &NativeKernels::layer_forward)
+      .def("layer_tangent", &NativeKernels::layer_tangent)
       .def("layer_backward", &NativeKernels::layer_backward)
       .def("nade", &NativeKernels::nade)
+      .def("nade_curvature", &NativeKernels::nade_curvature)
       .def("nade_sample", &NativeKernels::nade_sample);
 }

@@ -223,21 +223,36 @@ void decoder_gradient(const NadeProblem<Real>& p, const NadeScratch<Real>& w, In
   }
 }
 
-template <class Real>
-void nade_frames(const NadeProblem<Real>& p, const NadeScratch<Real>& w, Index first, Index last) {
-  const NadeArgs<Real>& a = p.args;
-  if (a.grad_biases)
-    for (Index c = 0; c < a.visible * p.units; ++c) w.grad_encoder[c] = w.grad_decoder[c] = 0;
+// Frames [first, last) in blocks: `body(frame, place in the block, slot)` leaves a frame's hidden vectors from `slot` on,
+// returns where they end, and does the frame's gradients but the decoder's.
+template <class Real, class Body>
+OSTINATO_INLINE void for_blocks(const NadeProblem<Real>& p, const NadeScratch<Real>& w, Index first, Index last,
+                                const Body& body) {
+  for (Index c = 0; c < p.args.visible * p.units; ++c) w.grad_encoder[c] = w.grad_decoder[c] = 0;
   for (Index block = first; block < last; block += frames_per_block) {
     const Index frames = last - block < frames_per_block ? last - block : frames_per_block;
     Index slot = 0;
-    for (Index f = 0; f < frames; ++f) {
-      slot = fill_slots(p, w, block + f, f, a.grad_biases ? slot : 0);
-      a.log_prob[block + f] = frame_likelihood(p, w, block + f, f);
-      if (a.grad_biases) frame_gradients(p, w, block + f, f);
-    }
-    if (a.grad_biases) decoder_gradient(p, w, frames);
+    for (Index f = 0; f < frames; ++f) slot = body(block + f, f, slot);
+    decoder_gradient(p, w, frames);
   }
+}
+
+template <class Real>
+void nade_frames(const NadeProblem<Real>& p, const NadeScratch<Real>& w, Index first, Index last) {
+  const NadeArgs<Real>& a = p.args;
+  if (!a.grad_biases) {
+    for (Index frame = first; frame < last; ++frame) {
+      fill_slots(p, w, frame, 0, 0);
+      a.log_prob[frame] = frame_likelihood(p, w, frame, 0);
+    }
+    return;
+  }
+  for_blocks(p, w, first, last, [&](Index frame, Index place, Index slot) {
+    const Index next = fill_slots(p, w, frame, place, slot);
+    a.log_prob[frame] = frame_likelihood(p, w, frame, place);
+    frame_gradients(p, w, frame, place);
+    return next;
+  });
 }
 
 // grad = the sum of all threads' own gradients, without the padding.
@@ -252,11 +267,14 @@ void add_up(Real* grad, Index rows, Index columns, int members, const Real* firs
     }
 }
 
-template <class Real>
-bool nade(const NadeArgs<Real>& args) {
+// `frames(problem, scratch, memory, first, last)` on every thread of a team, with `extra` numbers of memory each, and
+// then the gradients of the weights of all threads in one.
+template <class Real, class Frames>
+bool nade_team(const NadeArgs<Real>& args, Index extra, const Frames& frames) {
   const int threads = args.threads < 1 ? 1 : args.threads;
   const Index notes = padded<Real>(args.visible), units = padded<Real>(args.hidden);
-  const Index own = NadeScratch<Real>::bytes(args.visible, args.hidden);
+  const Index scratch_bytes = NadeScratch<Real>::bytes(args.visible, args.hidden);
+  const Index own = (scratch_bytes + extra * static_cast<Index>(sizeof(Real)) + 127) / 128 * 128;
   const Index weights = 2 * notes * units * static_cast<Index>(sizeof(Real));
   char* memory = static_cast<char*>(allocate(static_cast<unsigned long>(weights + threads * own)));
   if (!memory) return false;
@@ -265,10 +283,11 @@ bool nade(const NadeArgs<Real>& args) {
   pad_rows(decoder, args.decoder, args.visible, args.hidden, notes);
   struct Context {
     NadeProblem<Real> problem;
+    const Frames& frames;
     char* memory;
-    Index own;
+    Index own, scratch_bytes;
     int members;
-  } context{{args, encoder, decoder, notes, units}, memory + weights, own, 1};
+  } context{{args, encoder, decoder, notes, units}, frames, memory + weights, own, scratch_bytes, 1};
   run_team(
       threads,
       [](void* data, int rank, int size) {
@@ -276,8 +295,10 @@ bool nade(const NadeArgs<Real>& args) {
         const NadeArgs<Real>& a = c.problem.args;
         const FlushDenormals flush;
         if (rank == 0) c.members = size;
-        const NadeScratch<Real> scratch(c.memory + rank * c.own, a.visible, a.hidden);
-        nade_frames(c.problem, scratch, cut(a.frames, size, rank), cut(a.frames, size, rank + 1));
+        char* mine = c.memory + rank * c.own;
+        const NadeScratch<Real> scratch(mine, a.visible, a.hidden);
+        c.frames(c.problem, scratch, reinterpret_cast<Real*>(mine + c.scratch_bytes), cut(a.frames, size, rank),
+                 cut(a.frames, size, rank + 1));
       },
       &context);
   if (args.grad_biases) {
@@ -288,6 +309,13 @@ bool nade(const NadeArgs<Real>& args) {
   }
   release(memory);
   return true;
+}
+
+template <class Real>
+bool nade(const NadeArgs<Real>& args) {
+  return nade_team(args, 0, [](const NadeProblem<Real>& p, const NadeScratch<Real>& w, Real*, Index first, Index last) {
+    nade_frames(p, w, first, last);
+  });
 }
 
 }  // namespace

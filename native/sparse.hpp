@@ -9,11 +9,6 @@ namespace {
 // Where one input in four is not zero, a dense product is as fast.
 constexpr Index densest = 4;
 
-template <class Real>
-OSTINATO_INLINE Real* allocate_reals(Index count) {
-  return static_cast<Real*>(allocate(static_cast<unsigned long>(count) * sizeof(Real)));
-}
-
 // One input that is not zero.
 template <class Real>
 struct Nonzero {
@@ -123,16 +118,17 @@ struct SparseProjection {
 
   // False when memory is short, or when the sum would not be what a dense product is: an infinity or a NaN among the
   // weights reaches every frame, since it is not zero even times zero.
-  bool prepare(const LayerForwardArgs<Real>& args) {
-    const Index inputs = args.input.size, frames = args.scan.shape.steps * args.scan.shape.streams;
-    hidden = args.scan.shape.hidden;
-    if (!all_finite(args.weight_ih, hidden * inputs) || !nonzeros.find(args.input, frames)) return false;
+  bool prepare(const Shape& shape, const Input<Real>& input, const Real* weight_ih, const Real* first_bias,
+               const Real* second_bias) {
+    const Index inputs = input.size, frames = shape.steps * shape.streams;
+    hidden = shape.hidden;
+    if (!all_finite(weight_ih, hidden * inputs) || !nonzeros.find(input, frames)) return false;
     by_input = allocate_reals<Real>((inputs + 1) * hidden);
     if (!by_input) return false;
     bias = by_input + inputs * hidden;
-    transpose_matrix(by_input, hidden, args.weight_ih, inputs, hidden, inputs);
+    transpose_matrix(by_input, hidden, weight_ih, inputs, hidden, inputs);
     for (Index h = 0; h < hidden; ++h)
-      bias[h] = (args.bias ? args.bias[h] : Real(0)) + (args.second_bias ? args.second_bias[h] : Real(0));
+      bias[h] = (first_bias ? first_bias[h] : Real(0)) + (second_bias ? second_bias[h] : Real(0));
     return true;
   }
 

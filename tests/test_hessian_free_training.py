@@ -183,7 +183,9 @@ def test_letters() -> None:
     assert Recipe.parse("HF").hessian_free
     assert not Recipe.parse("SGD+C").hessian_free
     assert Recipe.parse("HF", task="words").learning_rate_rule == "constant"
-    assert Recipe.parse("HF", task="task", data="memorization").streams == 1000
+    assert Recipe.parse("HF", task="task", data="temporal-order").streams == 1000
+    assert Recipe.parse("HF", task="task", data="memorization").streams == 32
+    assert Recipe.parse("SGD", task="task", data="memorization").streams == 20
     assert Recipe.parse("HF", streams=3).streams == 3
 
 

@@ -21,7 +21,7 @@ def load_data(recipe: Recipe, *, progress: bool = True) -> Splits | TextData | T
         ostinato.errors.UserError: bach is music, found task words; use: ostinato train --data bach
     """
     if recipe.task == "task":
-        return TaskData(find_task(recipe.data, recipe.length))
+        return TaskData(find_task(recipe.data, recipe.length), epoch_sequences=recipe.epoch_sequences)
     if recipe.task == "music":
         if recipe.data in text.names():
             raise UserError(

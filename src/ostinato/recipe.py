@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ostinato.errors import UserError, near_names
 from ostinato.shipped_defaults import (
     HF,
+    HF_DATA,
     HF_OUTPUTS,
     LETTERS,
     OUTPUT_DEFAULTS,
@@ -72,6 +73,9 @@ class Recipe:
     )
     transpose: bool = _setting(True, "Data", "transpose files to C major or C minor")
     length: int = _setting(50, "Data", "steps of a task's sequences, or of its delay", low=10, high=100_000)
+    epoch_sequences: int = _setting(
+        10_000, "Data", "fresh sequences between two validations of a task", low=1, high=100_000_000
+    )
     valid_data: str | None = _setting(None, "Text", "validation text; with --test-data")
     test_data: str | None = _setting(None, "Text", "test text; with --valid-data")
     vocabulary_size: int = _setting(
@@ -275,8 +279,10 @@ class Recipe:
         chosen: dict[str, Any] = TASK_DEFAULTS.get(task, {}) | OUTPUT_DEFAULTS.get(output, {})
         base, _, rest = _canonical(letters).partition("+")
         if base == "HF":
-            chosen |= HF.get(task, {}) | (
-                HF_OUTPUTS.get(output or "bernoulli", {}) if task == "music" else {}
+            chosen |= (
+                HF.get(task, {})
+                | HF_DATA.get(settings.get("data", ""), {})
+                | (HF_OUTPUTS.get(output or "bernoulli", {}) if task == "music" else {})
             )
         for letter in rest:
             chosen |= LETTERS[letter] | OUTPUT_LETTERS.get(output, {}).get(letter, {})

@@ -95,6 +95,11 @@ HF: dict[str, dict[str, Any]] = {
     for task, streams in (("music", 64), ("words", 64), ("chars", 64), ("task", 1000))
 }
 
+# Only 32 sequences differ in the memorisation of five bits: a minibatch holds each once.
+HF_DATA: dict[str, dict[str, Any]] = {
+    "memorization": {"streams": 32, "curvature_share": 1.0, "epoch_sequences": 320},
+}
+
 # What suits an output better under HF, chosen by validation on JSB chorales (docs/hessian_free.md): smaller
 # minibatches, and the average over updates that each fit one of them.
 _HF_MINIBATCHES: dict[str, Any] = {

@@ -12,7 +12,7 @@ from ostinato.runs import Run
 
 
 class TaskDomain:
-    """Sequences drawn from a seed; an epoch is 10,000 fresh ones."""
+    """Sequences drawn from a seed; an epoch is fresh ones."""
 
     what = "sequences"
     carries_state = False
@@ -38,7 +38,9 @@ class TaskDomain:
 
     def streams(self, recipe: Recipe, epoch: int) -> TaskStreams:
         """Fresh sequences, `streams` of them in a minibatch."""
-        return TaskStreams(self.data.task, recipe.streams, recipe.seed, epoch)
+        return TaskStreams(
+            self.data.task, recipe.streams, recipe.seed, epoch, sequences=self.data.frames("train")
+        )
 
     def validate(self, model: SequenceModel) -> float:
         """Log-likelihood of 10,000 other sequences in nats per step that counts."""

@@ -54,6 +54,13 @@ def test_sequences_are_a_function_of_seed_epoch_and_index() -> None:
         TaskStreams(task, 3000, seed=4, epoch=2)[4]
 
 
+def test_an_epoch_has_the_sequences_asked_for() -> None:
+    streams = TaskStreams(TemporalOrder(30), 32, seed=0, epoch=0, sequences=80)
+    assert [segment.inputs.shape[1] for segment in streams] == [32, 32, 16]
+    data = TaskData(TemporalOrder(30), epoch_sequences=80)
+    assert (data.frames("train"), data.frames("valid")) == (80, 10_000)
+
+
 def test_validation_and_test_are_other_sequences() -> None:
     data = TaskData(TemporalOrder(30))
     valid, test = data.sequences("valid"), data.sequences("test")

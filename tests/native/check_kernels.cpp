@@ -221,6 +221,20 @@ void check_layer(const Problem<Real>& p, const Kernels<Real>& kernels, const cha
   }
   if (share < 0.1 && frames * inputs > 500 && !sparse) std::printf("sparse inputs were taken for dense\n"), std::exit(1);
   check_gradients(p, kernels, isa, x, dense, sparse, threads);
+  if (binary) return;
+
+  // driven.in is dU x + db + db2; with p.in for dW hp the force is slopes (p.in + driven.in)
+  std::vector<Real> force = p.in, made = p.in, tangents(p.in.size()), expected(p.in.size());
+  for (size_t i = 0; i < force.size(); ++i) force[i] = p.slopes[i] * (p.in[i] + driven.in[i]);
+  const TangentArgs<Real> scan{p.s, force.data(), p.slopes.data(), p.weight.data(), leak, p.h0.data(), starts,
+                               expected.data(), threads};
+  kernels.tangent(scan);
+  TangentArgs<Real> own = scan;
+  own.force = made.data(), own.tangents = tangents.data();
+  if (kernels.layer_tangent({own, made.data(), x, weight.data(), bias.data(), second.data()}) != sparse)
+    std::printf("a layer's tangent disagrees on what is sparse\n"), std::exit(1);
+  if (sparse)
+    expect_close("a layer's tangents", isa, p.s, tangents, std::vector<double>(expected.begin(), expected.end()));
 }
 
 }  // namespace

@@ -102,6 +102,45 @@ def test_equals_the_definition(
         assert deviation <= bound * expected.abs().max().clamp_min(1), name
 
 
+@pytest.mark.parametrize("instruction_set", SETS)
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 40), st.integers(1, 100), sizes),
+    share=st.sampled_from([0.0, 0.05, 0.24, 1.0]),
+    options=st.integers(0, 31),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_the_tangent_equals_the_definition(
+    instruction_set: str, shape: tuple[int, int, int, int], share: float, options: int, dtype: torch.dtype
+) -> None:
+    layer, change = (draw_layer(shape, "real", share, options, dtype, seed) for seed in (0, 1))
+    steps, streams, _, hidden = shape
+    draw = torch.Generator().manual_seed(2)
+    slopes, force = (torch.rand(steps, streams, hidden, generator=draw).to(dtype) for _ in range(2))
+    before = force.clone()
+    native = cpu.Kernel(instruction_set).native
+    found = layer_cpu.tangent(layer, slopes, force, change.weight_ih, change.bias, change.second_bias, native)
+    if share in (0.0, 1.0):
+        assert (found is None) is (share == 1)
+    if found is None:
+        assert force.equal(before)
+        return
+    drive = before.double() + layer.inputs.double() @ change.weight_ih.double().T
+    for bias in (change.bias, change.second_bias):
+        drive = drive if bias is None else drive + bias.double()
+    leak = None if layer.leak is None else layer.leak.double()
+    expected = definition.tangent(
+        slopes.double() * drive,
+        slopes.double(),
+        layer.weight_hh.double(),
+        leak,
+        torch.zeros(streams, hidden, dtype=torch.float64),
+        layer.starts,
+    )
+    bound = 1e-4 if dtype is torch.float32 else 1e-11
+    assert (found.double() - expected).abs().max() <= bound * expected.abs().max().clamp_min(1)
+
+
 def test_many_frames_in_chunks_and_few_threads_change_no_bit() -> None:
     layer = draw_layer((70, 16, 88, 101), "uint8", 0.05, 31, torch.float32, 0)
     upstream = torch.randn(70, 16, 101, generator=torch.Generator().manual_seed(1))

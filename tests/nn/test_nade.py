@@ -10,6 +10,7 @@ from torch import Tensor
 from ostinato.nn import nade
 from ostinato.nn.kernels import cpu, nade_cpu, nade_torch
 from ostinato.nn.outputs import NADE, NADEFrames
+from ostinato.nn.outputs.nade_curvature import KernelCurvature, RowCurvature
 
 # "torch" has no loop over notes; None is the native kernel where it is built.
 KERNELS = ("torch", None)
@@ -93,6 +94,64 @@ def test_every_instruction_set_gives_the_same_numbers(name: str, dtype: torch.dt
     reference = nade_torch.sample(biases, encoder, decoder, uniform, fixed, values)
     assert torch.equal(drawn[0], reference[0])
     torch.testing.assert_close(drawn[1:], reference[1:], **(tolerance | {"atol": tolerance["atol"] * 10}))
+
+
+def curvature_by_autograd(
+    values: Tensor, point: list[Tensor], change: nade_cpu.Gradients
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """p (1 - p) of every note, and J^T diag(p (1 - p)) J change, from the equations one note at a time."""
+
+    def logits(biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
+        visible, on = len(encoder), values.to(biases.dtype)
+        before = [on[:, :i] @ encoder[:i] for i in range(visible)]
+        hidden = [torch.sigmoid(biases[:, visible:] + total) for total in before]
+        return biases[:, :visible] + torch.stack([h @ decoder[i] for i, h in enumerate(hidden)], 1)
+
+    z, dz = torch.func.jvp(logits, tuple(point), tuple(change))
+    p = torch.sigmoid(z)
+    variance = p * (1 - p)
+    return variance, torch.func.vjp(logits, *point)[1](variance * dz)
+
+
+@pytest.mark.parametrize("name", ["rows", *cpu.instruction_sets()])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sizes", [(21, 88, 37), (1, 1, 1), (9, 17, 64)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_products_with_the_curvature(
+    name: str, dtype: torch.dtype, sizes: tuple[int, int, int], threads: int
+) -> None:
+    frames, visible, hidden = sizes
+    values, *rest = problem(frames, visible, hidden, dtype=dtype)
+    point = [x.detach() for x in rest]
+    change = nade_cpu.Gradients(*(torch.randn(x.shape, generator=seeded(6), dtype=dtype) for x in point))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        if name == "rows":
+            found = RowCurvature.at(values, *point).product(change)
+        else:
+            kernel = KernelCurvature.at(values, *point)
+            found = nade_cpu.curvature(
+                values, *point, kernel.variance, change, extension=cpu.Kernel(name).native
+            )
+    finally:
+        torch.set_num_threads(before)
+    wide = nade_cpu.Gradients(*(x.double() for x in change))
+    _, expected = curvature_by_autograd(values, [x.double() for x in point], wide)
+    bound = 1e-5 if dtype is torch.float32 else 1e-13
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.double() - theirs).abs().max() <= bound * theirs.abs().max().clamp_min(1)
+
+
+def test_no_frames_have_no_curvature() -> None:
+    values, *point = problem(0, 5, 3)
+    change = nade_cpu.Gradients(*(x.detach() for x in point))
+    found = nade_cpu.curvature(
+        values, *(x.detach() for x in point), torch.zeros(0, 5, dtype=torch.float64), change
+    )
+    assert [tuple(x.shape) for x in found] == [(0, 8), (5, 3), (5, 3)]
+    assert not found.encoder.any()
+    assert not found.decoder.any()
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -1,8 +1,11 @@
 """Records -> tables, figures and importances."""
 
+import dataclasses
+
 import pytest
 
 from ostinato.report import charts, study_charts, tables
+from ostinato.report.curves import learning_curve
 from ostinato.report.importance import importances
 from ostinato.report.numbers import MINUS
 from ostinato.report.paper import PAPER_TABLE1, PAPER_TABLE2
@@ -66,6 +69,27 @@ def test_learning_curves_have_every_run_and_the_baselines(make_run):
     assert "&lt;b&gt;a&lt;/b&gt;" in lines
     assert chart.figure["layout"]["shapes"][0]["y0"] == -11.0
     assert f"b: best validation {MINUS}7.000 in epoch 4 of 5" in chart.summary
+
+
+@pytest.mark.parametrize("last", [-8.0, None])
+def test_an_epoch_whose_score_is_infinite_is_left_out(make_run, tmp_path, last):
+    scores = [None, -9.0, last] if last else [None, None, None]
+    records = [
+        {"epoch": n, "train_log_likelihood": -1e5, "valid_log_likelihood": score, "best": False}
+        for n, score in enumerate(scores)
+    ]
+    picture = tmp_path / "curve.svg"
+    learning_curve(records, picture, title="wild", baselines={"1-gram": -11.0})
+    assert ("best validation" in picture.read_text()) == (last is not None)
+    run = read_run(make_run(), "run")
+    run = dataclasses.replace(run, epochs=records)
+    chart = charts.learning_curves([run], "key", "nats/frame", charts.looks_of([run]))
+    expected = (
+        f"best validation {MINUS}8.000 in epoch 3 of 3"
+        if last
+        else "no finite validation score in the epochs up to 3"
+    )
+    assert expected in chart.summary
 
 
 def test_gradient_norms_have_the_clip_threshold(make_run):

@@ -166,14 +166,16 @@ def find_task(name: str, length: int) -> Task:
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task as data: an epoch is 10,000 fresh sequences, validation and test 10,000 others.
+    """A task as data: an epoch is fresh sequences, validation and test 10,000 others.
 
     Arguments:
         task: the problem.
         name: of the task and its length.
+        epoch_sequences: of an epoch.
     """
 
     task: Task
+    epoch_sequences: int = TEST_SEQUENCES
     skipped: tuple[Skipped, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -193,7 +195,7 @@ class TaskData:
 
     def frames(self, split: str) -> int:
         """Sequences in one epoch, in validation or in test."""
-        return TEST_SEQUENCES
+        return self.epoch_sequences if split == "train" else TEST_SEQUENCES
 
     def sequences(self, split: str, seed: int = 0) -> TaskSegment:
         """The sequences of "valid" or "test"; training never meets these draws."""
@@ -210,9 +212,11 @@ class TaskStreams:
         (3, torch.Size([20, 2000]), True)
     """
 
-    def __init__(self, task: Task, batch: int, seed: int, epoch: int) -> None:
+    def __init__(
+        self, task: Task, batch: int, seed: int, epoch: int, sequences: int = TEST_SEQUENCES
+    ) -> None:
         self._task, self._batch, self._seed, self._epoch = task, batch, seed, epoch
-        self.frames = TEST_SEQUENCES
+        self.frames = sequences
 
     def __len__(self) -> int:
         return -(-self.frames // self._batch)

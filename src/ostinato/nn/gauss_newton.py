@@ -173,22 +173,25 @@ class _Point:
         """Down through the layers, across the output's curvature, and back up."""
         of_rnn, of_output = _under("rnn.", tangents), _under("output.", tangents)
         changes = self.rnn.tangent(of_rnn)
-        hidden, back = self.output.product(self._frames(changes[-1][0]), of_output)
+        hidden, back = self.output.product(self._frames(changes[-1]), of_output)
         scale = 1 / self.frames
         grad = hidden * scale
         if self.chosen is not None:
             whole = grad.new_zeros(self.rnn.outputs.flatten(0, 1).shape)
             grad = whole.index_copy_(0, self.chosen, grad)
-        inner = self._structural(changes, structural * scale) if structural else None
+        inner = self._structural(changes, of_rnn, structural * scale) if structural else None
         result = {f"output.{name}": x * scale for name, x in back.items()}
         through = self.rnn.adjoint(grad.view_as(self.rnn.outputs), inner, of_rnn)
         return result | {f"rnn.{name}": x for name, x in through.items()}
 
-    def _structural(self, changes: list[tuple[Tensor, Tensor]], weight: float) -> list[Tensor]:
+    def _structural(
+        self, changes: list[Tensor], tangents: Mapping[str, Tensor], weight: float
+    ) -> list[Tensor]:
         """weight * phi'(z) dz for every layer: d dz without the leak's share (1 - a)."""
         terms = []
-        for layer, (_, change) in zip(self.rnn.layers, changes, strict=True):
-            term = change * (weight if layer.leak is None else weight / (1 - layer.leak))
+        for layer, change in zip(self.rnn.layers, changes, strict=True):
+            keep = 1 if layer.leak is None else 1 - layer.leak
+            term = layer.activation_tangent(change, tangents) * (weight / keep)
             terms.append(term if self.mask is None else term.masked_fill_(~self.mask.unsqueeze(-1), 0))
         return terms
 

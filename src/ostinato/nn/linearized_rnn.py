@@ -11,7 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from ostinato.nn.kernels import select
+from ostinato.nn.kernels import layer_cpu, select
 from ostinato.nn.kernels.definition import previous_states
 from ostinato.nn.projection import TOKEN_TYPES, embed, project
 from ostinato.nn.rnn import RNN
@@ -24,7 +24,8 @@ Tangents = Mapping[str, Tensor]
 class LinearizedLayer:
     """One layer: its inputs, the states it started each step from, its states and its slopes (T, B, H).
 
-    `input_name` is its input weights' parameter: "embedding", (I, H), holds them transposed.
+    `input_name` is its input weights' parameter: "embedding", (I, H), holds them transposed. The native
+    kernels take `as_layer`, if it is there: a layer that reads numbers, most of them zeros where that pays.
     """
 
     index: int
@@ -38,32 +39,48 @@ class LinearizedLayer:
     leak: Tensor | None
     starts: Tensor | None
     kernel: ModuleType
+    as_layer: layer_cpu.Layer | None
 
-    def tangent(self, below: Tensor | None, tangents: Tangents) -> tuple[Tensor, Tensor]:
-        """How the states change with the parameters and the states below: (s, d * dz), each (T, B, H).
+    def tangent(self, below: Tensor | None, tangents: Tangents) -> Tensor:
+        """How the states (T, B, H) change with the parameters and the states below.
 
         s_t = a s_{t-1} + d_t dz_t + da (hp_t - h_t) / (1 - a); dz is the change of the pre-activation, d
         the slope.
         """
+        if below is None and (native := self._native_tangent(tangents)) is not None:
+            return native
         inner = self._drive_tangent(below, tangents)
         if (name := f"weight_hh_l{self.index}") in tangents:
             inner.addmm_(self.previous.flatten(0, 1), tangents[name].T)
         force = inner.view_as(self.slopes).mul_(self.slopes)
-        by_leak = None
-        if self.leak is not None and "leak" in tangents:
-            by_leak = (self.previous - self.states) * (tangents["leak"] / (1 - self.leak))
+        if (by_leak := self._by_leak(tangents)) is not None:
             force = force + by_leak
         start = torch.zeros_like(self.slopes[0])
-        states = self.kernel.tangent(force, self.slopes, self.weight_hh, self.leak, start, self.starts)
-        return states, self._activation_tangent(states, by_leak)
+        return self.kernel.tangent(force, self.slopes, self.weight_hh, self.leak, start, self.starts)
 
-    def _activation_tangent(self, states: Tensor, by_leak: Tensor | None) -> Tensor:
-        """d * dz, recovered from the change of the states without another product."""
+    def _by_leak(self, tangents: Tangents) -> Tensor | None:
+        """da (hp_t - h_t) / (1 - a), if the leak changes."""
+        if self.leak is None or "leak" not in tangents:
+            return None
+        return (self.previous - self.states) * (tangents["leak"] / (1 - self.leak))
+
+    def _native_tangent(self, tangents: Tangents) -> Tensor | None:
+        """The change of the states in one call; None where the kernels do not do it, or the leak changes."""
+        if self.as_layer is None or self.input_name not in tangents or "leak" in tangents:
+            return None
+        change = tangents.get(f"weight_hh_l{self.index}")
+        force = torch.zeros_like(self.slopes) if change is None else self.previous @ change.T
+        biases = (tangents.get(f"bias_{k}_l{self.index}") for k in ("ih", "hh"))
+        return layer_cpu.tangent(self.as_layer, self.slopes, force, tangents[self.input_name], *biases)
+
+    def activation_tangent(self, change: Tensor, tangents: Tangents) -> Tensor:
+        """d dz (T, B, H), recovered from the change of the states without another product."""
         if self.leak is None:
-            return states
-        previous = previous_states(states, torch.zeros_like(states[0]), self.starts)
-        change = states - self.leak * previous
-        return change if by_leak is None else change - by_leak
+            return change
+        previous = previous_states(change, torch.zeros_like(change[0]), self.starts)
+        by_leak = self._by_leak(tangents)
+        active = change - self.leak * previous
+        return active if by_leak is None else active - by_leak
 
     def _drive_tangent(self, below: Tensor | None, tangents: Tangents) -> Tensor:
         """The change of `U x + b`, a new tensor (N, H)."""
@@ -90,6 +107,8 @@ class LinearizedLayer:
         Returns:
             What the layer below gets, (T, B, I), if asked for, and what each parameter in `tangents` gets.
         """
+        if self.as_layer is not None and grad_inner is None and "leak" not in tangents:
+            return self._native_adjoint(self.as_layer, grad_states, tangents, below=below)
         if grad_inner is not None:
             passed = grad_inner @ self.weight_hh
             if self.starts is not None:
@@ -106,6 +125,27 @@ class LinearizedLayer:
         if want_leak and self.leak is not None:
             back["leak"] = (total * (self.previous - self.states)).sum((0, 1)) / (1 - self.leak)
         return delta @ self.weight_ih if below else None, back
+
+    def _native_adjoint(
+        self, layer: layer_cpu.Layer, grad_states: Tensor, tangents: Tangents, *, below: bool
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """`adjoint` in one call."""
+        bias, second, weight = (f"{name}_l{self.index}" for name in ("bias_ih", "bias_hh", "weight_hh"))
+        wanted = (
+            self.input_name in tangents,
+            bias in tangents,
+            second in tangents,
+            weight in tangents,
+        )
+        grad = layer_cpu.backward(layer, self.states, self.slopes, not below, grad_states, wanted)
+        made = {
+            self.input_name: grad.weight_ih,
+            bias: grad.bias,
+            second: grad.second_bias,
+            weight: grad.weight_hh,
+        }
+        back = {name: x for name, x in made.items() if x is not None}
+        return grad.delta @ self.weight_ih if below else None, back
 
     def _parameter_cotangents(self, delta: Tensor, tangents: Tangents) -> dict[str, Tensor]:
         back = {}
@@ -143,7 +183,7 @@ class LinearizedRNN:
     Example:
         >>> rnn = RNN(1, 1, nonlinearity="identity", generator=torch.Generator().manual_seed(0))
         >>> point = LinearizedRNN(rnn, torch.ones(2, 1, 1))
-        >>> point.tangent({"bias_ih_l0": torch.ones(1)})[0][0].flatten()[0]
+        >>> point.tangent({"bias_ih_l0": torch.ones(1)})[0].flatten()[0]
         tensor(1.)
     """
 
@@ -158,52 +198,25 @@ class LinearizedRNN:
     ) -> None:
         if rnn.batch_first:
             raise ValueError("expected an RNN that takes time first, found batch_first=True")
+        binary = inputs.dtype in (torch.uint8, torch.bool)
+        below = inputs.to(rnn.weight_hh_l0.dtype) if binary else inputs
         self.layers: list[LinearizedLayer] = []
-        like = rnn.weight_hh_l0
-        below = inputs.to(like.dtype) if inputs.dtype in (torch.uint8, torch.bool) else inputs
-        leak = None if rnn.leak is None else rnn.leak.detach()
         with torch.no_grad():
-            for layer in range(rnn.num_layers):
-                embedded = rnn.token_inputs and layer == 0
-                name = "embedding" if embedded else f"weight_ih_l{layer}"
-                weight_ih = getattr(rnn, name).detach()
-                weight_ih = weight_ih.T if embedded else weight_ih
-                weight_hh = getattr(rnn, f"weight_hh_l{layer}").detach()
-                bias = None
-                if rnn.bias:
-                    bias = getattr(rnn, f"bias_ih_l{layer}") + getattr(rnn, f"bias_hh_l{layer}")
-                drive = project(below, weight_ih, bias)
-                h0 = torch.zeros_like(drive[0]) if states is None else states[layer]
-                chosen = select.kernel_for(drive, kernel)
-                out, slopes = chosen.forward(drive, weight_hh, leak, h0, starts, rnn.nonlinearity)
-                previous = previous_states(out, h0, starts)
-                self.layers.append(
-                    LinearizedLayer(
-                        layer,
-                        name,
-                        below,
-                        previous,
-                        out,
-                        slopes,
-                        weight_ih,
-                        weight_hh,
-                        leak,
-                        starts,
-                        chosen,
-                    )
-                )
-                below = out
+            for index in range(rnn.num_layers):
+                h0 = None if states is None else states[index]
+                self.layers.append(_linearized(rnn, index, below, h0, starts, kernel))
+                below = self.outputs
 
     @property
     def outputs(self) -> Tensor:
         """The states of the last layer, (T, B, H)."""
         return self.layers[-1].states
 
-    def tangent(self, tangents: Tangents) -> list[tuple[Tensor, Tensor]]:
-        """For each layer how its states, and d times its pre-activations, change with the parameters."""
-        changes: list[tuple[Tensor, Tensor]] = []
+    def tangent(self, tangents: Tangents) -> list[Tensor]:
+        """How the states (T, B, H) of each layer change with the parameters."""
+        changes: list[Tensor] = []
         for layer in self.layers:
-            changes.append(layer.tangent(changes[-1][0] if changes else None, tangents))
+            changes.append(layer.tangent(changes[-1] if changes else None, tangents))
         return changes
 
     def adjoint(
@@ -219,3 +232,27 @@ class LinearizedRNN:
             back |= {name: back[name] + x if name in back else x for name, x in own.items()}
             grad = grad if passed is None else passed
         return back
+
+
+def _linearized(
+    rnn: RNN, index: int, below: Tensor, h0: Tensor | None, starts: Tensor | None, kernel: str | None
+) -> LinearizedLayer:
+    """A layer at the RNN's present parameters, by a run over its inputs."""
+    embedded = rnn.token_inputs and index == 0
+    name = "embedding" if embedded else f"weight_ih_l{index}"
+    weight_ih = getattr(rnn, name).detach()
+    weight_ih = weight_ih.T if embedded else weight_ih
+    weight_hh = getattr(rnn, f"weight_hh_l{index}").detach()
+    leak = None if rnn.leak is None else rnn.leak.detach()
+    bias = getattr(rnn, f"bias_ih_l{index}") + getattr(rnn, f"bias_hh_l{index}") if rnn.bias else None
+    drive = project(below, weight_ih, bias)
+    chosen = select.kernel_for(drive, kernel)
+    start = torch.zeros_like(drive[0]) if h0 is None else h0
+    out, slopes = chosen.forward(drive, weight_hh, leak, start, starts, rnn.nonlinearity)
+    previous = previous_states(out, start, starts)
+    layer = None
+    if chosen.__name__ == layer_cpu.cpu.__name__ and below.dtype is weight_hh.dtype and out.numel():
+        layer = layer_cpu.Layer(below, weight_ih, None, None, weight_hh, leak, h0, starts)
+    return LinearizedLayer(
+        index, name, below, previous, out, slopes, weight_ih, weight_hh, leak, starts, chosen, layer
+    )

@@ -42,11 +42,12 @@ def learning_curve(
         (valid, "validation", "#0b6e99"),
     ):
         axes.plot(at, [r[key] for r in epochs], label=label, color=color, marker="." if len(at) < 40 else "")
-    if epochs:
-        best = max(epochs, key=lambda r: r[valid])
+    scored = [r for r in epochs if r[valid] is not None]  # infinity and NaN are null in a run's metrics
+    if scored:
+        best = max(scored, key=lambda r: r[valid])
         axes.plot(best["epoch"] + 1, best[valid], "o", color="#c8452c", label="best validation")
         # One early, wild epoch must not flatten the rest of the curve.
-        lowest = min(min(r[valid] for r in epochs), *(baselines or {"": 0.0}).values())
+        lowest = min(min(r[valid] for r in scored), *(baselines or {"": 0.0}).values())
         axes.set_ylim(bottom=lowest - 0.5)
     for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-."), strict=False):
         axes.axhline(value, color="#555555", linestyle=style, linewidth=1, label=f"{name} baseline")

@@ -69,6 +69,24 @@ class Kernels:
         nonlinearity: int,
         threads: int,
     ) -> bool: ...
+    def layer_tangent(
+        self,
+        float64: bool,
+        shape: _Sizes,
+        inputs: int,
+        real: int,
+        change_ih: int,
+        change_bias: int,
+        second_change_bias: int,
+        force: int,
+        slopes: int,
+        weight: int,
+        leak: int,
+        h0_tangent: int,
+        starts: int,
+        tangents: int,
+        threads: int,
+    ) -> bool: ...
     def layer_backward(
         self,
         float64: bool,
@@ -105,6 +123,23 @@ class Kernels:
         grad_biases: int,
         grad_encoder: int,
         grad_decoder: int,
+        threads: int,
+    ) -> None: ...
+    def nade_curvature(
+        self,
+        float64: bool,
+        sizes: _Sizes,
+        v: int,
+        biases: int,
+        encoder: int,
+        decoder: int,
+        variance: int,
+        change_biases: int,
+        change_encoder: int,
+        change_decoder: int,
+        out_biases: int,
+        out_encoder: int,
+        out_decoder: int,
         threads: int,
     ) -> None: ...
     def nade_sample(

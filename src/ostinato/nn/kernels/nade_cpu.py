@@ -13,7 +13,7 @@ from ostinato.nn.kernels import cpu
 
 
 class Gradients(NamedTuple):
-    """Of sum_n weights_n (-log p(v_n)): with respect to biases, encoder and decoder."""
+    """Of sum_n weights_n (-log p(v_n)): with respect to biases, encoder and decoder; or a change of these."""
 
     biases: Tensor
     encoder: Tensor
@@ -64,6 +64,43 @@ def likelihood(
         torch.get_num_threads(),
     )
     return log_prob, made
+
+
+def curvature(
+    values: Tensor,
+    biases: Tensor,
+    encoder: Tensor,
+    decoder: Tensor,
+    variance: Tensor,
+    change: Gradients,
+    extension: Any = None,
+) -> Gradients:
+    """J^T diag(variance) J applied to a change, J the derivative of all notes' logits by all three.
+
+    Args:
+        values: frames (N, V) uint8.
+        biases: (N, V + J).
+        encoder: (V, J).
+        decoder: (V, J).
+        variance: p (1 - p) of every note given those before it, (N, V).
+        change: of biases, encoder and decoder.
+        extension: the native kernels of one instruction set; the best by default.
+    """
+    sizes = _sizes(values, biases, encoder, decoder)
+    _sizes(values, *change)
+    _expect("the variance", variance, biases.dtype, tuple(values.shape))
+    # held in names: an address is good for as long as its tensor lives
+    point = [x.contiguous() for x in (values, biases, encoder, decoder, variance, *change)]
+    made = Gradients(*(torch.empty_like(x) for x in point[1:4]))
+    if not len(biases):
+        return Gradients(*(x.zero_() for x in made))
+    (extension or cpu.extension()).nade_curvature(
+        biases.dtype is torch.float64,
+        sizes,
+        *(x.data_ptr() for x in (*point, *made)),
+        torch.get_num_threads(),
+    )
+    return made
 
 
 def sample(

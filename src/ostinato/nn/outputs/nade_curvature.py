@@ -2,17 +2,108 @@
 
     z_i = b_i + U_i . sigmoid(a_i),   a_i = c + sum_{k<i} v_k W_k,   H = diag(p_i (1 - p_i))
 
-A frame with k notes on has k + 1 distinct hidden vectors: `a` changes only behind a note that is on. All of
-them, of all frames, are the R rows of the matrices below; each note's logit belongs to one row.
-
-Shapes: N frames, R rows, V visible, J hidden units of NADE, H hidden units of the RNN.
+Shapes: N frames, V visible, J hidden units of NADE, H hidden units of the RNN; `biases` is [b, c] of every
+frame, (N, V + J). In the classes below notes are in the order of drawing.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from ostinato.nn.kernels import select
+from ostinato.nn.kernels.nade_cpu import Gradients, curvature, likelihood
+
+
+class LogitCurvature(Protocol):
+    """J^T H J of the logits with respect to biases, encoder and decoder, for given frames."""
+
+    def product(self, change: Gradients) -> Gradients:
+        """Applied to a change of the three; all of it is there."""
+
+
+@dataclass(frozen=True)
+class KernelCurvature:
+    """By the native kernel, which meets every note at its own hidden vector alone.
+
+    Arguments:
+        values: frames (N, V) uint8.
+        biases: (N, V + J).
+        encoder: W, shape (V, J).
+        decoder: U, shape (V, J).
+        variance: p (1 - p), shape (N, V).
+    """
+
+    values: Tensor
+    biases: Tensor
+    encoder: Tensor
+    decoder: Tensor
+    variance: Tensor
+
+    @classmethod
+    def at(cls, values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> "KernelCurvature":
+        """At this point."""
+        _, gradients = likelihood(values, biases, encoder, decoder, gradients=True)
+        assert gradients is not None
+        wrong = gradients.biases[:, : len(encoder)].abs()  # |p - v|
+        return cls(values, biases, encoder, decoder, wrong - wrong * wrong)
+
+    def product(self, change: Gradients) -> Gradients:
+        """See `LogitCurvature`."""
+        return curvature(self.values, self.biases, self.encoder, self.decoder, self.variance, change)
+
+
+@dataclass(frozen=True)
+class RowCurvature:
+    """In PyTorch operations, for any device.
+
+    A frame with k notes on has k + 1 distinct hidden vectors: `a` changes only behind a note that is on. All
+    of them, of all frames, are the R rows of the matrices below; each note's logit belongs to one row.
+
+    Arguments:
+        decoder: U, shape (V, J).
+        before: (R, V), 1 for the notes on before a row.
+        frame: which frame a row is of, (R,).
+        units: sigmoid(a), shape (R, J).
+        variance: p (1 - p) of the notes whose logit belongs to the row, 0 elsewhere, shape (R, V).
+    """
+
+    decoder: Tensor
+    before: Tensor
+    frame: Tensor
+    units: Tensor
+    variance: Tensor
+
+    @classmethod
+    def at(cls, values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> "RowCurvature":
+        """At this point."""
+        on, visible = values.bool(), len(encoder)
+        counts = on.sum(1)
+        frame = torch.repeat_interleave(torch.arange(len(on), device=on.device), counts + 1)
+        first = torch.cumsum(counts + 1, 0) - (counts + 1)
+        slot = torch.arange(len(frame), device=on.device) - first[frame]
+        # how many notes are on before each note: the slot of its logit
+        place = (torch.cumsum(on, 1) - on.long())[frame]
+        before = (on[frame] & (place < slot.unsqueeze(1))).to(biases.dtype)
+        units = torch.sigmoid(torch.addmm(biases[:, visible:][frame], before, encoder))
+        p = torch.sigmoid(torch.addmm(biases[:, :visible][frame], units, decoder.T))
+        return cls(decoder, before, frame, units, (p - p * p).masked_fill_(place != slot.unsqueeze(1), 0))
+
+    def product(self, change: Gradients) -> Gradients:
+        """See `LogitCurvature`."""
+        visible = len(self.decoder)
+        slopes = self.units - self.units * self.units
+        units = change.biases[:, visible:].index_select(0, self.frame)
+        units.addmm_(self.before, change.encoder).mul_(slopes)
+        logits = change.biases[:, :visible].index_select(0, self.frame)
+        logits.addmm_(units, self.decoder.T).addmm_(self.units, change.decoder.T)
+        curved = logits.mul_(self.variance)
+        inner = (curved @ self.decoder).mul_(slopes)
+        rows = torch.cat([curved, inner], 1)
+        biases = rows.new_zeros(change.biases.shape).index_add_(0, self.frame, rows)
+        return Gradients(biases, self.before.T @ inner, curved.T @ self.units)
 
 
 @dataclass(frozen=True)
@@ -22,12 +113,9 @@ class NADECurvature:
     Arguments:
         hidden: s h, the RNN's states as the biases are made with them, shape (N, H).
         weight: what the biases are made with, shape (V + J, H).
-        decoder: U, shape (V, J), its notes in the order of drawing, as everywhere here.
+        logits: the curvature with respect to biases, encoder and decoder, notes in the order of drawing.
         order: of the notes, (V,); None where it is that of the frames.
-        before: (R, V), 1 for the notes on before a row.
-        frame: which frame a row is of, (R,).
-        units: sigmoid(a), shape (R, J).
-        variance: p (1 - p) of the notes whose logit belongs to the row, 0 elsewhere, shape (R, V).
+        like: a tensor of the shape of encoder and decoder, (V, J).
         state_scale: s, what the states are multiplied by on their way in.
 
     See `nade_curvature` for an example.
@@ -35,65 +123,43 @@ class NADECurvature:
 
     hidden: Tensor
     weight: Tensor
-    decoder: Tensor
+    logits: LogitCurvature
     order: Tensor | None
-    before: Tensor
-    frame: Tensor
-    units: Tensor
-    variance: Tensor
+    like: Tensor
     state_scale: float
 
     def product(
         self, hidden_tangent: Tensor, tangents: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `LinearizedOutput`."""
-        visible = self.decoder.shape[0]
-        biases = (self.state_scale * hidden_tangent) @ self.weight.T
+        change = (self.state_scale * hidden_tangent) @ self.weight.T
         if "weight" in tangents:
-            biases.addmm_(self.hidden, tangents["weight"].T)
+            change.addmm_(self.hidden, tangents["weight"].T)
         if "bias" in tangents:
-            biases.add_(tangents["bias"])
-        slopes = self.units - self.units * self.units
-        units = biases[:, visible:].index_select(0, self.frame)
-        if "encoder" in tangents:
-            units.addmm_(self.before, self._ordered(tangents["encoder"]))
-        units.mul_(slopes)
-        logits = self._ordered_columns(biases[:, :visible]).index_select(0, self.frame)
-        logits.addmm_(units, self.decoder.T)
-        if "decoder" in tangents:
-            logits.addmm_(self.units, self._ordered(tangents["decoder"]).T)
-        return self._back(logits.mul_(self.variance), slopes, tangents)
-
-    def _back(
-        self, curved: Tensor, slopes: Tensor, tangents: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The transpose, applied to H times the change of the logits (R, V)."""
-        back = {}
-        if "decoder" in tangents:
-            back["decoder"] = self._restored(curved.T @ self.units)
-        inner = (curved @ self.decoder).mul_(slopes)
-        if "encoder" in tangents:
-            back["encoder"] = self._restored(self.before.T @ inner)
-        biases = torch.cat([self._of_frames(curved, restore=True), self._of_frames(inner)], 1)
-        if "weight" in tangents:
-            back["weight"] = (self.hidden.T @ biases).T
-        if "bias" in tangents:
-            back["bias"] = biases.sum(0)
+            change.add_(tangents["bias"])
+        encoder, decoder = (
+            _rows(tangents[name], self.order) if name in tangents else torch.zeros_like(self.like)
+            for name in ("encoder", "decoder")
+        )
+        made = self.logits.product(Gradients(_columns(change, self.order), encoder, decoder))
+        inverse = None if self.order is None else self.order.argsort()
+        biases = _columns(made.biases, inverse)
+        back = {name: _rows(getattr(made, name), inverse) for name in ("encoder", "decoder")}
+        back["weight"] = (self.hidden.T @ biases).T
+        back["bias"] = biases.sum(0)
+        back = {name: x for name, x in back.items() if name in tangents}
         return self.state_scale * (biases @ self.weight), back
 
-    def _of_frames(self, rows: Tensor, *, restore: bool = False) -> Tensor:
-        """Sums over the rows of each frame, (N, ...)."""
-        total = rows.new_zeros(len(self.hidden), rows.shape[1]).index_add_(0, self.frame, rows)
-        return total[:, self.order.argsort()] if restore and self.order is not None else total
 
-    def _ordered(self, weight: Tensor) -> Tensor:
-        return weight if self.order is None else weight[self.order]
+def _rows(weight: Tensor, order: Tensor | None) -> Tensor:
+    return weight if order is None else weight[order]
 
-    def _ordered_columns(self, biases: Tensor) -> Tensor:
-        return biases if self.order is None else biases[:, self.order]
 
-    def _restored(self, weight: Tensor) -> Tensor:
-        return weight if self.order is None else weight[self.order.argsort()]
+def _columns(biases: Tensor, order: Tensor | None) -> Tensor:
+    """The visible biases, the first columns, in another order."""
+    if order is None:
+        return biases
+    return torch.cat([biases[:, order], biases[:, len(order) :]], 1)
 
 
 def nade_curvature(
@@ -116,21 +182,9 @@ def nade_curvature(
         >>> curvature.product(torch.zeros(1, 1), {"bias": torch.ones(3)})[1]["bias"]
         tensor([0.2500, 0.2500, 0.0000])
     """
-    visible = len(encoder)
-    hidden = state_scale * hidden
-    biases = torch.addmm(bias, hidden, weight.T)
-    on = values.bool()
-    own_biases = biases[:, :visible]
-    if order is not None:
-        on, own_biases, encoder, decoder = on[:, order], own_biases[:, order], encoder[order], decoder[order]
-    counts = on.sum(1)
-    frame = torch.repeat_interleave(torch.arange(len(on), device=on.device), counts + 1)
-    first = torch.cumsum(counts + 1, 0) - (counts + 1)
-    slot = torch.arange(len(frame), device=on.device) - first[frame]
-    # how many notes are on before each note: the slot of its logit
-    place = (torch.cumsum(on, 1) - on.long())[frame]
-    before = (on[frame] & (place < slot.unsqueeze(1))).to(hidden.dtype)
-    units = torch.sigmoid(torch.addmm(biases[:, visible:][frame], before, encoder))
-    p = torch.sigmoid(torch.addmm(own_biases[frame], units, decoder.T))
-    variance = (p - p * p).masked_fill_(place != slot.unsqueeze(1), 0)
-    return NADECurvature(hidden, weight, decoder, order, before, frame, units, variance, state_scale)
+    scaled = state_scale * hidden
+    biases = _columns(torch.addmm(bias, scaled, weight.T), order)
+    frames = values.to(torch.uint8) if order is None else values[:, order].to(torch.uint8)
+    kind = KernelCurvature if select.is_native(hidden) else RowCurvature
+    logits = kind.at(frames, biases, _rows(encoder, order), _rows(decoder, order))
+    return NADECurvature(scaled, weight, logits, order, encoder, state_scale)
