@@ -87,7 +87,7 @@ struct Share {
         const Index rows = row_begin + cut(row_end - row_begin, row_tiles, i + 1) - row;
         if (a)
           sum_over_members(a + row * hidden, packed + column * hidden, rows, wide, sums,
-                           upcoming.at(row * hidden + column));
+                           upcoming.at(row * hidden + column, hidden - column));
         else
           __builtin_memset(sums, 0, sizeof(sums));
         for (Index r = 0; r < rows; ++r) after(sums + r * wide * lanes<Real>, row + r, column, count);

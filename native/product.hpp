@@ -25,21 +25,24 @@ constexpr int widest_tile(int rows) {
 // What the elementwise part behind a product will touch, to be fetched into L1 while the product runs: few columns of
 // many rows is a pattern the processor's own prefetchers do not see, and a burst of requests would hold up the
 // product's own loads, so each row of a tile asks for its share in turn (measured: 10 % of a scan that leaves L2).
-// Arrays laid out like the product's rows; null for none.
+// Arrays laid out like the product's rows; null for none. Nothing past a row is asked for: what lies behind a thread's
+// last row is another's, and two threads in step that keep taking a line from each other lose half of their speed.
 template <class Real>
 struct Upcoming {
   const Real *read[2], *written[2];
+  Index count = 0;  // columns from here to the end of the row
 
-  Upcoming at(Index offset) const {
+  Upcoming at(Index offset, Index columns) const {
     const auto move = [offset](const Real* from) { return from ? from + offset : nullptr; };
-    return {{move(read[0]), move(read[1])}, {move(written[0]), move(written[1])}};
+    return {{move(read[0]), move(read[1])}, {move(written[0]), move(written[1])}, columns};
   }
 
   template <int vectors>
   OSTINATO_INLINE void fetch(Index offset) const {
 #pragma GCC unroll 16
     for (int j = 0; j <= vectors; ++j) {  // vectors need not be aligned: the last one may reach into one more line
-      const Index line = offset + (j < vectors ? j * lanes<Real> : vectors * lanes<Real> - 1);
+      const Index ahead = j < vectors ? j * lanes<Real> : vectors * lanes<Real> - 1;
+      const Index line = offset + (ahead < count ? ahead : count - 1);
       if (read[0]) __builtin_prefetch(read[0] + line, 0);
       if (read[1]) __builtin_prefetch(read[1] + line, 0);
       if (written[0]) __builtin_prefetch(written[0] + line, 1);
