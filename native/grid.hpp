@@ -62,7 +62,7 @@ struct Grid {
 // What one member computes at every step, and with what.
 template <class Real>
 struct Share {
-  const Real* packed;
+  const Real *packed, *second;  // the matrix, and another one or null
   Index hidden, vectors;
   Index row_begin, row_end;
   Columns columns;
@@ -74,9 +74,10 @@ struct Share {
   Index last_column() const { return columns.last * lanes<Real> < hidden ? columns.last * lanes<Real> : hidden; }
 
   // For every row and every panel of this share: after(sums, row, column, count), where sums[0..count) are
-  // (a @ packed)[row, column..column+count). A null `a` is an empty product: the sums are zero.
+  // (a @ packed + b @ second)[row, column..column+count). A null `a` or `b` adds nothing; nobody waits for `b`.
   template <class After>
-  OSTINATO_INLINE void step(const Real* a, const Upcoming<Real>& upcoming, const After& after) {
+  OSTINATO_INLINE void step(const Real* a, const Upcoming<Real>& upcoming, const After& after,
+                            const Real* b = nullptr) {
     alignas(64) Real sums[tile_sums * lanes<Real>];
     const Index row_tiles = (row_end - row_begin + tile_rows - 1) / tile_rows, panels = columns.panels();
     for (Index p = 0; p < panels; ++p) {
@@ -90,6 +91,9 @@ struct Share {
                            upcoming.at(row * hidden + column, hidden - column));
         else
           __builtin_memset(sums, 0, sizeof(sums));
+        if (b)
+          add_products(b + row * hidden, hidden, second + column * hidden, rows, wide, 0, hidden, sums, false,
+                       Upcoming<Real>{});
         for (Index r = 0; r < rows; ++r) after(sums + r * wide * lanes<Real>, row + r, column, count);
       }
     }
@@ -131,31 +135,36 @@ struct Share {
   }
 };
 
-// Packs the weight, then calls steps(share) in every member of the team. False when memory is short.
+// Packs the weight, and a second one if there is one, then calls steps(share) in every member of the team. False when
+// memory is short.
 template <class Real, class Steps>
-bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threads, Steps steps) {
+bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threads, Steps steps,
+              const Real* second = nullptr) {
   const Index vectors = (shape.hidden + lanes<Real> - 1) / lanes<Real>;
   threads = threads < 1 ? 1 : threads;
   const Index progress_bytes = 2 * threads * static_cast<Index>(sizeof(Progress));
   const Index packed_bytes = vectors * lanes<Real> * shape.hidden * static_cast<Index>(sizeof(Real));
-  char* scratch = static_cast<char*>(allocate(static_cast<unsigned long>(progress_bytes + packed_bytes)));
+  const Index matrices = second ? 2 : 1;
+  char* scratch = static_cast<char*>(allocate(static_cast<unsigned long>(progress_bytes + matrices * packed_bytes)));
   if (!scratch) return false;
 
   struct Context {
     const Shape& shape;
-    const Real* weight;
+    const Real *weight, *second;
     bool transposed;
     Index vectors;
     Progress *packing, *scanning;  // of every thread
-    Real* packed;
+    Real *packed, *second_packed;
     Steps& steps;
   } context{shape,
             weight,
+            second,
             transposed,
             vectors,
             reinterpret_cast<Progress*>(scratch),
             reinterpret_cast<Progress*>(scratch) + threads,
             reinterpret_cast<Real*>(scratch + progress_bytes),
+            reinterpret_cast<Real*>(scratch + progress_bytes + packed_bytes),
             steps};
   for (int i = 0; i < 2 * threads; ++i) context.packing[i] = Progress{};
 
@@ -172,14 +181,17 @@ bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threa
         for (int m = 0; m < grid.members; ++m) {
           const Columns columns{cut(c.vectors, grid.members, m), cut(c.vectors, grid.members, m + 1), widest};
           for (Index p = 0; p < columns.panels(); ++p)
-            if (alone ? m == rank : panel++ % size == rank)
-              pack_panel(c.packed, c.weight, c.transposed, c.shape.hidden, columns.start(p),
-                         columns.start(p + 1) - columns.start(p));
+            if (alone ? m == rank : panel++ % size == rank) {
+              const Index start = columns.start(p), wide = columns.start(p + 1) - start;
+              pack_panel(c.packed, c.weight, c.transposed, c.shape.hidden, start, wide);
+              if (c.second) pack_panel(c.second_packed, c.second, c.transposed, c.shape.hidden, start, wide);
+            }
         }
         c.packing[rank].finish(1);
         if (group >= grid.groups) return;
         for (int other = 0; !alone && other < size; ++other) c.packing[other].await(1);
         Share<Real> share{c.packed,
+                          c.second_packed,
                           c.shape.hidden,
                           c.vectors,
                           cut(c.shape.streams, grid.groups, group),

@@ -81,16 +81,24 @@ struct LayerForwardArgs {
   Real* last;               // (B, H): the last states once more
 };
 
-// How a layer's states change with its weights: the tangent scan of force = d (dW hp + dU x + db + db2), where the force
-// holds dW hp before. Returns false, with the force as it was, where x is too dense or dU not finite.
+// How a layer's states change with its weights: s_t = a sp_t + d_t (sp_t W' + hp_t dW' + dU x_t + db + db2), with sp and
+// hp zero at starts, and sp zero before the first step. Returns false where x is too dense or dU not finite.
 template <class Real>
 struct LayerTangentArgs {
-  TangentArgs<Real> scan;
-  Real* force;  // that of the scan
+  Shape shape;
   Input<Real> input;
+  const Real* states;              // h (T, B, H)
+  const Real* slopes;              // d (T, B, H)
+  const Real* h0;                  // (B, H) or null: zero
+  const Real* weight;              // W (H, H)
+  const Real* leak;                // (H) or null
+  const unsigned char* starts;     // (T, B) or null
   const Real* change_ih;           // dU (H, I)
-  const Real* change_bias;         // (H) or null
+  const Real* change_hh;           // dW (H, H) or null: none
+  const Real* change_bias;         // db (H) or null
   const Real* second_change_bias;  // (H) or null
+  Real* tangents;                  // s (T, B, H)
+  int threads;
 };
 
 // Of sum_n delta_n z_n, z = x U' + hp W' + b with hp zero at starts, with respect to all weights; null: not wanted.

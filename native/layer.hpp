@@ -45,37 +45,44 @@ bool layer_forward(const LayerForwardArgs<Real>& args) {
   return done;
 }
 
-template <class Real>
-bool layer_tangent(const LayerTangentArgs<Real>& args) {
-  struct Maker {
-    SparseProjection<Real> projection;
-    const LayerTangentArgs<Real>& args;
-  } maker{{}, args};
-  const TangentArgs<Real>& scan = args.scan;
-  if (!maker.projection.prepare(scan.shape, args.input, args.change_ih, args.change_bias, args.second_change_bias))
-    return false;
-  const auto make = [](const void* self, Index step, Index row_begin, Index row_end, Index first, Index last) {
-    const Maker& m = *static_cast<const Maker*>(self);
-    const TangentArgs<Real>& s = m.args.scan;
-    constexpr Index line = 64 / static_cast<Index>(sizeof(Real));
-    const Index later = step + 1 < s.shape.steps ? s.shape.streams * s.shape.hidden : 0;
-    for (Index row = row_begin; row < row_end; ++row) {
-      const Index n = step * s.shape.streams + row, at = n * s.shape.hidden + first;
-      for (Index c = 0; c < last - first; c += line) {  // what the next step reads, while this one computes
-        __builtin_prefetch(m.args.force + at + later + c, 1);
-        __builtin_prefetch(s.slopes + at + later + c, 0);
-      }
-      m.projection.project(n, first, last, s.tangents + n * s.shape.hidden);  // free until the step's end
-      for_vectors<Real>(last - first, [&](Index c, auto lanes_used) {
-        using Lanes = decltype(lanes_used);
-        Real* force = m.args.force + at + c;
-        Lanes::put(lanes_used, force,
-                   (Lanes::get(lanes_used, force) + Lanes::get(lanes_used, s.tangents + at + c)) *
-                       Lanes::get(lanes_used, s.slopes + at + c));
-      });
+// The tangents of a step hold dU x + db until its end, where the products join them.
+template <class Real, bool leaky>
+bool layer_tangent_with(const LayerTangentArgs<Real>& args, const SparseProjection<Real>& projection) {
+  const auto steps = [&args, &projection](Share<Real>& share) {
+    const Index streams = args.shape.streams, hidden = args.shape.hidden, step = streams * hidden;
+    for (Index t = 0; t < args.shape.steps; ++t) {
+      Real* tangents = args.tangents + t * step;
+      const Real *before = t > 0 ? tangents - step : nullptr, *slopes = args.slopes + t * step;
+      const Real* states = t > 0 ? args.states + (t - 1) * step : args.h0;
+      for (Index row = share.row_begin; row < share.row_end; ++row)
+        projection.project(t * streams + row, share.first_column(), share.last_column(), tangents + row * hidden);
+      const auto after = [&](const Real* sums, Index row, Index column, Index count) {
+        const Index at = row * hidden + column;
+        const bool start = is_start(args.starts, args.shape, t, row);
+        for_vectors<Real>(count, [&](Index c, auto lanes_used) {
+          using Lanes = decltype(lanes_used);
+          const Index i = at + c;
+          Vec<Real> s = Lanes::get(lanes_used, tangents + i);
+          if (!start) s += load(sums + c);
+          s *= Lanes::get(lanes_used, slopes + i);
+          if constexpr (leaky)
+            if (before && !start)
+              s += Lanes::get(lanes_used, args.leak + column + c) * Lanes::get(lanes_used, before + i);
+          Lanes::put(lanes_used, tangents + i, s);
+        });
+      };
+      share.step(before, {{slopes}, {}}, after, args.change_hh ? states : nullptr);
     }
   };
-  return tangent_from(scan, DriveMaker{make, &maker});
+  return run_scan(args.shape, args.weight, true, args.threads, steps, args.change_hh);
+}
+
+template <class Real>
+bool layer_tangent(const LayerTangentArgs<Real>& args) {
+  SparseProjection<Real> projection;
+  if (!projection.prepare(args.shape, args.input, args.change_ih, args.change_bias, args.second_change_bias))
+    return false;
+  return args.leak ? layer_tangent_with<Real, true>(args, projection) : layer_tangent_with<Real, false>(args, projection);
 }
 
 }  // namespace

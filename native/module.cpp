@@ -110,17 +110,17 @@ class NativeKernels {
   }
 
   // False where the inputs are too dense, or the weights' change not finite.
-  bool layer_tangent(bool twice, nb::tuple shape, Index inputs, Address real, Address change_ih, Address change_bias,
-                     Address second_change_bias, Address force, Address slopes, Address weight, Address leak,
-                     Address h0_tangent, Address starts, Address tangents, int threads) const {
+  bool layer_tangent(bool twice, nb::tuple shape, Index inputs, Address real, Address states, Address slopes, Address h0,
+                     Address weight, Address leak, Address starts, Address change_ih, Address change_hh,
+                     Address change_bias, Address second_change_bias, Address tangents, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
-      const TangentArgs<Real> scan{s, at<const Real>(force), at<const Real>(slopes), at<const Real>(weight),
-                                   at<const Real>(leak), at<const Real>(h0_tangent), at<const unsigned char>(starts),
-                                   at<Real>(tangents), threads};
       const nb::gil_scoped_release unlocked;
-      return kernels.layer_tangent({scan, at<Real>(force), input_at<Real>(inputs, 0, real), at<const Real>(change_ih),
-                                    at<const Real>(change_bias), at<const Real>(second_change_bias)});
+      return kernels.layer_tangent({s, input_at<Real>(inputs, 0, real), at<const Real>(states), at<const Real>(slopes),
+                                    at<const Real>(h0), at<const Real>(weight), at<const Real>(leak),
+                                    at<const unsigned char>(starts), at<const Real>(change_ih),
+                                    at<const Real>(change_hh), at<const Real>(change_bias),
+                                    at<const Real>(second_change_bias), at<Real>(tangents), threads});
     };
     return twice ? call(table_->twice) : call(table_->single);
   }

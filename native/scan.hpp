@@ -42,7 +42,7 @@ OSTINATO_INLINE bool is_start(const unsigned char* starts, const Shape& shape, I
   return starts && starts[t * shape.streams + row];
 }
 
-// What makes a step's drive or force just before the step, some rows and columns of it; null where it is there already.
+// What makes a step's drive just before the step, some rows and columns of it; null where it is there already.
 struct DriveMaker {
   void (*make)(const void* self, Index step, Index row_begin, Index row_end, Index first, Index last) = nullptr;
   const void* self = nullptr;
@@ -161,14 +161,12 @@ bool adjoint(const AdjointArgs<Real>& args) {
 }
 
 template <class Real, bool leaky>
-bool tangent_with(const TangentArgs<Real>& args, const DriveMaker& maker) {
-  const auto steps = [&args, &maker](Share<Real>& share) {
+bool tangent_with(const TangentArgs<Real>& args) {
+  const auto steps = [&args](Share<Real>& share) {
     const Index step = args.shape.streams * args.shape.hidden;
     const Real* previous = args.h0_tangent;
     for (Index t = 0; t < args.shape.steps; ++t) {
       Real* tangents = args.tangents + t * step;
-      if (maker.make)
-        maker.make(maker.self, t, share.row_begin, share.row_end, share.first_column(), share.last_column());
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
         const Index at = row * args.shape.hidden + column;
         const bool start = is_start(args.starts, args.shape, t, row);
@@ -192,13 +190,8 @@ bool tangent_with(const TangentArgs<Real>& args, const DriveMaker& maker) {
 }
 
 template <class Real>
-bool tangent_from(const TangentArgs<Real>& args, const DriveMaker& maker) {
-  return args.leak ? tangent_with<Real, true>(args, maker) : tangent_with<Real, false>(args, maker);
-}
-
-template <class Real>
 bool tangent(const TangentArgs<Real>& args) {
-  return tangent_from(args, DriveMaker{});
+  return args.leak ? tangent_with<Real, true>(args) : tangent_with<Real, false>(args);
 }
 
 }  // namespace

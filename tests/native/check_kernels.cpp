@@ -223,16 +223,23 @@ void check_layer(const Problem<Real>& p, const Kernels<Real>& kernels, const cha
   check_gradients(p, kernels, isa, x, dense, sparse, threads);
   if (binary) return;
 
-  // driven.in is dU x + db + db2; with p.in for dW hp the force is slopes (p.in + driven.in)
-  std::vector<Real> force = p.in, made = p.in, tangents(p.in.size()), expected(p.in.size());
-  for (size_t i = 0; i < force.size(); ++i) force[i] = p.slopes[i] * (p.in[i] + driven.in[i]);
-  const TangentArgs<Real> scan{p.s, force.data(), p.slopes.data(), p.weight.data(), leak, p.h0.data(), starts,
-                               expected.data(), threads};
-  kernels.tangent(scan);
-  TangentArgs<Real> own = scan;
-  own.force = made.data(), own.tangents = tangents.data();
-  if (kernels.layer_tangent({own, made.data(), x, weight.data(), bias.data(), second.data()}) != sparse)
-    std::printf("a layer's tangent disagrees on what is sparse\n"), std::exit(1);
+  // driven.in is dU x + db + db2; the change of the weights between states is p.weight itself
+  std::vector<Real> force(p.in.size()), tangents(p.in.size()), expected(p.in.size());
+  const std::vector<Real> zeros(p.h0.size());
+  const std::vector<double> all(found.begin(), found.end());
+  for (Index t = 0; t < p.s.steps; ++t)
+    for (Index b = 0; b < p.s.streams; ++b)
+      for (Index j = 0; j < hidden; ++j) {
+        const size_t i = p.at(t, b, j);
+        double previous;
+        force[i] = static_cast<Real>(p.slopes[i] * (driven.in[i] + product_with_previous(p, all, t, b, j, previous)));
+      }
+  kernels.tangent({p.s, force.data(), p.slopes.data(), p.weight.data(), leak, zeros.data(), starts, expected.data(),
+                   threads});
+  const bool done = kernels.layer_tangent({p.s, x, found.data(), p.slopes.data(), p.h0.data(), p.weight.data(), leak,
+                                           starts, weight.data(), p.weight.data(), bias.data(), second.data(),
+                                           tangents.data(), threads});
+  if (done != sparse) std::printf("a layer's tangent disagrees on what is sparse\n"), std::exit(1);
   if (sparse)
     expect_close("a layer's tangents", isa, p.s, tangents, std::vector<double>(expected.begin(), expected.end()));
 }

@@ -106,7 +106,7 @@ class GaussNewton:
                 back[name].reshape(-1) if name in back else vector.new_zeros(p.numel())
                 for name, p in parameters.items()
             ]
-        )
+        ).mul_(1 / self._point.frames)
         if self.model.l2 > 0:
             for part, of_total, p in zip(
                 parts, total.split([len(x) for x in parts]), parameters.values(), strict=True
@@ -170,17 +170,15 @@ class _Point:
         return flat if self.chosen is None else flat.index_select(0, self.chosen)
 
     def product(self, tangents: Mapping[str, Tensor], structural: float) -> dict[str, Tensor]:
-        """Down through the layers, across the output's curvature, and back up."""
+        """Down through the layers, across the output's curvature, and back up: sums over the frames."""
         of_rnn, of_output = _under("rnn.", tangents), _under("output.", tangents)
         changes = self.rnn.tangent(of_rnn)
-        hidden, back = self.output.product(self._frames(changes[-1]), of_output)
-        scale = 1 / self.frames
-        grad = hidden * scale
+        grad, back = self.output.product(self._frames(changes[-1]), of_output)
         if self.chosen is not None:
             whole = grad.new_zeros(self.rnn.outputs.flatten(0, 1).shape)
             grad = whole.index_copy_(0, self.chosen, grad)
-        inner = self._structural(changes, of_rnn, structural * scale) if structural else None
-        result = {f"output.{name}": x * scale for name, x in back.items()}
+        inner = self._structural(changes, of_rnn, structural) if structural else None
+        result = {f"output.{name}": x for name, x in back.items()}
         through = self.rnn.adjoint(grad.view_as(self.rnn.outputs), inner, of_rnn)
         return result | {f"rnn.{name}": x for name, x in through.items()}
 

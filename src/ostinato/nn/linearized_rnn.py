@@ -68,10 +68,13 @@ class LinearizedLayer:
         """The change of the states in one call; None where the kernels do not do it, or the leak changes."""
         if self.as_layer is None or self.input_name not in tangents or "leak" in tangents:
             return None
-        change = tangents.get(f"weight_hh_l{self.index}")
-        force = torch.zeros_like(self.slopes) if change is None else self.previous @ change.T
-        biases = (tangents.get(f"bias_{k}_l{self.index}") for k in ("ih", "hh"))
-        return layer_cpu.tangent(self.as_layer, self.slopes, force, tangents[self.input_name], *biases)
+        names = (f"{name}_l{self.index}" for name in ("bias_ih", "bias_hh", "weight_hh"))
+        bias, second, weight = (tangents.get(name) for name in names)
+        weight = torch.zeros_like(self.weight_hh) if weight is None else weight
+        change = self.as_layer._replace(
+            weight_ih=tangents[self.input_name], bias=bias, second_bias=second, weight_hh=weight
+        )
+        return layer_cpu.tangent(self.as_layer, self.states, self.slopes, change)
 
     def activation_tangent(self, change: Tensor, tangents: Tangents) -> Tensor:
         """d dz (T, B, H), recovered from the change of the states without another product."""

@@ -90,52 +90,43 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
 
 
 def tangent(
-    layer: Layer,
-    slopes: Tensor,
-    force: Tensor,
-    change_ih: Tensor,
-    change_bias: Tensor | None,
-    second_change_bias: Tensor | None,
-    extension: Any = None,
+    layer: Layer, states: Tensor, slopes: Tensor, change: Layer, extension: Any = None
 ) -> Tensor | None:
     """How the states (T, B, H) change with the weights and nothing else; None where inputs are too dense.
 
     Args:
         layer: as given to `forward`, inputs of the weights' type.
-        slopes: what `forward` made of it.
-        force: hp dW' (T, B, H), which is written over if all goes well.
-        change_ih: dU, of the shape of U.
-        change_bias: db, or None.
-        second_change_bias: db2, or None.
+        states: what `forward` made of it.
+        slopes: likewise.
+        change: of U, b, b2 and W, in their places; nothing else in it is looked at.
         extension: the native kernels of one instruction set; the best by default.
     """
-    x, _, _, _, weight, leak, _, starts = layer
-    _check(layer._replace(weight_ih=change_ih, bias=change_bias, second_bias=second_change_bias), "tanh")
-    if not (force.is_contiguous() and force.shape == slopes.shape and force.dtype is weight.dtype):
-        raise ValueError(f"the force must be {weight.dtype} {tuple(slopes.shape)}, all in one piece")
-    x, weight, slopes, change_ih = (
-        x.contiguous(),
-        weight.contiguous(),
-        slopes.contiguous(),
-        change_ih.contiguous(),
+    x, _, _, _, weight, leak, h0, starts = layer
+    change = layer._replace(
+        weight_ih=change.weight_ih,
+        bias=change.bias,
+        second_bias=change.second_bias,
+        weight_hh=change.weight_hh,
     )
-    leak, starts = _dense(leak), _dense(starts)
-    change_bias, second_change_bias = _dense(change_bias), _dense(second_change_bias)
-    tangents, start = torch.empty_like(slopes), torch.zeros_like(slopes[0])
+    _check(layer, "tanh")
+    _check(change, "tanh")
+    # held in names: an address is good for as long as its tensor lives
+    x, states, slopes, weight = x.contiguous(), states.contiguous(), slopes.contiguous(), weight.contiguous()
+    h0, leak, starts = _dense(h0), _dense(leak), _dense(starts)
+    changes = [_dense(t) for t in (change.weight_ih, change.weight_hh, change.bias, change.second_bias)]
+    tangents = torch.empty_like(slopes)
     made = (extension or cpu.extension()).layer_tangent(
         weight.dtype is torch.float64,
         slopes.shape,
         x.shape[2],
         x.data_ptr(),
-        change_ih.data_ptr(),
-        _address(change_bias),
-        _address(second_change_bias),
-        force.data_ptr(),
+        states.data_ptr(),
         slopes.data_ptr(),
+        _address(h0),
         weight.data_ptr(),
         _address(leak),
-        start.data_ptr(),
         _address(starts),
+        *(_address(t) for t in changes),
         tangents.data_ptr(),
         torch.get_num_threads(),
     )
