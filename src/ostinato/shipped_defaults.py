@@ -100,19 +100,18 @@ HF_DATA: dict[str, dict[str, Any]] = {
     "memorization": {"streams": 32, "curvature_share": 1.0, "epoch_sequences": 320},
 }
 
-# What suits an output better under HF, chosen by validation on JSB chorales (docs/hessian_free.md): smaller
+# What suits an output better under HF, chosen by validation on JSB chorales (docs/hessian_free.md): small
 # minibatches, and the average over updates that each fit one of them.
 _HF_MINIBATCHES: dict[str, Any] = {
     "hidden_size": 100,
-    "streams": 32,
     "segment_length": 100,
     "curvature_share": 0.5,
     "damping": 0.3,
     "damping_floor": 0.03,
     "cg_iterations": 40,
-    "averaging": 0.95,
+    "averaging": 0.98,
 }
 HF_OUTPUTS: dict[str, dict[str, Any]] = {
-    "bernoulli": _HF_MINIBATCHES | {"l2": 1e-3},
-    "nade": _HF_MINIBATCHES | {"l2": 3e-4, "state_scale": 0.3},
+    "bernoulli": _HF_MINIBATCHES | {"streams": 8, "l2": 1e-3},
+    "nade": _HF_MINIBATCHES | {"streams": 4, "l2": 1e-4, "state_scale": 0.3},
 }
