@@ -110,13 +110,13 @@ class NativeKernels {
   }
 
   // False where the inputs are too dense, or the weights' change not finite.
-  bool layer_tangent(bool twice, nb::tuple shape, Index inputs, Address real, Address states, Address slopes, Address h0,
-                     Address weight, Address leak, Address starts, Address change_ih, Address change_hh,
+  bool layer_tangent(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, Address states,
+                     Address slopes, Address h0, Address weight, Address leak, Address starts, Address change_ih, Address change_hh,
                      Address change_bias, Address second_change_bias, Address tangents, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const nb::gil_scoped_release unlocked;
-      return kernels.layer_tangent({s, input_at<Real>(inputs, 0, real), at<const Real>(states), at<const Real>(slopes),
+      return kernels.layer_tangent({s, input_at<Real>(inputs, binary, real), at<const Real>(states), at<const Real>(slopes),
                                     at<const Real>(h0), at<const Real>(weight), at<const Real>(leak),
                                     at<const unsigned char>(starts), at<const Real>(change_ih),
                                     at<const Real>(change_hh), at<const Real>(change_bias),

@@ -106,14 +106,20 @@ def test_equals_the_definition(
 @settings(max_examples=40, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 12), st.integers(1, 40), st.integers(1, 100), sizes),
+    kind=st.sampled_from(["real", "uint8", "bool"]),
     share=st.sampled_from([0.0, 0.05, 0.24, 1.0]),
     options=st.integers(0, 31),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 def test_the_tangent_equals_the_definition(
-    instruction_set: str, shape: tuple[int, int, int, int], share: float, options: int, dtype: torch.dtype
+    instruction_set: str,
+    shape: tuple[int, int, int, int],
+    kind: str,
+    share: float,
+    options: int,
+    dtype: torch.dtype,
 ) -> None:
-    layer, change = (draw_layer(shape, "real", share, options, dtype, seed) for seed in (0, 1))
+    layer, change = (draw_layer(shape, kind, share, options, dtype, seed) for seed in (0, 1))
     _, streams, _, hidden = shape
     native = cpu.Kernel(instruction_set).native
     made = layer_cpu.forward(layer, "tanh", native)

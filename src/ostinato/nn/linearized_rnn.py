@@ -207,7 +207,8 @@ class LinearizedRNN:
         with torch.no_grad():
             for index in range(rnn.num_layers):
                 h0 = None if states is None else states[index]
-                self.layers.append(_linearized(rnn, index, below, h0, starts, kernel))
+                read = inputs if index == 0 else below
+                self.layers.append(_linearized(rnn, index, below, read, h0, starts, kernel))
                 below = self.outputs
 
     @property
@@ -238,9 +239,15 @@ class LinearizedRNN:
 
 
 def _linearized(
-    rnn: RNN, index: int, below: Tensor, h0: Tensor | None, starts: Tensor | None, kernel: str | None
+    rnn: RNN,
+    index: int,
+    below: Tensor,
+    read: Tensor,
+    h0: Tensor | None,
+    starts: Tensor | None,
+    kernel: str | None,
 ) -> LinearizedLayer:
-    """A layer at the RNN's present parameters, by a run over its inputs."""
+    """A layer at the RNN's present parameters, by a run over its inputs: `below`, as they were `read`."""
     embedded = rnn.token_inputs and index == 0
     name = "embedding" if embedded else f"weight_ih_l{index}"
     weight_ih = getattr(rnn, name).detach()
@@ -255,7 +262,7 @@ def _linearized(
     previous = previous_states(out, start, starts)
     layer = None
     if chosen.__name__ == layer_cpu.cpu.__name__ and below.dtype is weight_hh.dtype and out.numel():
-        layer = layer_cpu.Layer(below, weight_ih, None, None, weight_hh, leak, h0, starts)
+        layer = layer_cpu.Layer(read, weight_ih, None, None, weight_hh, leak, h0, starts)
     return LinearizedLayer(
         index, name, below, previous, out, slopes, weight_ih, weight_hh, leak, starts, chosen, layer
     )

@@ -74,6 +74,7 @@ class Kernels:
         float64: bool,
         shape: _Sizes,
         inputs: int,
+        binary: int,
         real: int,
         states: int,
         slopes: int,

@@ -95,7 +95,7 @@ def tangent(
     """How the states (T, B, H) change with the weights and nothing else; None where inputs are too dense.
 
     Args:
-        layer: as given to `forward`, inputs of the weights' type.
+        layer: as given to `forward`.
         states: what `forward` made of it.
         slopes: likewise.
         change: of U, b, b2 and W, in their places; nothing else in it is looked at.
@@ -115,11 +115,13 @@ def tangent(
     h0, leak, starts = _dense(h0), _dense(leak), _dense(starts)
     changes = [_dense(t) for t in (change.weight_ih, change.weight_hh, change.bias, change.second_bias)]
     tangents = torch.empty_like(slopes)
+    binary, address = x.dtype in BINARY, x.data_ptr()
     made = (extension or cpu.extension()).layer_tangent(
         weight.dtype is torch.float64,
         slopes.shape,
         x.shape[2],
-        x.data_ptr(),
+        address if binary else 0,
+        0 if binary else address,
         states.data_ptr(),
         slopes.data_ptr(),
         _address(h0),

@@ -48,15 +48,16 @@ class AffineCurvature:
         self, hidden_tangent: Tensor, tangents: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `LinearizedOutput`."""
-        change = hidden_tangent @ self.weight.T
+        if "bias" in tangents:
+            change = torch.addmm(tangents["bias"], hidden_tangent, self.weight.T)
+        else:
+            change = hidden_tangent @ self.weight.T
         if "weight" in tangents:
             change.addmm_(self.hidden, tangents["weight"].T)
-        if "bias" in tangents:
-            change.add_(tangents["bias"])
         curved = self.hessian(change)
         back = {}
         if "weight" in tangents:
-            back["weight"] = (self.hidden.T @ curved).T
+            back["weight"] = curved.T @ self.hidden
         if "bias" in tangents:
             back["bias"] = curved.sum(0)
         return curved @ self.weight, back
