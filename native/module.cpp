@@ -111,8 +111,8 @@ class NativeKernels {
 
   // False where the inputs are too dense, or the weights' change not finite.
   bool layer_tangent(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, Address states,
-                     Address slopes, Address h0, Address weight, Address leak, Address starts, Address change_ih, Address change_hh,
-                     Address change_bias, Address second_change_bias, Address tangents, int threads) const {
+                     Address slopes, Address h0, Address weight, Address leak, Address starts, Address change_ih,
+                     Address change_hh, Address change_bias, Address second_change_bias, Address tangents, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const nb::gil_scoped_release unlocked;

@@ -26,7 +26,7 @@ constexpr int widest_tile(int rows) {
 // many rows is a pattern the processor's own prefetchers do not see, and a burst of requests would hold up the
 // product's own loads, so each row of a tile asks for its share in turn (measured: 10 % of a scan that leaves L2).
 // Arrays laid out like the product's rows; null for none. Nothing past a row is asked for: what lies behind a thread's
-// last row is another's, and two threads in step that keep taking a line from each other lose half of their speed.
+// last row is another's to write.
 template <class Real>
 struct Upcoming {
   const Real *read[2], *written[2];
