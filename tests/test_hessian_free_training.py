@@ -186,6 +186,7 @@ def test_letters() -> None:
     assert Recipe.parse("HF", task="task", data="temporal-order").streams == 1000
     assert Recipe.parse("HF", task="task", data="memorization").streams == 32
     assert Recipe.parse("SGD", task="task", data="memorization").streams == 20
+    assert Recipe.parse("HF", data="memorization").streams == Recipe.parse("HF").streams  # a folder
     assert Recipe.parse("HF", streams=3).streams == 3
 
 

@@ -279,11 +279,11 @@ class Recipe:
         chosen: dict[str, Any] = TASK_DEFAULTS.get(task, {}) | OUTPUT_DEFAULTS.get(output, {})
         base, _, rest = _canonical(letters).partition("+")
         if base == "HF":
-            chosen |= (
-                HF.get(task, {})
-                | HF_DATA.get(settings.get("data", ""), {})
-                | (HF_OUTPUTS.get(output or "bernoulli", {}) if task == "music" else {})
-            )
+            chosen |= HF.get(task, {})
+            if task == "music":
+                chosen |= HF_OUTPUTS.get(output or "bernoulli", {})
+            elif task == "task":
+                chosen |= HF_DATA.get(settings.get("data", ""), {})
         for letter in rest:
             chosen |= LETTERS[letter] | OUTPUT_LETTERS.get(output, {}).get(letter, {})
             chosen |= TASK_LETTERS.get(task, {}).get(letter, {})
