@@ -13,6 +13,14 @@ pytestmark = pytest.mark.skipif(
 
 SETS = cpu.instruction_sets()
 sizes = st.one_of(st.integers(1, 40), st.sampled_from([63, 64, 65, 96, 100, 127, 200, 257]))
+# What `draw_layer` takes, but for the seed.
+LAYERS: dict[str, st.SearchStrategy] = {
+    "shape": st.tuples(st.integers(1, 12), st.integers(1, 40), st.integers(1, 100), sizes),
+    "kind": st.sampled_from(["real", "uint8", "bool"]),
+    "share": st.sampled_from([0.0, 0.05, 0.24, 1.0]),
+    "options": st.integers(0, 31),
+    "dtype": st.sampled_from([torch.float32, torch.float64]),
+}
 
 
 def draw_layer(
@@ -68,14 +76,7 @@ def natively(layer: layer_cpu.Layer, upstream: Tensor, native: object) -> tuple[
 
 @pytest.mark.parametrize("instruction_set", SETS)
 @settings(max_examples=40, deadline=None)
-@given(
-    shape=st.tuples(st.integers(1, 12), st.integers(1, 40), st.integers(1, 100), sizes),
-    kind=st.sampled_from(["real", "uint8", "bool"]),
-    share=st.sampled_from([0.0, 0.05, 0.24, 1.0]),
-    options=st.integers(0, 31),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
-    threads=st.sampled_from([1, 2, 3]),
-)
+@given(threads=st.sampled_from([1, 2, 3]), **LAYERS)
 def test_equals_the_definition(
     instruction_set: str,
     shape: tuple[int, int, int, int],
@@ -104,13 +105,7 @@ def test_equals_the_definition(
 
 @pytest.mark.parametrize("instruction_set", SETS)
 @settings(max_examples=40, deadline=None)
-@given(
-    shape=st.tuples(st.integers(1, 12), st.integers(1, 40), st.integers(1, 100), sizes),
-    kind=st.sampled_from(["real", "uint8", "bool"]),
-    share=st.sampled_from([0.0, 0.05, 0.24, 1.0]),
-    options=st.integers(0, 31),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
-)
+@given(**LAYERS)
 def test_the_tangent_equals_the_definition(
     instruction_set: str,
     shape: tuple[int, int, int, int],
@@ -123,7 +118,16 @@ def test_the_tangent_equals_the_definition(
     _, streams, _, hidden = shape
     native = cpu.Kernel(instruction_set).native
     made = layer_cpu.forward(layer, "tanh", native)
-    found = layer_cpu.tangent(layer, made.states, made.slopes, change, native)
+    found = layer_cpu.tangent(
+        layer,
+        made.states,
+        made.slopes,
+        change.weight_ih,
+        change.weight_hh,
+        change.bias,
+        change.second_bias,
+        native,
+    )
     if share in (0.0, 1.0):
         assert (found is None) is (share == 1)
     if found is None:
@@ -139,6 +143,17 @@ def test_the_tangent_equals_the_definition(
     expected = definition.tangent(slopes * drive, slopes, layer.weight_hh.double(), leak, start, layer.starts)
     bound = 1e-4 if dtype is torch.float32 else 1e-11
     assert (found.double() - expected).abs().max() <= bound * expected.abs().max().clamp_min(1)
+
+
+@pytest.mark.parametrize("name", ["ih", "hh", "bias"])
+def test_a_change_that_does_not_fit_is_refused(name: str) -> None:
+    layer = draw_layer((3, 2, 9, 5), "uint8", 0.05, 0, torch.float32, 0)
+    made = layer_cpu.forward(layer, "tanh")
+    change = {"ih": layer.weight_ih, "hh": layer.weight_hh, "bias": torch.zeros(5)}
+    assert layer_cpu.tangent(layer, made.states, made.slopes, *change.values(), None) is not None
+    for wrong in (change[name].double(), change[name][:-1]):
+        with pytest.raises(ValueError, match=r"must be torch\.float32"):
+            layer_cpu.tangent(layer, made.states, made.slopes, *(change | {name: wrong}).values(), None)
 
 
 def test_many_frames_in_chunks_and_few_threads_change_no_bit() -> None:

@@ -68,13 +68,9 @@ class LinearizedLayer:
         """The change of the states in one call; None where the kernels do not do it, or the leak changes."""
         if self.as_layer is None or self.input_name not in tangents or "leak" in tangents:
             return None
-        names = (f"{name}_l{self.index}" for name in ("bias_ih", "bias_hh", "weight_hh"))
-        bias, second, weight = (tangents.get(name) for name in names)
-        weight = torch.zeros_like(self.weight_hh) if weight is None else weight
-        change = self.as_layer._replace(
-            weight_ih=tangents[self.input_name], bias=bias, second_bias=second, weight_hh=weight
-        )
-        return layer_cpu.tangent(self.as_layer, self.states, self.slopes, change)
+        names = (f"{name}_l{self.index}" for name in ("weight_hh", "bias_ih", "bias_hh"))
+        others = (tangents.get(name) for name in names)
+        return layer_cpu.tangent(self.as_layer, self.states, self.slopes, tangents[self.input_name], *others)
 
     def activation_tangent(self, change: Tensor, tangents: Tangents) -> Tensor:
         """d dz (T, B, H), recovered from the change of the states without another product."""

@@ -56,7 +56,8 @@ class States(NamedTuple):
 def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
     """The states, and what `backward` needs besides."""
     x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
-    _check(layer, nonlinearity)
+    nonlinearities.check(nonlinearity)
+    _check(layer)
     steps, streams, inputs = x.shape
     shape = (steps, streams, len(weight))
     states, slopes = weight.new_empty(shape), weight.new_empty(shape)
@@ -90,7 +91,14 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
 
 
 def tangent(
-    layer: Layer, states: Tensor, slopes: Tensor, change: Layer, extension: Any = None
+    layer: Layer,
+    states: Tensor,
+    slopes: Tensor,
+    change_ih: Tensor,
+    change_hh: Tensor | None,
+    change_bias: Tensor | None,
+    second_change_bias: Tensor | None,
+    extension: Any = None,
 ) -> Tensor | None:
     """How the states (T, B, H) change with the weights and nothing else; None where inputs are too dense.
 
@@ -98,22 +106,20 @@ def tangent(
         layer: as given to `forward`.
         states: what `forward` made of it.
         slopes: likewise.
-        change: of U, b, b2 and W, in their places; nothing else in it is looked at.
+        change_ih: dU, of the shape of U.
+        change_hh: dW, or None for none.
+        change_bias: db, or None for none.
+        second_change_bias: db2, or None for none.
         extension: the native kernels of one instruction set; the best by default.
     """
     x, _, _, _, weight, leak, h0, starts = layer
-    change = layer._replace(
-        weight_ih=change.weight_ih,
-        bias=change.bias,
-        second_bias=change.second_bias,
-        weight_hh=change.weight_hh,
-    )
-    _check(layer, "tanh")
-    _check(change, "tanh")
+    _check(layer._replace(weight_ih=change_ih, bias=change_bias, second_bias=second_change_bias))
+    if change_hh is not None:
+        _check_one("the change of weight_hh", change_hh, tuple(weight.shape), weight.dtype)
     # held in names: an address is good for as long as its tensor lives
     x, states, slopes, weight = x.contiguous(), states.contiguous(), slopes.contiguous(), weight.contiguous()
     h0, leak, starts = _dense(h0), _dense(leak), _dense(starts)
-    changes = [_dense(t) for t in (change.weight_ih, change.weight_hh, change.bias, change.second_bias)]
+    changes = [_dense(t) for t in (change_ih, change_hh, change_bias, second_change_bias)]
     tangents = torch.empty_like(slopes)
     binary, address = x.dtype in BINARY, x.data_ptr()
     made = (extension or cpu.extension()).layer_tangent(
@@ -216,9 +222,8 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _check(layer: Layer, nonlinearity: str) -> None:
+def _check(layer: Layer) -> None:
     """Everything the native code takes on trust."""
-    nonlinearities.check(nonlinearity)
     x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
     steps, streams, inputs = x.shape
     hidden, dtype = len(weight), weight.dtype
@@ -240,8 +245,13 @@ def _check(layer: Layer, nonlinearity: str) -> None:
         ("the initial state", h0, start, dtype),
         ("starts", starts, (steps, streams), torch.bool),
     ):
-        if tensor is not None and not (tensor.shape == shape and tensor.dtype is kind and tensor.is_cpu):
-            raise ValueError(
-                f"{name} must be {kind} {shape} on the CPU, "
-                f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
-            )
+        if tensor is not None:
+            _check_one(name, tensor, shape, kind)
+
+
+def _check_one(name: str, tensor: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> None:
+    if not (tensor.shape == shape and tensor.dtype is kind and tensor.is_cpu):
+        raise ValueError(
+            f"{name} must be {kind} {shape} on the CPU, "
+            f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+        )
