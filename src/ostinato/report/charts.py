@@ -131,11 +131,12 @@ def learning_curves(runs: Sequence[RunRecord], key: str, unit: str, looks: Looks
         )
         data.append(line(run.name, at, [r.get(valid) for r in epochs], look, legendgroup=run.name))
         data.append(_point(best["epoch"] + 1, best[valid], look["color"], run.name))
-        of = f"of {run.epochs[-1]['epoch'] + 1}"
+        last = run.epochs[-1]["epoch"] + 1
         said.append(
-            f"{run.name}: no finite validation score in the epochs up to {run.epochs[-1]['epoch'] + 1}"
+            f"{run.name}: no finite validation score in the epochs up to {last}"
             if best[valid] is None
-            else f"{run.name}: best validation {signed(best[valid], 3)} in epoch {best['epoch'] + 1} {of}"
+            else f"{run.name}: best validation {signed(best[valid], 3)} in epoch {best['epoch'] + 1} "
+            f"of {last}"
         )
     levels = _baselines(runs) if watched == WATCHED[0] else {}
     layout = {

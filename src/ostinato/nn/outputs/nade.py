@@ -14,6 +14,7 @@ from torch.distributions import Distribution, constraints
 
 from ostinato.nn import nade
 from ostinato.nn.outputs.nade_curvature import NADECurvature, nade_curvature
+from ostinato.nn.outputs.note_order import order_biases, order_frames, order_rows
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 # How many frames `NADEFrames.mean` averages over, and the seed it draws them with.
@@ -69,7 +70,7 @@ class NADEFrames(Distribution):
         leading = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         value = value.expand(leading + self.event_shape).reshape(-1, *self.event_shape)
         own = self._in_order(leading)
-        return nade.log_prob(_permuted(value, self.order), *own).reshape(leading)
+        return nade.log_prob(order_frames(value, self.order), *own).reshape(leading)
 
     def note_log_probs(self, value: Tensor) -> Tensor:
         """Log-probability of each note's value given the notes before it in the order, (..., V).
@@ -78,7 +79,7 @@ class NADEFrames(Distribution):
         """
         leading = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         value = value.expand(leading + self.event_shape).reshape(-1, *self.event_shape)
-        found = nade.note_log_probs(_permuted(value, self.order), *self._in_order(leading))
+        found = nade.note_log_probs(order_frames(value, self.order), *self._in_order(leading))
         return self._back(found).reshape(leading + self.event_shape)
 
     def pitch_log_probs(self, value: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ class NADEFrames(Distribution):
 
     def nll(self, value: Tensor) -> Tensor:
         """Sum over frames of -log p(value), a scalar; its gradients come with its value. (N, V) frames."""
-        return nade.nll(_permuted(value, self.order), *self._in_order())
+        return nade.nll(order_frames(value, self.order), *self._in_order())
 
     def flattened(self) -> "NADEFrames":
         """The same frames in one batch dimension (N, V)."""
@@ -135,7 +136,7 @@ class NADEFrames(Distribution):
         leading = torch.broadcast_shapes(fixed_mask.shape[:-1], fixed_values.shape[:-1], self.batch_shape)
         shape = leading + self.event_shape
         fixed, values = (
-            _permuted(x.expand(shape).reshape(-1, *self.event_shape), self.order)
+            order_frames(x.expand(shape).reshape(-1, *self.event_shape), self.order)
             for x in (fixed_mask.bool(), fixed_values.to(torch.uint8))
         )
         drawn, log_weight, _ = self._draw(self._in_order(leading)[0], generator, fixed, values)
@@ -146,13 +147,14 @@ class NADEFrames(Distribution):
 
     def _in_order(self, leading: torch.Size | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Biases (N, V + J) expanded to leading dimensions, encoder and decoder, all in order of drawing."""
-        width, visible = self.biases.shape[-1], len(self.encoder)
+        width = self.biases.shape[-1]
         biases = self.biases if leading is None else self.biases.expand(*leading, width)
         biases = biases.reshape(-1, width)
-        if self.order is None:
-            return biases, self.encoder, self.decoder
-        tail = torch.arange(visible, width, device=self.order.device)
-        return biases[:, torch.cat([self.order, tail])], self.encoder[self.order], self.decoder[self.order]
+        return (
+            order_biases(biases, self.order),
+            order_rows(self.encoder, self.order),
+            order_rows(self.decoder, self.order),
+        )
 
     def _draw(
         self,
@@ -161,20 +163,12 @@ class NADEFrames(Distribution):
         fixed: Tensor | None = None,
         values: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        encoder, decoder = _rows(self.encoder, self.order), _rows(self.decoder, self.order)
+        encoder, decoder = order_rows(self.encoder, self.order), order_rows(self.decoder, self.order)
         with torch.no_grad():
             return nade.sample(biases, encoder, decoder, fixed=fixed, values=values, generator=generator)
 
     def _back(self, drawn: Tensor) -> Tensor:
         return drawn if self.order is None else drawn[:, self.order.argsort()]
-
-
-def _rows(weight: Tensor, order: Tensor | None) -> Tensor:
-    return weight if order is None else weight[order]
-
-
-def _permuted(values: Tensor, order: Tensor | None) -> Tensor:
-    return values if order is None else values[..., order]
 
 
 class NADE(nn.Module):

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ostinato.nn.kernels import select
 from ostinato.nn.kernels.nade_cpu import Gradients, curvature, likelihood
+from ostinato.nn.outputs.curvature import AffineCurvature
+from ostinato.nn.outputs.note_order import order_biases, order_frames, order_rows
 
 
 class LogitCurvature(Protocol):
@@ -132,34 +134,23 @@ class NADECurvature:
         self, hidden_tangent: Tensor, tangents: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `LinearizedOutput`."""
-        change = (self.state_scale * hidden_tangent) @ self.weight.T
-        if "weight" in tangents:
-            change.addmm_(self.hidden, tangents["weight"].T)
-        if "bias" in tangents:
-            change.add_(tangents["bias"])
         encoder, decoder = (
-            _rows(tangents[name], self.order) if name in tangents else torch.zeros_like(self.like)
+            order_rows(tangents[name], self.order) if name in tangents else torch.zeros_like(self.like)
             for name in ("encoder", "decoder")
         )
-        made = self.logits.product(Gradients(_columns(change, self.order), encoder, decoder))
         inverse = None if self.order is None else self.order.argsort()
-        biases = _columns(made.biases, inverse)
-        back = {name: _rows(getattr(made, name), inverse) for name in ("encoder", "decoder")}
-        back["weight"] = (self.hidden.T @ biases).T
-        back["bias"] = biases.sum(0)
-        back = {name: x for name, x in back.items() if name in tangents}
-        return self.state_scale * (biases @ self.weight), back
+        back = {}
 
+        def of_biases(change: Tensor) -> Tensor:
+            made = self.logits.product(Gradients(order_biases(change, self.order), encoder, decoder))
+            for name, x in (("encoder", made.encoder), ("decoder", made.decoder)):
+                if name in tangents:
+                    back[name] = order_rows(x, inverse)
+            return order_biases(made.biases, inverse)
 
-def _rows(weight: Tensor, order: Tensor | None) -> Tensor:
-    return weight if order is None else weight[order]
-
-
-def _columns(biases: Tensor, order: Tensor | None) -> Tensor:
-    """The visible biases, the first columns, in another order."""
-    if order is None:
-        return biases
-    return torch.cat([biases[:, order], biases[:, len(order) :]], 1)
+        affine = AffineCurvature(self.hidden, self.weight, of_biases)
+        hidden, own = affine.product(self.state_scale * hidden_tangent, tangents)
+        return self.state_scale * hidden, back | own
 
 
 def nade_curvature(
@@ -183,8 +174,8 @@ def nade_curvature(
         tensor([0.2500, 0.2500, 0.0000])
     """
     scaled = state_scale * hidden
-    biases = _columns(torch.addmm(bias, scaled, weight.T), order)
-    frames = values.to(torch.uint8) if order is None else values[:, order].to(torch.uint8)
+    biases = order_biases(torch.addmm(bias, scaled, weight.T), order)
+    frames = order_frames(values, order).to(torch.uint8)
     kind = KernelCurvature if select.is_native(hidden) else RowCurvature
-    logits = kind.at(frames, biases, _rows(encoder, order), _rows(decoder, order))
+    logits = kind.at(frames, biases, order_rows(encoder, order), order_rows(decoder, order))
     return NADECurvature(scaled, weight, logits, order, encoder, state_scale)
