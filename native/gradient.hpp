@@ -12,29 +12,25 @@ namespace {
 constexpr Index chunk_frames = piece_depth;
 constexpr int outer_vectors = tile_sums / tile_rows;
 
-// out (tile_rows, count <= vectors * lanes) += a' panel, or = where `begins`, for a (depth, tile_rows) and panel
-// (depth, vectors * lanes); only the first `rows` rows are written.
-template <class Real, int vectors>
+// out (tile_rows, count <= width) += a' panel, or = where `begins`, for a (depth, tile_rows) and panel (depth, width);
+// only the first `rows` rows are written.
+template <class Real, int vectors, bool halved>
 void outer_tile(const Real* a, const Real* panel, Index depth, Real* out, Index stride, Index rows, Index count,
                 bool begins) {
-  constexpr int width = vectors * lanes<Real>;
-  Vec<Real> sum[tile_rows][vectors] = {};
+  using Columns = Strip<Real, vectors, halved>;
+  constexpr int width = Columns::width;
+  Columns sum[tile_rows];
+#pragma GCC unroll 16
+  for (int i = 0; i < tile_rows; ++i) sum[i].clear();
   for (Index k = 0; k < depth; ++k, a += tile_rows, panel += width) {
-    Vec<Real> row[vectors];
+    Columns columns;
+    columns.load_from(panel);
 #pragma GCC unroll 16
-    for (int j = 0; j < vectors; ++j) row[j] = load(panel + j * lanes<Real>);
-#pragma GCC unroll 16
-    for (int i = 0; i < tile_rows; ++i) {
-      const Vec<Real> element = splat<Real>(a[i]);
-#pragma GCC unroll 16
-      for (int j = 0; j < vectors; ++j) sum[i][j] += element * row[j];
-    }
+    for (int i = 0; i < tile_rows; ++i) sum[i].add_product(a[i], columns);
   }
-  Real sums[tile_rows * width];
+  Real sums[tile_rows * width + lanes<Real>];  // room to read whole vectors from any of them
 #pragma GCC unroll 16
-  for (int i = 0; i < tile_rows; ++i)
-#pragma GCC unroll 16
-    for (int j = 0; j < vectors; ++j) store(sums + i * width + j * lanes<Real>, sum[i][j]);
+  for (int i = 0; i < tile_rows; ++i) sum[i].store_to(sums + i * width);
   for (Index i = 0; i < rows; ++i)
     for_vectors<Real>(count, [&](Index c, auto lanes_used) {
       using Lanes = decltype(lanes_used);
@@ -92,13 +88,16 @@ struct GradientShare {
 
   static constexpr Index panel_size = outer_vectors * lanes<Real> * chunk_frames;
 
+  // Packed deltas of a tile of rows and a chunk. A line more than they need: without it they all begin in the same
+  // set of the first-level cache, which a frame's deltas, going to every tile, then fall out of.
+  static constexpr Index tile_size = tile_rows * chunk_frames + 64 / static_cast<Index>(sizeof(Real));
+
   // Memory for all shares together, enough for as many or fewer threads.
   static Index memory(Index hidden, int threads) {
-    const Index rows = hidden + (threads + 1) * tile_rows;
-    return rows * (chunk_frames + 1) + threads * (panel_size + 2 * alignment);
+    const Index tiles = hidden / tile_rows + threads + 1;
+    return tiles * (tile_size + tile_rows) + threads * (panel_size + 2 * alignment);
   }
   static constexpr Index alignment = 64;
-
 
   Index tiles_of_rows() const { return (last - first + tile_rows - 1) / tile_rows; }
 
@@ -108,7 +107,7 @@ struct GradientShare {
     for (Index n = 0; n < depth; ++n) {
       const Real* from = args.delta + (begin + n) * hidden;
       for (Index i = 0; i < tiles; ++i) {
-        Real* to = deltas + (i * depth + n) * tile_rows;
+        Real* to = deltas + i * tile_size + n * tile_rows;
         const Index row = first + i * tile_rows, count = last - row;
         if (count >= tile_rows)
           __builtin_memcpy(to, from + row, sizeof(Real) * tile_rows);
@@ -129,24 +128,33 @@ struct GradientShare {
     const Index vectors = (factor.columns + lanes<Real> - 1) / lanes<Real>, depth = end - begin;
     const Columns cuts{0, vectors, outer_vectors};
     for (Index p = 0; p < cuts.panels(); ++p) {
-      const Index v = cuts.start(p), wide = cuts.start(p + 1) - v, column = v * lanes<Real>;
-      const Index width = wide * lanes<Real>;
+      const Index v = cuts.start(p), column = v * lanes<Real>;
+      const Index width = panel_width<Real>(v, cuts.start(p + 1) - v, factor.columns);
       const Index count = column + width > factor.columns ? factor.columns - column : width;
       pack_factor(panel, factor, begin, end, column, width);
       for (Index i = 0; i < tiles_of_rows(); ++i) {
         const Index row = first + i * tile_rows, rows = last - row < tile_rows ? last - row : tile_rows;
-        product(wide)(deltas + i * depth * tile_rows, panel, depth, out + row * factor.columns + column, factor.columns,
+        product(width)(deltas + i * tile_size, panel, depth, out + row * factor.columns + column, factor.columns,
                       rows, count, begins);
       }
     }
   }
 
   using Product = void (*)(const Real*, const Real*, Index, Real*, Index, Index, Index, bool);
-  static Product product(Index vectors) {
+  static Product product(Index width) {
     static_assert(outer_vectors == 2 || outer_vectors == 3);
+    const Index vectors = (width + lanes<Real> - 1) / lanes<Real>;
+    const bool halved = width < vectors * lanes<Real>;
     if constexpr (outer_vectors == 3)
-      if (vectors == 3) return outer_tile<Real, 3>;
-    return vectors == 2 ? outer_tile<Real, 2> : outer_tile<Real, 1>;
+      if (vectors == 3) return product_of<3>(halved);
+    return vectors == 2 ? product_of<2>(halved) : product_of<1>(halved);
+  }
+
+  template <int vectors>
+  static Product product_of(bool halved) {
+    if constexpr (halves)
+      if (halved) return outer_tile<Real, vectors, true>;
+    return outer_tile<Real, vectors, false>;
   }
 
   // by_input (inputs, hidden) += x' delta over one chunk, at this share's columns, strip by strip: a strip of the sums
@@ -244,7 +252,7 @@ bool layer_gradient(const LayerGradientArgs<Real>& args) {
         const Index first = cut(tiles, size, rank) * tile_rows, end = cut(tiles, size, rank + 1) * tile_rows;
         if (first == end) return;
         Real* mine = c.memory + cut(c.all, size, rank) / Share::alignment * Share::alignment;
-        Real* panel = mine + (end - first) * chunk_frames;
+        Real* panel = mine + (end - first) / tile_rows * Share::tile_size;
         Share{c.args, first, end < hidden ? end : hidden, mine, panel, panel + Share::panel_size}.run(
             c.nonzeros, c.memory + c.all);
       },

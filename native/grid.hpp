@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include "product.hpp"
+#include "scratch.hpp"
 #include "team.hpp"
 
 namespace ostinato::OSTINATO_ISA {
@@ -46,9 +47,15 @@ struct alignas(128) Progress {  // as `allocate` aligns
 struct Grid {
   int groups, members;
 
+  static constexpr Index rows_per_group = 4;
+
+  // Whether the rows are too few to be shared out, for any number of threads. Where they are not, a row's sums are the
+  // same to the last bit in whatever group it is.
+  static bool keeps_rows_together(const Shape& shape) { return shape.streams < 2 * rows_per_group; }
+
   template <class Real>
   static Grid choose(const Shape& shape, int threads) {
-    constexpr Index rows_per_group = 4, vectors_per_member = 2;
+    constexpr Index vectors_per_member = 2;
     const Index vectors = (shape.hidden + lanes<Real> - 1) / lanes<Real>;
     Index groups = shape.streams / rows_per_group;
     groups = groups < 1 ? 1 : groups > threads ? threads : groups;
@@ -68,6 +75,8 @@ struct Share {
   Columns columns;
   Progress* group;  // one per member
   int members, member;
+  bool turns;                  // whether steps and their products go back and forth; the order of sums is then theirs
+  Walk walk = Walk::forwards;  // of the next product
   Index steps_done = 0;
 
   Index first_column() const { return columns.first * lanes<Real>; }
@@ -80,21 +89,23 @@ struct Share {
                             const Real* b = nullptr) {
     alignas(64) Real sums[tile_sums * lanes<Real>];
     const Index row_tiles = (row_end - row_begin + tile_rows - 1) / tile_rows, panels = columns.panels();
-    for (Index p = 0; p < panels; ++p) {
-      const Index v = columns.start(p), wide = columns.start(p + 1) - v, column = v * lanes<Real>;
-      const Index count = column + wide * lanes<Real> > hidden ? hidden - column : wide * lanes<Real>;
+    for (Index turn = 0; turn < panels; ++turn) {
+      const Index p = turns && steps_done % 2 ? panels - 1 - turn : turn;
+      const Index v = columns.start(p), column = v * lanes<Real>;
+      const Index width = panel_width<Real>(v, columns.start(p + 1) - v, hidden);
+      const Index count = column + width > hidden ? hidden - column : width;
       for (Index i = 0; i < row_tiles; ++i) {
         const Index row = row_begin + cut(row_end - row_begin, row_tiles, i);
         const Index rows = row_begin + cut(row_end - row_begin, row_tiles, i + 1) - row;
         if (a)
-          sum_over_members(a + row * hidden, packed + column * hidden, rows, wide, sums,
+          sum_over_members(a + row * hidden, packed + column * hidden, rows, width, sums,
                            upcoming.at(row * hidden + column, hidden - column));
         else
           __builtin_memset(sums, 0, sizeof(sums));
         if (b)
-          add_products(b + row * hidden, hidden, second + column * hidden, rows, wide, 0, hidden, sums, false,
-                       Upcoming<Real>{});
-        for (Index r = 0; r < rows; ++r) after(sums + r * wide * lanes<Real>, row + r, column, count);
+          add_products(b + row * hidden, hidden, second + column * hidden, rows, width, 0, hidden, sums, false,
+                       Walk::forwards, Upcoming<Real>{});
+        for (Index r = 0; r < rows; ++r) after(sums + r * width, row + r, column, count);
       }
     }
     ++steps_done;
@@ -105,13 +116,17 @@ struct Share {
   // The part of the sum over this member's own columns needs no waiting, and hides that for the others'. What the
   // others wrote comes from their caches, a hundred nanoseconds a line when asked for one after the other: all lines
   // are asked for at once, half way through the own part, when the others have most likely written them.
-  OSTINATO_INLINE void sum_over_members(const Real* a, const Real* panel, Index rows, Index wide, Real* sums,
-                                        const Upcoming<Real>& upcoming) const {
+  OSTINATO_INLINE void sum_over_members(const Real* a, const Real* panel, Index rows, Index width, Real* sums,
+                                        const Upcoming<Real>& upcoming) {
     const auto add = [&](Index begin, Index end, bool begins, const Upcoming<Real>& next) {
-      add_products(a, hidden, panel, rows, wide, begin, end, sums, begins, next);
+      add_products(a, hidden, panel, rows, width, begin, end, sums, begins, walk, next);
     };
     const Index first = first_column(), last = last_column();
-    if (members == 1) return add(first, last, true, upcoming);
+    if (members == 1) {
+      add(first, last, true, upcoming);
+      if (turns) walk = turned(walk);
+      return;
+    }
     const Index middle = first + (last - first) / 2;
     add(first, middle, true, upcoming);
     fetch_others(a, rows, first, last);
@@ -199,7 +214,8 @@ bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threa
                           {cut(c.vectors, grid.members, member), cut(c.vectors, grid.members, member + 1), widest},
                           c.scanning + group * grid.members,
                           grid.members,
-                          member};
+                          member,
+                          grid.members == 1 && Grid::keeps_rows_together(c.shape)};
         c.steps(share);
       },
       &context);

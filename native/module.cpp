@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "scratch.hpp"
 #include "team.hpp"
 
 namespace nb = nanobind;
@@ -26,6 +27,17 @@ template <class T>
 T* at(Address address) {
   return reinterpret_cast<T*>(address);
 }
+
+// Memory for the length of a call, null for no bytes.
+struct Scratch {
+  void* memory;
+  explicit Scratch(unsigned long bytes) : memory(bytes ? allocate(bytes) : nullptr) {
+    if (bytes && !memory) throw std::bad_alloc();
+  }
+  ~Scratch() { release(memory); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+};
 
 struct InstructionSet {
   const char* name;
@@ -125,6 +137,7 @@ class NativeKernels {
     return twice ? call(table_->twice) : call(table_->single);
   }
 
+  // Without an address for delta, it lives in scratch memory.
   void layer_backward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, bool sparse,
                       Address grad_states, Address slopes, Address states, Address h0, Address weight, Address leak,
                       Address starts, Address delta, Address grad_h0, Address grad_hh, Address grad_ih, Address grad_bias,
@@ -132,13 +145,15 @@ class NativeKernels {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const auto* marks = at<const unsigned char>(starts);
-      prefer_huge_pages_for<Real>(delta, s.steps, s);
+      const Scratch own(delta ? 0 : static_cast<unsigned long>(s.steps * s.streams * s.hidden) * sizeof(Real));
+      Real* deltas = delta ? at<Real>(delta) : static_cast<Real*>(own.memory);
+      if (delta) prefer_huge_pages_for<Real>(delta, s.steps, s);
       run(kernels.adjoint, AdjointArgs<Real>{s, at<const Real>(grad_states), at<const Real>(slopes),
-                                             at<const Real>(weight), at<const Real>(leak), marks, at<Real>(delta),
+                                             at<const Real>(weight), at<const Real>(leak), marks, deltas,
                                              at<Real>(grad_h0), nullptr, threads});
       if (!(grad_hh || grad_ih || grad_bias || second_grad_bias)) return;
       run(kernels.layer_gradient,
-          LayerGradientArgs<Real>{s, at<const Real>(delta), at<const Real>(states), at<const Real>(h0), marks,
+          LayerGradientArgs<Real>{s, deltas, at<const Real>(states), at<const Real>(h0), marks,
                                   input_at<Real>(inputs, binary, real), sparse, at<Real>(grad_hh), at<Real>(grad_ih),
                                   at<Real>(grad_bias), at<Real>(second_grad_bias), threads});
     };

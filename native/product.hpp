@@ -51,48 +51,56 @@ struct Upcoming {
   }
 };
 
-// out (rows, vectors * lanes) = a (rows, depth) @ panel (depth, vectors * lanes), or += when `add`
+// Which way a product goes through the rows of its panel. One that turns back where the one before it ended finds the
+// last rows still in the first-level cache.
+enum class Walk : int { forwards = 1, backwards = -1 };
+
+OSTINATO_INLINE Walk turned(Walk walk) { return walk == Walk::forwards ? Walk::backwards : Walk::forwards; }
+
+// out (rows, width) = a (rows, depth) @ panel (depth, width), or += when `add`; going backwards, from the last element
+// of a and of the panel's rows, which are then given.
 template <class Real>
-using Tile = void (*)(const Real* a, Index stride, const Real* panel, Index depth, Real* out, bool add,
+using Tile = void (*)(const Real* a, Index stride, const Real* panel, Index depth, Real* out, bool add, Walk walk,
                       const Upcoming<Real>& upcoming);
 
-template <class Real, int rows, int vectors>
-void tile(const Real* a, Index stride, const Real* panel, Index depth, Real* out, bool add,
+template <class Real, int rows, int vectors, bool halved>
+void tile(const Real* a, Index stride, const Real* panel, Index depth, Real* out, bool add, Walk walk,
           const Upcoming<Real>& upcoming) {
-  constexpr int width = vectors * lanes<Real>;
-  Vec<Real> sum[rows][vectors] = {};
+  using Columns = Strip<Real, vectors, halved>;
+  const Index next = static_cast<Index>(walk);
+  Columns sum[rows];
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i) sum[i].clear();
   Index k = 0;
   for (int turn = 1; turn <= rows; ++turn) {
     upcoming.template fetch<vectors>((turn - 1) * stride);
-    for (const Index end = depth * turn / rows; k < end; ++k, panel += width) {
-      Vec<Real> column[vectors];
+    for (const Index end = depth * turn / rows; k < end; ++k, a += next, panel += next * Columns::width) {
+      Columns columns;
+      columns.load_from(panel);
 #pragma GCC unroll 16
-      for (int j = 0; j < vectors; ++j) column[j] = load(panel + j * lanes<Real>);
-#pragma GCC unroll 16
-      for (int i = 0; i < rows; ++i) {
-        const Vec<Real> element = splat<Real>(a[i * stride + k]);
-#pragma GCC unroll 16
-        for (int j = 0; j < vectors; ++j) sum[i][j] += element * column[j];
-      }
+      for (int i = 0; i < rows; ++i) sum[i].add_product(a[i * stride], columns);
     }
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 16
-    for (int j = 0; j < vectors; ++j) {
-      Real* to = out + i * width + j * lanes<Real>;
-      store(to, add ? load(to) + sum[i][j] : sum[i][j]);
+  for (int i = 0; i < rows; ++i, out += Columns::width) {
+    if (add) {
+      Columns before;
+      before.load_from(out);
+      sum[i].add(before);
     }
+    sum[i].store_to(out);
+  }
 }
 
 template <class Real>
 struct TileTable {
-  Tile<Real> at[tile_rows + 1][tile_vectors + 1] = {};
+  Tile<Real> at[tile_rows + 1][tile_vectors + 1][2] = {};  // by rows, by vectors, by whether the last one is a half
 };
 
 template <class Real, int rows, int vectors>
 constexpr void fill(TileTable<Real>& table) {
-  table.at[rows][vectors] = tile<Real, rows, vectors>;
+  table.at[rows][vectors][0] = tile<Real, rows, vectors, false>;
+  if constexpr (halves) table.at[rows][vectors][1] = tile<Real, rows, vectors, true>;
   if constexpr (vectors > 1)
     fill<Real, rows, vectors - 1>(table);
   else if constexpr (rows > 1)
@@ -120,6 +128,13 @@ struct Columns {
   Index start(Index panel) const { return first + cut(last - first, panels(), panel); }
 };
 
+// The width in elements of a panel of some vectors of `count` columns.
+template <class Real>
+OSTINATO_INLINE Index panel_width(Index first_vector, Index vectors, Index count) {
+  const Index end = (first_vector + vectors) * lanes<Real>, spare = halves && end - lanes<Real> / 2 >= count;
+  return vectors * lanes<Real> - spare * lanes<Real> / 2;
+}
+
 // out[i][j] = in[j][i], by merging the first half of the rows with the second, element by element, as often as it takes
 // to come back to the start with the index bits rotated half way.
 template <class Real, int... i>
@@ -143,7 +158,7 @@ OSTINATO_INLINE void transpose(Vec<Real> (&square)[lanes<Real>], Sequence<i...>)
 template <class Real>
 void pack_panel(Real* packed, const Real* weight, bool transposed, Index hidden, Index v, Index vectors) {
   constexpr int n = lanes<Real>;
-  const Index first = v * n, width = vectors * n;
+  const Index first = v * n, width = panel_width<Real>(v, vectors, hidden);
   const Index real_width = first + width > hidden ? hidden - first : width;
   Real* panel = packed + first * hidden;
   const auto source = [&](Index k, Index c) { return transposed ? (first + c) * hidden + k : k * hidden + first + c; };
@@ -167,15 +182,19 @@ void pack_panel(Real* packed, const Real* weight, bool transposed, Index hidden,
 // A long sum is cut in pieces of this depth: the rounding of a sum grows with its length.
 constexpr Index piece_depth = 256;
 
-// sums (rows, vectors * lanes), a panel's, += a (rows, [begin, end)) @ that panel; = where `begins`.
+// sums (rows, width), a panel's, += a (rows, [begin, end)) @ that panel; = where `begins`.
 template <class Real>
-OSTINATO_INLINE void add_products(const Real* a, Index hidden, const Real* panel, Index rows, Index vectors,
-                                  Index begin, Index end, Real* sums, bool begins, Upcoming<Real> upcoming) {
+OSTINATO_INLINE void add_products(const Real* a, Index hidden, const Real* panel, Index rows, Index width,
+                                  Index begin, Index end, Real* sums, bool begins, Walk walk,
+                                  Upcoming<Real> upcoming) {
   const Index pieces = (end - begin + piece_depth - 1) / piece_depth;
+  const Index vectors = (width + lanes<Real> - 1) / lanes<Real>;
+  const Tile<Real> tile = tiles<Real>.at[rows][vectors][width < vectors * lanes<Real>];
   for (Index i = 0; i < pieces; ++i) {
-    const Index from = begin + cut(end - begin, pieces, i), to = begin + cut(end - begin, pieces, i + 1);
-    tiles<Real>.at[rows][vectors](a + from, hidden, panel + from * vectors * lanes<Real>, to - from, sums, !begins,
-                                  upcoming);
+    const Index piece = walk == Walk::forwards ? i : pieces - 1 - i;
+    const Index from = begin + cut(end - begin, pieces, piece), to = begin + cut(end - begin, pieces, piece + 1);
+    const Index first = walk == Walk::forwards ? from : to - 1;
+    tile(a + first, hidden, panel + first * width, to - from, sums, !begins, walk, upcoming);
     begins = false;
     upcoming = {};
   }

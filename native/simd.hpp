@@ -15,6 +15,11 @@
 namespace ostinato::OSTINATO_ISA {
 namespace {
 
+// Whether a product's last columns are worth half a vector of their own: with 512-bit vectors, of which many processors
+// do half at a time, 200 units are then 12 and a half vectors' work, not 13.
+constexpr bool halves = OSTINATO_VECTOR_BYTES == 64;
+constexpr int half_bytes = halves ? OSTINATO_VECTOR_BYTES / 2 : OSTINATO_VECTOR_BYTES;  // or a whole one, never used
+
 template <class Real>
 struct Types;
 
@@ -22,6 +27,8 @@ template <>
 struct Types<float> {
   typedef float Vec __attribute__((vector_size(OSTINATO_VECTOR_BYTES)));
   typedef float Unaligned __attribute__((vector_size(OSTINATO_VECTOR_BYTES), aligned(4), may_alias));
+  typedef float Half __attribute__((vector_size(half_bytes)));
+  typedef float UnalignedHalf __attribute__((vector_size(half_bytes), aligned(4), may_alias));
   typedef unsigned Bits __attribute__((vector_size(OSTINATO_VECTOR_BYTES)));
 };
 
@@ -29,6 +36,8 @@ template <>
 struct Types<double> {
   typedef double Vec __attribute__((vector_size(OSTINATO_VECTOR_BYTES)));
   typedef double Unaligned __attribute__((vector_size(OSTINATO_VECTOR_BYTES), aligned(8), may_alias));
+  typedef double Half __attribute__((vector_size(half_bytes)));
+  typedef double UnalignedHalf __attribute__((vector_size(half_bytes), aligned(8), may_alias));
   typedef unsigned long long Bits __attribute__((vector_size(OSTINATO_VECTOR_BYTES)));
 };
 
@@ -52,6 +61,69 @@ template <class Real>
 OSTINATO_INLINE void store(Real* to, Vec<Real> value) {
   *reinterpret_cast<typename Types<Real>::Unaligned*>(to) = value;
 }
+
+// 0, 1, ..., n - 1 as template arguments: the constant indices of a shuffle.
+template <int... i>
+struct Sequence {};
+
+template <int n, int... i>
+struct CountTo : CountTo<n - 1, n - 1, i...> {};
+
+template <int... i>
+struct CountTo<0, i...> {
+  using type = Sequence<i...>;
+};
+
+template <int n>
+using FirstIntegers = typename CountTo<n>::type;
+
+// Some vectors' worth of consecutive elements in registers, the last of them half a vector where `halved`.
+template <class Real, int vectors, bool halved>
+struct Strip {
+  static constexpr int whole = halved ? vectors - 1 : vectors;
+  static constexpr int width = whole * lanes<Real> + (halved ? lanes<Real> / 2 : 0);
+  using Half = typename Types<Real>::Half;
+  using UnalignedHalf = typename Types<Real>::UnalignedHalf;
+
+  Vec<Real> at[whole > 0 ? whole : 1];
+  Half rest;
+
+  template <int... i>
+  OSTINATO_INLINE static Half first_half(Vec<Real> v, Sequence<i...>) {
+    return __builtin_shufflevector(v, v, i...);
+  }
+
+  OSTINATO_INLINE void clear() {
+#pragma GCC unroll 16
+    for (int j = 0; j < whole; ++j) at[j] = Vec<Real>{};
+    if constexpr (halved) rest = Half{};
+  }
+
+  OSTINATO_INLINE void load_from(const Real* from) {
+#pragma GCC unroll 16
+    for (int j = 0; j < whole; ++j) at[j] = load(from + j * lanes<Real>);
+    if constexpr (halved) rest = *reinterpret_cast<const UnalignedHalf*>(from + whole * lanes<Real>);
+  }
+
+  OSTINATO_INLINE void add_product(Real element, const Strip& row) {
+    const Vec<Real> elements = splat<Real>(element);
+#pragma GCC unroll 16
+    for (int j = 0; j < whole; ++j) at[j] += elements * row.at[j];
+    if constexpr (halved) rest += first_half(elements, FirstIntegers<lanes<Real> / 2>{}) * row.rest;
+  }
+
+  OSTINATO_INLINE void add(const Strip& other) {
+#pragma GCC unroll 16
+    for (int j = 0; j < whole; ++j) at[j] += other.at[j];
+    if constexpr (halved) rest += other.rest;
+  }
+
+  OSTINATO_INLINE void store_to(Real* to) const {
+#pragma GCC unroll 16
+    for (int j = 0; j < whole; ++j) store(to + j * lanes<Real>, at[j]);
+    if constexpr (halved) *reinterpret_cast<UnalignedHalf*>(to + whole * lanes<Real>) = rest;
+  }
+};
 
 // The first `count` lanes (0 < count < lanes); the others read as zero and are not written. The generic form goes
 // through a buffer, since nothing past the caller's array may be touched.
@@ -82,21 +154,6 @@ OSTINATO_INLINE void store_first(Real* to, Vec<Real> value, int count) {
   for (int i = 0; i < count; ++i) to[i] = buffer[i];
 #endif
 }
-
-// 0, 1, ..., n - 1 as template arguments: the constant indices of a shuffle.
-template <int... i>
-struct Sequence {};
-
-template <int n, int... i>
-struct CountTo : CountTo<n - 1, n - 1, i...> {};
-
-template <int... i>
-struct CountTo<0, i...> {
-  using type = Sequence<i...>;
-};
-
-template <int n>
-using FirstIntegers = typename CountTo<n>::type;
 
 // Denormals cost a hundred cycles each and vanishing gradients are full of them: zero them while the kernels run,
 // in this thread, and put the thread's mode back afterwards.

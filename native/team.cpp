@@ -4,14 +4,11 @@
 // LLVM and Intel runtimes export it as well on Linux.
 #include "team.hpp"
 
-#include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
 #if defined(__linux__)
 #include <dlfcn.h>
 #include <link.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #endif
 
@@ -81,25 +78,5 @@ void run_team(int threads, void (*body)(void*, int, int), void* context) {
 #endif
   body(context, 0, 1);
 }
-
-void prefer_huge_pages(void* memory, unsigned long bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr std::uintptr_t huge = 2ul << 20, page = 4096;
-  if (bytes < 2 * huge) return;
-  const std::uintptr_t begin = (reinterpret_cast<std::uintptr_t>(memory) + page - 1) & ~(page - 1);
-  const std::uintptr_t end = (reinterpret_cast<std::uintptr_t>(memory) + bytes) & ~(page - 1);
-  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a hint: failure changes nothing
-#else
-  (void)memory, (void)bytes;
-#endif
-}
-
-void* allocate(unsigned long bytes) {
-  void* memory = std::aligned_alloc(128, (bytes + 127) / 128 * 128);
-  if (memory) prefer_huge_pages(memory, bytes);
-  return memory;
-}
-
-void release(void* memory) { std::free(memory); }
 
 }  // namespace ostinato

@@ -14,11 +14,4 @@ void find_thread_pool();
 // Path of the OpenMP runtime in use, or "" when there is none.
 const char* thread_pool_path();
 
-// Scratch: 128-byte aligned, null on failure. Asks for huge pages when large.
-void* allocate(unsigned long bytes);
-void release(void* memory);
-
-// Ask for 2 MiB pages under a large fresh buffer: its first touch is then one fault per 2 MiB, not per 4 KiB.
-void prefer_huge_pages(void* memory, unsigned long bytes);
-
 }  // namespace ostinato

@@ -32,6 +32,16 @@ def test_no_sanitizer_complains_and_every_number_is_right(tmp_path: Path) -> Non
     assert "gomp" in said or "omp" in said  # the run had threads
 
 
+@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+def test_threads_never_share_scratch_memory(tmp_path: Path, sanitizer: str) -> None:
+    program, sources = tmp_path / "check", ("tests/native/check_scratch.cpp", "native/scratch.cpp")
+    run(
+        COMPILER, "-std=c++20", "-O1", "-g", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-pthread",
+        "-I", ROOT / "native", *(ROOT / source for source in sources), "-o", program,
+    )  # fmt: skip
+    assert run(program) == "right\n"
+
+
 def test_each_object_defines_nothing_but_its_own_table(tmp_path: Path) -> None:
     """A function that two builds shared would be linked once, perhaps with instructions the machine lacks."""
     if shutil.which("nm") is None:

@@ -247,7 +247,7 @@ def test_a_forked_process_works() -> None:
 
 
 def test_python_threads_run_side_by_side() -> None:
-    """No state is shared between calls."""
+    """Calls share nothing but the scratch memory they leave behind."""
     problems = [Problem(20, 5, 60 + i, True, True, i) for i in range(4)]
     expected = [problem.run(cpu, torch.float32, "tanh") for problem in problems]
     wrong: list[str] = []

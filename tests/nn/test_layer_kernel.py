@@ -69,7 +69,12 @@ def natively(layer: layer_cpu.Layer, upstream: Tensor, native: object) -> tuple[
     states, last, slopes, sparse = layer_cpu.forward(layer, "tanh", native)
     assert torch.equal(last, states[-1:])
     wanted = (True, layer.bias is not None, layer.second_bias is not None, True)
-    made = layer_cpu.backward(layer, states, slopes, sparse, upstream, wanted, native)
+    made = layer_cpu.backward(layer, states, slopes, sparse, upstream, wanted, True, native)
+    again = layer_cpu.backward(layer, states, slopes, sparse, upstream, wanted, False, native)
+    assert again.delta is None
+    for name, gradient in again._asdict().items():
+        if gradient is not None:
+            torch.testing.assert_close(gradient, getattr(made, name), rtol=0, atol=0, equal_nan=True)
     found = {"states": states, **{name: x for name, x in made._asdict().items() if x is not None}}
     return found, sparse
 

@@ -94,9 +94,9 @@ class _Layer(torch.autograd.Function):
             return _differentiable_backward(ctx, grad_states)
         need_inputs, *wanted, _, need_h0, _, _ = ctx.needs_input_grad
         layer = layer_cpu.Layer(*tensors)
-        grad = layer_cpu.backward(layer, states, slopes, ctx.sparse, grad_states, tuple(wanted))
+        grad = layer_cpu.backward(layer, states, slopes, ctx.sparse, grad_states, tuple(wanted), need_inputs)
         grad_inputs = None
-        if need_inputs:
+        if grad.delta is not None:
             grad_inputs = (grad.delta.flatten(0, 1) @ layer.weight_ih).view(layer.inputs.shape)
         return (
             grad_inputs,

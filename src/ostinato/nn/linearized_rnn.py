@@ -136,7 +136,7 @@ class LinearizedLayer:
             second in tangents,
             weight in tangents,
         )
-        grad = layer_cpu.backward(layer, self.states, self.slopes, not below, grad_states, wanted)
+        grad = layer_cpu.backward(layer, self.states, self.slopes, not below, grad_states, wanted, below)
         made = {
             self.input_name: grad.weight_ih,
             bias: grad.bias,
@@ -144,7 +144,7 @@ class LinearizedLayer:
             weight: grad.weight_hh,
         }
         back = {name: x for name, x in made.items() if x is not None}
-        return grad.delta @ self.weight_ih if below else None, back
+        return None if grad.delta is None else grad.delta @ self.weight_ih, back
 
     def _parameter_cotangents(self, delta: Tensor, tangents: Tangents) -> dict[str, Tensor]:
         back = {}

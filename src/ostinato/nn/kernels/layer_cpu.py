@@ -36,7 +36,7 @@ class Layer(NamedTuple):
 class Gradients(NamedTuple):
     """What comes back, None where it was not asked for; delta is the drive's gradient (T, B, H)."""
 
-    delta: Tensor
+    delta: Tensor | None
     weight_ih: Tensor | None
     bias: Tensor | None
     second_bias: Tensor | None
@@ -148,6 +148,7 @@ def backward(
     sparse: bool,
     grad_states: Tensor,
     wanted: tuple[bool, bool, bool, bool],
+    want_delta: bool,
     extension: Any = None,
 ) -> Gradients:
     """All gradients but the inputs', which is `delta @ weight_ih`.
@@ -159,6 +160,7 @@ def backward(
         sparse: likewise.
         grad_states: of the states (T, B, H).
         wanted: whether those of U, b, b2 and W are.
+        want_delta: whether delta is; where it is not, it needs no tensor of its own.
         extension: the native kernels of one instruction set; the best by default.
     """
     x, weight_ih, _, _, weight, leak, h0, starts = layer
@@ -171,7 +173,7 @@ def backward(
             f"got {grad_states.dtype} {tuple(grad_states.shape)}"
         )
     shape, dense = slopes.shape, torch.contiguous_format
-    delta = torch.empty_like(slopes)
+    delta = torch.empty_like(slopes) if want_delta else None
     grad_h0 = slopes.new_empty(shape[1:]) if h0 is None else torch.empty_like(h0)
     grad_ih = torch.empty_like(weight_ih, memory_format=dense) if want_ih else None
     grad_hh = torch.empty_like(weight) if want_hh else None
@@ -192,7 +194,7 @@ def backward(
         weight.data_ptr(),
         _address(leak),
         _address(starts),
-        delta.data_ptr(),
+        _address(delta),
         grad_h0.data_ptr(),
         _address(grad_hh),
         _address(grad_ih),
