@@ -36,8 +36,8 @@ def test_no_sanitizer_complains_and_every_number_is_right(tmp_path: Path) -> Non
 def test_threads_never_share_scratch_memory(tmp_path: Path, sanitizer: str) -> None:
     program, sources = tmp_path / "check", ("tests/native/check_scratch.cpp", "native/scratch.cpp")
     run(
-        COMPILER, "-std=c++20", "-O1", "-g", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-pthread",
-        "-I", ROOT / "native", *(ROOT / source for source in sources), "-o", program,
+        COMPILER, "-std=c++20", "-O1", "-g", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all",
+        "-pthread", "-I", ROOT / "native", *(ROOT / source for source in sources), "-o", program,
     )  # fmt: skip
     assert run(program) == "right\n"
 
