@@ -1,90 +1,30 @@
 // The weight gradients of a layer: sums over all frames of outer products, delta' x for each x the weights multiply.
 //
-// Every thread owns some rows (units) of all gradients, so nothing is added up between threads and the number of
-// threads changes no bit. Frames go by in chunks, whose deltas are packed once for all products.
+// The streams are cut in parts, and every part has sums of its own, some rows (units) of which are one thread's: what a
+// thread made in the scans is mostly what it reads here, where fetching it from another core's cache would cost more
+// than the sums do. How many parts depends on the shape alone, so the number of threads changes no bit. Frames go by in
+// chunks, whose deltas are packed once for all products.
 #pragma once
 
+#include "outer_product.hpp"
 #include "sparse.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
 
-constexpr Index chunk_frames = piece_depth;
-constexpr int outer_vectors = tile_sums / tile_rows;
-
-// out (tile_rows, count <= width) += a' panel, or = where `begins`, for a (depth, tile_rows) and panel (depth, width);
-// only the first `rows` rows are written.
-template <class Real, int vectors, bool halved>
-void outer_tile(const Real* a, const Real* panel, Index depth, Real* out, Index stride, Index rows, Index count,
-                bool begins) {
-  using Columns = Strip<Real, vectors, halved>;
-  constexpr int width = Columns::width;
-  Columns sum[tile_rows];
-#pragma GCC unroll 16
-  for (int i = 0; i < tile_rows; ++i) sum[i].clear();
-  for (Index k = 0; k < depth; ++k, a += tile_rows, panel += width) {
-    Columns columns;
-    columns.load_from(panel);
-#pragma GCC unroll 16
-    for (int i = 0; i < tile_rows; ++i) sum[i].add_product(a[i], columns);
-  }
-  Real sums[tile_rows * width + lanes<Real>];  // room to read whole vectors from any of them
-#pragma GCC unroll 16
-  for (int i = 0; i < tile_rows; ++i) sum[i].store_to(sums + i * width);
-  for (Index i = 0; i < rows; ++i)
-    for_vectors<Real>(count, [&](Index c, auto lanes_used) {
-      using Lanes = decltype(lanes_used);
-      Vec<Real> value = load(sums + i * width + c);
-      if (!begins) value += Lanes::get(lanes_used, out + i * stride + c);
-      Lanes::put(lanes_used, out + i * stride + c, value);
-    });
-}
-
-// A row for every frame: the inputs, or the state before, which is `late` frames (one step) earlier in x; the first
-// ones are in `initial`, or zero where that is null. Zero where `dropped` says so.
-template <class Number>
-struct Factor {
-  const Number* x;  // (frames, columns)
-  Index columns;
-  Index late = 0;
-  const Number* initial = nullptr;         // (late, columns)
-  const unsigned char* dropped = nullptr;  // per frame
-
-  const Number* row(Index n) const {
-    if (dropped && dropped[n]) return nullptr;
-    if (n >= late) return x + (n - late) * columns;
-    return initial ? initial + n * columns : nullptr;
-  }
+// Where the sums of one part go.
+template <class Real>
+struct PartSums {
+  Real *hh, *ih;   // (H, H), (H, I)
+  Real* deltas;    // (H)
+  Real* by_input;  // (I, H): the part of ih that comes from sparse chunks, transposed
 };
 
-// panel (frames, width) = columns [first, first + width) of frames [begin, end); zero past the last column.
-template <class Real, class Number>
-void pack_factor(Real* panel, const Factor<Number>& factor, Index begin, Index end, Index first, Index width) {
-  const Index count = first + width > factor.columns ? factor.columns - first : width;
-  for (Index n = begin; n < end; ++n, panel += width) {
-    const Number* from = factor.row(n);
-    Index c = 0;
-    if (!from) {
-      for (; c < count; ++c) panel[c] = 0;
-    } else if constexpr (sizeof(Number) == sizeof(Real)) {
-      for_vectors<Real>(count, [&](Index i, auto lanes_used) {
-        using Lanes = decltype(lanes_used);
-        Lanes::put(lanes_used, panel + i, Lanes::get(lanes_used, from + first + i));
-      });
-      c = count;
-    } else {
-      for (; c < count; ++c) panel[c] = static_cast<Real>(from[first + c]);
-    }
-    for (; c < width; ++c) panel[c] = 0;
-  }
-}
-
-// One thread's share: rows [first, last) of every gradient, and memory of its own.
+// Memory of one thread.
 template <class Real>
-struct GradientShare {
-  const LayerGradientArgs<Real>& args;
-  Index first, last;
-  Real *deltas, *panel, *sums;  // packed deltas of a chunk, a panel of a factor, the deltas' sums over frames
+struct GradientMemory {
+  Real *deltas, *panel;  // packed deltas of a chunk, a panel of a factor
+  Nonzero<Real>* found;  // the non-zero inputs of a chunk
 
   static constexpr Index panel_size = outer_vectors * lanes<Real> * chunk_frames;
 
@@ -92,34 +32,61 @@ struct GradientShare {
   // set of the first-level cache, which a frame's deltas, going to every tile, then fall out of.
   static constexpr Index tile_size = tile_rows * chunk_frames + 64 / static_cast<Index>(sizeof(Real));
 
-  // Memory for all shares together, enough for as many or fewer threads.
-  static Index memory(Index hidden, int threads) {
-    const Index tiles = hidden / tile_rows + threads + 1;
-    return tiles * (tile_size + tile_rows) + threads * (panel_size + 2 * alignment);
-  }
   static constexpr Index alignment = 64;
+
+  static Index most_nonzeros(Index inputs) { return chunk_frames * inputs / densest; }
+
+  static Index list_size(Index inputs) {
+    const Index most = most_nonzeros(inputs) + inputs + 1;  // a frame more before it is noticed, one written in vain
+    return most * static_cast<Index>(sizeof(Nonzero<Real>) / sizeof(Real));
+  }
+
+  // For all threads together, enough for as many or fewer of them.
+  static Index size(const Shape& shape, Index inputs, int threads) {
+    const Index tiles = StreamPart::count(shape) * ((shape.hidden + tile_rows - 1) / tile_rows);
+    return (tiles + threads) * tile_size + threads * (panel_size + list_size(inputs) + 2 * alignment);
+  }
+
+  // That of one of them.
+  static GradientMemory at(Real* all, Index size, Index inputs, int rank, int threads) {
+    Real* panel = all + cut(size, threads, rank) / alignment * alignment;
+    Real* list = panel + panel_size;
+    Real* deltas = list + (list_size(inputs) + alignment - 1) / alignment * alignment;
+    return {deltas, panel, reinterpret_cast<Nonzero<Real>*>(list)};
+  }
+};
+
+// One thread's share of one part: rows [first, last) of all sums.
+template <class Real>
+struct GradientShare {
+  using Memory = GradientMemory<Real>;
+  const LayerGradientArgs<Real>& args;
+  StreamPart part;
+  Index first, last;
+  PartSums<Real> sums;
+  Memory memory;
 
   Index tiles_of_rows() const { return (last - first + tile_rows - 1) / tile_rows; }
 
   // deltas[tile][frame][row within the tile], zero past the last row.
   void pack_deltas(Index begin, Index end) const {
-    const Index depth = end - begin, tiles = tiles_of_rows(), hidden = args.shape.hidden;
-    for (Index n = 0; n < depth; ++n) {
-      const Real* from = args.delta + (begin + n) * hidden;
-      for (Index i = 0; i < tiles; ++i) {
-        Real* to = deltas + i * tile_size + n * tile_rows;
-        const Index row = first + i * tile_rows, count = last - row;
-        if (count >= tile_rows)
-          __builtin_memcpy(to, from + row, sizeof(Real) * tile_rows);
-        else
-          for (int r = 0; r < tile_rows; ++r) to[r] = r < count ? from[row + r] : Real(0);
-      }
-      for_vectors<Real>(last - first, [&](Index c, auto lanes_used) {
+    const Index hidden = args.shape.hidden, count = last - first, whole = count / tile_rows;
+    const Real* delta = args.delta + first;
+    Real *packed = memory.deltas, *const added = sums.deltas + first;
+    part.visit(begin, end, [=, &packed](Index n) {
+      const Real* from = delta + n * hidden;
+      Real* to = packed;
+      for (Index i = 0; i < whole; ++i, to += Memory::tile_size)
+        __builtin_memcpy(to, from + i * tile_rows, sizeof(Real) * tile_rows);
+      if (whole * tile_rows < count)
+        for (Index r = 0; r < tile_rows; ++r)
+          to[r] = whole * tile_rows + r < count ? from[whole * tile_rows + r] : Real(0);
+      packed += tile_rows;
+      for_vectors<Real>(count, [=](Index c, auto lanes_used) {
         using Lanes = decltype(lanes_used);
-        Real* sum = sums + c;
-        Lanes::put(lanes_used, sum, Lanes::get(lanes_used, sum) + Lanes::get(lanes_used, from + first + c));
+        Lanes::put(lanes_used, added + c, Lanes::get(lanes_used, added + c) + Lanes::get(lanes_used, from + c));
       });
-    }
+    });
   }
 
   // out (hidden, factor.columns) += packed deltas' factor over one chunk, or = where `begins`.
@@ -127,15 +94,20 @@ struct GradientShare {
   void add_product(const Factor<Number>& factor, Index begin, Index end, Real* out, bool begins) const {
     const Index vectors = (factor.columns + lanes<Real> - 1) / lanes<Real>, depth = end - begin;
     const Columns cuts{0, vectors, outer_vectors};
+    const bool far = part.frames * factor.columns * static_cast<Index>(sizeof(Number)) > far_bytes;
     for (Index p = 0; p < cuts.panels(); ++p) {
       const Index v = cuts.start(p), column = v * lanes<Real>;
       const Index width = panel_width<Real>(v, cuts.start(p + 1) - v, factor.columns);
       const Index count = column + width > factor.columns ? factor.columns - column : width;
-      pack_factor(panel, factor, begin, end, column, width);
-      for (Index i = 0; i < tiles_of_rows(); ++i) {
+      pack_factor(memory.panel, factor, part, begin, end, column, width);
+      const Index tiles = tiles_of_rows(), next = column + width;
+      for (Index i = 0; i < tiles; ++i) {
+        if (far && next < factor.columns)
+          fetch_factor(factor, part, begin + cut(depth, tiles, i), begin + cut(depth, tiles, i + 1), next,
+                       next + width < factor.columns ? width : factor.columns - next);
         const Index row = first + i * tile_rows, rows = last - row < tile_rows ? last - row : tile_rows;
-        product(width)(deltas + i * tile_size, panel, depth, out + row * factor.columns + column, factor.columns,
-                      rows, count, begins);
+        product(width)(memory.deltas + i * Memory::tile_size, memory.panel, depth,
+                       out + row * factor.columns + column, factor.columns, rows, count, begins);
       }
     }
   }
@@ -157,107 +129,214 @@ struct GradientShare {
     return outer_tile<Real, vectors, false>;
   }
 
+  // The non-zero inputs of a chunk; those of its frame k end at ends[k + 1]. False where they are too many.
+  bool find_inputs(Index begin, Index end, const Nonzero<Real>** ends) const {
+    const Input<Real>& x = args.input;
+    return x.binary ? find_in(x.binary, begin, end, ends) : find_in(x.real, begin, end, ends);
+  }
+
+  template <class Number>
+  bool find_in(const Number* x, Index begin, Index end, const Nonzero<Real>** ends) const {
+    const Index inputs = args.input.size;
+    Nonzero<Real>* next = memory.found;
+    const Nonzero<Real>* const most = next + Memory::most_nonzeros(inputs);
+    *ends = next;
+    part.visit(begin, end, [=, &next, &ends](Index n) {
+      if (next > most) return;
+      next = find_nonzeros(x + n * inputs, inputs, next);
+      *++ends = next;
+    });
+    return next <= most;
+  }
+
   // by_input (inputs, hidden) += x' delta over one chunk, at this share's columns, strip by strip: a strip of the sums
   // stays in the first-level cache.
-  void add_sparse(const Nonzeros<Real>& nonzeros, Index begin, Index end, Real* by_input) const {
+  void add_sparse(Index begin, Index end, const Nonzero<Real>* const* ends) const {
     constexpr int strip = 4;
+    const Index hidden = args.shape.hidden;
     Index c = first;
-    for (; c + strip * lanes<Real> <= last; c += strip * lanes<Real>)
-      for (Index n = begin; n < end; ++n) {
-        Vec<Real> delta[strip];
+    for (; c + strip * lanes<Real> <= last; c += strip * lanes<Real>) {
+      const Real* delta = args.delta + c;
+      Real* by_input = sums.by_input + c;
+      const Nonzero<Real>* const* bound = ends;
+      part.visit(begin, end, [=, &bound](Index n) {
+        Vec<Real> own[strip];
 #pragma GCC unroll 4
-        for (int k = 0; k < strip; ++k) delta[k] = load(args.delta + n * args.shape.hidden + c + k * lanes<Real>);
-        for (const Nonzero<Real>* x = nonzeros.begin(n); x < nonzeros.begin(n + 1); ++x) {
-          Real* to = by_input + x->column * args.shape.hidden + c;
+        for (int k = 0; k < strip; ++k) own[k] = load(delta + n * hidden + k * lanes<Real>);
+        const Nonzero<Real>*x = bound[0], *const stop = *++bound;
+        for (; x < stop; ++x) {
+          Real* to = by_input + x->column * hidden;
+          const Real value = x->value;
 #pragma GCC unroll 4
-          for (int k = 0; k < strip; ++k)
-            store(to + k * lanes<Real>, load(to + k * lanes<Real>) + x->value * delta[k]);
+          for (int k = 0; k < strip; ++k) store(to + k * lanes<Real>, load(to + k * lanes<Real>) + value * own[k]);
         }
-      }
-    for (Index n = begin; c < last && n < end; ++n)
-      for (const Nonzero<Real>* x = nonzeros.begin(n); x < nonzeros.begin(n + 1); ++x)
-        for_vectors<Real>(last - c, [&](Index i, auto lanes_used) {
+      });
+    }
+    if (c == last) return;
+    const Real* delta = args.delta + c;
+    Real* by_input = sums.by_input + c;
+    const Index rest = last - c;
+    part.visit(begin, end, [=, &ends](Index n) {
+      const Nonzero<Real>*x = ends[0], *const stop = *++ends;
+      for (; x < stop; ++x) {
+        Real* to = by_input + x->column * hidden;
+        const Real value = x->value;
+        for_vectors<Real>(rest, [=](Index i, auto lanes_used) {
           using Lanes = decltype(lanes_used);
-          Real* to = by_input + x->column * args.shape.hidden + c + i;
-          const Vec<Real> delta = Lanes::get(lanes_used, args.delta + n * args.shape.hidden + c + i);
-          Lanes::put(lanes_used, to, Lanes::get(lanes_used, to) + x->value * delta);
+          const Vec<Real> own = Lanes::get(lanes_used, delta + n * hidden + i);
+          Lanes::put(lanes_used, to + i, Lanes::get(lanes_used, to + i) + value * own);
         });
+      }
+    });
   }
 
-  void add_inputs(Index begin, Index end) const {
+  void add_inputs(Index begin, Index end, bool begins) const {
     const Input<Real>& x = args.input;
     if (x.binary)
-      add_product(Factor<unsigned char>{x.binary, x.size}, begin, end, args.grad_ih, begin == 0);
+      add_product(Factor<unsigned char>{x.binary, x.size}, begin, end, sums.ih, begins);
     else
-      add_product(Factor<Real>{x.real, x.size}, begin, end, args.grad_ih, begin == 0);
+      add_product(Factor<Real>{x.real, x.size}, begin, end, sums.ih, begins);
   }
 
-  // A delta that is not finite makes a gradient of NaN even where the input is zero.
-  void finish_sparse(const Real* by_input) const {
-    const Index inputs = args.input.size;
-    if (all_finite(sums, last - first)) {
-      transpose_matrix(args.grad_ih + first * inputs, inputs, by_input + first, args.shape.hidden, inputs, last - first);
-      return;
-    }
-    for (Index begin = 0; begin < args.frames(); begin += chunk_frames) {
-      const Index end = begin + chunk_frames < args.frames() ? begin + chunk_frames : args.frames();
+  // ih = by_input', or += where dense chunks have begun it.
+  void finish_sparse(bool begun) const {
+    const Index inputs = args.input.size, hidden = args.shape.hidden;
+    if (!begun)
+      transpose_matrix(sums.ih + first * inputs, inputs, sums.by_input + first, hidden, inputs, last - first);
+    else
+      for (Index h = first; h < last; ++h)
+        for (Index v = 0; v < inputs; ++v) sums.ih[h * inputs + v] += sums.by_input[v * hidden + h];
+  }
+
+  template <class Body>
+  void for_chunks(const Body& body) const {
+    for (Index begin = 0; begin < part.frames; begin += chunk_frames) {
+      const Index end = begin + chunk_frames < part.frames ? begin + chunk_frames : part.frames;
       pack_deltas(begin, end);
-      add_inputs(begin, end);
+      body(begin, end);
     }
   }
 
-  void run(const Nonzeros<Real>* nonzeros, Real* by_input) const {
-    for (Index h = 0; h < last - first; ++h) sums[h] = 0;
-    if (nonzeros)
-      for (Index v = 0; v < args.input.size; ++v)
-        for (Index h = first; h < last; ++h) by_input[v * args.shape.hidden + h] = 0;
-    for (Index begin = 0; begin < args.frames(); begin += chunk_frames) {
-      const Index end = begin + chunk_frames < args.frames() ? begin + chunk_frames : args.frames();
-      pack_deltas(begin, end);
-      if (args.grad_hh)
-        add_product(Factor<Real>{args.states, args.shape.hidden, args.shape.streams, args.h0, args.starts}, begin, end, args.grad_hh,
-                    begin == 0);
-      if (nonzeros) add_sparse(*nonzeros, begin, end, by_input);
-      else if (args.grad_ih) add_inputs(begin, end);
+  void clear() const {
+    for (Index h = first; h < last; ++h) sums.deltas[h] = 0;
+    for (Index v = 0; sums.by_input && v < args.input.size; ++v)
+      for (Index h = first; h < last; ++h) sums.by_input[v * args.shape.hidden + h] = 0;
+  }
+
+  void run() const {
+    const Factor<Real> before{args.states, args.shape.hidden, args.shape.streams, args.h0, args.starts};
+    const Nonzero<Real>* ends[chunk_frames + 1];
+    bool begun = false;  // whether a dense chunk has begun ih
+    clear();
+    for_chunks([&](Index begin, Index end) {
+      if (sums.hh) add_product(before, begin, end, sums.hh, begin == 0);
+      if (!sums.ih) return;
+      if (sums.by_input && find_inputs(begin, end, ends)) {
+        add_sparse(begin, end, ends);
+      } else {
+        add_inputs(begin, end, !begun);
+        begun = true;
+      }
+    });
+    if (!sums.by_input) return;
+    if (all_finite(sums.deltas + first, last - first)) {
+      finish_sparse(begun);
+    } else {  // a delta that is not finite makes a gradient of NaN even where the input is zero
+      clear();
+      for_chunks([&](Index begin, Index end) { add_inputs(begin, end, begin == 0); });
     }
-    Real* const biases[] = {args.grad_bias, args.second_grad_bias};
+  }
+};
+
+// All sums of a layer and who makes which.
+template <class Real>
+class LayerGradient {
+ public:
+  LayerGradient(const LayerGradientArgs<Real>& args, int threads) : args_(args), parts_(StreamPart::count(args.shape)) {
+    const Index hidden = args.shape.hidden, inputs = args.input.size;
+    const Index own = GradientMemory<Real>::size(args.shape, inputs, threads);
+    const Index hh = args.grad_hh ? hidden * hidden : 0, ih = args.grad_ih ? hidden * inputs : 0;
+    const Index by_input = args.sparse ? ih : 0;
+    const auto progress = static_cast<unsigned long>(threads) * sizeof(Progress);
+    const Index reals = own + parts_ * (by_input + hidden) + (parts_ - 1) * (hh + ih);
+    memory_ = static_cast<char*>(allocate(progress + static_cast<unsigned long>(reals) * sizeof(Real)));
+    if (!memory_) return;
+    finished_ = reinterpret_cast<Progress*>(memory_);
+    for (int i = 0; i < threads; ++i) finished_[i] = Progress{};
+    own_ = reinterpret_cast<Real*>(memory_ + progress);
+    own_size_ = own;
+    Real* next = own_ + own;
+    const auto take = [&next](Index count) { return next += count, count ? next - count : nullptr; };
+    for (Index p = 0; p < parts_; ++p) {
+      sums_[p] = {p == 0 ? args.grad_hh : take(hh), p == 0 ? args.grad_ih : take(ih), take(hidden), take(by_input)};
+    }
+  }
+  LayerGradient(const LayerGradient&) = delete;
+  LayerGradient& operator=(const LayerGradient&) = delete;
+  ~LayerGradient() { release(memory_); }
+
+  bool has_memory() const { return memory_; }
+
+  void run(int rank, int size) const {
+    const Index tiles = (args_.shape.hidden + tile_rows - 1) / tile_rows;
+    const Index begin = cut(parts_ * tiles, size, rank), end = cut(parts_ * tiles, size, rank + 1);
+    const auto memory = GradientMemory<Real>::at(own_, own_size_, args_.input.size, rank, size);
+    for (Index p = 0; p < parts_; ++p) {
+      const Index first = begin > p * tiles ? begin - p * tiles : 0;
+      const Index last = end < (p + 1) * tiles ? end - p * tiles : tiles;
+      const StreamPart part = StreamPart::of(args_.shape, p);
+      if (first < last) GradientShare<Real>{args_, part, first * tile_rows, row(last), sums_[p], memory}.run();
+    }
+    finished_[rank].finish(1);
+    for (int other = 0; parts_ > 1 && other < size; ++other) finished_[other].await(1);
+    add_parts(row(cut(tiles, size, rank)), row(cut(tiles, size, rank + 1)));
+  }
+
+ private:
+  Index row(Index tile) const { return tile * tile_rows < args_.shape.hidden ? tile * tile_rows : args_.shape.hidden; }
+
+  // The sums of all parts, rows [first, last). With one part these are the caller's rows of the same thread.
+  void add_parts(Index first, Index last) const {
+    const Index hidden = args_.shape.hidden, inputs = args_.input.size;
+    for (Index p = 1; p < parts_; ++p) {
+      if (args_.grad_hh) add(args_.grad_hh, sums_[p].hh, first * hidden, last * hidden);
+      if (args_.grad_ih) add(args_.grad_ih, sums_[p].ih, first * inputs, last * inputs);
+      add(sums_[0].deltas, sums_[p].deltas, first, last);
+    }
+    Real* const biases[] = {args_.grad_bias, args_.second_grad_bias};
     for (Real* out : biases)
-      if (out)
-        for (Index h = first; h < last; ++h) out[h] = sums[h - first];
-    if (nonzeros) finish_sparse(by_input);
+      if (out && first < last)
+        __builtin_memcpy(out + first, sums_[0].deltas + first, static_cast<unsigned long>(last - first) * sizeof(Real));
   }
+
+  static void add(Real* to, const Real* from, Index first, Index last) {
+    for_vectors<Real>(last - first, [&](Index i, auto lanes_used) {
+      using Lanes = decltype(lanes_used);
+      const Index k = first + i;
+      Lanes::put(lanes_used, to + k, Lanes::get(lanes_used, to + k) + Lanes::get(lanes_used, from + k));
+    });
+  }
+
+  const LayerGradientArgs<Real>& args_;
+  Index parts_, own_size_ = 0;
+  char* memory_ = nullptr;
+  Progress* finished_ = nullptr;
+  Real* own_ = nullptr;
+  PartSums<Real> sums_[2] = {};
 };
 
 template <class Real>
 bool layer_gradient(const LayerGradientArgs<Real>& args) {
   const int threads = args.threads < 1 ? 1 : args.threads;
-  Nonzeros<Real> nonzeros;
-  const bool sparse = args.grad_ih && args.sparse && nonzeros.find(args.input, args.frames());
-  const Index all = GradientShare<Real>::memory(args.shape.hidden, threads), shared = sparse ? args.input.size * args.shape.hidden : 0;
-  Real* memory = allocate_reals<Real>(all + shared);
-  if (!memory) return false;
-  struct Context {
-    const LayerGradientArgs<Real>& args;
-    const Nonzeros<Real>* nonzeros;
-    Real* memory;
-    Index all;
-  } context{args, sparse ? &nonzeros : nullptr, memory, all};
+  LayerGradient<Real> gradient(args, threads);
+  if (!gradient.has_memory()) return false;
   run_team(
       threads,
       [](void* data, int rank, int size) {
-        const Context& c = *static_cast<Context*>(data);
         const FlushDenormals flush;
-        using Share = GradientShare<Real>;
-        const Index hidden = c.args.shape.hidden, tiles = (hidden + tile_rows - 1) / tile_rows;
-        const Index first = cut(tiles, size, rank) * tile_rows, end = cut(tiles, size, rank + 1) * tile_rows;
-        if (first == end) return;
-        Real* mine = c.memory + cut(c.all, size, rank) / Share::alignment * Share::alignment;
-        Real* panel = mine + (end - first) / tile_rows * Share::tile_size;
-        Share{c.args, first, end < hidden ? end : hidden, mine, panel, panel + Share::panel_size}.run(
-            c.nonzeros, c.memory + c.all);
+        static_cast<const LayerGradient<Real>*>(data)->run(rank, size);
       },
-      &context);
-  release(memory);
+      &gradient);
   return true;
 }
 

@@ -266,11 +266,13 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
       check_nade(kernels, isa, b, h % 90 + 1, h, threads);
       ++turn;
     }
-  // more frames than one chunk of the weight gradients
-  const Problem<Real> many(Shape{150, 2, 33}, true, true);
-  for (const int threads : {1, 3}) {
-    check_layer(many, kernels, isa, 40, 0.05, true, threads);
-    check_layer(many, kernels, isa, 40, 0.5, false, threads);
+  // more frames than one chunk of the weight gradients, in one part and in each of two
+  for (const Shape& shape : {Shape{150, 2, 33}, Shape{70, 9, 33}}) {
+    const Problem<Real> many(shape, true, true);
+    for (const int threads : {1, 3, 4}) {
+      check_layer(many, kernels, isa, 40, 0.05, true, threads);
+      check_layer(many, kernels, isa, 40, 0.5, false, threads);
+    }
   }
 }
 

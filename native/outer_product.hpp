@@ -1,0 +1,135 @@
+// Sums over frames of outer products, tile by tile, and the factors of such a product, packed for it.
+#pragma once
+
+#include "scan.hpp"
+
+namespace ostinato::OSTINATO_ISA {
+namespace {
+
+constexpr Index chunk_frames = piece_depth;
+constexpr Index far_bytes = 2 << 20;  // a factor of this size is not in the caches of a core
+constexpr int outer_vectors = tile_sums / tile_rows;
+
+// out (tile_rows, count <= width) += a' panel, or = where `begins`, for a (depth, tile_rows) and panel (depth, width);
+// only the first `rows` rows are written.
+template <class Real, int vectors, bool halved>
+void outer_tile(const Real* a, const Real* panel, Index depth, Real* out, Index stride, Index rows, Index count,
+                bool begins) {
+  using Columns = Strip<Real, vectors, halved>;
+  constexpr int width = Columns::width;
+  Columns sum[tile_rows];
+#pragma GCC unroll 16
+  for (int i = 0; i < tile_rows; ++i) sum[i].clear();
+  for (Index k = 0; k < depth; ++k, a += tile_rows, panel += width) {
+    Columns columns;
+    columns.load_from(panel);
+#pragma GCC unroll 16
+    for (int i = 0; i < tile_rows; ++i) sum[i].add_product(a[i], columns);
+  }
+  if (rows == tile_rows && count == width) {
+#pragma GCC unroll 16
+    for (int i = 0; i < tile_rows; ++i, out += stride) {
+      if (!begins) {
+        Columns before;
+        before.load_from(out);
+        sum[i].add(before);
+      }
+      sum[i].store_to(out);
+    }
+    return;
+  }
+  Real sums[tile_rows * width + lanes<Real>];  // room to read whole vectors from any of them
+#pragma GCC unroll 16
+  for (int i = 0; i < tile_rows; ++i) sum[i].store_to(sums + i * width);
+  for (Index i = 0; i < rows; ++i)
+    for_vectors<Real>(count, [&](Index c, auto lanes_used) {
+      using Lanes = decltype(lanes_used);
+      Vec<Real> value = load(sums + i * width + c);
+      if (!begins) value += Lanes::get(lanes_used, out + i * stride + c);
+      Lanes::put(lanes_used, out + i * stride + c, value);
+    });
+}
+
+// A row for every frame: the inputs, or the state before, which is `late` frames (one step) earlier in x; the first
+// ones are in `initial`, or zero where that is null. Zero where `dropped` says so.
+template <class Number>
+struct Factor {
+  const Number* x;  // (frames, columns)
+  Index columns;
+  Index late = 0;
+  const Number* initial = nullptr;         // (late, columns)
+  const unsigned char* dropped = nullptr;  // per frame
+
+  const Number* row(Index n) const {
+    if (dropped && dropped[n]) return nullptr;
+    if (n >= late) return x + (n - late) * columns;
+    return initial ? initial + n * columns : nullptr;
+  }
+};
+
+// The frames of some streams, counted step by step.
+struct StreamPart {
+  Index streams, first, last, frames;  // of all streams, these; and how many frames they have
+
+  static Index count(const Shape& shape) { return Grid::keeps_rows_together(shape) ? 1 : 2; }
+
+  static StreamPart of(const Shape& shape, Index index) {
+    const Index first = cut(shape.streams, count(shape), index), last = cut(shape.streams, count(shape), index + 1);
+    return {shape.streams, first, last, shape.steps * (last - first)};
+  }
+
+  // body(n) for the part's frames [begin, end), n counting the frames of all streams.
+  template <class Body>
+  OSTINATO_INLINE void visit(Index begin, Index end, const Body& body) const {
+    const Index width = last - first;
+    Index stream = begin % width, n = begin / width * streams + first + stream;
+    for (Index m = begin; m < end; ++m, ++n) {
+      body(n);
+      if (++stream == width) {
+        stream = 0;
+        n += streams - width;
+      }
+    }
+  }
+};
+
+// panel (frames, width) = columns [first, first + width) of a part's frames [begin, end); zero past the last column.
+template <class Real, class Number>
+void pack_factor(Real* panel, const Factor<Number>& factor, const StreamPart& part, Index begin, Index end, Index first,
+                 Index width) {
+  const Index count = first + width > factor.columns ? factor.columns - first : width;
+  part.visit(begin, end, [&](Index n) {
+    const Number* from = factor.row(n);
+    Index c = 0;
+    if (!from) {
+      for (; c < count; ++c) panel[c] = 0;
+    } else if constexpr (sizeof(Number) == sizeof(Real)) {
+      for_vectors<Real>(count, [&](Index i, auto lanes_used) {
+        using Lanes = decltype(lanes_used);
+        Lanes::put(lanes_used, panel + i, Lanes::get(lanes_used, from + first + i));
+      });
+      c = count;
+    } else {
+      for (; c < count; ++c) panel[c] = static_cast<Real>(from[first + c]);
+    }
+    for (; c < width; ++c) panel[c] = 0;
+    panel += width;
+  });
+}
+
+// Asks for what the next panel will be packed from, a little before every tile of this one: few columns of many rows
+// is a pattern the processor's own prefetchers do not see.
+template <class Number>
+OSTINATO_INLINE void fetch_factor(const Factor<Number>& factor, const StreamPart& part, Index begin, Index end,
+                                  Index first, Index count) {
+  constexpr Index line = 64 / static_cast<Index>(sizeof(Number));
+  part.visit(begin, end, [&](Index n) {
+    const Number* from = factor.row(n);
+    if (!from) return;
+    for (Index c = 0; c < count; c += line) __builtin_prefetch(from + first + c);
+    __builtin_prefetch(from + first + count - 1);
+  });
+}
+
+}  // namespace
+}  // namespace ostinato::OSTINATO_ISA
