@@ -75,6 +75,7 @@ struct Share {
   Columns columns;
   Progress* group;  // one per member
   int members, member;
+  int rank;                    // in the whole team
   bool turns;                  // whether steps and their products go back and forth; the order of sums is then theirs
   Walk walk = Walk::forwards;  // of the next product
   Index steps_done = 0;
@@ -150,11 +151,17 @@ struct Share {
   }
 };
 
-// Packs the weight, and a second one if there is one, then calls steps(share) in every member of the team. False when
-// memory is short.
+// What the team makes before the first step, some columns of it in every thread.
+struct Preparation {
+  void (*make)(const void* self, Index first, Index last) = nullptr;
+  const void* self = nullptr;
+};
+
+// Packs the weight, and a second one if there is one, and prepares what else there is; then calls steps(share) in every
+// member of the team. False when memory is short.
 template <class Real, class Steps>
 bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threads, Steps steps,
-              const Real* second = nullptr) {
+              const Real* second = nullptr, const Preparation& preparation = {}) {
   const Index vectors = (shape.hidden + lanes<Real> - 1) / lanes<Real>;
   threads = threads < 1 ? 1 : threads;
   const Index progress_bytes = 2 * threads * static_cast<Index>(sizeof(Progress));
@@ -170,6 +177,7 @@ bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threa
     Index vectors;
     Progress *packing, *scanning;  // of every thread
     Real *packed, *second_packed;
+    const Preparation& preparation;
     Steps& steps;
   } context{shape,
             weight,
@@ -180,6 +188,7 @@ bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threa
             reinterpret_cast<Progress*>(scratch) + threads,
             reinterpret_cast<Real*>(scratch + progress_bytes),
             reinterpret_cast<Real*>(scratch + progress_bytes + packed_bytes),
+            preparation,
             steps};
   for (int i = 0; i < 2 * threads; ++i) context.packing[i] = Progress{};
 
@@ -202,6 +211,14 @@ bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threa
               if (c.second) pack_panel(c.second_packed, c.second, c.transposed, c.shape.hidden, start, wide);
             }
         }
+        if (c.preparation.make) {
+          const auto column = [&](Index parts, Index i) {
+            const Index h = cut(c.vectors, parts, i) * lanes<Real>;
+            return h < c.shape.hidden ? h : c.shape.hidden;
+          };
+          const Index parts = alone ? grid.members : size;
+          if (rank < parts) c.preparation.make(c.preparation.self, column(parts, rank), column(parts, rank + 1));
+        }
         c.packing[rank].finish(1);
         if (group >= grid.groups) return;
         for (int other = 0; !alone && other < size; ++other) c.packing[other].await(1);
@@ -215,6 +232,7 @@ bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threa
                           c.scanning + group * grid.members,
                           grid.members,
                           member,
+                          rank,
                           grid.members == 1 && Grid::keeps_rows_together(c.shape)};
         c.steps(share);
       },

@@ -10,20 +10,16 @@ template <class Real>
 bool forward_or_project(const LayerForwardArgs<Real>& args, const ForwardArgs<Real>& scan) {
   if (!args.input.binary && !args.input.real) return forward(scan);
 
-  struct Maker {
-    SparseProjection<Real> projection;
-    Real* drive;
-    Index streams;
-  } maker{{}, scan.slopes, scan.shape.streams};
-  if (!maker.projection.prepare(scan.shape, args.input, args.weight_ih, args.bias, args.second_bias)) return false;
-  const auto make = [](const void* self, Index step, Index row_begin, Index row_end, Index first, Index last) {
-    const Maker& m = *static_cast<const Maker*>(self);
-    for (Index row = row_begin; row < row_end; ++row) {
-      const Index n = step * m.streams + row;
-      m.projection.project(n, first, last, m.drive + n * m.projection.hidden);
-    }
+  SparseProjection<Real> projection;
+  const bool begun =
+      projection.begin(scan.shape, args.input, args.weight_ih, args.bias, args.second_bias, scan.threads);
+  if (!begun) return false;
+  projection.out = scan.slopes;
+  const auto make = [](const void* self, Index step, const Share<Real>& share) {
+    const auto& p = *static_cast<const SparseProjection<Real>*>(self);
+    p.project(step, share, p.out + step * p.streams * p.hidden);
   };
-  return forward_from(scan, DriveMaker{make, &maker});
+  return forward_from(scan, DriveMaker<Real>{make, &projection, projection.preparation()});
 }
 
 template <class Real>
@@ -54,8 +50,7 @@ bool layer_tangent_with(const LayerTangentArgs<Real>& args, const SparseProjecti
       Real* tangents = args.tangents + t * step;
       const Real *before = t > 0 ? tangents - step : nullptr, *slopes = args.slopes + t * step;
       const Real* states = t > 0 ? args.states + (t - 1) * step : args.h0;
-      for (Index row = share.row_begin; row < share.row_end; ++row)
-        projection.project(t * streams + row, share.first_column(), share.last_column(), tangents + row * hidden);
+      projection.project(t, share, tangents);
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
         const Index at = row * hidden + column;
         const bool start = is_start(args.starts, args.shape, t, row);
@@ -74,15 +69,17 @@ bool layer_tangent_with(const LayerTangentArgs<Real>& args, const SparseProjecti
       share.step(before, {{slopes}, {}}, after, args.change_hh ? states : nullptr);
     }
   };
-  return run_scan(args.shape, args.weight, true, args.threads, steps, args.change_hh);
+  return run_scan(args.shape, args.weight, true, args.threads, steps, args.change_hh, projection.preparation());
 }
 
 template <class Real>
 bool layer_tangent(const LayerTangentArgs<Real>& args) {
   SparseProjection<Real> projection;
-  if (!projection.prepare(args.shape, args.input, args.change_ih, args.change_bias, args.second_change_bias))
-    return false;
-  return args.leak ? layer_tangent_with<Real, true>(args, projection) : layer_tangent_with<Real, false>(args, projection);
+  const bool begun = projection.begin(args.shape, args.input, args.change_ih, args.change_bias,
+                                      args.second_change_bias, args.threads);
+  if (!begun) return false;
+  return args.leak ? layer_tangent_with<Real, true>(args, projection)
+                   : layer_tangent_with<Real, false>(args, projection);
 }
 
 }  // namespace

@@ -42,21 +42,22 @@ OSTINATO_INLINE bool is_start(const unsigned char* starts, const Shape& shape, I
   return starts && starts[t * shape.streams + row];
 }
 
-// What makes a step's drive just before the step, some rows and columns of it; null where it is there already.
+// What makes a share of a step's drive just before the step; null where it is there already.
+template <class Real>
 struct DriveMaker {
-  void (*make)(const void* self, Index step, Index row_begin, Index row_end, Index first, Index last) = nullptr;
+  void (*make)(const void* self, Index step, const Share<Real>& share) = nullptr;
   const void* self = nullptr;
+  Preparation preparation;
 };
 
 template <class Real, Nonlinearity f, bool leaky>
-bool forward_with(const ForwardArgs<Real>& args, const DriveMaker& maker) {
+bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
   const auto steps = [&args, &maker](Share<Real>& share) {
     const Index step = args.shape.streams * args.shape.hidden;
     const Real* previous = args.h0;
     for (Index t = 0; t < args.shape.steps; ++t) {
       Real* states = args.states + t * step;
-      if (maker.make)
-        maker.make(maker.self, t, share.row_begin, share.row_end, share.first_column(), share.last_column());
+      if (maker.make) maker.make(maker.self, t, share);
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
         const Index at = row * args.shape.hidden + column;
         const bool start = is_start(args.starts, args.shape, t, row);
@@ -80,16 +81,16 @@ bool forward_with(const ForwardArgs<Real>& args, const DriveMaker& maker) {
       previous = states;
     }
   };
-  return run_scan(args.shape, args.weight, true, args.threads, steps);
+  return run_scan<Real>(args.shape, args.weight, true, args.threads, steps, nullptr, maker.preparation);
 }
 
 template <class Real, Nonlinearity f>
-bool forward_of(const ForwardArgs<Real>& args, const DriveMaker& maker) {
+bool forward_of(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
   return args.leak ? forward_with<Real, f, true>(args, maker) : forward_with<Real, f, false>(args, maker);
 }
 
 template <class Real>
-bool forward_from(const ForwardArgs<Real>& args, const DriveMaker& maker) {
+bool forward_from(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
   switch (args.nonlinearity) {
     case Nonlinearity::tanh: return forward_of<Real, Nonlinearity::tanh>(args, maker);
     case Nonlinearity::relu: return forward_of<Real, Nonlinearity::relu>(args, maker);
@@ -100,7 +101,7 @@ bool forward_from(const ForwardArgs<Real>& args, const DriveMaker& maker) {
 
 template <class Real>
 bool forward(const ForwardArgs<Real>& args) {
-  return forward_from(args, DriveMaker{});
+  return forward_from(args, DriveMaker<Real>{});
 }
 
 // `carried` holds g of step t + 1 when it is needed there: in adjoint_states when those are wanted, otherwise in one

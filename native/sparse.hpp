@@ -38,45 +38,18 @@ OSTINATO_INLINE Nonzero<Real>* find_nonzeros(const Number* x, Index count, Nonze
   return found;
 }
 
-// The non-zero inputs of every frame: those of frame n are [begin(n), begin(n + 1)).
-template <class Real>
-class Nonzeros {
- public:
-  // False when memory is short or the inputs are too dense to be worth it.
-  bool find(const Input<Real>& input, Index frames) {
-    const Index most = frames * input.size / densest, room = most + input.size + 1;  // one is written in vain
-    ends_ = static_cast<Index*>(allocate(static_cast<unsigned long>(frames + 1) * sizeof(Index)));
-    list_ = static_cast<Nonzero<Real>*>(allocate(static_cast<unsigned long>(room) * sizeof(Nonzero<Real>)));
-    if (!ends_ || !list_) return false;
-    return input.binary ? list(input.binary, input.size, frames, most) : list(input.real, input.size, frames, most);
+// Whether few inputs are not zero, judged by at most 256 frames from everywhere.
+template <class Number>
+bool are_sparse(const Number* x, Index inputs, Index frames) {
+  constexpr Index most = 256;
+  const Index looked_at = frames < most ? frames : most;
+  Index sounding = 0;
+  for (Index i = 0; i < looked_at; ++i) {
+    const Number* from = x + cut(frames, looked_at, i) * inputs;
+    for (Index v = 0; v < inputs; ++v) sounding += from[v] != Number(0);
   }
-
-  const Nonzero<Real>* begin(Index frame) const { return list_ + ends_[frame]; }
-
-  Nonzeros() = default;
-  Nonzeros(const Nonzeros&) = delete;
-  Nonzeros& operator=(const Nonzeros&) = delete;
-  ~Nonzeros() {
-    release(ends_);
-    release(list_);
-  }
-
- private:
-  template <class Number>
-  bool list(const Number* x, Index inputs, Index frames, Index most) {
-    Nonzero<Real>* end = list_;
-    for (Index n = 0; n < frames; ++n) {
-      ends_[n] = end - list_;
-      end = find_nonzeros(x + n * inputs, inputs, end);
-      if (end - list_ > most) return false;
-    }
-    ends_[frames] = end - list_;
-    return true;
-  }
-
-  Index* ends_ = nullptr;  // of the frame before; 0 for the first
-  Nonzero<Real>* list_ = nullptr;
-};
+  return sounding <= looked_at * inputs / densest;
+}
 
 // to (columns, rows) = from (rows, columns) transposed; consecutive rows are a stride apart.
 template <class Real>
@@ -109,60 +82,100 @@ bool all_finite(const Real* x, Index count) {
   return true;
 }
 
-// x U' + b of sparse frames, some columns of one frame at a time.
+// x U' + b of sparse frames, a step's rows and columns at a time.
 template <class Real>
-struct SparseProjection {
-  Nonzeros<Real> nonzeros;
-  Real *by_input = nullptr, *bias = nullptr;  // U' (I, H), so that one input's weights are a row, and b (H)
-  Index hidden = 0;
+class SparseProjection {
+ public:
+  Real* out = nullptr;  // for whoever calls this through a pointer
+  Index streams = 0, hidden = 0;
 
   // False when memory is short, or when the sum would not be what a dense product is: an infinity or a NaN among the
-  // weights reaches every frame, since it is not zero even times zero.
-  bool prepare(const Shape& shape, const Input<Real>& input, const Real* weight_ih, const Real* first_bias,
-               const Real* second_bias) {
-    const Index inputs = input.size, frames = shape.steps * shape.streams;
-    hidden = shape.hidden;
-    if (!all_finite(weight_ih, hidden * inputs) || !nonzeros.find(input, frames)) return false;
-    by_input = allocate_reals<Real>((inputs + 1) * hidden);
-    if (!by_input) return false;
-    bias = by_input + inputs * hidden;
-    transpose_matrix(by_input, hidden, weight_ih, inputs, hidden, inputs);
-    for (Index h = 0; h < hidden; ++h)
-      bias[h] = (first_bias ? first_bias[h] : Real(0)) + (second_bias ? second_bias[h] : Real(0));
-    return true;
+  // weights reaches every frame, since it is not zero even times zero; or when a dense product is as fast.
+  bool begin(const Shape& shape, const Input<Real>& input, const Real* weight_ih, const Real* first_bias,
+             const Real* second_bias, int threads) {
+    const Index frames = shape.steps * shape.streams;
+    streams = shape.streams, hidden = shape.hidden, input_ = input;
+    weight_ih_ = weight_ih, first_bias_ = first_bias, second_bias_ = second_bias;
+    if (!all_finite(weight_ih, hidden * input.size)) return false;
+    if (!(input.binary ? are_sparse(input.binary, input.size, frames) : are_sparse(input.real, input.size, frames)))
+      return false;
+    const auto lists = static_cast<unsigned long>((threads < 1 ? 1 : threads) * list_size()) * sizeof(Nonzero<Real>);
+    const auto by_input = static_cast<unsigned long>((input.size + 1) * hidden) * sizeof(Real);
+    memory_ = static_cast<char*>(allocate(lists + by_input));
+    by_input_ = reinterpret_cast<Real*>(memory_ + lists);
+    return memory_;
   }
 
-  void project(Index frame, Index first, Index last, Real* out) const {
-    Index c = first;
-    for (; c + 8 * lanes<Real> <= last; c += 8 * lanes<Real>) add_up<8>(frame, c, out);
-    if (c + 4 * lanes<Real> <= last) add_up<4>(frame, c, out), c += 4 * lanes<Real>;
-    for_vectors<Real>(last - c, [&](Index i, auto lanes_used) {
-      using Lanes = decltype(lanes_used);
-      Vec<Real> sum = Lanes::get(lanes_used, bias + c + i);
-      for (const Nonzero<Real>* x = nonzeros.begin(frame); x < nonzeros.begin(frame + 1); ++x)
-        sum += x->value * Lanes::get(lanes_used, by_input + x->column * hidden + c + i);
-      Lanes::put(lanes_used, out + c + i, sum);
-    });
+  // To be made before the first step.
+  Preparation preparation() const {
+    return {[](const void* self, Index first, Index last) {
+              static_cast<const SparseProjection*>(self)->transpose_weights(first, last);
+            },
+            this};
   }
 
-  template <int vectors>
-  OSTINATO_INLINE void add_up(Index frame, Index c, Real* out) const {
-    Vec<Real> sum[vectors];
-#pragma GCC unroll 8
-    for (int k = 0; k < vectors; ++k) sum[k] = load(bias + c + k * lanes<Real>);
-    for (const Nonzero<Real>* x = nonzeros.begin(frame); x < nonzeros.begin(frame + 1); ++x) {
-      const Real* from = by_input + x->column * hidden + c;
-#pragma GCC unroll 8
-      for (int k = 0; k < vectors; ++k) sum[k] += x->value * load(from + k * lanes<Real>);
+  // The share's part of to (streams, hidden), a step's.
+  void project(Index step, const Share<Real>& share, Real* to) const {
+    Nonzero<Real>* found = reinterpret_cast<Nonzero<Real>*>(memory_) + share.rank * list_size();
+    for (Index row = share.row_begin; row < share.row_end; ++row) {
+      const Index x = (step * streams + row) * input_.size;
+      const Nonzero<Real>* end = input_.binary ? find_nonzeros(input_.binary + x, input_.size, found)
+                                               : find_nonzeros(input_.real + x, input_.size, found);
+      add_up(found, end, share.first_column(), share.last_column(), to + row * hidden);
     }
-#pragma GCC unroll 8
-    for (int k = 0; k < vectors; ++k) store(out + c + k * lanes<Real>, sum[k]);
   }
 
   SparseProjection() = default;
   SparseProjection(const SparseProjection&) = delete;
   SparseProjection& operator=(const SparseProjection&) = delete;
-  ~SparseProjection() { release(by_input); }
+  ~SparseProjection() { release(memory_); }
+
+ private:
+  // One more than there can be is written in vain; threads keep off each other's lines.
+  Index list_size() const { return input_.size / 16 * 16 + 32; }
+
+  void transpose_weights(Index first, Index last) const {
+    const Index inputs = input_.size;
+    transpose_matrix(by_input_ + first, hidden, weight_ih_ + first * inputs, inputs, last - first, inputs);
+    Real* bias = by_input_ + inputs * hidden;
+    for (Index h = first; h < last; ++h)
+      bias[h] = (first_bias_ ? first_bias_[h] : Real(0)) + (second_bias_ ? second_bias_[h] : Real(0));
+  }
+
+  // to[first..last) = b + sum of the rows of U' that `found` names.
+  void add_up(const Nonzero<Real>* found, const Nonzero<Real>* end, Index first, Index last, Real* to) const {
+    Index c = first;
+    for (; c + 8 * lanes<Real> <= last; c += 8 * lanes<Real>) add_up_vectors<8>(found, end, c, to);
+    if (c + 4 * lanes<Real> <= last) add_up_vectors<4>(found, end, c, to), c += 4 * lanes<Real>;
+    const Real* bias = by_input_ + input_.size * hidden;
+    for_vectors<Real>(last - c, [&](Index i, auto lanes_used) {
+      using Lanes = decltype(lanes_used);
+      Vec<Real> sum = Lanes::get(lanes_used, bias + c + i);
+      for (const Nonzero<Real>* x = found; x < end; ++x)
+        sum += x->value * Lanes::get(lanes_used, by_input_ + x->column * hidden + c + i);
+      Lanes::put(lanes_used, to + c + i, sum);
+    });
+  }
+
+  template <int vectors>
+  OSTINATO_INLINE void add_up_vectors(const Nonzero<Real>* found, const Nonzero<Real>* end, Index c, Real* to) const {
+    const Real* bias = by_input_ + input_.size * hidden;
+    Vec<Real> sum[vectors];
+#pragma GCC unroll 8
+    for (int k = 0; k < vectors; ++k) sum[k] = load(bias + c + k * lanes<Real>);
+    for (const Nonzero<Real>* x = found; x < end; ++x) {
+      const Real* from = by_input_ + x->column * hidden + c;
+#pragma GCC unroll 8
+      for (int k = 0; k < vectors; ++k) sum[k] += x->value * load(from + k * lanes<Real>);
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < vectors; ++k) store(to + c + k * lanes<Real>, sum[k]);
+  }
+
+  Input<Real> input_{};
+  const Real *weight_ih_ = nullptr, *first_bias_ = nullptr, *second_bias_ = nullptr;
+  char* memory_ = nullptr;    // the non-zero inputs of a frame, for every thread; then:
+  Real* by_input_ = nullptr;  // U' (I, H), so that one input's weights are a row, and b (H)
 };
 
 }  // namespace
