@@ -43,7 +43,7 @@ struct GradientMemory {
 
   // For all threads together, enough for as many or fewer of them.
   static Index size(const Shape& shape, Index inputs, int threads) {
-    const Index tiles = StreamPart::count(shape) * ((shape.hidden + tile_rows - 1) / tile_rows);
+    const Index tiles = parts_of(shape) * ((shape.hidden + tile_rows - 1) / tile_rows);
     return (tiles + threads) * tile_size + threads * (panel_size + list_size(inputs) + 2 * alignment);
   }
 
@@ -73,8 +73,9 @@ struct GradientShare {
     const Index hidden = args.shape.hidden, count = last - first, whole = count / tile_rows;
     const Real* delta = args.delta + first;
     Real *packed = memory.deltas, *const added = sums.deltas + first;
-    part.visit(begin, end, [=, &packed](Index n) {
-      const Real* from = delta + n * hidden;
+    const bool parted = args.parted;
+    part.visit(begin, end, [=, &packed](Index n, Index m) {
+      const Real* from = delta + (parted ? m : n) * hidden;
       Real* to = packed;
       for (Index i = 0; i < whole; ++i, to += Memory::tile_size)
         __builtin_memcpy(to, from + i * tile_rows, sizeof(Real) * tile_rows);
@@ -141,7 +142,7 @@ struct GradientShare {
     Nonzero<Real>* next = memory.found;
     const Nonzero<Real>* const most = next + Memory::most_nonzeros(inputs);
     *ends = next;
-    part.visit(begin, end, [=, &next, &ends](Index n) {
+    part.visit(begin, end, [=, &next, &ends](Index n, Index) {
       if (next > most) return;
       next = find_nonzeros(x + n * inputs, inputs, next);
       *++ends = next;
@@ -154,15 +155,16 @@ struct GradientShare {
   void add_sparse(Index begin, Index end, const Nonzero<Real>* const* ends) const {
     constexpr int strip = 4;
     const Index hidden = args.shape.hidden;
+    const bool parted = args.parted;
     Index c = first;
     for (; c + strip * lanes<Real> <= last; c += strip * lanes<Real>) {
       const Real* delta = args.delta + c;
       Real* by_input = sums.by_input + c;
       const Nonzero<Real>* const* bound = ends;
-      part.visit(begin, end, [=, &bound](Index n) {
+      part.visit(begin, end, [=, &bound](Index n, Index m) {
         Vec<Real> own[strip];
 #pragma GCC unroll 4
-        for (int k = 0; k < strip; ++k) own[k] = load(delta + n * hidden + k * lanes<Real>);
+        for (int k = 0; k < strip; ++k) own[k] = load(delta + (parted ? m : n) * hidden + k * lanes<Real>);
         const Nonzero<Real>*x = bound[0], *const stop = *++bound;
         for (; x < stop; ++x) {
           Real* to = by_input + x->column * hidden;
@@ -176,14 +178,14 @@ struct GradientShare {
     const Real* delta = args.delta + c;
     Real* by_input = sums.by_input + c;
     const Index rest = last - c;
-    part.visit(begin, end, [=, &ends](Index n) {
+    part.visit(begin, end, [=, &ends](Index n, Index m) {
       const Nonzero<Real>*x = ends[0], *const stop = *++ends;
       for (; x < stop; ++x) {
         Real* to = by_input + x->column * hidden;
         const Real value = x->value;
         for_vectors<Real>(rest, [=](Index i, auto lanes_used) {
           using Lanes = decltype(lanes_used);
-          const Vec<Real> own = Lanes::get(lanes_used, delta + n * hidden + i);
+          const Vec<Real> own = Lanes::get(lanes_used, delta + (parted ? m : n) * hidden + i);
           Lanes::put(lanes_used, to + i, Lanes::get(lanes_used, to + i) + value * own);
         });
       }
@@ -252,7 +254,7 @@ struct GradientShare {
 template <class Real>
 class LayerGradient {
  public:
-  LayerGradient(const LayerGradientArgs<Real>& args, int threads) : args_(args), parts_(StreamPart::count(args.shape)) {
+  LayerGradient(const LayerGradientArgs<Real>& args, int threads) : args_(args), parts_(parts_of(args.shape)) {
     const Index hidden = args.shape.hidden, inputs = args.input.size;
     const Index own = GradientMemory<Real>::size(args.shape, inputs, threads);
     const Index hh = args.grad_hh ? hidden * hidden : 0, ih = args.grad_ih ? hidden * inputs : 0;

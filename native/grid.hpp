@@ -47,22 +47,30 @@ struct alignas(128) Progress {  // as `allocate` aligns
 struct Grid {
   int groups, members;
 
-  static constexpr Index rows_per_group = 4;
-
   // Whether the rows are too few to be shared out, for any number of threads. Where they are not, a row's sums are the
   // same to the last bit in whatever group it is.
-  static bool keeps_rows_together(const Shape& shape) { return shape.streams < 2 * rows_per_group; }
+  static bool keeps_rows_together(const Shape& shape) { return parts_of(shape) == 1; }
 
   template <class Real>
   static Grid choose(const Shape& shape, int threads) {
     constexpr Index vectors_per_member = 2;
     const Index vectors = (shape.hidden + lanes<Real> - 1) / lanes<Real>;
-    Index groups = shape.streams / rows_per_group;
+    Index groups = shape.streams / fewest_rows;
     groups = groups < 1 ? 1 : groups > threads ? threads : groups;
     Index members = threads / groups;
     const Index most = vectors / vectors_per_member;
     members = members > most ? most : members;
     return {static_cast<int>(groups), static_cast<int>(members < 1 ? 1 : members)};
+  }
+};
+
+// What the elementwise part of a step will touch; see `Upcoming`.
+template <class Real>
+struct UpcomingRows {
+  Rows<const Real> read[2], written[2];
+
+  OSTINATO_INLINE Upcoming<Real> at(Index i, Index columns) const {
+    return {{read[0].find(i), read[1].find(i)}, {written[0].find(i), written[1].find(i)}, columns};
   }
 };
 
@@ -74,8 +82,9 @@ struct Share {
   Index row_begin, row_end;
   Columns columns;
   Progress* group;  // one per member
-  int members, member;
+  int groups, members, member;
   int rank;                    // in the whole team
+  Real* kept;                  // of this group: see own_rows
   bool turns;                  // whether steps and their products go back and forth; the order of sums is then theirs
   Walk walk = Walk::forwards;  // of the next product
   Index steps_done = 0;
@@ -83,11 +92,25 @@ struct Share {
   Index first_column() const { return columns.first * lanes<Real>; }
   Index last_column() const { return columns.last * lanes<Real> < hidden ? columns.last * lanes<Real> : hidden; }
 
+  // The rows of a step in an array of all frames.
+  template <class Number>
+  Rows<Number> rows(const Order& order, Number* array, Index t) const {
+    return order.rows(array, t, row_begin);
+  }
+
+  // Room for this group's rows that no other group touches, `kept_blocks` times.
+  static constexpr Index kept_blocks = 3;
+  Rows<Real> own_rows(Index block) const {
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Real));
+    const Index size = ((row_end - row_begin) * hidden + line - 1) / line * line;
+    return {kept, block * size - row_begin * hidden};
+  }
+
   // For every row and every panel of this share: after(sums, row, column, count), where sums[0..count) are
-  // (a @ packed + b @ second)[row, column..column+count). A null `a` or `b` adds nothing; nobody waits for `b`.
+  // (a @ packed + b @ second)[row, column..column+count). No `a` or `b` adds nothing; nobody waits for `b`.
   template <class After>
-  OSTINATO_INLINE void step(const Real* a, const Upcoming<Real>& upcoming, const After& after,
-                            const Real* b = nullptr) {
+  OSTINATO_INLINE void step(const Rows<const Real>& a, const UpcomingRows<Real>& upcoming, const After& after,
+                            const Rows<const Real>& b = {}) {
     alignas(64) Real sums[tile_sums * lanes<Real>];
     const Index row_tiles = (row_end - row_begin + tile_rows - 1) / tile_rows, panels = columns.panels();
     for (Index turn = 0; turn < panels; ++turn) {
@@ -99,12 +122,12 @@ struct Share {
         const Index row = row_begin + cut(row_end - row_begin, row_tiles, i);
         const Index rows = row_begin + cut(row_end - row_begin, row_tiles, i + 1) - row;
         if (a)
-          sum_over_members(a + row * hidden, packed + column * hidden, rows, width, sums,
+          sum_over_members(a.at(row * hidden), packed + column * hidden, rows, width, sums,
                            upcoming.at(row * hidden + column, hidden - column));
         else
           __builtin_memset(sums, 0, sizeof(sums));
         if (b)
-          add_products(b + row * hidden, hidden, second + column * hidden, rows, width, 0, hidden, sums, false,
+          add_products(b.at(row * hidden), hidden, second + column * hidden, rows, width, 0, hidden, sums, false,
                        Walk::forwards, Upcoming<Real>{});
         for (Index r = 0; r < rows; ++r) after(sums + r * width, row + r, column, count);
       }
@@ -157,87 +180,124 @@ struct Preparation {
   const void* self = nullptr;
 };
 
+// The memory of a scan: how far everybody is, the packed matrices, and rows of every group's own.
+template <class Real>
+class ScanMemory {
+ public:
+  Progress *packing = nullptr, *scanning = nullptr;  // of every thread
+  Real *packed = nullptr, *second = nullptr;
+
+  ScanMemory(const Shape& shape, int threads, Index matrices) : shape_(shape) {
+    const Index vectors = (shape.hidden + lanes<Real> - 1) / lanes<Real>;
+    const Index progress = 2 * threads * static_cast<Index>(sizeof(Progress));
+    const Index matrix = vectors * lanes<Real> * shape.hidden;
+    const Index rows = kept_begin(shape.streams, threads);
+    const Index bytes = progress + (matrices * matrix + rows) * static_cast<Index>(sizeof(Real));
+    memory_ = static_cast<char*>(allocate(static_cast<unsigned long>(bytes)));
+    if (!memory_) return;
+    packing = reinterpret_cast<Progress*>(memory_);
+    scanning = packing + threads;
+    for (int i = 0; i < 2 * threads; ++i) packing[i] = Progress{};
+    packed = reinterpret_cast<Real*>(memory_ + progress);
+    second = packed + (matrices - 1) * matrix;
+    kept_ = packed + matrices * matrix;
+  }
+  ScanMemory(const ScanMemory&) = delete;
+  ScanMemory& operator=(const ScanMemory&) = delete;
+  ~ScanMemory() { release(memory_); }
+
+  bool exists() const { return memory_; }
+  Real* kept(Index row_begin, Index group) const { return kept_ + kept_begin(row_begin, group); }
+
+ private:
+  // Groups keep off each other's lines, and what is fetched around them.
+  Index kept_begin(Index row_begin, Index group) const {
+    constexpr Index line = 64 / static_cast<Index>(sizeof(Real)), gap = 4096 / static_cast<Index>(sizeof(Real));
+    const Index blocks = Share<Real>::kept_blocks;
+    return (blocks * row_begin * shape_.hidden + group * (blocks * line + gap)) / line * line;
+  }
+
+  const Shape& shape_;
+  char* memory_ = nullptr;
+  Real* kept_ = nullptr;
+};
+
 // Packs the weight, and a second one if there is one, and prepares what else there is; then calls steps(share) in every
-// member of the team. False when memory is short.
+// member of the team, twice where its rows are on both sides of `row_split`. False when memory is short.
 template <class Real, class Steps>
-bool run_scan(const Shape& shape, const Real* weight, bool transposed, int threads, Steps steps,
+bool run_scan(const Shape& shape, Index row_split, const Real* weight, bool transposed, int threads, Steps steps,
               const Real* second = nullptr, const Preparation& preparation = {}) {
-  const Index vectors = (shape.hidden + lanes<Real> - 1) / lanes<Real>;
   threads = threads < 1 ? 1 : threads;
-  const Index progress_bytes = 2 * threads * static_cast<Index>(sizeof(Progress));
-  const Index packed_bytes = vectors * lanes<Real> * shape.hidden * static_cast<Index>(sizeof(Real));
-  const Index matrices = second ? 2 : 1;
-  char* scratch = static_cast<char*>(allocate(static_cast<unsigned long>(progress_bytes + matrices * packed_bytes)));
-  if (!scratch) return false;
+  const ScanMemory<Real> memory(shape, threads, second ? 2 : 1);
+  if (!memory.exists()) return false;
 
   struct Context {
     const Shape& shape;
+    Index row_split;
     const Real *weight, *second;
     bool transposed;
-    Index vectors;
-    Progress *packing, *scanning;  // of every thread
-    Real *packed, *second_packed;
+    const ScanMemory<Real>& memory;
     const Preparation& preparation;
     Steps& steps;
-  } context{shape,
-            weight,
-            second,
-            transposed,
-            vectors,
-            reinterpret_cast<Progress*>(scratch),
-            reinterpret_cast<Progress*>(scratch) + threads,
-            reinterpret_cast<Real*>(scratch + progress_bytes),
-            reinterpret_cast<Real*>(scratch + progress_bytes + packed_bytes),
-            preparation,
-            steps};
-  for (int i = 0; i < 2 * threads; ++i) context.packing[i] = Progress{};
+
+    void pack(const Columns& columns, Index p) const {
+      const Index start = columns.start(p), wide = columns.start(p + 1) - start;
+      pack_panel(memory.packed, weight, transposed, shape.hidden, start, wide);
+      if (second) pack_panel(memory.second, second, transposed, shape.hidden, start, wide);
+    }
+  } context{shape, row_split, weight, second, transposed, memory, preparation, steps};
 
   run_team(
       threads,
       [](void* data, int rank, int size) {
-        Context& c = *static_cast<Context*>(data);
+        const Context& c = *static_cast<Context*>(data);
         const FlushDenormals flush;
         const Grid grid = Grid::choose<Real>(c.shape, size);
+        const Index vectors = (c.shape.hidden + lanes<Real> - 1) / lanes<Real>;
         const int group = rank / grid.members, member = rank % grid.members;
         const int widest = widest_tile(static_cast<int>((c.shape.streams + grid.groups - 1) / grid.groups));
         const bool alone = grid.groups == 1;  // who uses a panel packs it; with several groups, all share the work
         int panel = 0;
         for (int m = 0; m < grid.members; ++m) {
-          const Columns columns{cut(c.vectors, grid.members, m), cut(c.vectors, grid.members, m + 1), widest};
+          const Columns columns{cut(vectors, grid.members, m), cut(vectors, grid.members, m + 1), widest};
           for (Index p = 0; p < columns.panels(); ++p)
-            if (alone ? m == rank : panel++ % size == rank) {
-              const Index start = columns.start(p), wide = columns.start(p + 1) - start;
-              pack_panel(c.packed, c.weight, c.transposed, c.shape.hidden, start, wide);
-              if (c.second) pack_panel(c.second_packed, c.second, c.transposed, c.shape.hidden, start, wide);
-            }
+            if (alone ? m == rank : panel++ % size == rank) c.pack(columns, p);
         }
         if (c.preparation.make) {
           const auto column = [&](Index parts, Index i) {
-            const Index h = cut(c.vectors, parts, i) * lanes<Real>;
+            const Index h = cut(vectors, parts, i) * lanes<Real>;
             return h < c.shape.hidden ? h : c.shape.hidden;
           };
           const Index parts = alone ? grid.members : size;
           if (rank < parts) c.preparation.make(c.preparation.self, column(parts, rank), column(parts, rank + 1));
         }
-        c.packing[rank].finish(1);
+        c.memory.packing[rank].finish(1);
         if (group >= grid.groups) return;
-        for (int other = 0; !alone && other < size; ++other) c.packing[other].await(1);
-        Share<Real> share{c.packed,
-                          c.second_packed,
+        for (int other = 0; !alone && other < size; ++other) c.memory.packing[other].await(1);
+        const Index begin = cut(c.shape.streams, grid.groups, group);
+        const Index end = cut(c.shape.streams, grid.groups, group + 1);
+        Share<Real> share{c.memory.packed,
+                          c.memory.second,
                           c.shape.hidden,
-                          c.vectors,
-                          cut(c.shape.streams, grid.groups, group),
-                          cut(c.shape.streams, grid.groups, group + 1),
-                          {cut(c.vectors, grid.members, member), cut(c.vectors, grid.members, member + 1), widest},
-                          c.scanning + group * grid.members,
+                          vectors,
+                          begin,
+                          end,
+                          {cut(vectors, grid.members, member), cut(vectors, grid.members, member + 1), widest},
+                          c.memory.scanning + group * grid.members,
+                          grid.groups,
                           grid.members,
                           member,
                           rank,
+                          c.memory.kept(begin, group),
                           grid.members == 1 && Grid::keeps_rows_together(c.shape)};
+        const bool spans = begin < c.row_split && c.row_split < end;
+        if (spans) share.row_end = c.row_split;
+        c.steps(share);
+        if (!spans) return;
+        share.row_begin = c.row_split, share.row_end = end;
         c.steps(share);
       },
       &context);
-  release(scratch);
   return true;
 }
 

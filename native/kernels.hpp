@@ -1,6 +1,7 @@
 // What the kernels compute, and the table through which one instruction set's build of them is called.
 //
-// Letters: T steps, B streams (rows), H units (columns), N frames, V inputs. All arrays are C-contiguous.
+// Letters: T steps, B streams (rows), H units (columns), N frames, V inputs. All arrays are C-contiguous. Where
+// `parted` is set, slopes and delta go part by part (see frames.hpp), which is for the kernels' own use.
 // Nothing here has code but what is always inlined, so nothing here can be emitted twice by objects built for different
 // processors.
 #pragma once
@@ -21,15 +22,16 @@ struct Shape {
 template <class Real>
 struct ForwardArgs {
   Shape shape;
-  const Real* drive;            // (T, B, H)
+  const Real* drive;            // (T, B, H); may be the states themselves
   const Real* weight;           // (H, H)
   const Real* leak;             // (H) or null: a = 0
   const Real* h0;               // (B, H)
   const unsigned char* starts;  // (T, B) or null: no start
   Real* states;                 // (T, B, H)
-  Real* slopes;                 // (T, B, H); may be the drive itself
+  Real* slopes;                 // (T, B, H); may be the drive itself where it is not parted
   Nonlinearity nonlinearity;
   int threads;
+  bool parted = false;
 };
 
 // g_t = G_t + (delta_{t+1} W + a g_{t+1}, zero where starts[t+1]),  delta_t = d_t g_t.
@@ -41,10 +43,12 @@ struct AdjointArgs {
   const Real* weight;           // (H, H)
   const Real* leak;             // (H) or null
   const unsigned char* starts;  // (T, B) or null
-  Real* delta;                  // (T, B, H); may be grad_states itself
+  Real* delta;                  // (T, B, H); may be grad_states itself; where `parted`, null or step by step
   Real* grad_h0;                // (B, H)
   Real* adjoint_states;         // (T, B, H) or null: g is not wanted
   int threads;
+  bool parted = false;
+  Real* delta_in_parts = nullptr;  // (T, B, H), where `parted`
 };
 
 // s_t = a sp_t + d_t (sp_t W') + force_t,  sp_t = 0 where starts[t], else s_{t-1}.
@@ -70,10 +74,10 @@ struct Input {
 };
 
 // A whole layer: the scan with drive = x U' + b + b2, made step by step from what is not zero in x.
-// Returns false where x is too dense for that, or U not finite. Without inputs the slopes hold the drive.
+// Returns false where x is too dense for that, or U not finite. Without inputs the states hold the drive.
 template <class Real>
 struct LayerForwardArgs {
-  ForwardArgs<Real> scan;  // the drive is the slopes; h0 may be null: zero
+  ForwardArgs<Real> scan;  // the drive is null; h0 may be null, too: zero
   Input<Real> input;
   const Real* weight_ih;    // U (H, I)
   const Real* bias;         // (H) or null
@@ -99,6 +103,7 @@ struct LayerTangentArgs {
   const Real* second_change_bias;  // (H) or null
   Real* tangents;                  // s (T, B, H)
   int threads;
+  bool parted = false;
 };
 
 // Of sum_n delta_n z_n, z = x U' + hp W' + b with hp zero at starts, with respect to all weights; null: not wanted.
@@ -116,8 +121,7 @@ struct LayerGradientArgs {
   Real* grad_bias;         // (H)
   Real* second_grad_bias;  // (H): the same once more
   int threads;
-
-  __attribute__((always_inline)) Index frames() const { return shape.steps * shape.streams; }
+  bool parted = false;
 };
 
 // log p(v) = sum_i v_i z_i - softplus(z_i),  z_i = b_i + U_i sigmoid(c + sum_{k<i} v_k W_k),

@@ -7,17 +7,13 @@ namespace ostinato::OSTINATO_ISA {
 namespace {
 
 template <class Real>
-bool forward_or_project(const LayerForwardArgs<Real>& args, const ForwardArgs<Real>& scan) {
-  if (!args.input.binary && !args.input.real) return forward(scan);
-
+bool project_and_scan(const LayerForwardArgs<Real>& args, const ForwardArgs<Real>& scan) {
   SparseProjection<Real> projection;
   const bool begun =
       projection.begin(scan.shape, args.input, args.weight_ih, args.bias, args.second_bias, scan.threads);
   if (!begun) return false;
-  projection.out = scan.slopes;
-  const auto make = [](const void* self, Index step, const Share<Real>& share) {
-    const auto& p = *static_cast<const SparseProjection<Real>*>(self);
-    p.project(step, share, p.out + step * p.streams * p.hidden);
+  const auto make = [](const void* self, Index step, const Share<Real>& share, const Rows<Real>& to) {
+    static_cast<const SparseProjection<Real>*>(self)->project(step, share, to);
   };
   return forward_from(scan, DriveMaker<Real>{make, &projection, projection.preparation()});
 }
@@ -34,8 +30,9 @@ bool layer_forward(const LayerForwardArgs<Real>& args) {
     __builtin_memset(zeros, 0, bytes);
     scan.h0 = zeros;
   }
-  scan.drive = scan.slopes;
-  const bool done = forward_or_project(args, scan);
+  const bool driven = !args.input.binary && !args.input.real;
+  scan.drive = driven ? scan.states : nullptr;
+  const bool done = driven ? forward(scan) : project_and_scan(args, scan);
   release(zeros);
   if (done) __builtin_memcpy(args.last, scan.states + (scan.shape.steps - 1) * frame, bytes);
   return done;
@@ -44,32 +41,38 @@ bool layer_forward(const LayerForwardArgs<Real>& args) {
 // The tangents of a step hold dU x + db until its end, where the products join them.
 template <class Real, bool leaky>
 bool layer_tangent_with(const LayerTangentArgs<Real>& args, const SparseProjection<Real>& projection) {
-  const auto steps = [&args, &projection](Share<Real>& share) {
-    const Index streams = args.shape.streams, hidden = args.shape.hidden, step = streams * hidden;
-    for (Index t = 0; t < args.shape.steps; ++t) {
-      Real* tangents = args.tangents + t * step;
-      const Real *before = t > 0 ? tangents - step : nullptr, *slopes = args.slopes + t * step;
-      const Real* states = t > 0 ? args.states + (t - 1) * step : args.h0;
+  const Shape& shape = args.shape;
+  const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.parted);
+  const auto steps = [&](Share<Real>& share) {
+    const Trail<Real> trail(share, shape, args.tangents);
+    Rows<const Real> before;
+    for (Index t = 0; t < shape.steps; ++t) {
+      const Rows<Real> tangents = trail.rows(t);
+      const Rows<const Real> slopes = share.rows(slope_order, args.slopes, t);
+      const Rows<const Real> states = share.rows(by_step, t > 0 ? args.states : args.h0, t > 0 ? t - 1 : 0);
       projection.project(t, share, tangents);
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
-        const Index at = row * hidden + column;
-        const bool start = is_start(args.starts, args.shape, t, row);
+        const Index at = row * shape.hidden + column;
+        const bool start = is_start(args.starts, shape, t, row);
         for_vectors<Real>(count, [&](Index c, auto lanes_used) {
           using Lanes = decltype(lanes_used);
           const Index i = at + c;
-          Vec<Real> s = Lanes::get(lanes_used, tangents + i);
+          Vec<Real> s = Lanes::get(lanes_used, tangents.at(i));
           if (!start) s += load(sums + c);
-          s *= Lanes::get(lanes_used, slopes + i);
+          s *= Lanes::get(lanes_used, slopes.at(i));
           if constexpr (leaky)
             if (before && !start)
-              s += Lanes::get(lanes_used, args.leak + column + c) * Lanes::get(lanes_used, before + i);
-          Lanes::put(lanes_used, tangents + i, s);
+              s += Lanes::get(lanes_used, args.leak + column + c) * Lanes::get(lanes_used, before.at(i));
+          Lanes::put(lanes_used, tangents.at(i), s);
         });
       };
-      share.step(before, {{slopes}, {}}, after, args.change_hh ? states : nullptr);
+      share.step(before, {{slopes}, {}}, after, args.change_hh ? states : Rows<const Real>{});
+      trail.finish(t);
+      before = tangents;
     }
   };
-  return run_scan(args.shape, args.weight, true, args.threads, steps, args.change_hh, projection.preparation());
+  return run_scan(shape, slope_order.split, args.weight, true, args.threads, steps, args.change_hh,
+                  projection.preparation());
 }
 
 template <class Real>

@@ -106,12 +106,12 @@ class NativeKernels {
   // False where the inputs are too dense, or the weights not finite: the caller then makes the drive.
   bool layer_forward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, Address weight_ih,
                      Address bias, Address second_bias, Address weight, Address leak, Address h0, Address starts,
-                     Address states, Address last, Address slopes, int nonlinearity, int threads) const {
+                     Address states, Address last, Address slopes, bool parted, int nonlinearity, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const ForwardArgs<Real> scan{s, nullptr, at<const Real>(weight), at<const Real>(leak), at<const Real>(h0),
                                    at<const unsigned char>(starts), at<Real>(states), at<Real>(slopes),
-                                   static_cast<Nonlinearity>(nonlinearity), threads};
+                                   static_cast<Nonlinearity>(nonlinearity), threads, parted};
       const nb::gil_scoped_release unlocked;
       prefer_huge_pages_for<Real>(slopes, s.steps, s);
       prefer_huge_pages_for<Real>(states, s.steps, s);
@@ -123,39 +123,43 @@ class NativeKernels {
 
   // False where the inputs are too dense, or the weights' change not finite.
   bool layer_tangent(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, Address states,
-                     Address slopes, Address h0, Address weight, Address leak, Address starts, Address change_ih,
-                     Address change_hh, Address change_bias, Address second_change_bias, Address tangents, int threads) const {
+                     Address slopes, bool parted, Address h0, Address weight, Address leak, Address starts,
+                     Address change_ih, Address change_hh, Address change_bias, Address second_change_bias,
+                     Address tangents, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const nb::gil_scoped_release unlocked;
-      return kernels.layer_tangent({s, input_at<Real>(inputs, binary, real), at<const Real>(states), at<const Real>(slopes),
-                                    at<const Real>(h0), at<const Real>(weight), at<const Real>(leak),
+      return kernels.layer_tangent({s, input_at<Real>(inputs, binary, real), at<const Real>(states),
+                                    at<const Real>(slopes), at<const Real>(h0), at<const Real>(weight), at<const Real>(leak),
                                     at<const unsigned char>(starts), at<const Real>(change_ih),
                                     at<const Real>(change_hh), at<const Real>(change_bias),
-                                    at<const Real>(second_change_bias), at<Real>(tangents), threads});
+                                    at<const Real>(second_change_bias), at<Real>(tangents), threads, parted});
     };
     return twice ? call(table_->twice) : call(table_->single);
   }
 
-  // Without an address for delta, it lives in scratch memory.
+  // Where it is parted, or without an address for it, delta lives in scratch memory.
   void layer_backward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, bool sparse,
-                      Address grad_states, Address slopes, Address states, Address h0, Address weight, Address leak,
-                      Address starts, Address delta, Address grad_h0, Address grad_hh, Address grad_ih, Address grad_bias,
-                      Address second_grad_bias, int threads) const {
+                      Address grad_states, Address slopes, bool parted, Address states, Address h0, Address weight,
+                      Address leak, Address starts, Address delta, Address grad_h0, Address grad_hh, Address grad_ih,
+                      Address grad_bias, Address second_grad_bias, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const auto* marks = at<const unsigned char>(starts);
-      const Scratch own(delta ? 0 : static_cast<unsigned long>(s.steps * s.streams * s.hidden) * sizeof(Real));
-      Real* deltas = delta ? at<Real>(delta) : static_cast<Real*>(own.memory);
+      const auto bytes = static_cast<unsigned long>(s.steps * s.streams * s.hidden) * sizeof(Real);
+      const Scratch scratch(delta && !parted ? 0 : bytes);
+      Real* own = static_cast<Real*>(scratch.memory);
+      Real* deltas = own ? own : at<Real>(delta);
       if (delta) prefer_huge_pages_for<Real>(delta, s.steps, s);
       run(kernels.adjoint, AdjointArgs<Real>{s, at<const Real>(grad_states), at<const Real>(slopes),
-                                             at<const Real>(weight), at<const Real>(leak), marks, deltas,
-                                             at<Real>(grad_h0), nullptr, threads});
+                                             at<const Real>(weight), at<const Real>(leak), marks,
+                                             parted ? at<Real>(delta) : deltas, at<Real>(grad_h0), nullptr, threads,
+                                             parted, parted ? own : nullptr});
       if (!(grad_hh || grad_ih || grad_bias || second_grad_bias)) return;
       run(kernels.layer_gradient,
           LayerGradientArgs<Real>{s, deltas, at<const Real>(states), at<const Real>(h0), marks,
                                   input_at<Real>(inputs, binary, real), sparse, at<Real>(grad_hh), at<Real>(grad_ih),
-                                  at<Real>(grad_bias), at<Real>(second_grad_bias), threads});
+                                  at<Real>(grad_bias), at<Real>(second_grad_bias), threads, parted});
     };
     twice ? call(table_->twice) : call(table_->single);
   }

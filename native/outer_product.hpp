@@ -67,38 +67,12 @@ struct Factor {
   }
 };
 
-// The frames of some streams, counted step by step.
-struct StreamPart {
-  Index streams, first, last, frames;  // of all streams, these; and how many frames they have
-
-  static Index count(const Shape& shape) { return Grid::keeps_rows_together(shape) ? 1 : 2; }
-
-  static StreamPart of(const Shape& shape, Index index) {
-    const Index first = cut(shape.streams, count(shape), index), last = cut(shape.streams, count(shape), index + 1);
-    return {shape.streams, first, last, shape.steps * (last - first)};
-  }
-
-  // body(n) for the part's frames [begin, end), n counting the frames of all streams.
-  template <class Body>
-  OSTINATO_INLINE void visit(Index begin, Index end, const Body& body) const {
-    const Index width = last - first;
-    Index stream = begin % width, n = begin / width * streams + first + stream;
-    for (Index m = begin; m < end; ++m, ++n) {
-      body(n);
-      if (++stream == width) {
-        stream = 0;
-        n += streams - width;
-      }
-    }
-  }
-};
-
 // panel (frames, width) = columns [first, first + width) of a part's frames [begin, end); zero past the last column.
 template <class Real, class Number>
 void pack_factor(Real* panel, const Factor<Number>& factor, const StreamPart& part, Index begin, Index end, Index first,
                  Index width) {
   const Index count = first + width > factor.columns ? factor.columns - first : width;
-  part.visit(begin, end, [&](Index n) {
+  part.visit(begin, end, [&](Index n, Index) {
     const Number* from = factor.row(n);
     Index c = 0;
     if (!from) {
@@ -123,7 +97,7 @@ template <class Number>
 OSTINATO_INLINE void fetch_factor(const Factor<Number>& factor, const StreamPart& part, Index begin, Index end,
                                   Index first, Index count) {
   constexpr Index line = 64 / static_cast<Index>(sizeof(Number));
-  part.visit(begin, end, [&](Index n) {
+  part.visit(begin, end, [&](Index n, Index) {
     const Number* from = factor.row(n);
     if (!from) return;
     for (Index c = 0; c < count; c += line) __builtin_prefetch(from + first + c);

@@ -1,7 +1,7 @@
 // The product of some rows with a packed H x H matrix, tile by tile, and what follows each tile while it is in cache.
 #pragma once
 
-#include "simd.hpp"
+#include "frames.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
@@ -25,17 +25,12 @@ constexpr int widest_tile(int rows) {
 // What the elementwise part behind a product will touch, to be fetched into L1 while the product runs: few columns of
 // many rows is a pattern the processor's own prefetchers do not see, and a burst of requests would hold up the
 // product's own loads, so each row of a tile asks for its share in turn (measured: 10 % of a scan that leaves L2).
-// Arrays laid out like the product's rows; null for none. Nothing past a row is asked for: what lies behind a thread's
-// last row is another's to write.
+// Arrays whose rows are as far apart as the product's; null for none. Nothing past a row is asked for: what lies behind
+// a thread's last row is another's to write.
 template <class Real>
 struct Upcoming {
   const Real *read[2], *written[2];
   Index count = 0;  // columns from here to the end of the row
-
-  Upcoming at(Index offset, Index columns) const {
-    const auto move = [offset](const Real* from) { return from ? from + offset : nullptr; };
-    return {{move(read[0]), move(read[1])}, {move(written[0]), move(written[1])}, columns};
-  }
 
   template <int vectors>
   OSTINATO_INLINE void fetch(Index offset) const {
@@ -116,9 +111,6 @@ constexpr TileTable<Real> make_tiles() {
 
 template <class Real>
 constexpr TileTable<Real> tiles = make_tiles<Real>();
-
-// part i of `total` cut in `parts` nearly equal pieces starts here
-OSTINATO_INLINE Index cut(Index total, Index parts, Index i) { return total * i / parts; }
 
 // Vectors [first, last) of the H columns, cut in panels of nearly equal width, none wider than `widest`.
 struct Columns {

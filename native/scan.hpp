@@ -42,46 +42,87 @@ OSTINATO_INLINE bool is_start(const unsigned char* starts, const Shape& shape, I
   return starts && starts[t * shape.streams + row];
 }
 
-// What makes a share of a step's drive just before the step; null where it is there already.
+// Where a scan puts the rows that its next step multiplies. Groups that run side by side put them in rows of their own
+// and copy them to the caller's array when a step is done: see frames.hpp.
+template <class Real>
+class Trail {
+ public:
+  // To out (T, B, H).
+  Trail(const Share<Real>& share, const Shape& shape, Real* out)
+      : share_(share), order_(Order::by_step(shape)), array_(out), out_(out),
+        takes_turns_(share.groups > 1 && share.members == 1), copies_(takes_turns_) {}
+
+  // To parts (T, B, H), part by part, and to out as well if there is one.
+  Trail(const Share<Real>& share, const Shape& shape, Real* parts, Real* out)
+      : share_(share), order_(Order::by_part(shape)), array_(parts), out_(out), takes_turns_(false), copies_(out) {}
+
+  // Those of step t; and those that are not in the first-level cache anyway.
+  Rows<Real> rows(Index t) const { return takes_turns_ ? share_.own_rows(t % 2) : share_.rows(order_, array_, t); }
+  Rows<Real> far_rows(Index t) const { return takes_turns_ ? Rows<Real>{} : rows(t); }
+
+  void finish(Index t) const {
+    if (!copies_) return;
+    const Index first = share_.first_column(), count = share_.last_column() - first, hidden = share_.hidden;
+    const Index begin = share_.row_begin, rows_here = share_.row_end - begin;
+    Real* to = out_ + (t * order_.shape.streams + begin) * hidden + first;
+    const Real* from = rows(t).at(begin * hidden + first);
+    const bool whole = count == hidden;  // all rows at once
+    const auto bytes = static_cast<unsigned long>(whole ? rows_here * hidden : count) * sizeof(Real);
+    for (Index i = 0; i < (whole ? 1 : rows_here); ++i) __builtin_memcpy(to + i * hidden, from + i * hidden, bytes);
+  }
+
+ private:
+  const Share<Real>& share_;
+  Order order_;
+  Real *array_, *out_;
+  bool takes_turns_, copies_;
+};
+
+// What makes a share of a step's drive just before the step, where its states will be.
 template <class Real>
 struct DriveMaker {
-  void (*make)(const void* self, Index step, const Share<Real>& share) = nullptr;
+  void (*make)(const void* self, Index step, const Share<Real>& share, const Rows<Real>& to) = nullptr;
   const void* self = nullptr;
   Preparation preparation;
 };
 
 template <class Real, Nonlinearity f, bool leaky>
 bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
-  const auto steps = [&args, &maker](Share<Real>& share) {
-    const Index step = args.shape.streams * args.shape.hidden;
-    const Real* previous = args.h0;
-    for (Index t = 0; t < args.shape.steps; ++t) {
-      Real* states = args.states + t * step;
-      if (maker.make) maker.make(maker.self, t, share);
+  const Shape& shape = args.shape;
+  const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.parted);
+  const auto steps = [&](Share<Real>& share) {
+    const Trail<Real> trail(share, shape, args.states);
+    Rows<const Real> before = share.rows(by_step, args.h0, 0);
+    for (Index t = 0; t < shape.steps; ++t) {
+      const Rows<Real> states = trail.rows(t), slopes = share.rows(slope_order, args.slopes, t);
+      const Rows<const Real> given = share.rows(by_step, args.drive, t);
+      const Rows<const Real> drive = given ? given : Rows<const Real>(states);
+      if (maker.make) maker.make(maker.self, t, share, states);
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
-        const Index at = row * args.shape.hidden + column;
-        const bool start = is_start(args.starts, args.shape, t, row);
+        const Index at = row * shape.hidden + column;
+        const bool start = is_start(args.starts, shape, t, row);
         for_vectors<Real>(count, [&](Index c, auto lanes_used) {
           using Lanes = decltype(lanes_used);
           const Index i = at + c;
-          Vec<Real> z = Lanes::get(lanes_used, args.drive + t * step + i), value, slope;
+          Vec<Real> z = Lanes::get(lanes_used, drive.at(i)), value, slope;
           if (!start) z += load(sums + c);
           Activation<f>::template apply<Real>(z, value, slope);
           if constexpr (leaky) {
             const Vec<Real> a = Lanes::get(lanes_used, args.leak + column + c), rest = Real(1) - a;
             value *= rest;
             slope *= rest;
-            if (!start) value += a * Lanes::get(lanes_used, previous + i);
+            if (!start) value += a * Lanes::get(lanes_used, before.at(i));
           }
-          Lanes::put(lanes_used, states + i, value);
-          Lanes::put(lanes_used, args.slopes + t * step + i, slope);
+          Lanes::put(lanes_used, states.at(i), value);
+          Lanes::put(lanes_used, slopes.at(i), slope);
         });
       };
-      share.step(previous, {{args.drive + t * step}, {states, args.slopes + t * step}}, after);
-      previous = states;
+      share.step(before, {{given}, {trail.far_rows(t), slopes}}, after);
+      trail.finish(t);
+      before = states;
     }
   };
-  return run_scan<Real>(args.shape, args.weight, true, args.threads, steps, nullptr, maker.preparation);
+  return run_scan<Real>(shape, slope_order.split, args.weight, true, args.threads, steps, nullptr, maker.preparation);
 }
 
 template <class Real, Nonlinearity f>
@@ -104,15 +145,20 @@ bool forward(const ForwardArgs<Real>& args) {
   return forward_from(args, DriveMaker<Real>{});
 }
 
-// `carried` holds g of step t + 1 when it is needed there: in adjoint_states when those are wanted, otherwise in one
-// (B, H) buffer that every step reads and then overwrites in place.
+// `carried` holds g of step t + 1 when it is needed there: in adjoint_states when those are wanted, otherwise in rows
+// that every step reads and then overwrites in place.
 template <class Real, bool leaky>
-void adjoint_steps(const AdjointArgs<Real>& args, Real* buffer, Share<Real>& share) {
+void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Share<Real>& share) {
   const Shape& shape = args.shape;
-  const Index step = shape.streams * shape.hidden;
-  const Real *delta_next = nullptr, *carried = nullptr;
+  const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.parted);
+  Rows<const Real> delta_next, carried;
   for (Index t = shape.steps - 1; t >= -1; --t) {
-    Real* keep = t >= 0 && args.adjoint_states ? args.adjoint_states + t * step : buffer;
+    const bool inside = t >= 0;
+    const Rows<const Real> grads = share.rows(by_step, inside ? args.grad_states : nullptr, t);
+    const Rows<const Real> slopes = share.rows(slope_order, inside ? args.slopes : nullptr, t);
+    const Rows<Real> deltas = inside ? trail.rows(t) : Rows<Real>{};
+    const Rows<Real> wanted = share.rows(by_step, inside ? args.adjoint_states : nullptr, t);
+    const Rows<Real> keep = wanted ? wanted : leaky && inside ? share.own_rows(2) : Rows<Real>{};
     const auto after = [&](const Real* sums, Index row, Index column, Index count) {
       const Index at = row * shape.hidden + column;
       const bool cleared = t + 1 < shape.steps && is_start(args.starts, shape, t + 1, row);
@@ -123,71 +169,65 @@ void adjoint_steps(const AdjointArgs<Real>& args, Real* buffer, Share<Real>& sha
         if (!cleared) {
           g = load(sums + c);
           if constexpr (leaky)
-            if (carried) g += Lanes::get(lanes_used, args.leak + column + c) * Lanes::get(lanes_used, carried + i);
+            if (carried) g += Lanes::get(lanes_used, args.leak + column + c) * Lanes::get(lanes_used, carried.at(i));
         }
-        if (t < 0) {
+        if (!inside) {
           Lanes::put(lanes_used, args.grad_h0 + i, g);
           return;
         }
-        g += Lanes::get(lanes_used, args.grad_states + t * step + i);
-        if (keep) Lanes::put(lanes_used, keep + i, g);
-        Lanes::put(lanes_used, args.delta + t * step + i, g * Lanes::get(lanes_used, args.slopes + t * step + i));
+        g += Lanes::get(lanes_used, grads.at(i));
+        if (keep) Lanes::put(lanes_used, keep.at(i), g);
+        Lanes::put(lanes_used, deltas.at(i), g * Lanes::get(lanes_used, slopes.at(i)));
       });
     };
-    Upcoming<Real> upcoming{};
-    if (t >= 0)
-      upcoming = {{args.grad_states + t * step, args.slopes + t * step},
-                  {args.delta + t * step, args.adjoint_states ? keep : nullptr}};
-    share.step(delta_next, upcoming, after);
-    delta_next = t >= 0 ? args.delta + t * step : nullptr;
+    share.step(delta_next, {{grads, slopes}, {inside ? trail.far_rows(t) : deltas, wanted}}, after);
+    if (inside) trail.finish(t);
+    delta_next = deltas;
     carried = keep;
   }
 }
 
 template <class Real>
 bool adjoint(const AdjointArgs<Real>& args) {
-  const Index size = args.shape.streams * args.shape.hidden;
-  Real* buffer = nullptr;
-  if (args.leak && !args.adjoint_states) {
-    buffer = static_cast<Real*>(allocate(static_cast<unsigned long>(size) * sizeof(Real)));
-    if (!buffer) return false;
-  }
-  const bool done =
-      args.leak ? run_scan(args.shape, args.weight, false, args.threads,
-                           [&](Share<Real>& share) { adjoint_steps<Real, true>(args, buffer, share); })
-                : run_scan(args.shape, args.weight, false, args.threads,
-                           [&](Share<Real>& share) { adjoint_steps<Real, false>(args, buffer, share); });
-  release(buffer);
-  return done;
+  const auto steps = [&args](Share<Real>& share) {
+    const Trail<Real> trail = args.parted ? Trail<Real>(share, args.shape, args.delta_in_parts, args.delta)
+                                          : Trail<Real>(share, args.shape, args.delta);
+    args.leak ? adjoint_steps<Real, true>(args, trail, share) : adjoint_steps<Real, false>(args, trail, share);
+  };
+  return run_scan(args.shape, Order::of(args.shape, args.parted).split, args.weight, false, args.threads, steps);
 }
 
 template <class Real, bool leaky>
 bool tangent_with(const TangentArgs<Real>& args) {
-  const auto steps = [&args](Share<Real>& share) {
-    const Index step = args.shape.streams * args.shape.hidden;
-    const Real* previous = args.h0_tangent;
-    for (Index t = 0; t < args.shape.steps; ++t) {
-      Real* tangents = args.tangents + t * step;
+  const Shape& shape = args.shape;
+  const Order by_step = Order::by_step(shape);
+  const auto steps = [&](Share<Real>& share) {
+    const Trail<Real> trail(share, shape, args.tangents);
+    Rows<const Real> before = share.rows(by_step, args.h0_tangent, 0);
+    for (Index t = 0; t < shape.steps; ++t) {
+      const Rows<Real> tangents = trail.rows(t);
+      const Rows<const Real> force = share.rows(by_step, args.force, t), slopes = share.rows(by_step, args.slopes, t);
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
-        const Index at = row * args.shape.hidden + column;
-        const bool start = is_start(args.starts, args.shape, t, row);
+        const Index at = row * shape.hidden + column;
+        const bool start = is_start(args.starts, shape, t, row);
         for_vectors<Real>(count, [&](Index c, auto lanes_used) {
           using Lanes = decltype(lanes_used);
           const Index i = at + c;
-          Vec<Real> s = Lanes::get(lanes_used, args.force + t * step + i);
+          Vec<Real> s = Lanes::get(lanes_used, force.at(i));
           if (!start) {
-            s += load(sums + c) * Lanes::get(lanes_used, args.slopes + t * step + i);
+            s += load(sums + c) * Lanes::get(lanes_used, slopes.at(i));
             if constexpr (leaky)
-              s += Lanes::get(lanes_used, args.leak + column + c) * Lanes::get(lanes_used, previous + i);
+              s += Lanes::get(lanes_used, args.leak + column + c) * Lanes::get(lanes_used, before.at(i));
           }
-          Lanes::put(lanes_used, tangents + i, s);
+          Lanes::put(lanes_used, tangents.at(i), s);
         });
       };
-      share.step(previous, {{args.force + t * step, args.slopes + t * step}, {tangents}}, after);
-      previous = tangents;
+      share.step(before, {{force, slopes}, {trail.far_rows(t)}}, after);
+      trail.finish(t);
+      before = tangents;
     }
   };
-  return run_scan(args.shape, args.weight, true, args.threads, steps);
+  return run_scan(shape, by_step.split, args.weight, true, args.threads, steps);
 }
 
 template <class Real>

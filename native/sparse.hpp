@@ -86,21 +86,18 @@ bool all_finite(const Real* x, Index count) {
 template <class Real>
 class SparseProjection {
  public:
-  Real* out = nullptr;  // for whoever calls this through a pointer
-  Index streams = 0, hidden = 0;
-
   // False when memory is short, or when the sum would not be what a dense product is: an infinity or a NaN among the
   // weights reaches every frame, since it is not zero even times zero; or when a dense product is as fast.
   bool begin(const Shape& shape, const Input<Real>& input, const Real* weight_ih, const Real* first_bias,
              const Real* second_bias, int threads) {
     const Index frames = shape.steps * shape.streams;
-    streams = shape.streams, hidden = shape.hidden, input_ = input;
+    streams_ = shape.streams, hidden_ = shape.hidden, input_ = input;
     weight_ih_ = weight_ih, first_bias_ = first_bias, second_bias_ = second_bias;
-    if (!all_finite(weight_ih, hidden * input.size)) return false;
+    if (!all_finite(weight_ih, hidden_ * input.size)) return false;
     if (!(input.binary ? are_sparse(input.binary, input.size, frames) : are_sparse(input.real, input.size, frames)))
       return false;
     const auto lists = static_cast<unsigned long>((threads < 1 ? 1 : threads) * list_size()) * sizeof(Nonzero<Real>);
-    const auto by_input = static_cast<unsigned long>((input.size + 1) * hidden) * sizeof(Real);
+    const auto by_input = static_cast<unsigned long>((input.size + 1) * hidden_) * sizeof(Real);
     memory_ = static_cast<char*>(allocate(lists + by_input));
     by_input_ = reinterpret_cast<Real*>(memory_ + lists);
     return memory_;
@@ -114,14 +111,14 @@ class SparseProjection {
             this};
   }
 
-  // The share's part of to (streams, hidden), a step's.
-  void project(Index step, const Share<Real>& share, Real* to) const {
+  // The share's part of a step's.
+  void project(Index step, const Share<Real>& share, const Rows<Real>& to) const {
     Nonzero<Real>* found = reinterpret_cast<Nonzero<Real>*>(memory_) + share.rank * list_size();
     for (Index row = share.row_begin; row < share.row_end; ++row) {
-      const Index x = (step * streams + row) * input_.size;
+      const Index x = (step * streams_ + row) * input_.size;
       const Nonzero<Real>* end = input_.binary ? find_nonzeros(input_.binary + x, input_.size, found)
                                                : find_nonzeros(input_.real + x, input_.size, found);
-      add_up(found, end, share.first_column(), share.last_column(), to + row * hidden);
+      add_up(found, end, share.first_column(), share.last_column(), to.at(row * hidden_));
     }
   }
 
@@ -136,8 +133,8 @@ class SparseProjection {
 
   void transpose_weights(Index first, Index last) const {
     const Index inputs = input_.size;
-    transpose_matrix(by_input_ + first, hidden, weight_ih_ + first * inputs, inputs, last - first, inputs);
-    Real* bias = by_input_ + inputs * hidden;
+    transpose_matrix(by_input_ + first, hidden_, weight_ih_ + first * inputs, inputs, last - first, inputs);
+    Real* bias = by_input_ + inputs * hidden_;
     for (Index h = first; h < last; ++h)
       bias[h] = (first_bias_ ? first_bias_[h] : Real(0)) + (second_bias_ ? second_bias_[h] : Real(0));
   }
@@ -147,24 +144,24 @@ class SparseProjection {
     Index c = first;
     for (; c + 8 * lanes<Real> <= last; c += 8 * lanes<Real>) add_up_vectors<8>(found, end, c, to);
     if (c + 4 * lanes<Real> <= last) add_up_vectors<4>(found, end, c, to), c += 4 * lanes<Real>;
-    const Real* bias = by_input_ + input_.size * hidden;
+    const Real* bias = by_input_ + input_.size * hidden_;
     for_vectors<Real>(last - c, [&](Index i, auto lanes_used) {
       using Lanes = decltype(lanes_used);
       Vec<Real> sum = Lanes::get(lanes_used, bias + c + i);
       for (const Nonzero<Real>* x = found; x < end; ++x)
-        sum += x->value * Lanes::get(lanes_used, by_input_ + x->column * hidden + c + i);
+        sum += x->value * Lanes::get(lanes_used, by_input_ + x->column * hidden_ + c + i);
       Lanes::put(lanes_used, to + c + i, sum);
     });
   }
 
   template <int vectors>
   OSTINATO_INLINE void add_up_vectors(const Nonzero<Real>* found, const Nonzero<Real>* end, Index c, Real* to) const {
-    const Real* bias = by_input_ + input_.size * hidden;
+    const Real* bias = by_input_ + input_.size * hidden_;
     Vec<Real> sum[vectors];
 #pragma GCC unroll 8
     for (int k = 0; k < vectors; ++k) sum[k] = load(bias + c + k * lanes<Real>);
     for (const Nonzero<Real>* x = found; x < end; ++x) {
-      const Real* from = by_input_ + x->column * hidden + c;
+      const Real* from = by_input_ + x->column * hidden_ + c;
 #pragma GCC unroll 8
       for (int k = 0; k < vectors; ++k) sum[k] += x->value * load(from + k * lanes<Real>);
     }
@@ -172,6 +169,7 @@ class SparseProjection {
     for (int k = 0; k < vectors; ++k) store(to + c + k * lanes<Real>, sum[k]);
   }
 
+  Index streams_ = 0, hidden_ = 0;
   Input<Real> input_{};
   const Real *weight_ih_ = nullptr, *first_bias_ = nullptr, *second_bias_ = nullptr;
   char* memory_ = nullptr;    // the non-zero inputs of a frame, for every thread; then:

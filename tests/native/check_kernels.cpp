@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "kernels.hpp"
@@ -83,6 +84,24 @@ struct Problem {
   double a(Index j) const { return leaky ? static_cast<double>(leak[static_cast<size_t>(j)]) : 0; }
   double w(Index j, Index k) const { return weight[static_cast<size_t>(j * s.hidden + k)]; }
   size_t at(Index t, Index b, Index j) const { return static_cast<size_t>((t * s.streams + b) * s.hidden + j); }
+
+  // From step by step to part by part, and back: all frames of the first half of eight streams or more come first.
+  std::vector<Real> in_parts(const std::vector<Real>& by_step) const { return reorder(by_step, false); }
+  std::vector<Real> by_step(const std::vector<Real>& in_parts) const { return reorder(in_parts, true); }
+
+ private:
+  std::vector<Real> reorder(const std::vector<Real>& from, bool back) const {
+    std::vector<Real> to;
+    std::vector<size_t> order;  // where the next element by parts is by steps
+    const Index half = s.streams < 8 ? s.streams : s.streams / 2;
+    for (const auto& [first, last] : {std::pair<Index, Index>{0, half}, {half, s.streams}})
+      for (Index t = 0; t < s.steps; ++t)
+        for (Index b = first; b < last; ++b)
+          for (Index j = 0; j < s.hidden; ++j) order.push_back(at(t, b, j));
+    to.resize(from.size());
+    for (size_t i = 0; i < order.size(); ++i) back ? to[order[i]] = from[i] : to[i] = from[order[i]];
+    return to;
+  }
 };
 
 template <class Real>
@@ -116,6 +135,12 @@ void check_forward(const Problem<Real>& p, const Kernels<Real>& kernels, const c
                    p.starting ? p.starts.data() : nullptr, found.data(), found_slopes.data(), f, threads});
   expect_close("states", isa, p.s, found, states);
   if (f != Nonlinearity::relu) expect_close("slopes", isa, p.s, found_slopes, slopes);
+
+  found = p.in;  // in place, too
+  kernels.forward({p.s, found.data(), p.weight.data(), p.leaky ? p.leak.data() : nullptr, p.h0.data(),
+                   p.starting ? p.starts.data() : nullptr, found.data(), found_slopes.data(), f, threads, true});
+  expect_close("states beside slopes in parts", isa, p.s, found, states);
+  if (f != Nonlinearity::relu) expect_close("slopes in parts", isa, p.s, p.by_step(found_slopes), slopes);
 }
 
 template <class Real>
@@ -140,6 +165,14 @@ void check_adjoint(const Problem<Real>& p, const Kernels<Real>& kernels, const c
   expect_close("delta", isa, p.s, found, delta);
   expect_close("gradient of h0", isa, p.s, found_h0, carried);
   if (keep) expect_close("adjoint states", isa, p.s, found_total, total);
+
+  const std::vector<Real> slopes_in_parts = p.in_parts(p.slopes);
+  std::vector<Real> found_in_parts(p.in.size()), second_h0(p.h0.size()), copy(p.in.size());
+  kernels.adjoint({p.s, p.in.data(), slopes_in_parts.data(), p.weight.data(), p.leaky ? p.leak.data() : nullptr,
+                   p.starting ? p.starts.data() : nullptr, keep ? copy.data() : nullptr, second_h0.data(), nullptr,
+                   threads, true, found_in_parts.data()});
+  if (p.by_step(found_in_parts) != found || second_h0 != found_h0 || (keep && copy != found))
+    std::printf("an adjoint in parts is another, %s\n", isa), std::exit(1);
 }
 
 template <class Real>
@@ -183,6 +216,14 @@ void check_gradients(const Problem<Real>& p, const Kernels<Real>& kernels, const
   expect_close("gradient of U", isa, p.s, found_ih, ih);
   expect_close("gradient of b", isa, p.s, found_bias, bias);
   expect_close("gradient of the second b", isa, p.s, second, bias);
+
+  const std::vector<Real> delta_in_parts = p.in_parts(p.in);
+  std::vector<Real> hh_again(hh.size()), ih_again(ih.size()), bias_again(bias.size());
+  kernels.layer_gradient({p.s, delta_in_parts.data(), p.slopes.data(), p.h0.data(),
+                          p.starting ? p.starts.data() : nullptr, x, sparse, hh_again.data(), ih_again.data(),
+                          bias_again.data(), nullptr, threads, true});
+  if (hh_again != found_hh || ih_again != found_ih || bias_again != found_bias)
+    std::printf("gradients of deltas in parts are others, %s\n", isa), std::exit(1);
 }
 
 // A layer's states are those of the scan over the drive that plain loops make.
@@ -218,6 +259,12 @@ void check_layer(const Problem<Real>& p, const Kernels<Real>& kernels, const cha
     expect_close("a layer's states", isa, p.s, found, std::vector<double>(states.begin(), states.end()));
     expect_close("a layer's last states", isa, p.s, last,
                  std::vector<double>(states.end() - static_cast<Index>(last.size()), states.end()));
+    std::vector<Real> again(p.in.size()), slopes_in_parts(p.in.size());
+    kernels.layer_forward({{p.s, nullptr, p.weight.data(), leak, p.h0.data(), starts, again.data(),
+                            slopes_in_parts.data(), Nonlinearity::tanh, threads, true},
+                           x, weight.data(), bias.data(), second.data(), last.data()});
+    if (again != found || p.by_step(slopes_in_parts) != found_slopes)
+      std::printf("a layer in parts is another, %s\n", isa), std::exit(1);
   }
   if (share < 0.1 && frames * inputs > 500 && !sparse) std::printf("sparse inputs were taken for dense\n"), std::exit(1);
   check_gradients(p, kernels, isa, x, dense, sparse, threads);
@@ -240,8 +287,13 @@ void check_layer(const Problem<Real>& p, const Kernels<Real>& kernels, const cha
                                            starts, weight.data(), p.weight.data(), bias.data(), second.data(),
                                            tangents.data(), threads});
   if (done != sparse) std::printf("a layer's tangent disagrees on what is sparse\n"), std::exit(1);
-  if (sparse)
-    expect_close("a layer's tangents", isa, p.s, tangents, std::vector<double>(expected.begin(), expected.end()));
+  if (!sparse) return;
+  expect_close("a layer's tangents", isa, p.s, tangents, std::vector<double>(expected.begin(), expected.end()));
+  const std::vector<Real> slopes_in_parts = p.in_parts(p.slopes);
+  std::vector<Real> again(p.in.size());
+  kernels.layer_tangent({p.s, x, found.data(), slopes_in_parts.data(), p.h0.data(), p.weight.data(), leak, starts,
+                         weight.data(), p.weight.data(), bias.data(), second.data(), again.data(), threads, true});
+  if (again != tangents) std::printf("a layer's tangents in parts are others, %s\n", isa), std::exit(1);
 }
 
 }  // namespace
@@ -267,9 +319,12 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
       ++turn;
     }
   // more frames than one chunk of the weight gradients, in one part and in each of two
-  for (const Shape& shape : {Shape{150, 2, 33}, Shape{70, 9, 33}}) {
+  for (const Shape& shape : {Shape{150, 2, 33}, Shape{70, 9, 33}, Shape{45, 13, 80}}) {
     const Problem<Real> many(shape, true, true);
-    for (const int threads : {1, 3, 4}) {
+    for (const int threads : {1, 3, 4, 6}) {  // six on 13 streams: two threads share rows of both parts
+      check_forward(many, kernels, isa, Nonlinearity::tanh, threads);
+      check_adjoint(many, kernels, isa, threads == 6, threads);
+      check_tangent(many, kernels, isa, threads);
       check_layer(many, kernels, isa, 40, 0.05, true, threads);
       check_layer(many, kernels, isa, 40, 0.5, false, threads);
     }

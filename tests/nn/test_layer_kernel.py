@@ -144,7 +144,10 @@ def test_the_tangent_equals_the_definition(
     for bias in (change.bias, change.second_bias):
         drive = drive if bias is None else drive + bias.double()
     leak = None if layer.leak is None else layer.leak.double()
-    slopes = made.slopes.double()
+    drive_then = layer.inputs.double() @ layer.weight_ih.double().T
+    for bias in (layer.bias, layer.second_bias):
+        drive_then = drive_then if bias is None else drive_then + bias.double()
+    slopes = definition.forward(drive_then, layer.weight_hh.double(), leak, h0, layer.starts, "tanh")[1]
     expected = definition.tangent(slopes * drive, slopes, layer.weight_hh.double(), leak, start, layer.starts)
     bound = 1e-4 if dtype is torch.float32 else 1e-11
     assert (found.double() - expected).abs().max() <= bound * expected.abs().max().clamp_min(1)
@@ -181,6 +184,25 @@ def test_many_frames_in_chunks_and_the_number_of_threads_changes_no_bit(streams:
             assert (run[name].double() - expected).abs().max() <= 1e-5 * expected.abs().max(), name
         # with few streams, threads share a step's columns, and one alone goes back and forth through them
         assert streams < 8 or all(torch.equal(run[name], runs[0][name]) for run in runs), name
+
+
+@pytest.mark.parametrize("streams", [9, 20])
+@pytest.mark.parametrize("share", [0.05, 1.0])
+def test_the_way_back_may_have_another_number_of_threads(streams: int, share: float) -> None:
+    """Slopes are in the order of frames that suits the threads of the way forth."""
+    layer = draw_layer((30, streams, 20, 33), "uint8", share, 31, torch.float32, 0)
+    upstream = torch.randn(30, streams, 33, generator=torch.Generator().manual_seed(1))
+    before, runs = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    made = layer_cpu.forward(layer, "tanh")
+    known = (layer, made.states, made.slopes)
+    for threads in (2, 1, 3):
+        torch.set_num_threads(threads)
+        gradients = layer_cpu.backward(*known, made.sparse, upstream, (True,) * 4, True)
+        change = layer_cpu.tangent(*known, layer.weight_ih, None, None, None)
+        runs.append([*gradients, *([] if change is None else [change])])
+    torch.set_num_threads(before)
+    assert all(torch.equal(x, y) for run in runs for x, y in zip(run, runs[0], strict=True))
 
 
 @pytest.mark.parametrize("kind", ["real", "uint8"])

@@ -66,6 +66,7 @@ class Kernels:
         states: int,
         last: int,
         slopes: int,
+        parted: bool,
         nonlinearity: int,
         threads: int,
     ) -> bool: ...
@@ -78,6 +79,7 @@ class Kernels:
         real: int,
         states: int,
         slopes: int,
+        parted: bool,
         h0: int,
         weight: int,
         leak: int,
@@ -99,6 +101,7 @@ class Kernels:
         sparse: bool,
         grad_states: int,
         slopes: int,
+        parted: bool,
         states: int,
         h0: int,
         weight: int,

@@ -49,7 +49,7 @@ class States(NamedTuple):
 
     states: Tensor  # (T, B, H)
     last: Tensor  # (1, B, H), a copy
-    slopes: Tensor  # (T, B, H)
+    slopes: Tensor  # (T, B, H); or (T * B * H,), for the native code's use: part by part
     sparse: bool  # whether the inputs were
 
 
@@ -59,8 +59,10 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
     nonlinearities.check(nonlinearity)
     _check(layer)
     steps, streams, inputs = x.shape
-    shape = (steps, streams, len(weight))
-    states, slopes = weight.new_empty(shape), weight.new_empty(shape)
+    shape, threads = (steps, streams, len(weight)), torch.get_num_threads()
+    parted = threads > 1
+    states = weight.new_empty(shape)
+    slopes = weight.new_empty((states.numel(),) if parted else shape)
     last = weight.new_empty((1, streams, shape[2]))
     x, weight_ih, weight = x.contiguous(), weight_ih.contiguous(), weight.contiguous()
     # Held in names: an address is good for as long as its tensor lives.
@@ -77,14 +79,15 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
         states.data_ptr(),
         last.data_ptr(),
         slopes.data_ptr(),
+        parted,
         _CODES[nonlinearity],
-        torch.get_num_threads(),
+        threads,
     )
     run, float64 = (extension or cpu.extension()).layer_forward, weight.dtype is torch.float64
     address = x.data_ptr()
     if run(float64, shape, inputs, address if binary else 0, 0 if binary else address, *arguments):
         return States(states, last, slopes, True)
-    _project(x, weight_ih, bias, second_bias, slopes)
+    _project(x, weight_ih, bias, second_bias, states)
     if not run(float64, shape, 0, 0, 0, *arguments):
         raise MemoryError("no memory for the scan's packed weights")
     return States(states, last, slopes, False)
@@ -120,16 +123,17 @@ def tangent(
     x, states, slopes, weight = x.contiguous(), states.contiguous(), slopes.contiguous(), weight.contiguous()
     h0, leak, starts = _dense(h0), _dense(leak), _dense(starts)
     changes = [_dense(t) for t in (change_ih, change_hh, change_bias, second_change_bias)]
-    tangents = torch.empty_like(slopes)
+    tangents = torch.empty_like(states)
     binary, address = x.dtype in BINARY, x.data_ptr()
     made = (extension or cpu.extension()).layer_tangent(
         weight.dtype is torch.float64,
-        slopes.shape,
+        states.shape,
         x.shape[2],
         address if binary else 0,
         0 if binary else address,
         states.data_ptr(),
         slopes.data_ptr(),
+        slopes.dim() == 1,
         _address(h0),
         weight.data_ptr(),
         _address(leak),
@@ -167,13 +171,13 @@ def backward(
     want_ih, want_bias, want_second, want_hh = wanted
     x, weight, grad_states = x.contiguous(), weight.contiguous(), grad_states.contiguous()
     leak, h0, starts = _dense(leak), _dense(h0), _dense(starts)
-    if grad_states.shape != slopes.shape or grad_states.dtype is not slopes.dtype:
+    if grad_states.shape != states.shape or grad_states.dtype is not slopes.dtype:
         raise ValueError(
-            f"the gradient must be {slopes.dtype} {tuple(slopes.shape)}, "
+            f"the gradient must be {slopes.dtype} {tuple(states.shape)}, "
             f"got {grad_states.dtype} {tuple(grad_states.shape)}"
         )
-    shape, dense = slopes.shape, torch.contiguous_format
-    delta = torch.empty_like(slopes) if want_delta else None
+    shape, dense = states.shape, torch.contiguous_format
+    delta = torch.empty_like(states) if want_delta else None
     grad_h0 = slopes.new_empty(shape[1:]) if h0 is None else torch.empty_like(h0)
     grad_ih = torch.empty_like(weight_ih, memory_format=dense) if want_ih else None
     grad_hh = torch.empty_like(weight) if want_hh else None
@@ -189,6 +193,7 @@ def backward(
         sparse,
         grad_states.data_ptr(),
         slopes.data_ptr(),
+        slopes.dim() == 1,
         states.data_ptr(),
         _address(h0),
         weight.data_ptr(),
