@@ -24,7 +24,7 @@ struct PartSums {
 template <class Real>
 struct GradientMemory {
   Real *deltas, *panel;  // packed deltas of a chunk, a panel of a factor
-  Nonzero<Real>* found;  // the non-zero inputs of a chunk
+  Nonzeros<Real> found;  // the non-zero inputs of a chunk
 
   static constexpr Index panel_size = outer_vectors * lanes<Real> * chunk_frames;
 
@@ -36,23 +36,22 @@ struct GradientMemory {
 
   static Index most_nonzeros(Index inputs) { return chunk_frames * inputs / densest; }
 
+  // Of values, and of columns, in numbers of that size. A frame more is found before it is noticed.
   static Index list_size(Index inputs) {
-    const Index most = most_nonzeros(inputs) + inputs + 1;  // a frame more before it is noticed, one written in vain
-    return most * static_cast<Index>(sizeof(Nonzero<Real>) / sizeof(Real));
+    return (most_nonzeros(inputs) + inputs + Nonzeros<Real>::spare) / alignment * alignment + alignment;
   }
 
   // For all threads together, enough for as many or fewer of them.
   static Index size(const Shape& shape, Index inputs, int threads) {
     const Index tiles = parts_of(shape) * ((shape.hidden + tile_rows - 1) / tile_rows);
-    return (tiles + threads) * tile_size + threads * (panel_size + list_size(inputs) + 2 * alignment);
+    return (tiles + threads) * tile_size + threads * (panel_size + 2 * list_size(inputs) + 2 * alignment);
   }
 
   // That of one of them.
   static GradientMemory at(Real* all, Index size, Index inputs, int rank, int threads) {
     Real* panel = all + cut(size, threads, rank) / alignment * alignment;
     Real* list = panel + panel_size;
-    Real* deltas = list + (list_size(inputs) + alignment - 1) / alignment * alignment;
-    return {deltas, panel, reinterpret_cast<Nonzero<Real>*>(list)};
+    return {list + 2 * list_size(inputs), panel, {reinterpret_cast<int*>(list + list_size(inputs)), list}};
   }
 };
 
@@ -131,44 +130,44 @@ struct GradientShare {
   }
 
   // The non-zero inputs of a chunk; those of its frame k end at ends[k + 1]. False where they are too many.
-  bool find_inputs(Index begin, Index end, const Nonzero<Real>** ends) const {
+  bool find_inputs(Index begin, Index end, Index* ends) const {
     const Input<Real>& x = args.input;
     return x.binary ? find_in(x.binary, begin, end, ends) : find_in(x.real, begin, end, ends);
   }
 
   template <class Number>
-  bool find_in(const Number* x, Index begin, Index end, const Nonzero<Real>** ends) const {
-    const Index inputs = args.input.size;
-    Nonzero<Real>* next = memory.found;
-    const Nonzero<Real>* const most = next + Memory::most_nonzeros(inputs);
-    *ends = next;
-    part.visit(begin, end, [=, &next, &ends](Index n, Index) {
-      if (next > most) return;
-      next = find_nonzeros(x + n * inputs, inputs, next);
-      *++ends = next;
+  bool find_in(const Number* x, Index begin, Index end, Index* ends) const {
+    const Index inputs = args.input.size, most = Memory::most_nonzeros(inputs);
+    const Nonzeros<Real> found = memory.found;
+    Index count = *ends = 0;
+    part.visit(begin, end, [=, &count, &ends](Index n, Index) {
+      if (count > most) return;
+      count = find_nonzeros(x + n * inputs, inputs, found, count);
+      *++ends = count;
     });
-    return next <= most;
+    return count <= most;
   }
 
   // by_input (inputs, hidden) += x' delta over one chunk, at this share's columns, strip by strip: a strip of the sums
   // stays in the first-level cache.
-  void add_sparse(Index begin, Index end, const Nonzero<Real>* const* ends) const {
+  void add_sparse(Index begin, Index end, const Index* ends) const {
     constexpr int strip = 4;
     const Index hidden = args.shape.hidden;
     const bool parted = args.parted;
+    const Nonzeros<Real> found = memory.found;
     Index c = first;
     for (; c + strip * lanes<Real> <= last; c += strip * lanes<Real>) {
       const Real* delta = args.delta + c;
       Real* by_input = sums.by_input + c;
-      const Nonzero<Real>* const* bound = ends;
+      const Index* bound = ends;
       part.visit(begin, end, [=, &bound](Index n, Index m) {
         Vec<Real> own[strip];
 #pragma GCC unroll 4
         for (int k = 0; k < strip; ++k) own[k] = load(delta + (parted ? m : n) * hidden + k * lanes<Real>);
-        const Nonzero<Real>*x = bound[0], *const stop = *++bound;
-        for (; x < stop; ++x) {
-          Real* to = by_input + x->column * hidden;
-          const Real value = x->value;
+        Index x = bound[0];
+        for (const Index stop = *++bound; x < stop; ++x) {
+          Real* to = by_input + found.columns[x] * hidden;
+          const Real value = found.values[x];
 #pragma GCC unroll 4
           for (int k = 0; k < strip; ++k) store(to + k * lanes<Real>, load(to + k * lanes<Real>) + value * own[k]);
         }
@@ -179,10 +178,10 @@ struct GradientShare {
     Real* by_input = sums.by_input + c;
     const Index rest = last - c;
     part.visit(begin, end, [=, &ends](Index n, Index m) {
-      const Nonzero<Real>*x = ends[0], *const stop = *++ends;
-      for (; x < stop; ++x) {
-        Real* to = by_input + x->column * hidden;
-        const Real value = x->value;
+      Index x = ends[0];
+      for (const Index stop = *++ends; x < stop; ++x) {
+        Real* to = by_input + found.columns[x] * hidden;
+        const Real value = found.values[x];
         for_vectors<Real>(rest, [=](Index i, auto lanes_used) {
           using Lanes = decltype(lanes_used);
           const Vec<Real> own = Lanes::get(lanes_used, delta + (parted ? m : n) * hidden + i);
@@ -227,7 +226,7 @@ struct GradientShare {
 
   void run() const {
     const Factor<Real> before{args.states, args.shape.hidden, args.shape.streams, args.h0, args.starts};
-    const Nonzero<Real>* ends[chunk_frames + 1];
+    Index ends[chunk_frames + 1];
     bool begun = false;  // whether a dense chunk has begun ih
     clear();
     for_chunks([&](Index begin, Index end) {

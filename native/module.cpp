@@ -28,16 +28,25 @@ T* at(Address address) {
   return reinterpret_cast<T*>(address);
 }
 
-// Memory for the length of a call, null for no bytes.
+// Memory of our own, null for no bytes.
 struct Scratch {
   void* memory;
-  explicit Scratch(unsigned long bytes) : memory(bytes ? allocate(bytes) : nullptr) {
+  unsigned long bytes;
+  explicit Scratch(unsigned long bytes) : memory(bytes ? allocate(bytes) : nullptr), bytes(bytes) {
     if (bytes && !memory) throw std::bad_alloc();
   }
   ~Scratch() { release(memory); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 };
+
+// Python's buffer protocol, through which a tensor can lie in a Scratch.
+int fill_buffer(PyObject* self, Py_buffer* view, int flags) {
+  const Scratch* scratch = nb::inst_ptr<Scratch>(self);
+  return PyBuffer_FillInfo(view, self, scratch->memory, static_cast<Py_ssize_t>(scratch->bytes), 0, flags);
+}
+
+PyType_Slot scratch_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(fill_buffer)}, {0, nullptr}};
 
 struct InstructionSet {
   const char* name;
@@ -113,7 +122,6 @@ class NativeKernels {
                                    at<const unsigned char>(starts), at<Real>(states), at<Real>(slopes),
                                    static_cast<Nonlinearity>(nonlinearity), threads, parted};
       const nb::gil_scoped_release unlocked;
-      prefer_huge_pages_for<Real>(slopes, s.steps, s);
       prefer_huge_pages_for<Real>(states, s.steps, s);
       return kernels.layer_forward({scan, input_at<Real>(inputs, binary, real), at<const Real>(weight_ih),
                                     at<const Real>(bias), at<const Real>(second_bias), at<Real>(last)});
@@ -244,6 +252,7 @@ NB_MODULE(_native, m) {
   m.def("instruction_sets", &instruction_sets, "Instruction sets built in and supported by this machine, best first.");
   m.def("thread_pool", &thread_pool_path, "Path of the OpenMP runtime shared with PyTorch; empty: one thread.");
   m.def("prefer_huge_pages", [](Address memory, unsigned long bytes) { prefer_huge_pages(at<void>(memory), bytes); });
+  nb::class_<Scratch>(m, "Scratch", nb::type_slots(scratch_slots)).def(nb::init<unsigned long>());
   nb::class_<NativeKernels>(m, "Kernels")
       .def(nb::init<const std::string&>())
       .def("forward", &NativeKernels::forward)

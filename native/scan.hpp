@@ -83,7 +83,7 @@ template <class Real>
 struct DriveMaker {
   void (*make)(const void* self, Index step, const Share<Real>& share, const Rows<Real>& to) = nullptr;
   const void* self = nullptr;
-  Preparation preparation;
+  Preparation<Real> preparation;
 };
 
 template <class Real, Nonlinearity f, bool leaky>

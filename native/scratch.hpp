@@ -1,10 +1,10 @@
-// Memory that a call needs while it runs.
+// Memory that a call needs while it runs, or until the way back.
 #pragma once
 
 namespace ostinato {
 
 // 128-byte aligned, null on failure. Asks for huge pages when large. What is given back is kept for later calls, up to
-// 16 MiB in all: a recurrent layer asks for the same blocks at every step of training, and memory that the C library
+// 32 MiB in all: a recurrent layer asks for the same blocks at every step of training, and memory that the C library
 // has returned to the system costs a page fault per 4 KiB, which can double a scan's time. Safe from any thread.
 void* allocate(unsigned long bytes);
 void release(void* memory);  // null is nothing

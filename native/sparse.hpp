@@ -9,17 +9,52 @@ namespace {
 // Where one input in four is not zero, a dense product is as fast.
 constexpr Index densest = 4;
 
-// One input that is not zero.
+// Inputs that are not zero, with room for `spare` more than there are.
 template <class Real>
-struct Nonzero {
-  int column;
-  Real value;
+struct Nonzeros {
+  int* columns;
+  Real* values;
+  static constexpr Index spare = 16;
 };
 
-// The inputs of one frame that are not zero, appended to `found`, which has room for all; returns the new end.
+// The inputs of one frame that are not zero, put after the first `n` found ones; returns how many there are then.
+// Without branches: which ones sound cannot be foretold.
+#if defined(__AVX512F__)
+OSTINATO_INLINE Index find_nonzeros_in(__m512 x, Index v, const Nonzeros<float>& found, Index n) {
+  const __mmask16 sounding = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+  const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i columns = _mm512_add_epi32(first, _mm512_set1_epi32(static_cast<int>(v)));
+  _mm512_storeu_si512(found.columns + n, _mm512_maskz_compress_epi32(sounding, columns));
+  _mm512_storeu_ps(found.values + n, _mm512_maskz_compress_ps(sounding, x));
+  return n + __builtin_popcount(sounding);
+}
+
+OSTINATO_INLINE Index find_nonzeros(const float* x, Index count, const Nonzeros<float>& found, Index n) {
+  for (Index v = 0; v < count; v += 16) {
+    const auto there = static_cast<__mmask16>(count - v < 16 ? (1u << (count - v)) - 1 : 0xffffu);
+    n = find_nonzeros_in(_mm512_maskz_loadu_ps(there, x + v), v, found, n);
+  }
+  return n;
+}
+
+OSTINATO_INLINE Index find_nonzeros(const unsigned char* x, Index count, const Nonzeros<float>& found, Index n) {
+  for (Index v = 0; v < count; v += 16) {
+    const auto there = static_cast<__mmask16>(count - v < 16 ? (1u << (count - v)) - 1 : 0xffffu);
+    const __m512i wide = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(there, x + v));
+    n = find_nonzeros_in(_mm512_cvtepi32_ps(wide), v, found, n);
+  }
+  return n;
+}
+#endif
+
 template <class Real, class Number>
-OSTINATO_INLINE Nonzero<Real>* find_nonzeros(const Number* x, Index count, Nonzero<Real>* found) {
+OSTINATO_INLINE Index find_nonzeros(const Number* x, Index count, const Nonzeros<Real>& found, Index n) {
   constexpr Index group = 8;
+  const auto take = [&](Index i) {
+    found.columns[n] = static_cast<int>(i);
+    found.values[n] = static_cast<Real>(x[i]);
+    n += x[i] != Number(0);
+  };
   Index v = 0;
   for (; v + group <= count; v += group) {  // most groups of eight are silent
     unsigned long long words[sizeof(Number)], any = 0;
@@ -28,14 +63,10 @@ OSTINATO_INLINE Nonzero<Real>* find_nonzeros(const Number* x, Index count, Nonze
     for (const auto word : words) any |= word;
     if (!any) continue;
 #pragma GCC unroll 8
-    for (Index i = v; i < v + group; ++i) {  // without branches: which ones sound cannot be foretold
-      *found = {static_cast<int>(i), static_cast<Real>(x[i])};
-      found += x[i] != Number(0);
-    }
+    for (Index i = v; i < v + group; ++i) take(i);
   }
-  for (; v < count; ++v)
-    if (x[v] != Number(0)) *found++ = {static_cast<int>(v), static_cast<Real>(x[v])};
-  return found;
+  for (; v < count; ++v) take(v);
+  return n;
 }
 
 // Whether few inputs are not zero, judged by at most 256 frames from everywhere.
@@ -96,74 +127,78 @@ class SparseProjection {
     if (!all_finite(weight_ih, hidden_ * input.size)) return false;
     if (!(input.binary ? are_sparse(input.binary, input.size, frames) : are_sparse(input.real, input.size, frames)))
       return false;
-    const auto lists = static_cast<unsigned long>((threads < 1 ? 1 : threads) * list_size()) * sizeof(Nonzero<Real>);
-    const auto by_input = static_cast<unsigned long>((input.size + 1) * hidden_) * sizeof(Real);
-    memory_ = static_cast<char*>(allocate(lists + by_input));
-    by_input_ = reinterpret_cast<Real*>(memory_ + lists);
-    return memory_;
+    lists_ = static_cast<char*>(allocate(static_cast<unsigned long>((threads < 1 ? 1 : threads) * list_bytes())));
+    return lists_;
   }
 
-  // To be made before the first step.
-  Preparation preparation() const {
-    return {[](const void* self, Index first, Index last) {
-              static_cast<const SparseProjection*>(self)->transpose_weights(first, last);
+  // U' (I, H), so that one input's weights are a row, and b (H).
+  Preparation<Real> preparation() const {
+    return {(input_.size + 1) * hidden_,
+            [](const void* self, Real* by_input, Index first, Index last) {
+              static_cast<const SparseProjection*>(self)->transpose_weights(by_input, first, last);
             },
             this};
   }
 
   // The share's part of a step's.
   void project(Index step, const Share<Real>& share, const Rows<Real>& to) const {
-    Nonzero<Real>* found = reinterpret_cast<Nonzero<Real>*>(memory_) + share.rank * list_size();
+    char* const list = lists_ + share.rank * list_bytes();
+    const Nonzeros<Real> found{reinterpret_cast<int*>(list + list_size() * static_cast<Index>(sizeof(Real))),
+                               reinterpret_cast<Real*>(list)};
     for (Index row = share.row_begin; row < share.row_end; ++row) {
       const Index x = (step * streams_ + row) * input_.size;
-      const Nonzero<Real>* end = input_.binary ? find_nonzeros(input_.binary + x, input_.size, found)
-                                               : find_nonzeros(input_.real + x, input_.size, found);
-      add_up(found, end, share.first_column(), share.last_column(), to.at(row * hidden_));
+      const Index count = input_.binary ? find_nonzeros(input_.binary + x, input_.size, found, 0)
+                                        : find_nonzeros(input_.real + x, input_.size, found, 0);
+      add_up(share.prepared, found, count, share.first_column(), share.last_column(), to.at(row * hidden_));
     }
   }
 
   SparseProjection() = default;
   SparseProjection(const SparseProjection&) = delete;
   SparseProjection& operator=(const SparseProjection&) = delete;
-  ~SparseProjection() { release(memory_); }
+  ~SparseProjection() { release(lists_); }
 
  private:
-  // One more than there can be is written in vain; threads keep off each other's lines.
-  Index list_size() const { return input_.size / 16 * 16 + 32; }
+  // Threads keep off each other's lines.
+  Index list_size() const { return (input_.size + Nonzeros<Real>::spare) / 32 * 32 + 32; }
+  Index list_bytes() const { return list_size() * static_cast<Index>(sizeof(int) + sizeof(Real)); }
 
-  void transpose_weights(Index first, Index last) const {
+  void transpose_weights(Real* by_input, Index first, Index last) const {
     const Index inputs = input_.size;
-    transpose_matrix(by_input_ + first, hidden_, weight_ih_ + first * inputs, inputs, last - first, inputs);
-    Real* bias = by_input_ + inputs * hidden_;
+    transpose_matrix(by_input + first, hidden_, weight_ih_ + first * inputs, inputs, last - first, inputs);
+    Real* bias = by_input + inputs * hidden_;
     for (Index h = first; h < last; ++h)
       bias[h] = (first_bias_ ? first_bias_[h] : Real(0)) + (second_bias_ ? second_bias_[h] : Real(0));
   }
 
   // to[first..last) = b + sum of the rows of U' that `found` names.
-  void add_up(const Nonzero<Real>* found, const Nonzero<Real>* end, Index first, Index last, Real* to) const {
+  void add_up(const Real* by_input, const Nonzeros<Real>& found, Index count, Index first, Index last,
+              Real* to) const {
     Index c = first;
-    for (; c + 8 * lanes<Real> <= last; c += 8 * lanes<Real>) add_up_vectors<8>(found, end, c, to);
-    if (c + 4 * lanes<Real> <= last) add_up_vectors<4>(found, end, c, to), c += 4 * lanes<Real>;
-    const Real* bias = by_input_ + input_.size * hidden_;
+    for (; c + 8 * lanes<Real> <= last; c += 8 * lanes<Real>) add_up_vectors<8>(by_input, found, count, c, to);
+    if (c + 4 * lanes<Real> <= last) add_up_vectors<4>(by_input, found, count, c, to), c += 4 * lanes<Real>;
+    const Real* bias = by_input + input_.size * hidden_;
     for_vectors<Real>(last - c, [&](Index i, auto lanes_used) {
       using Lanes = decltype(lanes_used);
       Vec<Real> sum = Lanes::get(lanes_used, bias + c + i);
-      for (const Nonzero<Real>* x = found; x < end; ++x)
-        sum += x->value * Lanes::get(lanes_used, by_input_ + x->column * hidden_ + c + i);
+      for (Index k = 0; k < count; ++k)
+        sum += found.values[k] * Lanes::get(lanes_used, by_input + found.columns[k] * hidden_ + c + i);
       Lanes::put(lanes_used, to + c + i, sum);
     });
   }
 
   template <int vectors>
-  OSTINATO_INLINE void add_up_vectors(const Nonzero<Real>* found, const Nonzero<Real>* end, Index c, Real* to) const {
-    const Real* bias = by_input_ + input_.size * hidden_;
+  OSTINATO_INLINE void add_up_vectors(const Real* by_input, const Nonzeros<Real>& found, Index count,
+                                      Index c, Real* to) const {
+    const Real* bias = by_input + input_.size * hidden_;
     Vec<Real> sum[vectors];
 #pragma GCC unroll 8
     for (int k = 0; k < vectors; ++k) sum[k] = load(bias + c + k * lanes<Real>);
-    for (const Nonzero<Real>* x = found; x < end; ++x) {
-      const Real* from = by_input_ + x->column * hidden_ + c;
+    for (Index i = 0; i < count; ++i) {
+      const Real* from = by_input + found.columns[i] * hidden_ + c;
+      const Real value = found.values[i];
 #pragma GCC unroll 8
-      for (int k = 0; k < vectors; ++k) sum[k] += x->value * load(from + k * lanes<Real>);
+      for (int k = 0; k < vectors; ++k) sum[k] += value * load(from + k * lanes<Real>);
     }
 #pragma GCC unroll 8
     for (int k = 0; k < vectors; ++k) store(to + c + k * lanes<Real>, sum[k]);
@@ -172,8 +207,7 @@ class SparseProjection {
   Index streams_ = 0, hidden_ = 0;
   Input<Real> input_{};
   const Real *weight_ih_ = nullptr, *first_bias_ = nullptr, *second_bias_ = nullptr;
-  char* memory_ = nullptr;    // the non-zero inputs of a frame, for every thread; then:
-  Real* by_input_ = nullptr;  // U' (I, H), so that one input's weights are a row, and b (H)
+  char* lists_ = nullptr;  // the non-zero inputs of a frame, for every thread
 };
 
 }  // namespace

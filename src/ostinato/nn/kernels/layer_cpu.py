@@ -60,9 +60,10 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
     _check(layer)
     steps, streams, inputs = x.shape
     shape, threads = (steps, streams, len(weight)), torch.get_num_threads()
-    parted = threads > 1
     states = weight.new_empty(shape)
-    slopes = weight.new_empty((states.numel(),) if parted else shape)
+    slopes = cpu.scratch(states.numel(), weight.dtype)
+    parted = threads > 1
+    slopes = slopes if parted else slopes.view(shape)
     last = weight.new_empty((1, streams, shape[2]))
     x, weight_ih, weight = x.contiguous(), weight_ih.contiguous(), weight.contiguous()
     # Held in names: an address is good for as long as its tensor lives.
