@@ -66,8 +66,8 @@ def extension() -> Any:
 def scratch(numbers: int, dtype: torch.dtype) -> Tensor:
     """A tensor (numbers,) in memory that is kept for the next one when it goes.
 
-    What a pass allocates and frees can be enough for the C library to return it to the system, and page faults
-    cost the next pass as much as half of itself.
+    What a pass allocates and frees can be enough for the C library to return it to the system, and page
+    faults cost the next pass as much as half of itself.
     """
     return torch.frombuffer(_native.Scratch(numbers * dtype.itemsize), dtype=dtype)
 
