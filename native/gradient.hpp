@@ -59,7 +59,7 @@ struct GradientMemory {
 template <class Real>
 struct GradientShare {
   using Memory = GradientMemory<Real>;
-  const LayerGradientArgs<Real>& args;
+  const LayerBackwardArgs<Real>& args;
   StreamPart part;
   Index first, last;
   PartSums<Real> sums;
@@ -69,10 +69,10 @@ struct GradientShare {
 
   // deltas[tile][frame][row within the tile], zero past the last row.
   void pack_deltas(Index begin, Index end) const {
-    const Index hidden = args.shape.hidden, count = last - first, whole = count / tile_rows;
-    const Real* delta = args.delta + first;
+    const Index hidden = args.scan.shape.hidden, count = last - first, whole = count / tile_rows;
+    const Real* delta = args.delta() + first;
     Real *packed = memory.deltas, *const added = sums.deltas + first;
-    const bool parted = args.parted;
+    const bool parted = args.scan.parted;
     part.visit(begin, end, [=, &packed](Index n, Index m) {
       const Real* from = delta + (parted ? m : n) * hidden;
       Real* to = packed;
@@ -152,12 +152,12 @@ struct GradientShare {
   // stays in the first-level cache.
   void add_sparse(Index begin, Index end, const Index* ends) const {
     constexpr int strip = 4;
-    const Index hidden = args.shape.hidden;
-    const bool parted = args.parted;
+    const Index hidden = args.scan.shape.hidden;
+    const bool parted = args.scan.parted;
     const Nonzeros<Real> found = memory.found;
     Index c = first;
     for (; c + strip * lanes<Real> <= last; c += strip * lanes<Real>) {
-      const Real* delta = args.delta + c;
+      const Real* delta = args.delta() + c;
       Real* by_input = sums.by_input + c;
       const Index* bound = ends;
       part.visit(begin, end, [=, &bound](Index n, Index m) {
@@ -174,7 +174,7 @@ struct GradientShare {
       });
     }
     if (c == last) return;
-    const Real* delta = args.delta + c;
+    const Real* delta = args.delta() + c;
     Real* by_input = sums.by_input + c;
     const Index rest = last - c;
     part.visit(begin, end, [=, &ends](Index n, Index m) {
@@ -201,7 +201,7 @@ struct GradientShare {
 
   // ih = by_input', or += where dense chunks have begun it.
   void finish_sparse(bool begun) const {
-    const Index inputs = args.input.size, hidden = args.shape.hidden;
+    const Index inputs = args.input.size, hidden = args.scan.shape.hidden;
     if (!begun)
       transpose_matrix(sums.ih + first * inputs, inputs, sums.by_input + first, hidden, inputs, last - first);
     else
@@ -221,11 +221,11 @@ struct GradientShare {
   void clear() const {
     for (Index h = first; h < last; ++h) sums.deltas[h] = 0;
     for (Index v = 0; sums.by_input && v < args.input.size; ++v)
-      for (Index h = first; h < last; ++h) sums.by_input[v * args.shape.hidden + h] = 0;
+      for (Index h = first; h < last; ++h) sums.by_input[v * args.scan.shape.hidden + h] = 0;
   }
 
   void run() const {
-    const Factor<Real> before{args.states, args.shape.hidden, args.shape.streams, args.h0, args.starts};
+    const Factor<Real> before{args.states, args.scan.shape.hidden, args.scan.shape.streams, args.h0, args.scan.starts};
     Index ends[chunk_frames + 1];
     bool begun = false;  // whether a dense chunk has begun ih
     clear();
@@ -253,9 +253,9 @@ struct GradientShare {
 template <class Real>
 class LayerGradient {
  public:
-  LayerGradient(const LayerGradientArgs<Real>& args, int threads) : args_(args), parts_(parts_of(args.shape)) {
-    const Index hidden = args.shape.hidden, inputs = args.input.size;
-    const Index own = GradientMemory<Real>::size(args.shape, inputs, threads);
+  LayerGradient(const LayerBackwardArgs<Real>& args, int threads) : args_(args), parts_(parts_of(args.scan.shape)) {
+    const Index hidden = args.scan.shape.hidden, inputs = args.input.size;
+    const Index own = GradientMemory<Real>::size(args.scan.shape, inputs, threads);
     const Index hh = args.grad_hh ? hidden * hidden : 0, ih = args.grad_ih ? hidden * inputs : 0;
     const Index by_input = args.sparse ? ih : 0;
     const auto progress = static_cast<unsigned long>(threads) * sizeof(Progress);
@@ -279,26 +279,31 @@ class LayerGradient {
   bool has_memory() const { return memory_; }
 
   void run(int rank, int size) const {
-    const Index tiles = (args_.shape.hidden + tile_rows - 1) / tile_rows;
+    meet(rank, size, 1);  // all deltas are there
+    const Index tiles = (args_.scan.shape.hidden + tile_rows - 1) / tile_rows;
     const Index begin = cut(parts_ * tiles, size, rank), end = cut(parts_ * tiles, size, rank + 1);
     const auto memory = GradientMemory<Real>::at(own_, own_size_, args_.input.size, rank, size);
     for (Index p = 0; p < parts_; ++p) {
       const Index first = begin > p * tiles ? begin - p * tiles : 0;
       const Index last = end < (p + 1) * tiles ? end - p * tiles : tiles;
-      const StreamPart part = StreamPart::of(args_.shape, p);
+      const StreamPart part = StreamPart::of(args_.scan.shape, p);
       if (first < last) GradientShare<Real>{args_, part, first * tile_rows, row(last), sums_[p], memory}.run();
     }
-    finished_[rank].finish(1);
-    for (int other = 0; parts_ > 1 && other < size; ++other) finished_[other].await(1);
+    if (parts_ > 1) meet(rank, size, 2);
     add_parts(row(cut(tiles, size, rank)), row(cut(tiles, size, rank + 1)));
   }
 
  private:
-  Index row(Index tile) const { return tile * tile_rows < args_.shape.hidden ? tile * tile_rows : args_.shape.hidden; }
+  Index row(Index tile) const { return tile * tile_rows < args_.scan.shape.hidden ? tile * tile_rows : args_.scan.shape.hidden; }
+
+  void meet(int rank, int size, Index times) const {
+    finished_[rank].finish(times);
+    for (int other = 0; other < size; ++other) finished_[other].await(times);
+  }
 
   // The sums of all parts, rows [first, last). With one part these are the caller's rows of the same thread.
   void add_parts(Index first, Index last) const {
-    const Index hidden = args_.shape.hidden, inputs = args_.input.size;
+    const Index hidden = args_.scan.shape.hidden, inputs = args_.input.size;
     for (Index p = 1; p < parts_; ++p) {
       if (args_.grad_hh) add(args_.grad_hh, sums_[p].hh, first * hidden, last * hidden);
       if (args_.grad_ih) add(args_.grad_ih, sums_[p].ih, first * inputs, last * inputs);
@@ -318,7 +323,7 @@ class LayerGradient {
     });
   }
 
-  const LayerGradientArgs<Real>& args_;
+  const LayerBackwardArgs<Real>& args_;
   Index parts_, own_size_ = 0;
   char* memory_ = nullptr;
   Progress* finished_ = nullptr;
@@ -326,19 +331,12 @@ class LayerGradient {
   PartSums<Real> sums_[2] = {};
 };
 
+// The adjoint scan, and the gradients in the same team.
 template <class Real>
-bool layer_gradient(const LayerGradientArgs<Real>& args) {
-  const int threads = args.threads < 1 ? 1 : args.threads;
-  LayerGradient<Real> gradient(args, threads);
+bool layer_backward(const LayerBackwardArgs<Real>& args) {
+  const LayerGradient<Real> gradient(args, args.scan.threads < 1 ? 1 : args.scan.threads);
   if (!gradient.has_memory()) return false;
-  run_team(
-      threads,
-      [](void* data, int rank, int size) {
-        const FlushDenormals flush;
-        static_cast<const LayerGradient<Real>*>(data)->run(rank, size);
-      },
-      &gradient);
-  return true;
+  return adjoint(args.scan, [&gradient](int rank, int size) { gradient.run(rank, size); });
 }
 
 }  // namespace

@@ -318,21 +318,33 @@ struct Scan {
   }
 };
 
+// What every member of the team does after a scan, if anything.
+struct Nothing {
+  void operator()(int, int) const {}
+};
+
 // False when memory is short.
-template <class Real, class Steps>
+template <class Real, class Steps, class Then = Nothing>
 bool run_scan(const Shape& shape, Index row_split, const Real* weight, bool transposed, int threads,
-              const Steps& steps, const Real* second = nullptr, const Preparation<Real>& preparation = {}) {
+              const Steps& steps, const Real* second = nullptr, const Preparation<Real>& preparation = {},
+              const Then& then = {}) {
   threads = threads < 1 ? 1 : threads;
   const ScanMemory<Real> memory(shape, threads, second ? 2 : 1, preparation.reals);
   if (!memory.exists()) return false;
-  Scan<Real, Steps> scan{shape, row_split, weight, second, transposed, preparation, memory, steps};
+  const Scan<Real, Steps> scan{shape, row_split, weight, second, transposed, preparation, memory, steps};
+  struct Context {
+    const Scan<Real, Steps>& scan;
+    const Then& then;
+  } context{scan, then};
   run_team(
       threads,
       [](void* data, int rank, int size) {
+        const Context& c = *static_cast<const Context*>(data);
         const FlushDenormals flush;
-        static_cast<const Scan<Real, Steps>*>(data)->run(rank, size);
+        c.scan.run(rank, size);
+        c.then(rank, size);
       },
-      &scan);
+      &context);
   return true;
 }
 

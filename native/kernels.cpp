@@ -8,9 +8,9 @@ namespace ostinato::OSTINATO_ISA {
 
 extern const KernelTable table;
 const KernelTable table = {
-    {forward<float>, adjoint<float>, tangent<float>, layer_forward<float>, layer_tangent<float>, layer_gradient<float>,
+    {forward<float>, adjoint<float>, tangent<float>, layer_forward<float>, layer_tangent<float>, layer_backward<float>,
      nade<float>, nade_curvature<float>, nade_sample<float>},
-    {forward<double>, adjoint<double>, tangent<double>, layer_forward<double>, layer_tangent<double>, layer_gradient<double>,
+    {forward<double>, adjoint<double>, tangent<double>, layer_forward<double>, layer_tangent<double>, layer_backward<double>,
      nade<double>, nade_curvature<double>, nade_sample<double>},
 };
 

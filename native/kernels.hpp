@@ -106,22 +106,21 @@ struct LayerTangentArgs {
   bool parted = false;
 };
 
-// Of sum_n delta_n z_n, z = x U' + hp W' + b with hp zero at starts, with respect to all weights; null: not wanted.
+// The way back through a layer: delta, and what sum_n delta_n z_n, z = x U' + hp W' + b with hp zero at starts, has for
+// gradients with respect to all weights; null: not wanted.
 template <class Real>
-struct LayerGradientArgs {
-  Shape shape;
-  const Real* delta;            // (T, B, H)
-  const Real* states;           // (T, B, H)
-  const Real* h0;               // (B, H) or null: zero
-  const unsigned char* starts;  // (T, B) or null
+struct LayerBackwardArgs {
+  AdjointArgs<Real> scan;
+  const Real* states;  // (T, B, H)
+  const Real* h0;      // (B, H) or null: zero
   Input<Real> input;
   bool sparse;             // whether x is likely to be sparse
   Real* grad_hh;           // (H, H)
   Real* grad_ih;           // (H, I)
   Real* grad_bias;         // (H)
   Real* second_grad_bias;  // (H): the same once more
-  int threads;
-  bool parted = false;
+
+  __attribute__((always_inline)) const Real* delta() const { return scan.parted ? scan.delta_in_parts : scan.delta; }
 };
 
 // log p(v) = sum_i v_i z_i - softplus(z_i),  z_i = b_i + U_i sigmoid(c + sum_{k<i} v_k W_k),
@@ -174,7 +173,7 @@ struct Kernels {
   bool (*tangent)(const TangentArgs<Real>&);
   bool (*layer_forward)(const LayerForwardArgs<Real>&);
   bool (*layer_tangent)(const LayerTangentArgs<Real>&);
-  bool (*layer_gradient)(const LayerGradientArgs<Real>&);
+  bool (*layer_backward)(const LayerBackwardArgs<Real>&);
   bool (*nade)(const NadeArgs<Real>&);
   bool (*nade_curvature)(const NadeCurvatureArgs<Real>&);
   bool (*nade_sample)(const NadeSampleArgs<Real>&);

@@ -153,21 +153,22 @@ class NativeKernels {
                       Address grad_bias, Address second_grad_bias, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
-      const auto* marks = at<const unsigned char>(starts);
       const auto bytes = static_cast<unsigned long>(s.steps * s.streams * s.hidden) * sizeof(Real);
       const Scratch scratch(delta && !parted ? 0 : bytes);
       Real* own = static_cast<Real*>(scratch.memory);
       Real* deltas = own ? own : at<Real>(delta);
       if (delta) prefer_huge_pages_for<Real>(delta, s.steps, s);
-      run(kernels.adjoint, AdjointArgs<Real>{s, at<const Real>(grad_states), at<const Real>(slopes),
-                                             at<const Real>(weight), at<const Real>(leak), marks,
-                                             parted ? at<Real>(delta) : deltas, at<Real>(grad_h0), nullptr, threads,
-                                             parted, parted ? own : nullptr});
-      if (!(grad_hh || grad_ih || grad_bias || second_grad_bias)) return;
-      run(kernels.layer_gradient,
-          LayerGradientArgs<Real>{s, deltas, at<const Real>(states), at<const Real>(h0), marks,
-                                  input_at<Real>(inputs, binary, real), sparse, at<Real>(grad_hh), at<Real>(grad_ih),
-                                  at<Real>(grad_bias), at<Real>(second_grad_bias), threads, parted});
+      const AdjointArgs<Real> scan{s, at<const Real>(grad_states), at<const Real>(slopes), at<const Real>(weight),
+                                   at<const Real>(leak), at<const unsigned char>(starts),
+                                   parted ? at<Real>(delta) : deltas, at<Real>(grad_h0), nullptr, threads, parted,
+                                   parted ? own : nullptr};
+      if (grad_hh || grad_ih || grad_bias || second_grad_bias)
+        run(kernels.layer_backward,
+            LayerBackwardArgs<Real>{scan, at<const Real>(states), at<const Real>(h0),
+                                    input_at<Real>(inputs, binary, real), sparse, at<Real>(grad_hh),
+                                    at<Real>(grad_ih), at<Real>(grad_bias), at<Real>(second_grad_bias)});
+      else
+        run(kernels.adjoint, scan);
     };
     twice ? call(table_->twice) : call(table_->single);
   }

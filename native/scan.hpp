@@ -187,14 +187,20 @@ void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Shar
   }
 }
 
-template <class Real>
-bool adjoint(const AdjointArgs<Real>& args) {
+template <class Real, class Then>
+bool adjoint(const AdjointArgs<Real>& args, const Then& then) {
   const auto steps = [&args](Share<Real>& share) {
     const Trail<Real> trail = args.parted ? Trail<Real>(share, args.shape, args.delta_in_parts, args.delta)
                                           : Trail<Real>(share, args.shape, args.delta);
     args.leak ? adjoint_steps<Real, true>(args, trail, share) : adjoint_steps<Real, false>(args, trail, share);
   };
-  return run_scan(args.shape, Order::of(args.shape, args.parted).split, args.weight, false, args.threads, steps);
+  return run_scan<Real>(args.shape, Order::of(args.shape, args.parted).split, args.weight, false, args.threads, steps,
+                        nullptr, {}, then);
+}
+
+template <class Real>
+bool adjoint(const AdjointArgs<Real>& args) {
+  return adjoint(args, Nothing{});
 }
 
 template <class Real, bool leaky>

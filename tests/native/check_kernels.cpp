@@ -192,37 +192,47 @@ void check_tangent(const Problem<Real>& p, const Kernels<Real>& kernels, const c
   expect_close("tangents", isa, p.s, found, tangents);
 }
 
-// Plain sums over all frames, from the deltas that the adjoint check has proved right.
+// Plain sums over all frames of deltas that the check of the adjoint has proved right.
 template <class Real>
-void check_gradients(const Problem<Real>& p, const Kernels<Real>& kernels, const char* isa, const Input<Real>& x,
-                     const std::vector<Real>& dense, bool sparse, int threads) {
+void check_backward(const Problem<Real>& p, const Kernels<Real>& kernels, const char* isa, const Input<Real>& x,
+                    const std::vector<Real>& dense, bool sparse, int threads) {
   const Index hidden = p.s.hidden, inputs = x.size;
+  const Real* leak = p.leaky ? p.leak.data() : nullptr;
+  const unsigned char* starts = p.starting ? p.starts.data() : nullptr;
+  const std::vector<Real> slopes_in_parts = p.in_parts(p.slopes), &states = p.slopes;
+  std::vector<Real> delta(p.in.size()), h0(p.h0.size()), expected_delta(p.in.size()), expected_h0(p.h0.size());
+  kernels.adjoint({p.s, p.in.data(), p.slopes.data(), p.weight.data(), leak, starts, expected_delta.data(),
+                   expected_h0.data(), nullptr, threads});
   std::vector<double> hh(p.weight.size()), ih(static_cast<size_t>(hidden * inputs)), bias(static_cast<size_t>(hidden));
   for (Index t = 0; t < p.s.steps; ++t)
     for (Index b = 0; b < p.s.streams; ++b)
       for (Index j = 0; j < hidden; ++j) {
-        const double delta = p.in[p.at(t, b, j)];
-        bias[static_cast<size_t>(j)] += delta;
+        const double value = expected_delta[p.at(t, b, j)];
+        bias[static_cast<size_t>(j)] += value;
         for (Index k = 0; k < hidden && !p.starts_at(t, b); ++k)
-          hh[static_cast<size_t>(j * hidden + k)] += delta * (t ? p.slopes[p.at(t - 1, b, k)] : p.h0[p.at(0, b, k)]);
+          hh[static_cast<size_t>(j * hidden + k)] += value * (t ? states[p.at(t - 1, b, k)] : p.h0[p.at(0, b, k)]);
         for (Index i = 0; i < inputs; ++i)
           ih[static_cast<size_t>(j * inputs + i)] +=
-              delta * static_cast<double>(dense[static_cast<size_t>((t * p.s.streams + b) * inputs + i)]);
+              value * static_cast<double>(dense[static_cast<size_t>((t * p.s.streams + b) * inputs + i)]);
       }
   std::vector<Real> found_hh(hh.size()), found_ih(ih.size()), found_bias(bias.size()), second(bias.size());
-  kernels.layer_gradient({p.s, p.in.data(), p.slopes.data(), p.h0.data(), p.starting ? p.starts.data() : nullptr, x,
-                          sparse, found_hh.data(), found_ih.data(), found_bias.data(), second.data(), threads});
+  kernels.layer_backward({{p.s, p.in.data(), p.slopes.data(), p.weight.data(), leak, starts, delta.data(), h0.data(),
+                           nullptr, threads},
+                          states.data(), p.h0.data(), x, sparse, found_hh.data(), found_ih.data(), found_bias.data(),
+                          second.data()});
+  if (delta != expected_delta || h0 != expected_h0)
+    std::printf("a layer's adjoint is another, %s\n", isa), std::exit(1);
   expect_close("gradient of W", isa, p.s, found_hh, hh);
   expect_close("gradient of U", isa, p.s, found_ih, ih);
   expect_close("gradient of b", isa, p.s, found_bias, bias);
   expect_close("gradient of the second b", isa, p.s, second, bias);
 
-  const std::vector<Real> delta_in_parts = p.in_parts(p.in);
-  std::vector<Real> hh_again(hh.size()), ih_again(ih.size()), bias_again(bias.size());
-  kernels.layer_gradient({p.s, delta_in_parts.data(), p.slopes.data(), p.h0.data(),
-                          p.starting ? p.starts.data() : nullptr, x, sparse, hh_again.data(), ih_again.data(),
-                          bias_again.data(), nullptr, threads, true});
-  if (hh_again != found_hh || ih_again != found_ih || bias_again != found_bias)
+  std::vector<Real> hh_again(hh.size()), ih_again(ih.size()), bias_again(bias.size()), parts(p.in.size());
+  kernels.layer_backward({{p.s, p.in.data(), slopes_in_parts.data(), p.weight.data(), leak, starts, nullptr, h0.data(),
+                           nullptr, threads, true, parts.data()},
+                          states.data(), p.h0.data(), x, sparse, hh_again.data(), ih_again.data(), bias_again.data(),
+                          nullptr});
+  if (hh_again != found_hh || ih_again != found_ih || bias_again != found_bias || p.by_step(parts) != delta)
     std::printf("gradients of deltas in parts are others, %s\n", isa), std::exit(1);
 }
 
@@ -267,7 +277,7 @@ void check_layer(const Problem<Real>& p, const Kernels<Real>& kernels, const cha
       std::printf("a layer in parts is another, %s\n", isa), std::exit(1);
   }
   if (share < 0.1 && frames * inputs > 500 && !sparse) std::printf("sparse inputs were taken for dense\n"), std::exit(1);
-  check_gradients(p, kernels, isa, x, dense, sparse, threads);
+  check_backward(p, kernels, isa, x, dense, sparse, threads);
   if (binary) return;
 
   // driven.in is dU x + db + db2; the change of the weights between states is p.weight itself
