@@ -30,7 +30,7 @@ from ostinato.nn.scan_functions import Scan
 
 V = 88
 SHAPES = ((1, 100, 200), (1, 100, 400), (16, 100, 200), (64, 100, 400), (128, 150, 500), (32, 40, 200))
-WARM_UP = 0.005  # seconds
+WARM_UP = 0.02  # seconds
 Run = Callable[[], object]
 
 

@@ -44,10 +44,12 @@ struct ExpConstants<double> {
   static constexpr double coefficient(int k) { return inverse_factorial(k); }
 };
 
-// limit(y, m): y held within [-m, m]; a NaN stays.
+// limit(y, m): y held within [-m, m]. Written so that a NaN fails both comparisons and stays.
 template <class Real>
 OSTINATO_INLINE Vec<Real> limit(Vec<Real> y, Real bound) {
-  return greater<Real>(splat<Real>(-bound), lesser<Real>(splat<Real>(bound), y));
+  const Vec<Real> high = splat<Real>(bound), low = splat<Real>(-bound);
+  y = high < y ? high : y;
+  return low > y ? low : y;
 }
 
 // scale = 2^n and part = e^r - 1.
@@ -78,7 +80,7 @@ struct Activation<Nonlinearity::tanh> {
     Vec<Real> scale, part;
     split_exp<Real>(limit<Real>(z + z, ExpConstants<Real>::tanh_limit), scale, part);
     const Vec<Real> expm1 = scale * part + (scale - Real(1));
-    value = quotient<Real>(expm1, expm1 + Real(2));
+    value = expm1 / (expm1 + Real(2));
     slope = Real(1) - value * value;
   }
 };
@@ -90,7 +92,7 @@ struct Activation<Nonlinearity::sigmoid> {
     Vec<Real> scale, part;
     split_exp<Real>(limit<Real>(-z, ExpConstants<Real>::exp_limit), scale, part);
     const Vec<Real> exp = scale * part + scale;
-    value = quotient<Real>(splat<Real>(1), Real(1) + exp);
+    value = Real(1) / (Real(1) + exp);
     slope = (exp * value) * value;  // value (1 - value), without the cancellation for large z
   }
 };

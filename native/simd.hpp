@@ -125,37 +125,6 @@ struct Strip {
   }
 };
 
-// a where a < b (a > b), otherwise b, which may be a NaN.
-template <class Real>
-OSTINATO_INLINE Vec<Real> lesser(Vec<Real> a, Vec<Real> b) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(Real) == 4) return _mm512_min_ps(a, b);
-#endif
-  return a < b ? a : b;
-}
-
-template <class Real>
-OSTINATO_INLINE Vec<Real> greater(Vec<Real> a, Vec<Real> b) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(Real) == 4) return _mm512_max_ps(a, b);
-#endif
-  return a > b ? a : b;
-}
-
-// a / b, for b neither zero nor infinite nor with a denormal inverse. A division of 512 bits takes as long as ten
-// products; an inverse of 14 bits and one step of Newton's method on the quotient take five and end within one unit in
-// the last place.
-template <class Real>
-OSTINATO_INLINE Vec<Real> quotient(Vec<Real> a, Vec<Real> b) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(Real) == 4) {
-    const __m512 inverse = _mm512_rcp14_ps(b), first = _mm512_mul_ps(a, inverse);
-    return _mm512_fmadd_ps(_mm512_fnmadd_ps(b, first, a), inverse, first);
-  }
-#endif
-  return a / b;
-}
-
 // The first `count` lanes (0 < count < lanes); the others read as zero and are not written. The generic form goes
 // through a buffer, since nothing past the caller's array may be touched.
 template <class Real>

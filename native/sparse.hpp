@@ -40,8 +40,8 @@ OSTINATO_INLINE Index find_nonzeros(const float* x, Index count, const Nonzeros<
 OSTINATO_INLINE Index find_nonzeros(const unsigned char* x, Index count, const Nonzeros<float>& found, Index n) {
   for (Index v = 0; v < count; v += 16) {
     const auto there = static_cast<__mmask16>(count - v < 16 ? (1u << (count - v)) - 1 : 0xffffu);
-    const __m512i wide = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(there, x + v));
-    n = find_nonzeros_in(_mm512_cvtepi32_ps(wide), v, found, n);
+    const __m512i wide = _mm512_maskz_cvtepu8_epi32(there, _mm_maskz_loadu_epi8(there, x + v));
+    n = find_nonzeros_in(_mm512_maskz_cvtepi32_ps(there, wide), v, found, n);
   }
   return n;
 }
