@@ -57,7 +57,7 @@ class KeptBlocks {
     char* memory = nullptr;
     unsigned long bytes = 0, since = 0;
   };
-  static constexpr unsigned long most_bytes = 32ul << 20;
+  static constexpr unsigned long most_bytes = 128ul << 20;
 
   Block* find_free() {
     for (Block& block : blocks_)

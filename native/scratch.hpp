@@ -4,7 +4,7 @@
 namespace ostinato {
 
 // 128-byte aligned, null on failure. Asks for huge pages when large. What is given back is kept for later calls, up to
-// 32 MiB in all: a recurrent layer asks for the same blocks at every step of training, and memory that the C library
+// 128 MiB in all: a recurrent layer asks for the same blocks at every step of training, and memory that the C library
 // has returned to the system costs a page fault per 4 KiB, which can double a scan's time. Safe from any thread.
 void* allocate(unsigned long bytes);
 void release(void* memory);  // null is nothing
