@@ -294,7 +294,10 @@ class LayerGradient {
   }
 
  private:
-  Index row(Index tile) const { return tile * tile_rows < args_.scan.shape.hidden ? tile * tile_rows : args_.scan.shape.hidden; }
+  Index row(Index tile) const {
+    const Index row = tile * tile_rows, hidden = args_.scan.shape.hidden;
+    return row < hidden ? row : hidden;
+  }
 
   void meet(int rank, int size, Index times) const {
     finished_[rank].finish(times);

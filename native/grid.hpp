@@ -89,6 +89,7 @@ struct Share {
   int groups, members, member;
   int rank;                    // in the whole team
   Real* kept;                  // of this group: see own_rows
+  Index kept_size;             // of a block
   bool turns;                  // whether steps and their products go back and forth; the order of sums is then theirs
   Walk walk = Walk::forwards;  // of the next product
   Index steps_done = 0;
@@ -104,10 +105,10 @@ struct Share {
 
   // Room for this group's rows that no other group touches, `kept_blocks` times.
   static constexpr Index kept_blocks = 3;
-  Rows<Real> own_rows(Index block) const {
+  Rows<Real> own_rows(Index block) const { return {kept, block * kept_size - row_begin * hidden}; }
+  static Index block_size(Index rows, Index hidden) {
     constexpr Index line = 64 / static_cast<Index>(sizeof(Real));
-    const Index size = ((row_end - row_begin) * hidden + line - 1) / line * line;
-    return {kept, block * size - row_begin * hidden};
+    return (rows * hidden + line - 1) / line * line;
   }
 
   // For every row and every panel of this share: after(sums, row, column, count), where sums[0..count) are
@@ -277,6 +278,7 @@ struct Scan {
                       member,
                       rank,
                       memory.kept(begin, group),
+                      Share<Real>::block_size(end - begin, shape.hidden),
                       grid.members == 1 && Grid::keeps_rows_together(shape)};
     const bool spans = begin < row_split && row_split < end;
     if (spans) share.row_end = row_split;
