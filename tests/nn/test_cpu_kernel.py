@@ -290,3 +290,20 @@ def test_an_unknown_name_is_one_clear_error() -> None:
 def test_without_the_extension_torch_takes_over() -> None:
     program = "import sys; sys.modules['ostinato.nn.kernels._native'] = None\n" + SHOW
     assert _python(program).startswith("False torch the extension is not built:")
+
+
+def test_scratch_memory_is_nobody_elses_while_a_tensor_or_a_view_lives() -> None:
+    views, alive = [], []
+    for number in range(40):
+        tensor = cpu.scratch(1000 + number % 3, torch.float64 if number % 2 else torch.float32)
+        assert len(tensor) == 1000 + number % 3
+        tensor.fill_(number)
+        views.append(tensor[10:20])
+        if number % 4 == 0:
+            alive.append((number, tensor))
+        if number % 5 == 0:
+            views.clear()
+        for expected, kept in alive:
+            assert (kept == expected).all()
+        for view in views:
+            assert view.min() == view.max()
