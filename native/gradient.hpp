@@ -64,6 +64,7 @@ struct GradientShare {
   Index first, last;
   PartSums<Real> sums;
   Memory memory;
+  const GradientRide<Real>* ride;  // has made some of the sums of W; or null
 
   Index tiles_of_rows() const { return (last - first + tile_rows - 1) / tile_rows; }
 
@@ -89,22 +90,29 @@ struct GradientShare {
     });
   }
 
-  // out (hidden, factor.columns) += packed deltas' factor over one chunk, or = where `begins`.
+  // out (hidden, factor.columns) += packed deltas' factor over the beginning of a chunk, or = where `begins`; columns
+  // [left, right) of it.
   template <class Number>
   void add_product(const Factor<Number>& factor, Index begin, Index end, Real* out, bool begins) const {
-    const Index vectors = (factor.columns + lanes<Real> - 1) / lanes<Real>, depth = end - begin;
+    add_product(factor, begin, end, out, begins, 0, factor.columns);
+  }
+
+  template <class Number>
+  void add_product(const Factor<Number>& factor, Index begin, Index end, Real* out, bool begins, Index left,
+                   Index right) const {
+    const Index vectors = (right - left + lanes<Real> - 1) / lanes<Real>, depth = end - begin;
     const Columns cuts{0, vectors, outer_vectors};
     const bool far = part.frames * factor.columns * static_cast<Index>(sizeof(Number)) > far_bytes;
     for (Index p = 0; p < cuts.panels(); ++p) {
-      const Index v = cuts.start(p), column = v * lanes<Real>;
-      const Index width = panel_width<Real>(v, cuts.start(p + 1) - v, factor.columns);
-      const Index count = column + width > factor.columns ? factor.columns - column : width;
+      const Index v = cuts.start(p), column = left + v * lanes<Real>;
+      const Index width = panel_width<Real>(v, cuts.start(p + 1) - v, right - left);
+      const Index count = column + width > right ? right - column : width;
       pack_factor(memory.panel, factor, part, begin, end, column, width);
       const Index tiles = tiles_of_rows(), next = column + width;
       for (Index i = 0; i < tiles; ++i) {
-        if (far && next < factor.columns)
+        if (far && next < right)
           fetch_factor(factor, part, begin + cut(depth, tiles, i), begin + cut(depth, tiles, i + 1), next,
-                       next + width < factor.columns ? width : factor.columns - next);
+                       next + width < right ? width : right - next);
         const Index row = first + i * tile_rows, rows = last - row < tile_rows ? last - row : tile_rows;
         product(width)(memory.deltas + i * Memory::tile_size, memory.panel, depth,
                        out + row * factor.columns + column, factor.columns, rows, count, begins);
@@ -224,13 +232,21 @@ struct GradientShare {
       for (Index h = first; h < last; ++h) sums.by_input[v * args.scan.shape.hidden + h] = 0;
   }
 
+  // What a ride has left over.
+  void add_states(const Factor<Real>& before, Index begin, Index end) const {
+    const Index hidden = args.scan.shape.hidden, ridden = ride ? ride->columns() : 0;
+    if (ridden && begin < ride->rest())
+      add_product(before, begin, end < ride->rest() ? end : ride->rest(), sums.hh, false, 0, ridden);
+    if (ridden < hidden) add_product(before, begin, end, sums.hh, begin == 0, ridden, hidden);
+  }
+
   void run() const {
     const Factor<Real> before{args.states, args.scan.shape.hidden, args.scan.shape.streams, args.h0, args.scan.starts};
     Index ends[chunk_frames + 1];
     bool begun = false;  // whether a dense chunk has begun ih
     clear();
     for_chunks([&](Index begin, Index end) {
-      if (sums.hh) add_product(before, begin, end, sums.hh, begin == 0);
+      if (sums.hh) add_states(before, begin, end);
       if (!sums.ih) return;
       if (sums.by_input && find_inputs(begin, end, ends)) {
         add_sparse(begin, end, ends);
@@ -253,7 +269,8 @@ struct GradientShare {
 template <class Real>
 class LayerGradient {
  public:
-  LayerGradient(const LayerBackwardArgs<Real>& args, int threads) : args_(args), parts_(parts_of(args.scan.shape)) {
+  LayerGradient(const LayerBackwardArgs<Real>& args, int threads, const GradientRide<Real>* ride)
+      : args_(args), ride_(ride), parts_(parts_of(args.scan.shape)) {
     const Index hidden = args.scan.shape.hidden, inputs = args.input.size;
     const Index own = GradientMemory<Real>::size(args.scan.shape, inputs, threads);
     const Index hh = args.grad_hh ? hidden * hidden : 0, ih = args.grad_ih ? hidden * inputs : 0;
@@ -287,7 +304,7 @@ class LayerGradient {
       const Index first = begin > p * tiles ? begin - p * tiles : 0;
       const Index last = end < (p + 1) * tiles ? end - p * tiles : tiles;
       const StreamPart part = StreamPart::of(args_.scan.shape, p);
-      if (first < last) GradientShare<Real>{args_, part, first * tile_rows, row(last), sums_[p], memory}.run();
+      if (first < last) GradientShare<Real>{args_, part, first * tile_rows, row(last), sums_[p], memory, ride_}.run();
     }
     if (parts_ > 1) meet(rank, size, 2);
     add_parts(row(cut(tiles, size, rank)), row(cut(tiles, size, rank + 1)));
@@ -327,6 +344,7 @@ class LayerGradient {
   }
 
   const LayerBackwardArgs<Real>& args_;
+  const GradientRide<Real>* ride_;
   Index parts_, own_size_ = 0;
   char* memory_ = nullptr;
   Progress* finished_ = nullptr;
@@ -337,9 +355,12 @@ class LayerGradient {
 // The adjoint scan, and the gradients in the same team.
 template <class Real>
 bool layer_backward(const LayerBackwardArgs<Real>& args) {
-  const LayerGradient<Real> gradient(args, args.scan.threads < 1 ? 1 : args.scan.threads);
+  const AdjointArgs<Real>& scan = args.scan;
+  GradientRide<Real> riding(scan.shape, args.delta(), args.states, scan.starts, args.grad_hh);
+  GradientRide<Real>* ride = args.grad_hh && riding.pays(scan.shape, scan.threads) ? &riding : nullptr;
+  const LayerGradient<Real> gradient(args, scan.threads < 1 ? 1 : scan.threads, ride);
   if (!gradient.has_memory()) return false;
-  return adjoint(args.scan, [&gradient](int rank, int size) { gradient.run(rank, size); });
+  return adjoint(scan, [&gradient](int rank, int size) { gradient.run(rank, size); }, ride);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include <sched.h>
 
-#include "product.hpp"
+#include "ride.hpp"
 #include "scratch.hpp"
 #include "team.hpp"
 
@@ -92,6 +92,7 @@ struct Share {
   Index kept_size;             // of a block
   bool turns;                  // whether steps and their products go back and forth; the order of sums is then theirs
   Walk walk = Walk::forwards;  // of the next product
+  GradientRide<Real>* ride = nullptr;  // of one stream on one thread
   Index steps_done = 0;
 
   Index first_column() const { return columns.first * lanes<Real>; }
@@ -152,7 +153,12 @@ struct Share {
     };
     const Index first = first_column(), last = last_column();
     if (members == 1) {
-      add(first, last, true, upcoming);
+      bool ridden = false;
+      if constexpr (rides) {
+        ridden = ride;
+        if (ridden) multiply_riding(a, panel, hidden, width, sums, walk, *ride);
+      }
+      if (!ridden) add(first, last, true, upcoming);
       if (turns) walk = turned(walk);
       return;
     }

@@ -174,22 +174,29 @@ void pack_panel(Real* packed, const Real* weight, bool transposed, Index hidden,
 // A long sum is cut in pieces of this depth: the rounding of a sum grows with its length.
 constexpr Index piece_depth = 256;
 
+// body(from, to, where the walk starts) for the pieces of a sum over [begin, end), in the order of the walk.
+template <class Body>
+OSTINATO_INLINE void for_pieces(Index begin, Index end, Walk walk, const Body& body) {
+  const Index pieces = (end - begin + piece_depth - 1) / piece_depth;
+  for (Index i = 0; i < pieces; ++i) {
+    const Index piece = walk == Walk::forwards ? i : pieces - 1 - i;
+    const Index from = begin + cut(end - begin, pieces, piece), to = begin + cut(end - begin, pieces, piece + 1);
+    body(from, to, walk == Walk::forwards ? from : to - 1);
+  }
+}
+
 // sums (rows, width), a panel's, += a (rows, [begin, end)) @ that panel; = where `begins`.
 template <class Real>
 OSTINATO_INLINE void add_products(const Real* a, Index hidden, const Real* panel, Index rows, Index width,
                                   Index begin, Index end, Real* sums, bool begins, Walk walk,
                                   Upcoming<Real> upcoming) {
-  const Index pieces = (end - begin + piece_depth - 1) / piece_depth;
   const Index vectors = (width + lanes<Real> - 1) / lanes<Real>;
   const Tile<Real> tile = tiles<Real>.at[rows][vectors][width < vectors * lanes<Real>];
-  for (Index i = 0; i < pieces; ++i) {
-    const Index piece = walk == Walk::forwards ? i : pieces - 1 - i;
-    const Index from = begin + cut(end - begin, pieces, piece), to = begin + cut(end - begin, pieces, piece + 1);
-    const Index first = walk == Walk::forwards ? from : to - 1;
+  for_pieces(begin, end, walk, [&](Index from, Index to, Index first) {
     tile(a + first, hidden, panel + first * width, to - from, sums, !begins, walk, upcoming);
     begins = false;
     upcoming = {};
-  }
+  });
 }
 
 }  // namespace

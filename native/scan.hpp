@@ -182,14 +182,17 @@ void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Shar
     };
     share.step(delta_next, {{grads, slopes}, {inside ? trail.far_rows(t) : deltas, wanted}}, after);
     if (inside) trail.finish(t);
+    if (inside && share.ride) share.ride->finish_step(t);
     delta_next = deltas;
     carried = keep;
   }
+  if (share.ride) share.ride->finish();
 }
 
 template <class Real, class Then>
-bool adjoint(const AdjointArgs<Real>& args, const Then& then) {
-  const auto steps = [&args](Share<Real>& share) {
+bool adjoint(const AdjointArgs<Real>& args, const Then& then, GradientRide<Real>* ride = nullptr) {
+  const auto steps = [&args, ride](Share<Real>& share) {
+    share.ride = ride;
     const Trail<Real> trail = args.parted ? Trail<Real>(share, args.shape, args.delta_in_parts, args.delta)
                                           : Trail<Real>(share, args.shape, args.delta);
     args.leak ? adjoint_steps<Real, true>(args, trail, share) : adjoint_steps<Real, false>(args, trail, share);

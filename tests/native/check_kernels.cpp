@@ -328,6 +328,10 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
       check_nade(kernels, isa, b, h % 90 + 1, h, threads);
       ++turn;
     }
+  // one stream on one thread: most of W's gradient is made while the adjoint scan runs
+  for (const Shape& shape : {Shape{40, 1, 32}, Shape{41, 1, 100}, Shape{99, 1, 48}, Shape{280, 1, 272}, Shape{60, 1, 600}})
+    for (const bool starting : {false, true})
+      check_layer(Problem<Real>(shape, true, starting), kernels, isa, 20, 0.05, true, 1);
   // more frames than one chunk of the weight gradients, in one part and in each of two
   for (const Shape& shape : {Shape{150, 2, 33}, Shape{70, 9, 33}, Shape{45, 14, 80}}) {
     const Problem<Real> many(shape, true, true);

@@ -1,0 +1,199 @@
+// The gradient of W from steps that the adjoint scan has finished, worked into its products.
+//
+// One stream's product with W waits for the second-level cache, which delivers half a vector a cycle: every other
+// multiply-add would go unused. Tiles of the gradient's sums, whose factors are in the first-level cache, use them, and
+// cost a fifth of what they cost by themselves. The last steps, and columns that make no whole tile, are left over.
+#pragma once
+
+#include "product.hpp"
+
+namespace ostinato::OSTINATO_ISA {
+namespace {
+
+// A tile's sums, its factor's vectors and a row of W have to be in registers together.
+constexpr bool rides = tile_sums >= 24;
+constexpr int ride_rows = 4, ride_vectors = 2;
+constexpr Index ride_steps = 20;
+
+template <class Real>
+class GradientRide {
+ public:
+  static constexpr Index width = ride_vectors * lanes<Real>;
+
+  static bool pays(const Shape& shape, int threads) {
+    return rides && threads <= 1 && shape.streams == 1 && shape.steps >= 2 * ride_steps &&
+           shape.hidden % ride_rows == 0 && shape.hidden >= width;
+  }
+
+  GradientRide(const Shape& shape, const Real* delta, const Real* states, const unsigned char* starts, Real* out)
+      : hidden_(shape.hidden), steps_(shape.steps), rest_(shape.steps), delta_(delta), states_(states),
+        starts_(starts), out_(out), column_(shape.hidden) {}
+
+  // Columns [0, columns()) of the sums over frames [rest(), steps) are made once the scan has ended.
+  Index columns() const { return hidden_ / width * width; }
+  Index rest() const { return rest_; }
+
+  // To be told when step t of the scan is done, and when all are.
+  void finish_step(Index t) {
+    if ((steps_ - t) % ride_steps || t == 0) return;
+    finish();
+    rest_ = t;
+    column_ = row_ = 0;
+  }
+
+  void finish() {
+    while (at_work()) {
+      Sums sums;
+      sums.begin(*this);
+      for (Index k = 0; k < ride_steps; ++k) sums.add(k);
+      sums.end();
+    }
+  }
+
+  // The next tile of the sums, while it is in registers.
+  class Sums {
+   public:
+    OSTINATO_INLINE void begin(GradientRide& ride) {
+      if (ride.row_ == 0) ride.pack();
+      stride_ = ride.hidden_;
+      panel_ = ride.panel_;
+      delta_ = ride.delta_ + ride.rest_ * stride_ + ride.row_;
+      out_ = ride.out_ + ride.row_ * stride_ + ride.column_;
+      const bool first = ride.rest_ + ride_steps == ride.steps_;
+#pragma GCC unroll 8
+      for (int r = 0; r < ride_rows; ++r)
+#pragma GCC unroll 8
+        for (int c = 0; c < ride_vectors; ++c)
+          sum_[r][c] = first ? Vec<Real>{} : load(out_ + r * stride_ + c * lanes<Real>);
+      ride.advance();
+    }
+
+    OSTINATO_INLINE void add(Index k) {
+      const Real* delta = delta_ + k * stride_;
+      Vec<Real> factor[ride_vectors];
+#pragma GCC unroll 8
+      for (int c = 0; c < ride_vectors; ++c) factor[c] = load(panel_ + k * width + c * lanes<Real>);
+#pragma GCC unroll 8
+      for (int r = 0; r < ride_rows; ++r)
+#pragma GCC unroll 8
+        for (int c = 0; c < ride_vectors; ++c) sum_[r][c] += delta[r] * factor[c];
+    }
+
+    OSTINATO_INLINE void end() const {
+#pragma GCC unroll 8
+      for (int r = 0; r < ride_rows; ++r)
+#pragma GCC unroll 8
+        for (int c = 0; c < ride_vectors; ++c) store(out_ + r * stride_ + c * lanes<Real>, sum_[r][c]);
+    }
+
+   private:
+    Vec<Real> sum_[ride_rows][ride_vectors];
+    const Real *panel_, *delta_;
+    Real* out_;
+    Index stride_;
+  };
+
+  bool at_work() const { return column_ < columns(); }
+
+ private:
+  void advance() {
+    row_ += ride_rows;
+    if (row_ < hidden_) return;
+    row_ = 0;
+    column_ += width;
+  }
+
+  // The states before the steps of this turn, some columns of them.
+  void pack() {
+    for (Index k = 0; k < ride_steps; ++k) {
+      const Index t = rest_ + k;
+      const Real* from = states_ + (t - 1) * hidden_ + column_;
+      for (int c = 0; c < ride_vectors; ++c)
+        store(panel_ + k * width + c * lanes<Real>,
+              starts_ && starts_[t] ? Vec<Real>{} : load(from + c * lanes<Real>));
+    }
+  }
+
+  Index hidden_, steps_, rest_;
+  const Real *delta_, *states_;
+  const unsigned char* starts_;
+  Real* out_;
+  Index column_, row_ = 0;  // of the next tile
+  alignas(64) Real panel_[ride_steps * width];
+};
+
+// As `tile`, for one row, with tiles of the ride's sums between its parts.
+template <class Real>
+using RidingTile = void (*)(const Real* a, const Real* panel, Index depth, Real* out, bool add, Walk walk,
+                            GradientRide<Real>& ride);
+
+template <class Real, int vectors, bool halved>
+void riding_tile(const Real* a, const Real* panel, Index depth, Real* out, bool add, Walk walk,
+                 GradientRide<Real>& ride) {
+  using Columns = Strip<Real, vectors, halved>;
+  const Index next = static_cast<Index>(walk);
+  Columns sum;
+  sum.clear();
+  const auto multiply = [&] {
+    Columns columns;
+    columns.load_from(panel);
+    sum.add_product(*a, columns);
+    a += next;
+    panel += next * Columns::width;
+  };
+  Index k = 0;
+  for (; k + ride_steps <= depth && ride.at_work(); k += ride_steps) {
+    typename GradientRide<Real>::Sums sums;
+    sums.begin(ride);
+    for (Index i = 0; i < ride_steps; ++i) {
+      multiply();
+      sums.add(i);
+    }
+    sums.end();
+  }
+  for (; k < depth; ++k) multiply();
+  if (add) {
+    Columns before;
+    before.load_from(out);
+    sum.add(before);
+  }
+  sum.store_to(out);
+}
+
+template <class Real>
+struct RidingTileTable {
+  RidingTile<Real> at[tile_vectors + 1][2] = {};
+};
+
+template <class Real, int vectors>
+constexpr void fill(RidingTileTable<Real>& table) {
+  table.at[vectors][0] = riding_tile<Real, vectors, false>;
+  if constexpr (halves) table.at[vectors][1] = riding_tile<Real, vectors, true>;
+  if constexpr (vectors > 1) fill<Real, vectors - 1>(table);
+}
+
+template <class Real>
+constexpr RidingTileTable<Real> make_riding_tiles() {
+  RidingTileTable<Real> table;
+  fill<Real, tile_vectors>(table);
+  return table;
+}
+
+template <class Real>
+constexpr RidingTileTable<Real> riding_tiles = make_riding_tiles<Real>();
+
+// sums (width), a panel's, = a (depth) @ that panel.
+template <class Real>
+OSTINATO_INLINE void multiply_riding(const Real* a, const Real* panel, Index depth, Index width, Real* sums, Walk walk,
+                                     GradientRide<Real>& ride) {
+  const Index vectors = (width + lanes<Real> - 1) / lanes<Real>;
+  const RidingTile<Real> tile = riding_tiles<Real>.at[vectors][width < vectors * lanes<Real>];
+  bool begins = true;
+  for_pieces(0, depth, walk, [&](Index from, Index to, Index first) {
+    tile(a + first, panel + first * width, to - from, sums, !begins, walk, ride);
+    begins = false;
+  });
+}
+
+}  // namespace
+}  // namespace ostinato::OSTINATO_ISA
