@@ -59,21 +59,26 @@ struct Order {
 // The frames of some streams, counted step by step.
 struct StreamPart {
   Index streams, first, last, frames;  // of all streams, these; and how many frames they have
-  Index before;                        // how many frames the parts before it have
 
   static StreamPart of(const Shape& shape, Index index) {
     const Index parts = parts_of(shape);
     const Index first = cut(shape.streams, parts, index), last = cut(shape.streams, parts, index + 1);
-    return {shape.streams, first, last, shape.steps * (last - first), shape.steps * first};
+    return {shape.streams, first, last, shape.steps * (last - first)};
   }
 
-  // body(n, m) for the part's frames [begin, end): the n-th of all streams step by step, the m-th part by part.
+  // The same frames in an array that goes part by part.
+  StreamPart in_parts() const {
+    const Index width = last - first, before = frames / width * first;
+    return {width, before, before + width, frames};
+  }
+
+  // body(n) for the part's frames [begin, end), n counting the frames of the whole array.
   template <class Body>
   OSTINATO_INLINE void visit(Index begin, Index end, const Body& body) const {
     const Index width = last - first;
     Index stream = begin % width, n = begin / width * streams + first + stream;
-    for (Index m = before + begin; m < before + end; ++m, ++n) {
-      body(n, m);
+    for (Index m = begin; m < end; ++m, ++n) {
+      body(n);
       if (++stream == width) {
         stream = 0;
         n += streams - width;

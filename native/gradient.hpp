@@ -30,7 +30,7 @@ struct GradientMemory {
 
   // Packed deltas of a tile of rows and a chunk. A line more than they need: without it they all begin in the same
   // set of the first-level cache, which a frame's deltas, going to every tile, then fall out of.
-  static constexpr Index tile_size = tile_rows * chunk_frames + 64 / static_cast<Index>(sizeof(Real));
+  static constexpr Index tile_size = tile_rows * chunk_frames + line_length<Real>;
 
   static constexpr Index alignment = 64;
 
@@ -66,6 +66,9 @@ struct GradientShare {
   Memory memory;
   const GradientRide<Real>* ride;  // has made some of the sums of W; or null
 
+  // Where the part's deltas are.
+  StreamPart deltas() const { return args.scan.parted ? part.in_parts() : part; }
+
   Index tiles_of_rows() const { return (last - first + tile_rows - 1) / tile_rows; }
 
   // deltas[tile][frame][row within the tile], zero past the last row.
@@ -73,9 +76,8 @@ struct GradientShare {
     const Index hidden = args.scan.shape.hidden, count = last - first, whole = count / tile_rows;
     const Real* delta = args.delta() + first;
     Real *packed = memory.deltas, *const added = sums.deltas + first;
-    const bool parted = args.scan.parted;
-    part.visit(begin, end, [=, &packed](Index n, Index m) {
-      const Real* from = delta + (parted ? m : n) * hidden;
+    deltas().visit(begin, end, [=, &packed](Index n) {
+      const Real* from = delta + n * hidden;
       Real* to = packed;
       for (Index i = 0; i < whole; ++i, to += Memory::tile_size)
         __builtin_memcpy(to, from + i * tile_rows, sizeof(Real) * tile_rows);
@@ -148,7 +150,7 @@ struct GradientShare {
     const Index inputs = args.input.size, most = Memory::most_nonzeros(inputs);
     const Nonzeros<Real> found = memory.found;
     Index count = *ends = 0;
-    part.visit(begin, end, [=, &count, &ends](Index n, Index) {
+    part.visit(begin, end, [=, &count, &ends](Index n) {
       if (count > most) return;
       count = find_nonzeros(x + n * inputs, inputs, found, count);
       *++ends = count;
@@ -161,17 +163,16 @@ struct GradientShare {
   void add_sparse(Index begin, Index end, const Index* ends) const {
     constexpr int strip = 4;
     const Index hidden = args.scan.shape.hidden;
-    const bool parted = args.scan.parted;
     const Nonzeros<Real> found = memory.found;
     Index c = first;
     for (; c + strip * lanes<Real> <= last; c += strip * lanes<Real>) {
       const Real* delta = args.delta() + c;
       Real* by_input = sums.by_input + c;
       const Index* bound = ends;
-      part.visit(begin, end, [=, &bound](Index n, Index m) {
+      deltas().visit(begin, end, [=, &bound](Index n) {
         Vec<Real> own[strip];
 #pragma GCC unroll 4
-        for (int k = 0; k < strip; ++k) own[k] = load(delta + (parted ? m : n) * hidden + k * lanes<Real>);
+        for (int k = 0; k < strip; ++k) own[k] = load(delta + n * hidden + k * lanes<Real>);
         Index x = bound[0];
         for (const Index stop = *++bound; x < stop; ++x) {
           Real* to = by_input + found.columns[x] * hidden;
@@ -185,14 +186,14 @@ struct GradientShare {
     const Real* delta = args.delta() + c;
     Real* by_input = sums.by_input + c;
     const Index rest = last - c;
-    part.visit(begin, end, [=, &ends](Index n, Index m) {
+    deltas().visit(begin, end, [=, &ends](Index n) {
       Index x = ends[0];
       for (const Index stop = *++ends; x < stop; ++x) {
         Real* to = by_input + found.columns[x] * hidden;
         const Real value = found.values[x];
         for_vectors<Real>(rest, [=](Index i, auto lanes_used) {
           using Lanes = decltype(lanes_used);
-          const Vec<Real> own = Lanes::get(lanes_used, delta + (parted ? m : n) * hidden + i);
+          const Vec<Real> own = Lanes::get(lanes_used, delta + n * hidden + i);
           Lanes::put(lanes_used, to + i, Lanes::get(lanes_used, to + i) + value * own);
         });
       }

@@ -87,11 +87,11 @@ struct Share {
   Columns columns;
   Progress* group;  // one per member
   int groups, members, member;
-  int rank;                    // in the whole team
-  Real* kept;                  // of this group: see own_rows
-  Index kept_size;             // of a block
-  bool turns;                  // whether steps and their products go back and forth; the order of sums is then theirs
-  Walk walk = Walk::forwards;  // of the next product
+  int rank;         // in the whole team
+  Real* kept;       // of this group: see own_rows
+  Index kept_size;  // of a block
+  bool turns;       // whether steps and their products go back and forth; the order of sums is then theirs
+  Walk walk = Walk::forwards;          // of the next product
   GradientRide<Real>* ride = nullptr;  // of one stream on one thread
   Index steps_done = 0;
 
@@ -108,8 +108,7 @@ struct Share {
   static constexpr Index kept_blocks = 3;
   Rows<Real> own_rows(Index block) const { return {kept, block * kept_size - row_begin * hidden}; }
   static Index block_size(Index rows, Index hidden) {
-    constexpr Index line = 64 / static_cast<Index>(sizeof(Real));
-    return (rows * hidden + line - 1) / line * line;
+    return (rows * hidden + line_length<Real> - 1) / line_length<Real> * line_length<Real>;
   }
 
   // For every row and every panel of this share: after(sums, row, column, count), where sums[0..count) are
@@ -175,12 +174,11 @@ struct Share {
   }
 
   OSTINATO_INLINE void fetch_others(const Real* a, Index rows, Index first, Index last) const {
-    constexpr Index line = 64 / static_cast<Index>(sizeof(Real));
     for (int m = 0; m < members; ++m)
       if (m != member) __builtin_prefetch(&group[m]);
     for (Index r = 0; r < rows; ++r, a += hidden) {
-      for (Index c = 0; c < first; c += line) __builtin_prefetch(a + c);
-      for (Index c = last; c < hidden; c += line) __builtin_prefetch(a + c);
+      for (Index c = 0; c < first; c += line_length<Real>) __builtin_prefetch(a + c);
+      for (Index c = last; c < hidden; c += line_length<Real>) __builtin_prefetch(a + c);
     }
   }
 };
@@ -207,7 +205,7 @@ class ScanMemory {
     const Index progress = 2 * threads * static_cast<Index>(sizeof(Progress));
     const Index groups = Grid::most_groups(shape, threads);
     matrix_ = vectors * lanes<Real> * shape.hidden;
-    copy_ = (matrices * matrix_ + prepared) / line * line + line + gap;
+    copy_ = (matrices * matrix_ + prepared) / line_length<Real> * line_length<Real> + line_length<Real> + gap;
     prepared_ = matrices * matrix_;
     shared = groups > 1 && copy_ * reals > most_bytes;
     const Index all = (shared ? 1 : groups) * copy_;
@@ -231,13 +229,14 @@ class ScanMemory {
   Real* kept(Index row_begin, Index group) const { return kept_ + kept_begin(row_begin, group); }
 
  private:
-  static constexpr Index line = 64 / static_cast<Index>(sizeof(Real)), gap = 4096 / static_cast<Index>(sizeof(Real));
+  static constexpr Index gap = 64 * line_length<Real>;
   static constexpr Index most_bytes = 1 << 20;  // of one group's: the second-level cache of a core
 
   // Groups keep off each other's lines, and what is fetched around them.
   Index kept_begin(Index row_begin, Index group) const {
     const Index blocks = Share<Real>::kept_blocks;
-    return (blocks * row_begin * shape_.hidden + group * (blocks * line + gap)) / line * line;
+    const Index reals = blocks * row_begin * shape_.hidden + group * (blocks * line_length<Real> + gap);
+    return reals / line_length<Real> * line_length<Real>;
   }
 
   const Shape& shape_;

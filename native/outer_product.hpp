@@ -72,7 +72,7 @@ template <class Real, class Number>
 void pack_factor(Real* panel, const Factor<Number>& factor, const StreamPart& part, Index begin, Index end, Index first,
                  Index width) {
   const Index count = first + width > factor.columns ? factor.columns - first : width;
-  part.visit(begin, end, [&](Index n, Index) {
+  part.visit(begin, end, [&](Index n) {
     const Number* from = factor.row(n);
     Index c = 0;
     if (!from) {
@@ -96,11 +96,10 @@ void pack_factor(Real* panel, const Factor<Number>& factor, const StreamPart& pa
 template <class Number>
 OSTINATO_INLINE void fetch_factor(const Factor<Number>& factor, const StreamPart& part, Index begin, Index end,
                                   Index first, Index count) {
-  constexpr Index line = 64 / static_cast<Index>(sizeof(Number));
-  part.visit(begin, end, [&](Index n, Index) {
+  part.visit(begin, end, [&](Index n) {
     const Number* from = factor.row(n);
     if (!from) return;
-    for (Index c = 0; c < count; c += line) __builtin_prefetch(from + first + c);
+    for (Index c = 0; c < count; c += line_length<Number>) __builtin_prefetch(from + first + c);
     __builtin_prefetch(from + first + count - 1);
   });
 }

@@ -154,11 +154,10 @@ void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Shar
   Rows<const Real> delta_next, carried;
   for (Index t = shape.steps - 1; t >= -1; --t) {
     const bool inside = t >= 0;
-    const Rows<const Real> grads = share.rows(by_step, inside ? args.grad_states : nullptr, t);
-    const Rows<const Real> slopes = share.rows(slope_order, inside ? args.slopes : nullptr, t);
-    const Rows<Real> deltas = inside ? trail.rows(t) : Rows<Real>{};
-    const Rows<Real> wanted = share.rows(by_step, inside ? args.adjoint_states : nullptr, t);
-    const Rows<Real> keep = wanted ? wanted : leaky && inside ? share.own_rows(2) : Rows<Real>{};
+    const Rows<const Real> grads = share.rows(by_step, args.grad_states, t);
+    const Rows<const Real> slopes = share.rows(slope_order, args.slopes, t);
+    const Rows<Real> deltas = trail.rows(t), wanted = share.rows(by_step, args.adjoint_states, t);
+    const Rows<Real> keep = wanted ? wanted : leaky ? share.own_rows(2) : Rows<Real>{};
     const auto after = [&](const Real* sums, Index row, Index column, Index count) {
       const Index at = row * shape.hidden + column;
       const bool cleared = t + 1 < shape.steps && is_start(args.starts, shape, t + 1, row);
@@ -180,9 +179,12 @@ void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Shar
         Lanes::put(lanes_used, deltas.at(i), g * Lanes::get(lanes_used, slopes.at(i)));
       });
     };
-    share.step(delta_next, {{grads, slopes}, {inside ? trail.far_rows(t) : deltas, wanted}}, after);
-    if (inside) trail.finish(t);
-    if (inside && share.ride) share.ride->finish_step(t);
+    UpcomingRows<Real> upcoming;
+    if (inside) upcoming = {{grads, slopes}, {trail.far_rows(t), wanted}};
+    share.step(delta_next, upcoming, after);
+    if (!inside) break;
+    trail.finish(t);
+    if (share.ride) share.ride->finish_step(t);
     delta_next = deltas;
     carried = keep;
   }

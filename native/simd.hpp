@@ -15,6 +15,10 @@
 namespace ostinato::OSTINATO_ISA {
 namespace {
 
+// Numbers in a line of the cache.
+template <class Number>
+constexpr Index line_length = 64 / static_cast<Index>(sizeof(Number));
+
 // Whether a product's last columns are worth half a vector of their own: with 512-bit vectors, of which many processors
 // do half at a time, 200 units are then 12 and a half vectors' work, not 13.
 constexpr bool halves = OSTINATO_VECTOR_BYTES == 64;

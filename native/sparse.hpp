@@ -20,28 +20,22 @@ struct Nonzeros {
 // The inputs of one frame that are not zero, put after the first `n` found ones; returns how many there are then.
 // Without branches: which ones sound cannot be foretold.
 #if defined(__AVX512F__)
-OSTINATO_INLINE Index find_nonzeros_in(__m512 x, Index v, const Nonzeros<float>& found, Index n) {
-  const __mmask16 sounding = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+OSTINATO_INLINE __m512 load_inputs(const float* x, __mmask16 there) { return _mm512_maskz_loadu_ps(there, x); }
+OSTINATO_INLINE __m512 load_inputs(const unsigned char* x, __mmask16 there) {
+  return _mm512_maskz_cvtepi32_ps(there, _mm512_maskz_cvtepu8_epi32(there, _mm_maskz_loadu_epi8(there, x)));
+}
+
+template <class Number>
+OSTINATO_INLINE Index find_nonzeros(const Number* x, Index count, const Nonzeros<float>& found, Index n) {
   const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i columns = _mm512_add_epi32(first, _mm512_set1_epi32(static_cast<int>(v)));
-  _mm512_storeu_si512(found.columns + n, _mm512_maskz_compress_epi32(sounding, columns));
-  _mm512_storeu_ps(found.values + n, _mm512_maskz_compress_ps(sounding, x));
-  return n + __builtin_popcount(sounding);
-}
-
-OSTINATO_INLINE Index find_nonzeros(const float* x, Index count, const Nonzeros<float>& found, Index n) {
   for (Index v = 0; v < count; v += 16) {
     const auto there = static_cast<__mmask16>(count - v < 16 ? (1u << (count - v)) - 1 : 0xffffu);
-    n = find_nonzeros_in(_mm512_maskz_loadu_ps(there, x + v), v, found, n);
-  }
-  return n;
-}
-
-OSTINATO_INLINE Index find_nonzeros(const unsigned char* x, Index count, const Nonzeros<float>& found, Index n) {
-  for (Index v = 0; v < count; v += 16) {
-    const auto there = static_cast<__mmask16>(count - v < 16 ? (1u << (count - v)) - 1 : 0xffffu);
-    const __m512i wide = _mm512_maskz_cvtepu8_epi32(there, _mm_maskz_loadu_epi8(there, x + v));
-    n = find_nonzeros_in(_mm512_maskz_cvtepi32_ps(there, wide), v, found, n);
+    const __m512 inputs = load_inputs(x + v, there);
+    const __mmask16 sounding = _mm512_cmp_ps_mask(inputs, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    const __m512i columns = _mm512_add_epi32(first, _mm512_set1_epi32(static_cast<int>(v)));
+    _mm512_storeu_si512(found.columns + n, _mm512_maskz_compress_epi32(sounding, columns));
+    _mm512_storeu_ps(found.values + n, _mm512_maskz_compress_ps(sounding, inputs));
+    n += __builtin_popcount(sounding);
   }
   return n;
 }
