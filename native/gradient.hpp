@@ -6,8 +6,7 @@
 // chunks, whose deltas are packed once for all products.
 #pragma once
 
-#include "outer_product.hpp"
-#include "sparse.hpp"
+#include "sounding.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
@@ -23,8 +22,8 @@ struct PartSums {
 // Memory of one thread.
 template <class Real>
 struct GradientMemory {
-  Real *deltas, *panel;  // packed deltas of a chunk, a panel of a factor
-  Nonzeros<Real> found;  // the non-zero inputs of a chunk
+  Real *deltas, *panel, *zeros;  // packed deltas of a chunk, a panel of a factor, a row of a factor
+  SoundingInputs<Real> sounding;  // of a chunk
 
   static constexpr Index panel_size = outer_vectors * lanes<Real> * chunk_frames;
 
@@ -34,24 +33,25 @@ struct GradientMemory {
 
   static constexpr Index alignment = 64;
 
-  static Index most_nonzeros(Index inputs) { return chunk_frames * inputs / densest; }
-
-  // Of values, and of columns, in numbers of that size. A frame more is found before it is noticed.
-  static Index list_size(Index inputs) {
-    return (most_nonzeros(inputs) + inputs + Nonzeros<Real>::spare) / alignment * alignment + alignment;
+  static Index zeros_size(const Shape& shape, Index inputs) {
+    return (shape.hidden > inputs ? shape.hidden : inputs) / alignment * alignment + alignment;
   }
 
   // For all threads together, enough for as many or fewer of them.
   static Index size(const Shape& shape, Index inputs, int threads) {
     const Index tiles = parts_of(shape) * ((shape.hidden + tile_rows - 1) / tile_rows);
-    return (tiles + threads) * tile_size + threads * (panel_size + 2 * list_size(inputs) + 2 * alignment);
+    const Index own = panel_size + zeros_size(shape, inputs) + SoundingInputs<Real>::size(inputs) + 2 * alignment;
+    return (tiles + threads) * tile_size + threads * own;
   }
 
   // That of one of them.
-  static GradientMemory at(Real* all, Index size, Index inputs, int rank, int threads) {
+  static GradientMemory at(Real* all, Index size, const Shape& shape, Index inputs, int rank, int threads) {
     Real* panel = all + cut(size, threads, rank) / alignment * alignment;
-    Real* list = panel + panel_size;
-    return {list + 2 * list_size(inputs), panel, {reinterpret_cast<int*>(list + list_size(inputs)), list}};
+    Real* zeros = panel + panel_size;
+    Real* sounding = zeros + zeros_size(shape, inputs);
+    __builtin_memset(zeros, 0, static_cast<unsigned long>(zeros_size(shape, inputs)) * sizeof(Real));
+    Real* deltas = sounding + SoundingInputs<Real>::size(inputs);
+    return {deltas, panel, zeros, SoundingInputs<Real>::at(sounding, inputs)};
   }
 };
 
@@ -93,36 +93,41 @@ struct GradientShare {
   }
 
   // out (hidden, factor.columns) += packed deltas' factor over the beginning of a chunk, or = where `begins`; columns
-  // [left, right) of it.
-  template <class Number>
-  void add_product(const Factor<Number>& factor, Index begin, Index end, Real* out, bool begins) const {
-    add_product(factor, begin, end, out, begins, 0, factor.columns);
-  }
-
+  // [left, right) of it. A factor of the sums' own type is read where it lies but for the last columns of its rows,
+  // where a whole vector may reach past the array.
   template <class Number>
   void add_product(const Factor<Number>& factor, Index begin, Index end, Real* out, bool begins, Index left,
                    Index right) const {
     const Index vectors = (right - left + lanes<Real> - 1) / lanes<Real>, depth = end - begin;
     const Columns cuts{0, vectors, outer_vectors};
     const bool far = part.frames * factor.columns * static_cast<Index>(sizeof(Number)) > far_bytes;
+    const FactorRows<Number> given(factor, part, begin, end, memory.zeros);
     for (Index p = 0; p < cuts.panels(); ++p) {
       const Index v = cuts.start(p), column = left + v * lanes<Real>;
       const Index width = panel_width<Real>(v, cuts.start(p + 1) - v, right - left);
       const Index count = column + width > right ? right - column : width;
-      pack_factor(memory.panel, factor, part, begin, end, column, width);
+      const Real* packed[chunk_frames];
+      const Real* const* rows = packed;
+      Index first_here = 0;
+      if constexpr (sizeof(Number) == sizeof(Real))
+        if (count == width) rows = given.at, first_here = column;
+      if (rows == packed) {
+        pack_factor(memory.panel, given.at, depth, column, count, width);
+        for (Index k = 0; k < depth; ++k) packed[k] = memory.panel + k * width;
+      }
       const Index tiles = tiles_of_rows(), next = column + width;
       for (Index i = 0; i < tiles; ++i) {
         if (far && next < right)
-          fetch_factor(factor, part, begin + cut(depth, tiles, i), begin + cut(depth, tiles, i + 1), next,
+          fetch_factor(given.at, cut(depth, tiles, i), cut(depth, tiles, i + 1), next,
                        next + width < right ? width : right - next);
-        const Index row = first + i * tile_rows, rows = last - row < tile_rows ? last - row : tile_rows;
-        product(width)(memory.deltas + i * Memory::tile_size, memory.panel, depth,
-                       out + row * factor.columns + column, factor.columns, rows, count, begins);
+        const Index row = first + i * tile_rows, rows_here = last - row < tile_rows ? last - row : tile_rows;
+        product(width)(memory.deltas + i * Memory::tile_size, rows, first_here, depth,
+                       out + row * factor.columns + column, factor.columns, rows_here, count, begins);
       }
     }
   }
 
-  using Product = void (*)(const Real*, const Real*, Index, Real*, Index, Index, Index, bool);
+  using Product = void (*)(const Real*, const Real* const*, Index, Index, Real*, Index, Index, Index, bool);
   static Product product(Index width) {
     static_assert(outer_vectors == 2 || outer_vectors == 3);
     const Index vectors = (width + lanes<Real> - 1) / lanes<Real>;
@@ -139,73 +144,23 @@ struct GradientShare {
     return outer_tile<Real, vectors, false>;
   }
 
-  // The non-zero inputs of a chunk; those of its frame k end at ends[k + 1]. False where they are too many.
-  bool find_inputs(Index begin, Index end, Index* ends) const {
+  // by_input += x' delta over a chunk, or = where `begins`. False, and nothing, where too many inputs sound.
+  bool add_sparse(Index begin, Index end, bool begins) const {
     const Input<Real>& x = args.input;
-    return x.binary ? find_in(x.binary, begin, end, ends) : find_in(x.real, begin, end, ends);
-  }
-
-  template <class Number>
-  bool find_in(const Number* x, Index begin, Index end, Index* ends) const {
-    const Index inputs = args.input.size, most = Memory::most_nonzeros(inputs);
-    const Nonzeros<Real> found = memory.found;
-    Index count = *ends = 0;
-    part.visit(begin, end, [=, &count, &ends](Index n) {
-      if (count > most) return;
-      count = find_nonzeros(x + n * inputs, inputs, found, count);
-      *++ends = count;
-    });
-    return count <= most;
-  }
-
-  // by_input (inputs, hidden) += x' delta over one chunk, at this share's columns, strip by strip: a strip of the sums
-  // stays in the first-level cache.
-  void add_sparse(Index begin, Index end, const Index* ends) const {
-    constexpr int strip = 4;
+    const SoundingInputs<Real>& sounding = memory.sounding;
+    if (!(x.binary ? sounding.find(x.binary, part, begin, end) : sounding.find(x.real, part, begin, end))) return false;
     const Index hidden = args.scan.shape.hidden;
-    const Nonzeros<Real> found = memory.found;
-    Index c = first;
-    for (; c + strip * lanes<Real> <= last; c += strip * lanes<Real>) {
-      const Real* delta = args.delta() + c;
-      Real* by_input = sums.by_input + c;
-      const Index* bound = ends;
-      deltas().visit(begin, end, [=, &bound](Index n) {
-        Vec<Real> own[strip];
-#pragma GCC unroll 4
-        for (int k = 0; k < strip; ++k) own[k] = load(delta + n * hidden + k * lanes<Real>);
-        Index x = bound[0];
-        for (const Index stop = *++bound; x < stop; ++x) {
-          Real* to = by_input + found.columns[x] * hidden;
-          const Real value = found.values[x];
-#pragma GCC unroll 4
-          for (int k = 0; k < strip; ++k) store(to + k * lanes<Real>, load(to + k * lanes<Real>) + value * own[k]);
-        }
-      });
-    }
-    if (c == last) return;
-    const Real* delta = args.delta() + c;
-    Real* by_input = sums.by_input + c;
-    const Index rest = last - c;
-    deltas().visit(begin, end, [=, &ends](Index n) {
-      Index x = ends[0];
-      for (const Index stop = *++ends; x < stop; ++x) {
-        Real* to = by_input + found.columns[x] * hidden;
-        const Real value = found.values[x];
-        for_vectors<Real>(rest, [=](Index i, auto lanes_used) {
-          using Lanes = decltype(lanes_used);
-          const Vec<Real> own = Lanes::get(lanes_used, delta + n * hidden + i);
-          Lanes::put(lanes_used, to + i, Lanes::get(lanes_used, to + i) + value * own);
-        });
-      }
-    });
+    const FactorRows<Real> rows(Factor<Real>{args.delta(), hidden}, deltas(), begin, end, nullptr);
+    sounding.add_products(rows.at, first, last, sums.by_input, hidden, begins);
+    return true;
   }
 
   void add_inputs(Index begin, Index end, bool begins) const {
     const Input<Real>& x = args.input;
     if (x.binary)
-      add_product(Factor<unsigned char>{x.binary, x.size}, begin, end, sums.ih, begins);
+      add_product(Factor<unsigned char>{x.binary, x.size}, begin, end, sums.ih, begins, 0, x.size);
     else
-      add_product(Factor<Real>{x.real, x.size}, begin, end, sums.ih, begins);
+      add_product(Factor<Real>{x.real, x.size}, begin, end, sums.ih, begins, 0, x.size);
   }
 
   // ih = by_input', or += where dense chunks have begun it.
@@ -229,8 +184,6 @@ struct GradientShare {
 
   void clear() const {
     for (Index h = first; h < last; ++h) sums.deltas[h] = 0;
-    for (Index v = 0; sums.by_input && v < args.input.size; ++v)
-      for (Index h = first; h < last; ++h) sums.by_input[v * args.scan.shape.hidden + h] = 0;
   }
 
   // What a ride has left over.
@@ -243,22 +196,21 @@ struct GradientShare {
 
   void run() const {
     const Factor<Real> before{args.states, args.scan.shape.hidden, args.scan.shape.streams, args.h0, args.scan.starts};
-    Index ends[chunk_frames + 1];
-    bool begun = false;  // whether a dense chunk has begun ih
+    bool sparse = false, dense = false;  // whether such a chunk has been
     clear();
     for_chunks([&](Index begin, Index end) {
       if (sums.hh) add_states(before, begin, end);
       if (!sums.ih) return;
-      if (sums.by_input && find_inputs(begin, end, ends)) {
-        add_sparse(begin, end, ends);
+      if (sums.by_input && add_sparse(begin, end, !sparse)) {
+        sparse = true;
       } else {
-        add_inputs(begin, end, !begun);
-        begun = true;
+        add_inputs(begin, end, !dense);
+        dense = true;
       }
     });
-    if (!sums.by_input) return;
+    if (!sparse) return;
     if (all_finite(sums.deltas + first, last - first)) {
-      finish_sparse(begun);
+      finish_sparse(dense);
     } else {  // a delta that is not finite makes a gradient of NaN even where the input is zero
       clear();
       for_chunks([&](Index begin, Index end) { add_inputs(begin, end, begin == 0); });
@@ -300,7 +252,7 @@ class LayerGradient {
     meet(rank, size, 1);  // all deltas are there
     const Index tiles = (args_.scan.shape.hidden + tile_rows - 1) / tile_rows;
     const Index begin = cut(parts_ * tiles, size, rank), end = cut(parts_ * tiles, size, rank + 1);
-    const auto memory = GradientMemory<Real>::at(own_, own_size_, args_.input.size, rank, size);
+    const auto memory = GradientMemory<Real>::at(own_, own_size_, args_.scan.shape, args_.input.size, rank, size);
     for (Index p = 0; p < parts_; ++p) {
       const Index first = begin > p * tiles ? begin - p * tiles : 0;
       const Index last = end < (p + 1) * tiles ? end - p * tiles : tiles;

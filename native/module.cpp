@@ -112,15 +112,16 @@ class NativeKernels {
     twice ? call(table_->twice) : call(table_->single);
   }
 
-  // False where the inputs are too dense, or the weights not finite: the caller then makes the drive.
+  // False where the inputs are too dense, or the weights not finite: the caller then makes the drive. Slopes go part by
+  // part.
   bool layer_forward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, Address weight_ih,
                      Address bias, Address second_bias, Address weight, Address leak, Address h0, Address starts,
-                     Address states, Address last, Address slopes, bool parted, int nonlinearity, int threads) const {
+                     Address states, Address last, Address slopes, int nonlinearity, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const ForwardArgs<Real> scan{s, nullptr, at<const Real>(weight), at<const Real>(leak), at<const Real>(h0),
                                    at<const unsigned char>(starts), at<Real>(states), at<Real>(slopes),
-                                   static_cast<Nonlinearity>(nonlinearity), threads, parted};
+                                   static_cast<Nonlinearity>(nonlinearity), threads, true};
       const nb::gil_scoped_release unlocked;
       prefer_huge_pages_for<Real>(states, s.steps, s);
       return kernels.layer_forward({scan, input_at<Real>(inputs, binary, real), at<const Real>(weight_ih),

@@ -10,19 +10,19 @@ constexpr Index chunk_frames = piece_depth;
 constexpr Index far_bytes = 2 << 20;  // a factor of this size is not in the caches of a core
 constexpr int outer_vectors = tile_sums / tile_rows;
 
-// out (tile_rows, count <= width) += a' panel, or = where `begins`, for a (depth, tile_rows) and panel (depth, width);
-// only the first `rows` rows are written.
+// out (tile_rows, count <= width) += a' factor, or = where `begins`, for a (depth, tile_rows) and the rows of a factor
+// from its column `first` on, of which whole vectors are read; only the first `rows` rows are written.
 template <class Real, int vectors, bool halved>
-void outer_tile(const Real* a, const Real* panel, Index depth, Real* out, Index stride, Index rows, Index count,
-                bool begins) {
+void outer_tile(const Real* a, const Real* const* factor, Index first, Index depth, Real* out, Index stride, Index rows,
+                Index count, bool begins) {
   using Columns = Strip<Real, vectors, halved>;
   constexpr int width = Columns::width;
   Columns sum[tile_rows];
 #pragma GCC unroll 16
   for (int i = 0; i < tile_rows; ++i) sum[i].clear();
-  for (Index k = 0; k < depth; ++k, a += tile_rows, panel += width) {
+  for (Index k = 0; k < depth; ++k, a += tile_rows) {
     Columns columns;
-    columns.load_from(panel);
+    columns.load_from(factor[k] + first);
 #pragma GCC unroll 16
     for (int i = 0; i < tile_rows; ++i) sum[i].add_product(a[i], columns);
   }
@@ -67,41 +67,37 @@ struct Factor {
   }
 };
 
-// panel (frames, width) = columns [first, first + width) of a part's frames [begin, end); zero past the last column.
+// A factor's rows of some frames of a part; `zeros` has a row's numbers.
+template <class Number>
+struct FactorRows {
+  const Number* at[chunk_frames];
+
+  FactorRows(const Factor<Number>& factor, const StreamPart& part, Index begin, Index end, const void* zeros) {
+    Index k = 0;
+    part.visit(begin, end, [&](Index n) {
+      const Number* row = factor.row(n);
+      at[k++] = row ? row : static_cast<const Number*>(zeros);
+    });
+  }
+};
+
+// panel (depth, width) = columns [first, first + count) of the rows; zero past them.
 template <class Real, class Number>
-void pack_factor(Real* panel, const Factor<Number>& factor, const StreamPart& part, Index begin, Index end, Index first,
-                 Index width) {
-  const Index count = first + width > factor.columns ? factor.columns - first : width;
-  part.visit(begin, end, [&](Index n) {
-    const Number* from = factor.row(n);
-    Index c = 0;
-    if (!from) {
-      for (; c < count; ++c) panel[c] = 0;
-    } else if constexpr (sizeof(Number) == sizeof(Real)) {
-      for_vectors<Real>(count, [&](Index i, auto lanes_used) {
-        using Lanes = decltype(lanes_used);
-        Lanes::put(lanes_used, panel + i, Lanes::get(lanes_used, from + first + i));
-      });
-      c = count;
-    } else {
-      for (; c < count; ++c) panel[c] = static_cast<Real>(from[first + c]);
-    }
-    for (; c < width; ++c) panel[c] = 0;
-    panel += width;
-  });
+void pack_factor(Real* panel, const Number* const* rows, Index depth, Index first, Index count, Index width) {
+  for (Index k = 0; k < depth; ++k, panel += width) {
+    const Number* from = rows[k] + first;
+    for (Index c = 0; c < width; ++c) panel[c] = c < count ? static_cast<Real>(from[c]) : Real(0);
+  }
 }
 
-// Asks for what the next panel will be packed from, a little before every tile of this one: few columns of many rows
-// is a pattern the processor's own prefetchers do not see.
+// Asks for columns of rows, a little before every tile of the panel before them: few columns of many rows is a pattern
+// the processor's own prefetchers do not see.
 template <class Number>
-OSTINATO_INLINE void fetch_factor(const Factor<Number>& factor, const StreamPart& part, Index begin, Index end,
-                                  Index first, Index count) {
-  part.visit(begin, end, [&](Index n) {
-    const Number* from = factor.row(n);
-    if (!from) return;
-    for (Index c = 0; c < count; c += line_length<Number>) __builtin_prefetch(from + first + c);
-    __builtin_prefetch(from + first + count - 1);
-  });
+OSTINATO_INLINE void fetch_factor(const Number* const* rows, Index begin, Index end, Index first, Index count) {
+  for (Index k = begin; k < end; ++k) {
+    for (Index c = 0; c < count; c += line_length<Number>) __builtin_prefetch(rows[k] + first + c);
+    __builtin_prefetch(rows[k] + first + count - 1);
+  }
 }
 
 }  // namespace

@@ -107,6 +107,8 @@ class RNN(nn.Module):
             if bias:
                 for name in (f"bias_ih_l{layer}", f"bias_hh_l{layer}"):
                     self.register_parameter(name, nn.Parameter(torch.empty(hidden_size, **factory)))
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        self._weight_names = [[f"{kind}_l{layer}" for kind in kinds] for layer in range(num_layers)]
         self._register_leak(leak)
         self.reset_parameters()
 
@@ -183,19 +185,26 @@ class RNN(nn.Module):
         self, layer: int, below: Tensor, h0: Tensor | None, starts: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The states (T, B, H) of one layer, and the last of them (1, B, H)."""
-        recurrent = getattr(self, f"weight_hh_l{layer}")
+        weight_ih, weight_hh, bias_ih, bias_hh = self._weight_names[layer]
+        recurrent, leak = self._own(weight_hh), self._own("leak")
         bias = second_bias = None
         if self.bias:
-            bias, second_bias = getattr(self, f"bias_ih_l{layer}"), getattr(self, f"bias_hh_l{layer}")
+            bias, second_bias = self._own(bias_ih), self._own(bias_hh)
         if self.token_inputs and layer == 0:
             drive = embed(below, self.embedding, None if bias is None else bias + second_bias, sparse=True)
             h0 = h0 if h0 is None or h0.dim() == 2 else h0.squeeze(0)
-            out = leaky_scan(drive, recurrent, self.leak, h0, starts, self.nonlinearity)
+            out = leaky_scan(drive, recurrent, leak, h0, starts, self.nonlinearity)
             return out, out[-1:].clone()
-        weight = getattr(self, f"weight_ih_l{layer}")
         return recurrent_layer(
-            below, weight, bias, recurrent, self.leak, h0, starts, self.nonlinearity, second_bias
+            below, self._own(weight_ih), bias, recurrent, leak, h0, starts, self.nonlinearity, second_bias
         )
+
+    def _own(self, name: str) -> Any:
+        """`getattr(self, name)`, without nn.Module's detour where nothing has replaced the tensor."""
+        found = self._parameters.get(name)
+        if found is None:
+            found = self._buffers.get(name)
+        return getattr(self, name) if found is None else found
 
     def _dropped(self, below: Tensor) -> Tensor:
         if not self.training or self.dropout == 0:

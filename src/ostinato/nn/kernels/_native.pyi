@@ -69,7 +69,6 @@ class Kernels:
         states: int,
         last: int,
         slopes: int,
-        parted: bool,
         nonlinearity: int,
         threads: int,
     ) -> bool: ...

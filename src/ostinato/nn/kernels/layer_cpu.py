@@ -49,7 +49,7 @@ class States(NamedTuple):
 
     states: Tensor  # (T, B, H)
     last: Tensor  # (1, B, H), a copy
-    slopes: Tensor  # (T, B, H); or (T * B * H,), for the native code's use: part by part
+    slopes: Tensor  # (T * B * H,), for the native code's use, in the order of native/frames.hpp
     sparse: bool  # whether the inputs were
 
 
@@ -59,11 +59,9 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
     nonlinearities.check(nonlinearity)
     _check(layer)
     steps, streams, inputs = x.shape
-    shape, threads = (steps, streams, len(weight)), torch.get_num_threads()
+    shape, threads = (steps, streams, weight.shape[0]), torch.get_num_threads()
     states = weight.new_empty(shape)
     slopes = cpu.scratch(states.numel(), weight.dtype)
-    parted = threads > 1
-    slopes = slopes if parted else slopes.view(shape)
     last = weight.new_empty((1, streams, shape[2]))
     x, weight_ih, weight = x.contiguous(), weight_ih.contiguous(), weight.contiguous()
     # Held in names: an address is good for as long as its tensor lives.
@@ -80,7 +78,6 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
         states.data_ptr(),
         last.data_ptr(),
         slopes.data_ptr(),
-        parted,
         _CODES[nonlinearity],
         threads,
     )
@@ -109,7 +106,7 @@ def tangent(
     Args:
         layer: as given to `forward`.
         states: what `forward` made of it.
-        slopes: likewise.
+        slopes: likewise; or step by step, (T, B, H).
         change_ih: dU, of the shape of U.
         change_hh: dW, or None for none.
         change_bias: db, or None for none.
@@ -118,8 +115,8 @@ def tangent(
     """
     x, _, _, _, weight, leak, h0, starts = layer
     _check(layer._replace(weight_ih=change_ih, bias=change_bias, second_bias=second_change_bias))
-    if change_hh is not None:
-        _check_one("the change of weight_hh", change_hh, tuple(weight.shape), weight.dtype)
+    if not (change_hh is None or _fits(change_hh, tuple(weight.shape), weight.dtype)):
+        raise _mismatch("the change of weight_hh", change_hh, tuple(weight.shape), weight.dtype)
     # held in names: an address is good for as long as its tensor lives
     x, states, slopes, weight = x.contiguous(), states.contiguous(), slopes.contiguous(), weight.contiguous()
     h0, leak, starts = _dense(h0), _dense(leak), _dense(starts)
@@ -161,7 +158,7 @@ def backward(
     Args:
         layer: as given to `forward`.
         states: what `forward` made of it, as are the next two.
-        slopes: likewise.
+        slopes: likewise; or step by step, (T, B, H).
         sparse: likewise.
         grad_states: of the states (T, B, H).
         wanted: whether those of U, b, b2 and W are.
@@ -234,17 +231,16 @@ def _check(layer: Layer) -> None:
     """Everything the native code takes on trust."""
     x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
     steps, streams, inputs = x.shape
-    hidden, dtype = len(weight), weight.dtype
+    hidden, dtype = weight.shape[0], weight.dtype
     if dtype not in (torch.float32, torch.float64) or not weight.is_cpu:
         raise ValueError(f"weights must be float32 or float64 on the CPU, got {dtype} on {weight.device}")
-    if x.dtype is not dtype and x.dtype not in BINARY:
-        raise ValueError(f"inputs must be {dtype}, uint8 or bool, got {x.dtype}")
+    if not ((x.dtype is dtype or x.dtype in BINARY) and x.is_cpu):
+        raise ValueError(f"inputs must be {dtype}, uint8 or bool on the CPU, got {x.dtype} on {x.device}")
     row = (hidden,)
     start: tuple[int, ...] = (streams, hidden)
     if h0 is not None and h0.dim() == 3:
         start = (1, streams, hidden)
     for name, tensor, shape, kind in (
-        ("inputs", x, (steps, streams, inputs), x.dtype),
         ("weight_ih", weight_ih, (hidden, inputs), dtype),
         ("bias", bias, row, dtype),
         ("the second bias", second_bias, row, dtype),
@@ -253,13 +249,16 @@ def _check(layer: Layer) -> None:
         ("the initial state", h0, start, dtype),
         ("starts", starts, (steps, streams), torch.bool),
     ):
-        if tensor is not None:
-            _check_one(name, tensor, shape, kind)
+        if not (tensor is None or _fits(tensor, shape, kind)):
+            raise _mismatch(name, tensor, shape, kind)
 
 
-def _check_one(name: str, tensor: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> None:
-    if not (tensor.shape == shape and tensor.dtype is kind and tensor.is_cpu):
-        raise ValueError(
-            f"{name} must be {kind} {shape} on the CPU, "
-            f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
-        )
+def _fits(tensor: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> bool:
+    return tensor.shape == shape and tensor.dtype is kind and tensor.is_cpu
+
+
+def _mismatch(name: str, tensor: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> ValueError:
+    return ValueError(
+        f"{name} must be {kind} {shape} on the CPU, "
+        f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+    )
