@@ -250,15 +250,18 @@ def _linearized(
     weight_ih = weight_ih.T if embedded else weight_ih
     weight_hh = getattr(rnn, f"weight_hh_l{index}").detach()
     leak = None if rnn.leak is None else rnn.leak.detach()
-    bias = getattr(rnn, f"bias_ih_l{index}") + getattr(rnn, f"bias_hh_l{index}") if rnn.bias else None
-    drive = project(below, weight_ih, bias)
+    bias = second_bias = both = None
+    if rnn.bias:
+        bias, second_bias = (getattr(rnn, f"bias_{k}_l{index}").detach() for k in ("ih", "hh"))
+        both = bias + second_bias
+    drive = project(below, weight_ih, both)
     chosen = select.kernel_for(drive, kernel)
     start = torch.zeros_like(drive[0]) if h0 is None else h0
     out, slopes = chosen.forward(drive, weight_hh, leak, start, starts, rnn.nonlinearity)
     previous = previous_states(out, start, starts)
     layer = None
     if chosen.__name__ == layer_cpu.cpu.__name__ and below.dtype is weight_hh.dtype and out.numel():
-        layer = layer_cpu.Layer(read, weight_ih, None, None, weight_hh, leak, h0, starts)
+        layer = layer_cpu.Layer(read, weight_ih, bias, second_bias, weight_hh, leak, h0, starts)
     return LinearizedLayer(
         index, name, below, previous, out, slopes, weight_ih, weight_hh, leak, starts, chosen, layer
     )

@@ -201,7 +201,7 @@ class RNN(nn.Module):
 
     def _own(self, name: str) -> Any:
         """`getattr(self, name)`, without nn.Module's detour where nothing has replaced the tensor."""
-        found = self._parameters.get(name)
+        found: Tensor | None = self._parameters.get(name)
         if found is None:
             found = self._buffers.get(name)
         return getattr(self, name) if found is None else found

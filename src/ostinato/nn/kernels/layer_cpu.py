@@ -62,10 +62,11 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
     shape, threads = (steps, streams, weight.shape[0]), torch.get_num_threads()
     states = weight.new_empty(shape)
     slopes = cpu.scratch(states.numel(), weight.dtype)
-    last = weight.new_empty((1, streams, shape[2]))
     x, weight_ih, weight = x.contiguous(), weight_ih.contiguous(), weight.contiguous()
     # Held in names: an address is good for as long as its tensor lives.
     bias, second_bias, leak, h0, starts = map(_dense, (bias, second_bias, leak, h0, starts))
+    # empty_like is cheaper than new_empty, whose sizes come from Python one by one.
+    last = weight.new_empty((1, streams, shape[2])) if h0 is None or h0.dim() == 2 else torch.empty_like(h0)
     binary = x.dtype in BINARY
     arguments = (
         weight_ih.data_ptr(),
@@ -161,11 +162,11 @@ def backward(
         slopes: likewise; or step by step, (T, B, H).
         sparse: likewise.
         grad_states: of the states (T, B, H).
-        wanted: whether those of U, b, b2 and W are.
+        wanted: whether those of U, b, b2 and W are; a bias that the layer has not has no gradient.
         want_delta: whether delta is; where it is not, it needs no tensor of its own.
         extension: the native kernels of one instruction set; the best by default.
     """
-    x, weight_ih, _, _, weight, leak, h0, starts = layer
+    x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
     want_ih, want_bias, want_second, want_hh = wanted
     x, weight, grad_states = x.contiguous(), weight.contiguous(), grad_states.contiguous()
     leak, h0, starts = _dense(leak), _dense(h0), _dense(starts)
@@ -174,17 +175,14 @@ def backward(
             f"the gradient must be {slopes.dtype} {tuple(states.shape)}, "
             f"got {grad_states.dtype} {tuple(grad_states.shape)}"
         )
-    shape, dense = states.shape, torch.contiguous_format
-    delta = torch.empty_like(states) if want_delta else None
-    grad_h0 = slopes.new_empty(shape[1:]) if h0 is None else torch.empty_like(h0)
-    grad_ih = torch.empty_like(weight_ih, memory_format=dense) if want_ih else None
-    grad_hh = torch.empty_like(weight) if want_hh else None
-    grad_bias = slopes.new_empty(shape[2:]) if want_bias else None
-    second = slopes.new_empty(shape[2:]) if want_second else None
+    delta = _room_for(states, want_delta)
+    grad_h0 = states.new_empty(states.shape[1:]) if h0 is None else torch.empty_like(h0)
+    grad_ih, grad_hh = _room_for(weight_ih, want_ih), _room_for(weight, want_hh)
+    grad_bias, second = _room_for(bias, want_bias), _room_for(second_bias, want_second)
     binary, address = x.dtype in BINARY, x.data_ptr()
     (extension or cpu.extension()).layer_backward(
         slopes.dtype is torch.float64,
-        shape,
+        states.shape,
         x.shape[2],
         address if binary else 0,
         0 if binary else address,
@@ -217,6 +215,12 @@ def _project(x: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor
         torch.mm(frames, weight.T, out=drive)
     else:
         torch.addmm(bias if second_bias is None else bias + second_bias, frames, weight.T, out=drive)
+
+
+def _room_for(gradient_of: Tensor | None, wanted: bool) -> Tensor | None:
+    if not wanted or gradient_of is None:
+        return None
+    return torch.empty_like(gradient_of, memory_format=torch.contiguous_format)
 
 
 def _dense(tensor: Tensor | None) -> Tensor | None:
