@@ -2,6 +2,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils import parametrize, prune
+from torch.utils.checkpoint import checkpoint
 
 from ostinato.nn import RNN, sample_leak
 from ostinato.nn.initialization import INITIALIZATIONS, initialize_recurrent_
@@ -161,6 +163,49 @@ def test_initializations(method: str) -> None:
         assert ((w != 0).sum(1) == 15).all()
         assert torch.linalg.eigvals(w).abs().max().item() == pytest.approx(1.1, rel=1e-4)
     assert RNN(3, 40, initialization=method, generator=seeded())(torch.ones(2, 1, 3))[0].isfinite().all()
+
+
+def test_a_replaced_weight_is_the_one_that_is_used() -> None:
+    """Parametrizations, pruning and functional calls put another tensor in a parameter's place."""
+    rnn = RNN(3, 5, leak=0.5, generator=seeded())
+    x = torch.randn(4, 2, 3, generator=seeded(1))
+    half = RNN(3, 5, leak=0.5, generator=seeded())
+    with torch.no_grad():
+        half.weight_hh_l0.mul_(0.5)
+    expected = half(x)[0]
+
+    replaced = dict(rnn.named_parameters()) | {"weight_hh_l0": rnn.weight_hh_l0 * 0.5}
+    torch.testing.assert_close(torch.func.functional_call(rnn, replaced, x)[0], expected)
+
+    class Halved(torch.nn.Module):
+        def forward(self, weight: torch.Tensor) -> torch.Tensor:
+            return weight * 0.5
+
+    parametrize.register_parametrization(rnn, "weight_hh_l0", Halved())
+    torch.testing.assert_close(rnn(x)[0], expected)
+    parametrize.remove_parametrizations(rnn, "weight_hh_l0")
+    torch.testing.assert_close(rnn(x)[0], expected)
+
+    prune.custom_from_mask(rnn, "weight_hh_l0", torch.zeros(5, 5))
+    with torch.no_grad():
+        half.weight_hh_l0.zero_()
+    torch.testing.assert_close(rnn(x)[0], half(x)[0])
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_checkpoint_may_be_made_and_used_by_other_numbers_of_threads(reentrant: bool) -> None:
+    rnn = RNN(3, 5, leak=0.5, generator=seeded())
+    x = torch.randn(4, 9, 3, generator=seeded(1))
+    (expected,) = torch.autograd.grad(rnn(x)[0].sum(), rnn.weight_hh_l0)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        states = checkpoint(lambda x: rnn(x)[0], x.requires_grad_(), use_reentrant=reentrant)
+        torch.set_num_threads(2)
+        states.sum().backward()
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(rnn.weight_hh_l0.grad, expected)
 
 
 def test_sampled_leaks() -> None:
