@@ -192,6 +192,19 @@ def test_a_replaced_weight_is_the_one_that_is_used() -> None:
     torch.testing.assert_close(rnn(x)[0], half(x)[0])
 
 
+def test_a_tensor_kept_from_a_functorch_transform_is_an_input_like_any_other() -> None:
+    kept = []
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        kept.append(x)
+        return x.sum()
+
+    x = torch.randn(4, 2, 3, generator=seeded(1))
+    torch.func.grad(keep)(x)
+    rnn = RNN(3, 5, leak=0.5, generator=seeded())
+    torch.testing.assert_close(rnn(kept[0])[0], rnn(x)[0])
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_a_checkpoint_may_be_made_and_used_by_other_numbers_of_threads(reentrant: bool) -> None:
     rnn = RNN(3, 5, leak=0.5, generator=seeded())

@@ -37,7 +37,7 @@ def recurrent_layer(
     The initial state is (B, H) or (1, B, H). A second bias is added to the first, as in `torch.nn.RNN`.
     """
     if _fuses(inputs, weight_ih, leak, starts):
-        return _apply(inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts, nonlinearity)
+        return _Layer.apply(inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts, nonlinearity)
     drive = project(inputs, weight_ih, _sum(bias, second_bias))
     states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, nonlinearity)
     return states, states[-1:].clone()
@@ -109,10 +109,6 @@ class _Layer(torch.autograd.Function):
             None,
             None,
         )
-
-
-# Without what Function.apply itself does first: it looks for functorch's transforms, as `_fuses` has.
-_apply = super(torch.autograd.Function, _Layer).apply
 
 
 def _differentiable_backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | None, ...]:

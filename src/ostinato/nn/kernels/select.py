@@ -28,8 +28,7 @@ def _native() -> ModuleType | None:
 
 def is_native(x: Tensor) -> bool:
     """Whether the native kernels serve tensors of this device and type."""
-    applies = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
-    return applies and _native() is not None
+    return x.is_cpu and x.dtype in (torch.float32, torch.float64) and _native() is not None
 
 
 def kernel_for(drive: Tensor, name: str | None = None) -> ModuleType:
