@@ -48,6 +48,7 @@ class SoundingInputs {
     for_vectors<Real>(last - c, [=, this](Index i, auto lanes_used) {
       using Lanes = decltype(lanes_used);
       for (Index v = 0; v < inputs_; ++v) {
+        if (is_silent(v) && !begins) continue;
         Real* to = by_input + v * hidden + c + i;
         Vec<Real> sum = begins ? Vec<Real>{} : Lanes::get(lanes_used, to);
         for (int k = begin_of(v); k < ends_[v]; ++k)
@@ -69,6 +70,7 @@ class SoundingInputs {
   }
 
   int begin_of(Index v) const { return v > 0 ? ends_[v - 1] : 0; }
+  bool is_silent(Index v) const { return begin_of(v) == ends_[v]; }
 
   void sort(Index count, const int* counts, Index frames) const {
     // ends_[v + 1] counts input v; then ends_[v] says where v begins, and moves to its end while v is filled in.
@@ -87,6 +89,7 @@ class SoundingInputs {
   template <int vectors>
   OSTINATO_INLINE void add_strip(const Real* const* deltas, Index c, Real* by_input, Index hidden, bool begins) const {
     for (Index v = 0; v < inputs_; ++v) {
+      if (is_silent(v) && !begins) continue;
       Strip<Real, vectors, false> sum;
       Real* to = by_input + v * hidden + c;
       begins ? sum.clear() : sum.load_from(to);

@@ -203,6 +203,7 @@ def test_the_way_back_may_have_another_number_of_threads(streams: int, share: fl
         gradients = layer_cpu.backward(*known, made.sparse, upstream, (True,) * 4, True)
         change = layer_cpu.tangent(*known, layer.weight_ih, None, None, None)
         runs.append([*gradients, *([] if change is None else [change])])
+        torch.testing.assert_close(layer_cpu.forward(layer, "tanh").slopes, made.slopes)
     torch.set_num_threads(before)
     assert all(torch.equal(x, y) for run in runs for x, y in zip(run, runs[0], strict=True))
 
@@ -240,9 +241,13 @@ def test_inputs_need_not_be_lying_in_a_row() -> None:
     layer = draw_layer((6, 4, 30, 20), "real", 0.1, 31, torch.float64, 0)
     upstream = torch.randn(6, 4, 20, dtype=torch.float64)
     strided = layer_cpu.Layer(*(x.mT.contiguous().mT if x is not None and x.dim() > 1 else x for x in layer))
-    found, _ = natively(strided, upstream.mT.contiguous().mT, None)
+    found, sparse = natively(strided, upstream.mT.contiguous().mT, None)
     for name, expected in natively(layer, upstream, None)[0].items():
         assert torch.equal(found[name], expected), name
+    made = layer_cpu.forward(layer, "tanh")
+    states, slopes = made.states.mT.contiguous().mT, made.slopes.repeat_interleave(2)[::2]
+    again = layer_cpu.backward(layer, states, slopes, sparse, upstream, (True,) * 4, False)
+    assert torch.equal(again.weight_hh, found["weight_hh"])
 
 
 @pytest.mark.parametrize(
@@ -256,12 +261,13 @@ def test_inputs_need_not_be_lying_in_a_row() -> None:
         {"h0": torch.zeros(3, 4)},
         {"starts": torch.zeros(3, 2)},
         {"inputs": torch.zeros(3, 2, 5, dtype=torch.int64)},
+        {"inputs": torch.zeros(3, 2, 0), "weight_ih": torch.zeros(4, 0)},
     ],
 )
 def test_what_does_not_fit_is_refused(wrong: dict[str, Tensor]) -> None:
     layer = draw_layer((3, 2, 5, 4), "real", 0.5, 31, torch.float32, 0)
     layer_cpu.forward(layer, "tanh")
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match="must"):
         layer_cpu.forward(layer._replace(**wrong), "tanh")
 
 

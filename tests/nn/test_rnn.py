@@ -205,15 +205,14 @@ def test_a_tensor_kept_from_a_functorch_transform_is_an_input_like_any_other() -
     torch.testing.assert_close(rnn(kept[0])[0], rnn(x)[0])
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_a_checkpoint_may_be_made_and_used_by_other_numbers_of_threads(reentrant: bool) -> None:
+def test_a_checkpoint_may_be_made_and_used_by_other_numbers_of_threads() -> None:
     rnn = RNN(3, 5, leak=0.5, generator=seeded())
     x = torch.randn(4, 9, 3, generator=seeded(1))
     (expected,) = torch.autograd.grad(rnn(x)[0].sum(), rnn.weight_hh_l0)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        states = checkpoint(lambda x: rnn(x)[0], x.requires_grad_(), use_reentrant=reentrant)
+        states = checkpoint(lambda x: rnn(x)[0], x.requires_grad_(), use_reentrant=False)
         torch.set_num_threads(2)
         states.sum().backward()
     finally:

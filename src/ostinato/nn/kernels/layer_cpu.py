@@ -169,6 +169,7 @@ def backward(
     x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
     want_ih, want_bias, want_second, want_hh = wanted
     x, weight, grad_states = x.contiguous(), weight.contiguous(), grad_states.contiguous()
+    states, slopes = states.contiguous(), slopes.contiguous()
     leak, h0, starts = _dense(leak), _dense(h0), _dense(starts)
     if grad_states.shape != states.shape or grad_states.dtype is not slopes.dtype:
         raise ValueError(
@@ -240,6 +241,8 @@ def _check(layer: Layer) -> None:
         raise ValueError(f"weights must be float32 or float64 on the CPU, got {dtype} on {weight.device}")
     if not ((x.dtype is dtype or x.dtype in BINARY) and x.is_cpu):
         raise ValueError(f"inputs must be {dtype}, uint8 or bool on the CPU, got {x.dtype} on {x.device}")
+    if x.numel() == 0:
+        raise ValueError(f"inputs must have a step, a stream and an input at least, got {tuple(x.shape)}")
     row = (hidden,)
     start: tuple[int, ...] = (streams, hidden)
     if h0 is not None and h0.dim() == 3:
