@@ -34,7 +34,7 @@ struct GradientMemory {
   static constexpr Index alignment = 64;
 
   static Index zeros_size(const Shape& shape, Index inputs) {
-    return (shape.hidden > inputs ? shape.hidden : inputs) / alignment * alignment + alignment;
+    return roomy(shape.hidden > inputs ? shape.hidden : inputs);
   }
 
   // For all threads together, enough for as many or fewer of them.

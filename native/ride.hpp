@@ -61,33 +61,26 @@ class GradientRide {
       out_ = ride.out_ + ride.row_ * stride_ + ride.column_;
       const bool first = ride.rest_ + ride_steps == ride.steps_;
 #pragma GCC unroll 8
-      for (int r = 0; r < ride_rows; ++r)
-#pragma GCC unroll 8
-        for (int c = 0; c < ride_vectors; ++c)
-          sum_[r][c] = first ? Vec<Real>{} : load(out_ + r * stride_ + c * lanes<Real>);
+      for (int r = 0; r < ride_rows; ++r) first ? sum_[r].clear() : sum_[r].load_from(out_ + r * stride_);
       ride.advance();
     }
 
     OSTINATO_INLINE void add(Index k) {
       const Real* delta = delta_ + k * stride_;
-      Vec<Real> factor[ride_vectors];
+      Columns factor;
+      factor.load_from(panel_ + k * width);
 #pragma GCC unroll 8
-      for (int c = 0; c < ride_vectors; ++c) factor[c] = load(panel_ + k * width + c * lanes<Real>);
-#pragma GCC unroll 8
-      for (int r = 0; r < ride_rows; ++r)
-#pragma GCC unroll 8
-        for (int c = 0; c < ride_vectors; ++c) sum_[r][c] += delta[r] * factor[c];
+      for (int r = 0; r < ride_rows; ++r) sum_[r].add_product(delta[r], factor);
     }
 
     OSTINATO_INLINE void end() const {
 #pragma GCC unroll 8
-      for (int r = 0; r < ride_rows; ++r)
-#pragma GCC unroll 8
-        for (int c = 0; c < ride_vectors; ++c) store(out_ + r * stride_ + c * lanes<Real>, sum_[r][c]);
+      for (int r = 0; r < ride_rows; ++r) sum_[r].store_to(out_ + r * stride_);
     }
 
    private:
-    Vec<Real> sum_[ride_rows][ride_vectors];
+    using Columns = Strip<Real, ride_vectors, false>;
+    Columns sum_[ride_rows];
     const Real *panel_, *delta_;
     Real* out_;
     Index stride_;

@@ -19,6 +19,9 @@ namespace {
 template <class Number>
 constexpr Index line_length = 64 / static_cast<Index>(sizeof(Number));
 
+// Room for `count` numbers and a few more, in whole lines.
+constexpr Index roomy(Index count) { return count / 64 * 64 + 64; }
+
 // Whether a product's last columns are worth half a vector of their own: with 512-bit vectors, of which many processors
 // do half at a time, 200 units are then 12 and a half vectors' work, not 13.
 constexpr bool halves = OSTINATO_VECTOR_BYTES == 64;
@@ -116,6 +119,14 @@ struct Strip {
     if constexpr (halved) rest += first_half(elements, FirstIntegers<lanes<Real> / 2>{}) * row.rest;
   }
 
+  // The same for a row in memory: one vector of it at a time needs a register.
+  OSTINATO_INLINE void add_product(Real element, const Real* row) {
+    static_assert(!halved);
+    const Vec<Real> elements = splat<Real>(element);
+#pragma GCC unroll 16
+    for (int j = 0; j < whole; ++j) at[j] += elements * load(row + j * lanes<Real>);
+  }
+
   OSTINATO_INLINE void add(const Strip& other) {
 #pragma GCC unroll 16
     for (int j = 0; j < whole; ++j) at[j] += other.at[j];
@@ -157,6 +168,28 @@ OSTINATO_INLINE void store_first(Real* to, Vec<Real> value, int count) {
   store(buffer, value);
   for (int i = 0; i < count; ++i) to[i] = buffer[i];
 #endif
+}
+
+// A strip of fewer elements than a vector has, at the end of a row.
+template <class Real>
+struct EndStrip {
+  int count;
+  Vec<Real> at{};
+
+  OSTINATO_INLINE void clear() { at = Vec<Real>{}; }
+  OSTINATO_INLINE void load_from(const Real* from) { at = load_first(from, count); }
+  OSTINATO_INLINE void add_product(Real element, const Real* row) { at += element * load_first(row, count); }
+  OSTINATO_INLINE void store_to(Real* to) const { store_first(to, at, count); }
+};
+
+// body(column, a strip) for strips that cover [first, last), the widest first.
+template <class Real, class Body>
+OSTINATO_INLINE void for_strips(Index first, Index last, const Body& body) {
+  Index c = first;
+  for (; c + 8 * lanes<Real> <= last; c += 8 * lanes<Real>) body(c, Strip<Real, 8, false>{});
+  if (c + 4 * lanes<Real> <= last) body(c, Strip<Real, 4, false>{}), c += 4 * lanes<Real>;
+  for (; c + lanes<Real> <= last; c += lanes<Real>) body(c, Strip<Real, 1, false>{});
+  if (c < last) body(c, EndStrip<Real>{static_cast<int>(last - c)});
 }
 
 // Denormals cost a hundred cycles each and vanishing gradients are full of them: zero them while the kernels run,

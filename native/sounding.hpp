@@ -16,7 +16,7 @@ class SoundingInputs {
   static Index most(Index inputs) { return chunk_frames * inputs / densest; }
 
   // The memory of `at`, in numbers of this size.
-  static Index size(Index inputs) { return 4 * list_size(inputs) + (inputs + 1) / alignment * alignment + alignment; }
+  static Index size(Index inputs) { return 4 * list_size(inputs) + roomy(inputs + 1); }
 
   static SoundingInputs at(Real* memory, Index inputs) {
     const Index list = list_size(inputs);
@@ -42,35 +42,25 @@ class SoundingInputs {
   // by_input (I, H) += x' delta, or = where `begins`, columns [first, last), for the deltas (H) of every frame.
   void add_products(const Real* const* deltas, Index first, Index last, Real* by_input, Index hidden,
                     bool begins) const {
-    Index c = first;
-    for (; c + 8 * lanes<Real> <= last; c += 8 * lanes<Real>) add_strip<8>(deltas, c, by_input, hidden, begins);
-    if (c + 4 * lanes<Real> <= last) add_strip<4>(deltas, c, by_input, hidden, begins), c += 4 * lanes<Real>;
-    for_vectors<Real>(last - c, [=, this](Index i, auto lanes_used) {
-      using Lanes = decltype(lanes_used);
+    for_strips<Real>(first, last, [=, this](Index c, auto strip) {
       for (Index v = 0; v < inputs_; ++v) {
-        if (is_silent(v) && !begins) continue;
-        Real* to = by_input + v * hidden + c + i;
-        Vec<Real> sum = begins ? Vec<Real>{} : Lanes::get(lanes_used, to);
-        for (int k = begin_of(v); k < ends_[v]; ++k)
-          sum += sorted_.values[k] * Lanes::get(lanes_used, deltas[sorted_.columns[k]] + c + i);
-        Lanes::put(lanes_used, to, sum);
+        const int begin = v > 0 ? ends_[v - 1] : 0, end = ends_[v];
+        if (begin == end && !begins) continue;
+        auto sum = strip;
+        Real* to = by_input + v * hidden + c;
+        begins ? sum.clear() : sum.load_from(to);
+        for (int k = begin; k < end; ++k) sum.add_product(sorted_.values[k], deltas[sorted_.columns[k]] + c);
+        sum.store_to(to);
       }
     });
   }
 
  private:
-  static constexpr Index alignment = 64;
-
   SoundingInputs(Index inputs, Nonzeros<Real> found, Nonzeros<Real> sorted, int* ends)
       : inputs_(inputs), found_(found), sorted_(sorted), ends_(ends) {}
 
   // A frame more is found before it is noticed that they are too many.
-  static Index list_size(Index inputs) {
-    return (most(inputs) + inputs + Nonzeros<Real>::spare) / alignment * alignment + alignment;
-  }
-
-  int begin_of(Index v) const { return v > 0 ? ends_[v - 1] : 0; }
-  bool is_silent(Index v) const { return begin_of(v) == ends_[v]; }
+  static Index list_size(Index inputs) { return roomy(most(inputs) + inputs + Nonzeros<Real>::spare); }
 
   void sort(Index count, const int* counts, Index frames) const {
     // ends_[v + 1] counts input v; then ends_[v] says where v begins, and moves to its end while v is filled in.
@@ -84,22 +74,6 @@ class SoundingInputs {
         sorted_.columns[place] = static_cast<int>(frame);
         sorted_.values[place] = found_.values[k];
       }
-  }
-
-  template <int vectors>
-  OSTINATO_INLINE void add_strip(const Real* const* deltas, Index c, Real* by_input, Index hidden, bool begins) const {
-    for (Index v = 0; v < inputs_; ++v) {
-      if (is_silent(v) && !begins) continue;
-      Strip<Real, vectors, false> sum;
-      Real* to = by_input + v * hidden + c;
-      begins ? sum.clear() : sum.load_from(to);
-      for (int k = begin_of(v); k < ends_[v]; ++k) {
-        Strip<Real, vectors, false> delta;
-        delta.load_from(deltas[sorted_.columns[k]] + c);
-        sum.add_product(sorted_.values[k], delta);
-      }
-      sum.store_to(to);
-    }
   }
 
   Index inputs_;

@@ -154,7 +154,7 @@ class SparseProjection {
 
  private:
   // Threads keep off each other's lines.
-  Index list_size() const { return (input_.size + Nonzeros<Real>::spare) / 32 * 32 + 32; }
+  Index list_size() const { return roomy(input_.size + Nonzeros<Real>::spare); }
   Index list_bytes() const { return list_size() * static_cast<Index>(sizeof(int) + sizeof(Real)); }
 
   void transpose_weights(Real* by_input, Index first, Index last) const {
@@ -168,34 +168,13 @@ class SparseProjection {
   // to[first..last) = b + sum of the rows of U' that `found` names.
   void add_up(const Real* by_input, const Nonzeros<Real>& found, Index count, Index first, Index last,
               Real* to) const {
-    Index c = first;
-    for (; c + 8 * lanes<Real> <= last; c += 8 * lanes<Real>) add_up_vectors<8>(by_input, found, count, c, to);
-    if (c + 4 * lanes<Real> <= last) add_up_vectors<4>(by_input, found, count, c, to), c += 4 * lanes<Real>;
     const Real* bias = by_input + input_.size * hidden_;
-    for_vectors<Real>(last - c, [&](Index i, auto lanes_used) {
-      using Lanes = decltype(lanes_used);
-      Vec<Real> sum = Lanes::get(lanes_used, bias + c + i);
-      for (Index k = 0; k < count; ++k)
-        sum += found.values[k] * Lanes::get(lanes_used, by_input + found.columns[k] * hidden_ + c + i);
-      Lanes::put(lanes_used, to + c + i, sum);
+    for_strips<Real>(first, last, [=, this](Index c, auto strip) {
+      auto sum = strip;
+      sum.load_from(bias + c);
+      for (Index k = 0; k < count; ++k) sum.add_product(found.values[k], by_input + found.columns[k] * hidden_ + c);
+      sum.store_to(to + c);
     });
-  }
-
-  template <int vectors>
-  OSTINATO_INLINE void add_up_vectors(const Real* by_input, const Nonzeros<Real>& found, Index count,
-                                      Index c, Real* to) const {
-    const Real* bias = by_input + input_.size * hidden_;
-    Vec<Real> sum[vectors];
-#pragma GCC unroll 8
-    for (int k = 0; k < vectors; ++k) sum[k] = load(bias + c + k * lanes<Real>);
-    for (Index i = 0; i < count; ++i) {
-      const Real* from = by_input + found.columns[i] * hidden_ + c;
-      const Real value = found.values[i];
-#pragma GCC unroll 8
-      for (int k = 0; k < vectors; ++k) sum[k] += value * load(from + k * lanes<Real>);
-    }
-#pragma GCC unroll 8
-    for (int k = 0; k < vectors; ++k) store(to + c + k * lanes<Real>, sum[k]);
   }
 
   Index streams_ = 0, hidden_ = 0;
