@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ostinato.nn.kernels import layer_cpu, select
-from ostinato.nn.projection import project
+from ostinato.nn.projection import project, sum_of_biases
 from ostinato.nn.recurrence import leaky_scan
 
 
@@ -38,19 +38,13 @@ def recurrent_layer(
     """
     if _fuses(inputs, weight_ih, leak, starts):
         return _Layer.apply(inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts, nonlinearity)
-    drive = project(inputs, weight_ih, _sum(bias, second_bias))
+    drive = project(inputs, weight_ih, sum_of_biases(bias, second_bias))
     states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, nonlinearity)
     return states, states[-1:].clone()
 
 
 def _row(h0: Tensor | None) -> Tensor | None:
     return h0 if h0 is None or h0.dim() == 2 else h0.squeeze(0)
-
-
-def _sum(bias: Tensor | None, second_bias: Tensor | None) -> Tensor | None:
-    if bias is None or second_bias is None:
-        return second_bias if bias is None else bias
-    return bias + second_bias
 
 
 def _fuses(inputs: Tensor, weight_ih: Tensor, leak: Tensor | None, starts: Tensor | None) -> bool:
@@ -117,7 +111,7 @@ def _differentiable_backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | No
     # Aliases cut off whatever one input owes to another upstream.
     aliases: list[Any] = [None if x is None else x.view_as(x) for x in inputs]
     x, weight_ih, bias, second_bias, weight_hh, leak, h0, starts = aliases
-    drive = project(x, weight_ih, _sum(bias, second_bias))
+    drive = project(x, weight_ih, sum_of_biases(bias, second_bias))
     states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, ctx.nonlinearity)
     wanted = [i for i, need in enumerate(ctx.needs_input_grad[:8]) if need]
     gradients = torch.autograd.grad(

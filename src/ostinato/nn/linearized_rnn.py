@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ostinato.nn.kernels import layer_cpu, select
 from ostinato.nn.kernels.definition import previous_states
-from ostinato.nn.projection import TOKEN_TYPES, embed, project
+from ostinato.nn.projection import TOKEN_TYPES, embed, project, sum_of_biases
 from ostinato.nn.rnn import RNN
 from ostinato.nn.scan_functions import weight_gradient
 
@@ -250,11 +250,10 @@ def _linearized(
     weight_ih = weight_ih.T if embedded else weight_ih
     weight_hh = getattr(rnn, f"weight_hh_l{index}").detach()
     leak = None if rnn.leak is None else rnn.leak.detach()
-    bias = second_bias = both = None
+    bias = second_bias = None
     if rnn.bias:
         bias, second_bias = (getattr(rnn, f"bias_{k}_l{index}").detach() for k in ("ih", "hh"))
-        both = bias + second_bias
-    drive = project(below, weight_ih, both)
+    drive = project(below, weight_ih, sum_of_biases(bias, second_bias))
     chosen = select.kernel_for(drive, kernel)
     start = torch.zeros_like(drive[0]) if h0 is None else h0
     out, slopes = chosen.forward(drive, weight_hh, leak, start, starts, rnn.nonlinearity)

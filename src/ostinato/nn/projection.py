@@ -35,6 +35,18 @@ def project(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.linear(inputs, weight, bias)
 
 
+def sum_of_biases(bias: Tensor | None, second_bias: Tensor | None) -> Tensor | None:
+    """`bias + second_bias`, each of shape (H,) or None, which counts as zero; None where both are.
+
+    Example:
+        >>> sum_of_biases(torch.tensor([1.0]), None), sum_of_biases(torch.ones(1), torch.ones(1))
+        (tensor([1.]), tensor([2.]))
+    """
+    if bias is None or second_bias is None:
+        return second_bias if bias is None else bias
+    return bias + second_bias
+
+
 def embed(tokens: Tensor, rows: Tensor, bias: Tensor | None, *, sparse: bool = False) -> Tensor:
     """`project` for tokens and a weight that is stored transposed, so that a token's weights lie together.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ostinato.nn import nonlinearities
 from ostinato.nn.fused_layer import recurrent_layer
 from ostinato.nn.initialization import initialize_recurrent_
-from ostinato.nn.projection import TOKEN_TYPES, embed
+from ostinato.nn.projection import TOKEN_TYPES, embed, sum_of_biases
 from ostinato.nn.recurrence import leaky_scan
 
 
@@ -191,7 +191,7 @@ class RNN(nn.Module):
         if self.bias:
             bias, second_bias = self._own(bias_ih), self._own(bias_hh)
         if self.token_inputs and layer == 0:
-            drive = embed(below, self.embedding, None if bias is None else bias + second_bias, sparse=True)
+            drive = embed(below, self.embedding, sum_of_biases(bias, second_bias), sparse=True)
             h0 = h0 if h0 is None or h0.dim() == 2 else h0.squeeze(0)
             out = leaky_scan(drive, recurrent, leak, h0, starts, self.nonlinearity)
             return out, out[-1:].clone()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ostinato.nn import nonlinearities
 from ostinato.nn.kernels import cpu
+from ostinato.nn.projection import sum_of_biases
 
 BINARY = (torch.uint8, torch.bool)
 _CODES = {name: code for code, name in enumerate(nonlinearities.NONLINEARITIES)}
@@ -210,12 +211,11 @@ def backward(
 def _project(x: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None, out: Tensor) -> None:
     """out = x U^T + b + b2, by a dense product."""
     frames, drive = x.flatten(0, 1).to(weight.dtype), out.view(-1, out.shape[2])
-    if bias is None:
-        bias, second_bias = second_bias, None
-    if bias is None:
+    both = sum_of_biases(bias, second_bias)
+    if both is None:
         torch.mm(frames, weight.T, out=drive)
     else:
-        torch.addmm(bias if second_bias is None else bias + second_bias, frames, weight.T, out=drive)
+        torch.addmm(both, frames, weight.T, out=drive)
 
 
 def _room_for(gradient_of: Tensor | None, wanted: bool) -> Tensor | None:
@@ -242,7 +242,7 @@ def _check(layer: Layer) -> None:
     if not ((x.dtype is dtype or x.dtype in BINARY) and x.is_cpu):
         raise ValueError(f"inputs must be {dtype}, uint8 or bool on the CPU, got {x.dtype} on {x.device}")
     if x.numel() == 0:
-        raise ValueError(f"inputs must have a step, a stream and an input at least, got {tuple(x.shape)}")
+        raise ValueError(f"inputs must be of shape (1, 1, 1) at least, got {tuple(x.shape)}")
     row = (hidden,)
     start: tuple[int, ...] = (streams, hidden)
     if h0 is not None and h0.dim() == 3:
