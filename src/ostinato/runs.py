@@ -1,6 +1,6 @@
 """A run is a folder that can be read without this program.
 
-    config.toml                    the settings the run was started with
+    config.toml                    the settings; a run that is extended has its new epochs there
     metrics.jsonl                  one JSON object per line, appended as training goes on
     checkpoints/NAME.safetensors   tensors, and the rest of the state in the same file's metadata
     .lock                          held by the process that trains here
@@ -100,7 +100,7 @@ class Run:
         raise UserError(f"expected a run folder at {folder}, found {found}; ostinato train makes one")
 
     def config(self) -> dict[str, Any]:
-        """The settings the run was started with.
+        """The settings of the run.
 
         Raises:
             UserError: The file is not valid TOML.
@@ -110,6 +110,11 @@ class Run:
             return tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Replace the settings, whole or not at all."""
+        self.lock()
+        self.write_text(CONFIG, tomli_w.dumps(config))
 
     def write_text(self, name: str, text: str) -> None:
         """Write a further file, say a table of results, into the folder: whole or not at all."""

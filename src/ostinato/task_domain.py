@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from ostinato.building import build_model, load_model
 from ostinato.data.tasks import TaskData, TaskStreams
 from ostinato.evaluation.scores import Score
@@ -56,9 +58,11 @@ class TaskDomain:
         """Nothing."""
 
 
-def score_task_run(run: Run, data: TaskData) -> dict[str, dict[str, dict[str, Score]]]:
+def score_task_run(
+    run: Run, data: TaskData, *, device: torch.device | str = "cpu"
+) -> dict[str, dict[str, dict[str, Score]]]:
     """The run's best model on validation and test sequences, beside guessing."""
-    model = load_model(run).model
+    model = load_model(run, device=device).model
     splits = ("valid", "test")
     scores = {"model": {split: score_task(model, data.sequences(split)) for split in splits}}
     return scores | {"guessing": {split: chance(data.task) for split in splits}}

@@ -13,6 +13,7 @@ from ostinato.cli.output import human, list_skipped, print_json, print_table, re
 from ostinato.data import music
 from ostinato.data.sequences import Splits
 from ostinato.errors import UserError
+from ostinato.nn.devices import find_device
 from ostinato.recipe import Recipe
 from ostinato.results import Results, score_baselines, score_run, score_songs
 from ostinato.runs import Run
@@ -27,6 +28,7 @@ def evaluate(
     transpose: Annotated[bool, Parameter(negative="--no-transpose")] = True,
     per_song: Literal["train", "valid", "test"] | None = None,
     per_sentence: Literal["train", "valid", "test"] | None = None,
+    device: str = "cpu",
     json: bool = False,
 ) -> int:
     """Score a run's best model on every split of its data, beside the baselines.
@@ -47,6 +49,8 @@ def evaluate(
         List the log-likelihood of each song of a split.
     per_sentence
         List the log-probability of each sentence of a split, for a run on text.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto; baselines stay on the CPU.
     json
         Print one JSON object.
     """
@@ -54,15 +58,16 @@ def evaluate(
         raise UserError(
             "expected a run folder, or --baselines with --data NAME; see ostinato evaluate --help"
         )
+    find_device(device)
     songs = None
     task = "music" if run is None else load_model(opened := Run.open(run)).recipe.task
     if task == "task":
         listing = per_song is not None or per_sentence is not None
-        return evaluate_task(opened, data, listing=listing, json=json)
+        return evaluate_task(opened, data, listing=listing, device=device, json=json)
     if task != "music":
         if per_song is not None:
             raise UserError("expected --per-sentence for a run on text, found --per-song")
-        return evaluate_text(opened, data, per_sentence, json=json)
+        return evaluate_text(opened, data, per_sentence, device=device, json=json)
     if run is None:
         splits = music.load(data or "bach", frames_per_beat=frames_per_beat, transpose=transpose)
         results = score_baselines(splits)
@@ -70,9 +75,9 @@ def evaluate(
     else:
         opened = Run.open(run)
         splits = _data_for(opened, data, frames_per_beat, transpose)
-        results = score_run(opened, splits)
+        results = score_run(opened, splits, device=device)
         title = f"{opened.folder} on {splits.name}"
-        songs = None if per_song is None else score_songs(opened, splits, per_song)
+        songs = None if per_song is None else score_songs(opened, splits, per_song, device=device)
     list_skipped(splits, human())
     _print(results, splits, title, songs, json=json)
     return 0

@@ -24,6 +24,7 @@ def generate(
     count: int = 1,
     tempo: float = 100.0,
     out: list[Path] | None = None,
+    device: str = "cpu",
     json: bool = False,
 ) -> int:
     """Let a trained model compose.
@@ -54,10 +55,12 @@ def generate(
     out
         A file to write, .mid, .wav, .png, .svg or .pdf; can be given several times. By default
         RUN-SEED.mid, .wav and .png in the current folder.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto; a seed draws the same numbers on each.
     json
         Print one JSON object.
     """
-    music = MusicModel.open(run)
+    music = MusicModel.open(run, device=device)
     name = f"{run.resolve().name}-{seed}"
     paths = out or [Path(name + ending) for ending in (".mid", ".wav", ".png")]
     for path in paths:

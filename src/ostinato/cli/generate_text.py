@@ -24,6 +24,7 @@ def generate_text(
     prime: str = "",
     seed: int = 0,
     unknown: bool = False,
+    device: str = "cpu",
     json: bool = False,
 ) -> int:
     """Generate words or characters, printed as they come.
@@ -46,6 +47,8 @@ def generate_text(
         Another number, another text.
     unknown
         Let the unknown token be generated too.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto; a seed draws the same numbers on each.
     json
         Print one JSON object.
     """
@@ -53,7 +56,7 @@ def generate_text(
         raise UserError(f"expected --tokens of at least 1, found {tokens}")
     sampling = Sampling(temperature, top_k, top_p, unknown)
     opened = Run.open(run)
-    model, vocabulary = load_model(opened).model, Vocabulary.read(opened.folder)
+    model, vocabulary = load_model(opened, device=device).model, Vocabulary.read(opened.folder)
     generator = torch.Generator().manual_seed(seed)
     drawn = generate_tokens(model, vocabulary, sampling, prime=prime, generator=generator)
     text = pieces(itertools.islice(drawn, tokens), vocabulary.unit, new_line=not prime)

@@ -24,6 +24,7 @@ def score(
     beats_per_bar: float = 4.0,
     semitones: int | None = None,
     out: Path | None = None,
+    device: str = "cpu",
     json: bool = False,
 ) -> int:
     """Rank pieces by likelihood; list their most surprising notes and bars: wrong notes, odd passages.
@@ -45,6 +46,8 @@ def score(
     out
         Draw the piano-roll coloured by surprisal to this file (.png, .svg or .pdf); numbered if several
         pieces are scored.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto.
     json
         Print one JSON object.
     """
@@ -54,7 +57,7 @@ def score(
         raise UserError(f"expected --beats-per-bar above 0, found {beats_per_bar:g}")
     if out is not None:
         pictures.check_writable(out)
-    music = MusicModel.open(run)
+    music = MusicModel.open(run, device=device)
     scores = [
         score_piece(music.model, music.read(file, semitones=semitones), beats_per_bar=beats_per_bar)
         for file in files

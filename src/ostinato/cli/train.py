@@ -17,6 +17,7 @@ from ostinato.data.tasks import TaskData
 from ostinato.data.text import TextData
 from ostinato.errors import UserError
 from ostinato.loading import load_data
+from ostinato.nn.devices import find_device
 from ostinato.recipe import Recipe
 from ostinato.results import Results, score_run
 from ostinato.runs import Run, default_folder
@@ -31,6 +32,7 @@ def train(
     config: Path | None = None,
     run: Path | None = None,
     resume: Path | None = None,
+    device: str | None = None,
     threads: int | None = None,
     checkpoint_seconds: float = 15.0,
     tensorboard: bool = False,
@@ -39,7 +41,8 @@ def train(
 ) -> int:
     """Train a recurrent network; end with its scores beside the baselines'.
 
-    Stop it with Ctrl-C whenever you like: --resume continues, and ends bit for bit where it would have.
+    Stop it with Ctrl-C whenever you like: --resume continues, and ends bit for bit where it would have. A run
+    that is done goes on with --resume RUN --epochs MORE, one that stopped for patience with more --patience.
 
     Parameters
     ----------
@@ -50,7 +53,10 @@ def train(
     run
         The folder of the new run; runs/NAME-NUMBER by default.
     resume
-        Continue the run in this folder.
+        Continue the run in this folder; with --epochs or --patience, to other ones.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto; by default cpu, and for a resumed run where it
+        was.
     threads
         Processor threads; by default one for a small model, all for a large one, and for a resumed run
         what it had.
@@ -71,16 +77,19 @@ def train(
         opened = Run.open(resume)
         given = given_settings(settings) | ({} if task is None else {"task": task})
         recipe = Recipe.from_dict(Recipe.read_settings(opened.folder / "config.toml") | given)
-        threads = threads or _threads_of(opened)
+        before = opened.load_checkpoint("last")[1] if opened.has_checkpoint("last") else {}
+        # as it was made: with others sums could be rounded differently
+        threads = threads or before.get("threads")
+        place = _place(device, before.get("devices", ["cpu"])[-1])
     else:
-        recipe = recipe_from(settings, config, task)
+        recipe, place = recipe_from(settings, config, task), find_device(device or "cpu")
     torch.set_num_threads(threads or default_threads(recipe))
     data = load_data(recipe, progress=not quiet)
     if resume is None:
         folder = run if run is not None else default_folder(data.name)
         opened = Run.create(folder, recipe.to_dict())
-    _fit(recipe, data, opened, checkpoint_seconds, tensorboard=tensorboard, quiet=quiet)
-    results = score_run(opened, data)
+    _fit(recipe, data, opened, place, checkpoint_seconds, tensorboard=tensorboard, quiet=quiet)
+    results = score_run(opened, data, device=place)
     _conclude(opened, data, recipe, results, json=json)
     return 0
 
@@ -95,15 +104,23 @@ def default_threads(recipe: Recipe) -> int:
     return torch.get_num_threads() if multiplications_a_step > 2_000_000 else 1
 
 
-def _threads_of(run: Run) -> int | None:
-    """The thread count that the run was made with: another one could round sums differently."""
-    return run.load_checkpoint("last")[1]["threads"] if run.has_checkpoint("last") else None
+def _place(asked: str | None, before: str) -> torch.device:
+    """The device to resume on: the one asked for, or the run's, which may not be there any more."""
+    try:
+        return find_device(asked or before)
+    except UserError as error:
+        if asked is not None:
+            raise
+        raise UserError(
+            f"expected {before}, where the run was trained: {error}; or resume it with --device cpu"
+        ) from error
 
 
 def _fit(
     recipe: Recipe,
     data: Splits | TextData | TaskData,
     run: Run,
+    device: torch.device,
     checkpoint_seconds: float,
     *,
     tensorboard: bool,
@@ -122,6 +139,7 @@ def _fit(
                 data,
                 run,
                 watching,
+                device=device,
                 checkpoint_seconds=checkpoint_seconds,
                 stop_requested=asked,
             )

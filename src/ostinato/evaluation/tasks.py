@@ -7,9 +7,11 @@ import math
 
 import torch
 
+from ostinato.data.placement import moved
 from ostinato.data.tasks import MOST_ERRORS, Task, TaskSegment
 from ostinato.evaluation.scores import Score
 from ostinato.nn import SequenceModel
+from ostinato.nn.devices import device_of
 
 WRONG = "sequences with any judged step wrong (most probable class), of fresh sequences; solved below 1%"
 LIKELIHOOD = "mean over the steps that count"
@@ -20,13 +22,15 @@ PIECE = 1000
 def score_task(model: SequenceModel, batch: TaskSegment) -> dict[str, Score]:
     """Log-likelihood in nats per step that counts, and the share of wrong sequences in %.
 
-    Example:
-        >>> from ostinato.evaluation.tasks import chance
-        >>> from ostinato.data.tasks import TemporalOrder
-        >>> round(chance(TemporalOrder(50))["error"].value)
-        75
+        Example:
+            >>> from ostinato.evaluation.tasks import chance
+            >>> from ostinato.data.placement import moved
+    from ostinato.data.tasks import TemporalOrder
+            >>> round(chance(TemporalOrder(50))["error"].value)
+            75
     """
     nll, counted, wrong, sequences = 0.0, 0, 0, batch.inputs.shape[1]
+    batch = moved(batch, device_of(model))
     with torch.no_grad():
         for first in range(0, sequences, PIECE):
             part = slice(first, first + PIECE)
