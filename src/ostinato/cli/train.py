@@ -88,9 +88,10 @@ def train(
     if resume is None:
         folder = run if run is not None else default_folder(data.name)
         opened = Run.create(folder, recipe.to_dict())
-    _fit(recipe, data, opened, place, checkpoint_seconds, tensorboard=tensorboard, quiet=quiet)
-    results = score_run(opened, data, device=place)
-    _conclude(opened, data, recipe, results, json=json)
+    with opened:
+        _fit(recipe, data, opened, place, checkpoint_seconds, tensorboard=tensorboard, quiet=quiet)
+        results = score_run(opened, data, device=place)
+        _conclude(opened, data, recipe, results, json=json)
     return 0
 
 
