@@ -82,6 +82,19 @@ class Run:
         return run
 
     @classmethod
+    def check_unused(cls, folder: str | os.PathLike[str]) -> None:
+        """Refuse a folder that `create` would refuse for what is in it; nothing is made.
+
+        Raises:
+            UserError: The folder is in use, or is a file.
+        """
+        path = Path(folder)
+        if path.is_dir():
+            cls(path)._check_unused()
+        elif path.exists():
+            raise UserError(f"expected a folder for the run, found a file at {path}; choose another one")
+
+    @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Self:
         """The run in a folder, to be read, or gone on with after `lock`.
 

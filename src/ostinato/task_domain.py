@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from ostinato.building import build_model, load_model
+from ostinato.data.sequences import SPLITS
 from ostinato.data.tasks import TaskData, TaskStreams
 from ostinato.evaluation.scores import Score
 from ostinato.evaluation.tasks import chance, is_solved, score_task
@@ -33,6 +35,16 @@ class TaskDomain:
             "visible_size": data.task.symbols,
             "details": data.details,
         }
+
+    def summary(self) -> dict[str, Any]:
+        """Sequences and steps of an epoch, of validation and of test; symbols and classes."""
+        task = self.data.task
+        length = len(task.generate(1, np.random.default_rng(0)).inputs)
+        counts = {
+            split: {"sequences": self.data.frames(split), "steps": length * self.data.frames(split)}
+            for split in SPLITS
+        }
+        return {"splits": counts, "symbols": task.symbols, "classes": task.classes}
 
     def model(self, recipe: Recipe) -> SequenceModel:
         """A fresh model."""

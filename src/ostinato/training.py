@@ -367,8 +367,7 @@ class Trainer:
 
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         check_same_run(self.recipe, self.data_identity, state)
-        progress = dict(state["progress"])
-        self.progress = Progress(**(progress | {"sums": EpochSums(**progress["sums"])}))
+        self.progress = Progress.from_dict(state["progress"])
         go_on(self.progress, Recipe.from_dict(state["recipe"]), self.recipe)
         take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer)
         if self._average is not None:

@@ -48,6 +48,11 @@ class Progress:
     seconds: float = 0.0
     sums: EpochSums = field(default_factory=EpochSums)
 
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> "Progress":
+        """As a checkpoint holds it."""
+        return cls(**(saved | {"sums": EpochSums(**saved["sums"])}))
+
     def since_best(self, recipe: Recipe) -> int:
         """Whole epochs since the best validation score, or since pre-training: what patience limits."""
         first_joint = recipe.pretrain_frames + recipe.pretrain_rnn

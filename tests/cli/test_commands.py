@@ -293,3 +293,50 @@ def test_a_task_is_trained_scored_and_not_mistaken_for_text(ostinato, tmp_path) 
     ):
         code, _, err = ostinato(*command)
         assert (code, err.count("\n")) == (2, 1), err
+
+
+def test_a_dry_run_says_what_a_run_would_be_and_leaves_nothing(ostinato, songs, tmp_path, contents) -> None:
+    before = contents(tmp_path)
+    settings = ("--data", songs, "--hidden-size", 8, "--recipe", "SGD+CM", "--epochs", 3)
+    code, out, err = ostinato("train", "--dry-run", *settings, "--run", tmp_path / "run")
+    assert code == 0, err
+    for wanted in (
+        "dry run of SGD+CM on songs: nothing is trained or written",
+        "hidden_size",
+        "rnn.weight_hh_l0",
+        "8 x 8",
+        "in all: about",
+        "for 3 epochs and a pass to find the clipping threshold",
+        "memory: ",
+        f"run: {tmp_path / 'run'}",
+    ):
+        assert wanted in out
+    code, out, _ = ostinato("train", "--dry-run", *settings, "--json")
+    plan = json.loads(out)
+    assert plan["changed"]["hidden_size"] == {"here": 8, "usual": 200}
+    assert plan["data"]["splits"]["train"]["songs"] + plan["data"]["splits"]["valid"]["songs"] < 11
+    assert plan["folder"].startswith("runs")
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_of_going_on_changes_nothing(ostinato, trained, tmp_path, contents) -> None:
+    run = tmp_path / "run"
+    before = contents(run)
+    code, out, err = ostinato("train", "--dry-run", "--resume", run, "--epochs", 5)
+    assert code == 0, err
+    assert "for 3 epochs;" in out
+    assert f"run: {run}, 2 epochs done" in out
+    code, out, _ = ostinato("train", "--dry-run", "--resume", run)
+    assert "time: none, the run has ended: all epochs done" in out
+    for arguments, wanted in (
+        (("--resume", run, "--epochs", 1), "expected epochs of at least 2"),
+        (("--resume", run, "--seed", 5), "seed = 5 (the run has 0)"),
+        (("--run", run), "expected a new or an empty folder"),
+        (("--run", run / "config.toml"), "expected a folder for the run, found a file"),
+    ):
+        code, _, err = ostinato("train", "--dry-run", *arguments)
+        assert (code, err.count("\n")) == (2, 1)
+        assert wanted in err
+    assert contents(run) == before

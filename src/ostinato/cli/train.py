@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import torch
 from cyclopts import Parameter
 
+from ostinato.cli.dry_run import dry_run as plan_run
 from ostinato.cli.output import human, list_skipped, print_json, print_table
 from ostinato.cli.progress import ConsoleMonitor
 from ostinato.cli.settings import Options, given_settings, recipe_from
@@ -36,6 +37,7 @@ def train(
     threads: int | None = None,
     checkpoint_seconds: float = 15.0,
     tensorboard: bool = False,
+    dry_run: bool = False,
     quiet: bool = False,
     json: bool = False,
 ) -> int:
@@ -64,13 +66,17 @@ def train(
         Seconds between checkpoints: the work that a power cut can cost.
     tensorboard
         Also write TensorBoard events into the run's folder.
+    dry_run
+        Say what the run would be and take (settings, data, parameters, time, memory, folder); train nothing
+        and make no folder.
     quiet
         No progress, only notices.
     json
-        Print the results as one JSON object.
+        Print the results, or the dry run, as one JSON object.
     """
     if threads is not None and threads < 1:
         raise UserError(f"expected --threads of at least 1, found {threads}")
+    opened = None
     if resume is not None:
         if config is not None or run is not None:
             raise UserError("expected --resume alone, found --config or --run too; a run keeps its settings")
@@ -85,8 +91,10 @@ def train(
         recipe, place = recipe_from(settings, config, task), find_device(device or "cpu")
     torch.set_num_threads(threads or default_threads(recipe))
     data = load_data(recipe, progress=not quiet)
-    if resume is None:
-        folder = run if run is not None else default_folder(data.name)
+    folder = resume or run or default_folder(data.name)
+    if dry_run:
+        return plan_run(recipe, data, folder, opened, device=place, json=json)
+    if opened is None:
         opened = Run.create(folder, recipe.to_dict())
     with opened:
         _fit(recipe, data, opened, place, checkpoint_seconds, tensorboard=tensorboard, quiet=quiet)
