@@ -33,7 +33,7 @@ class UserError(ValueError):
             >>> error.naming(lambda name: "--" + name.replace("_", "-"))
             "expected --leak-low below 1, found 'leak_low'"
         """
-        return _MARKED.sub(lambda found: name(found[1]), self._message)
+        return named(self._message, name)
 
 
 def argument(name: str) -> str:
@@ -46,6 +46,11 @@ def argument(name: str) -> str:
     return f"{_BEGIN}{name}{_END}"
 
 
+def named(message: str, name: Callable[[str], str]) -> str:
+    """A message with each argument that it names, by `argument`, as `name` calls it."""
+    return _MARKED.sub(lambda found: name(found[1]), message)
+
+
 def without_marks(message: str) -> str:
     """A message as the library says it: what `argument` named, by its name.
 
@@ -53,7 +58,7 @@ def without_marks(message: str) -> str:
         >>> without_marks(f"{argument('seed')} has no effect")
         'seed has no effect'
     """
-    return _MARKED.sub(r"\1", message)
+    return named(message, lambda name: name)
 
 
 def near_names(name: str, known: Iterable[str]) -> str:

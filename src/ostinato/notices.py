@@ -11,21 +11,22 @@ from ostinato.errors import argument
 from ostinato.recipe import Recipe
 from ostinato.shipped_defaults import LETTERS
 
-_MUSIC = {"task": ("music",)}
-_TEXT = {"task": ("words", "chars")}
-_TASK = {"task": ("task",)}
-_NADE = {"output": ("nade",)}
-_RBM = {"output": ("rbm",)}
-_NADE_RBM = {"output": ("nade", "rbm")}
-_CLASSES = {"output": ("class-softmax",)}
-_HF = {"recipe": ("HF",)}
-_SGD = {"recipe": ("SGD",)}
-_MOMENTUM: dict[str, tuple[str, ...]] = {"momentum": ()}
-_LEAKS: dict[str, tuple[str, ...]] = {"leak_fraction": ()}
+Needs = dict[str, tuple[str, ...]]
+_MUSIC: Needs = {"task": ("music",)}
+_TEXT: Needs = {"task": ("words", "chars")}
+_TASK: Needs = {"task": ("task",)}
+_NADE: Needs = {"output": ("nade",)}
+_RBM: Needs = {"output": ("rbm",)}
+_NADE_RBM: Needs = {"output": ("nade", "rbm")}
+_CLASSES: Needs = {"output": ("class-softmax",)}
+_HF: Needs = {"recipe": ("HF",)}
+_SGD: Needs = {"recipe": ("SGD",)}
+_MOMENTUM: Needs = {"momentum": ()}
+_LEAKS: Needs = {"leak_fraction": ()}
 
 # With which values of other settings a setting has an effect: an empty tuple stands for any number above 0,
 # and of `recipe` the word before the letters counts. What is not listed always has one.
-NEEDS: dict[str, Mapping[str, tuple[str, ...]]] = {
+NEEDS: dict[str, Needs] = {
     "frames_per_beat": _MUSIC,
     "transpose": _MUSIC,
     "length": _TASK,

@@ -69,9 +69,7 @@ class Recipe:
         "SGD", "Recipe", "the paper's letters: SGD, or SGD+ any of C, L, R, M; HF, or HF+ any of L, R"
     )
     data: str = _setting("bach", "Data", "data set name, or a file or folder of MIDI, MusicXML, ABC or kern")
-    frames_per_beat: int | None = _setting(
-        None, "Data", "frames a quarter note; the data set's own by default", low=1, high=96
-    )
+    frames_per_beat: int | None = _setting(None, "Data", "frames a quarter note", low=1, high=96)
     transpose: bool = _setting(True, "Data", "transpose files to C major or C minor")
     length: int = _setting(50, "Data", "steps of a task's sequences, or of its delay", low=10, high=100_000)
     epoch_sequences: int = _setting(
@@ -215,8 +213,8 @@ class Recipe:
             )
         if (self.task == "music") == self.output.endswith("softmax"):
             raise UserError(
-                f"{argument('output')} {self.output} does not fit {self.task}; use softmax or class-softmax for words and "
-                "chars, and another one for music"
+                f"{argument('output')} {self.output} does not fit {self.task}; use softmax or "
+                "class-softmax for words and chars, and another one for music"
             )
         if self.task == "task" and self.output != "softmax":
             raise UserError(f"{argument('output')} {self.output} does not fit a task; use softmax")
@@ -229,8 +227,8 @@ class Recipe:
             )
         if self.dropout and self.num_layers == 1:
             raise UserError(
-                f"{argument('dropout')} acts between layers, found one layer; set {argument('num_layers')} to 2 or "
-                "more"
+                f"{argument('dropout')} acts between layers, found one layer; set "
+                f"{argument('num_layers')} to 2 or more"
             )
 
         if self.output != "rbm" and (self.pretrain_frames or self.pretrain_rnn):
@@ -273,8 +271,8 @@ class Recipe:
         """The recipe that the paper's letters name for a task, with any setting overridden.
 
         Some defaults depend on the output: NADE and RBM have their own learning rate, streams and threshold,
-        and letters mean for them what suits them. Leaky units or momentum without their letters take the leaks
-        or the schedule that L or M would mean, unless these are given too.
+        and letters mean for them what suits them. Leaky units or momentum without their letters take the
+        leaks or the schedule that L or M would mean, unless these are given too.
 
         Example:
             >>> Recipe.parse("SGD+RC").recipe
