@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from ostinato.cli.options import OPTIONS
 from ostinato.errors import UserError, near_names
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ app = App(
     name="data",
     help="List, fetch and show music data sets, or look into files of your own.",
     group_commands="Commands",
+    group_parameters=OPTIONS,
 )
 
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on standard output.")]

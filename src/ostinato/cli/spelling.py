@@ -15,8 +15,8 @@ _OPTIONS: ContextVar[dict[str, str]] = ContextVar("options", default={})  # noqa
 def note_options(app: App, commands: Iterable[str], arguments: ArgumentCollection) -> None:
     """Keep how the options of the command that is about to run are written.
 
-    An option is called as it was typed; one that was not, by its name. Where settings also come from a file, a
-    setting that was not typed is called as the file calls it.
+    An option is called as it was typed; one that was not, by its name. Where settings also come from a file,
+    a setting that was not typed is called as there.
 
     Raises:
         UserError: a number with a point where a whole one belongs, which cyclopts would round.
