@@ -18,8 +18,10 @@ from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, print_json, print_table
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.stopping import stop_signals
+from ostinato.effective import effective_settings
 from ostinato.errors import UserError
 from ostinato.monitoring import Interrupted
+from ostinato.numbers import setting
 from ostinato.runs import default_folder
 
 if TYPE_CHECKING:
@@ -278,7 +280,8 @@ def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
         table.add_column(heading, justify="right", no_wrap=True)
     ranked = sorted((r for r in records if r["value"] is not None), key=lambda r: -r["value"])
     for record in ranked[:10]:
-        params = [_short(record["params"].get(name)) for name in names]
+        used = effective_settings(study.settings.recipe, record["params"])
+        params = [setting(used.get(name)) for name in names]
         table.add_row(str(record["number"]), record["state"], f"{record['value']:.4f}", *params)
     print_table(table)
     scores = summary["results"]["results"]["model"].get("test", {})
@@ -287,7 +290,3 @@ def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
     print(f"chosen by validation: trial {number}; test: {shown}")
     print(f"run: {study.trial_folder(number)}  (results: {study.folder / 'results.json'})")
     return 0
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
