@@ -113,7 +113,7 @@ def _read(folder: Path, name: str) -> Listed:
     settings = run.config()
     if "data" not in settings:
         return Listed(name, folder, f"no run: {CONFIG} has no data")
-    epochs = [record for record in run.metrics() if watched_score(record)]
+    epochs = [r for r in run.metrics() if isinstance(r, dict) and watched_score(r)]
     results = _results(folder, len(epochs))
     measure = _measure(epochs[-1]) if epochs else ""
     best = _best(epochs)
@@ -131,10 +131,10 @@ def _read(folder: Path, name: str) -> Listed:
         output=str(settings.get("output", "")),
         epochs=len(epochs),
         measure=measure,
-        validation=best.get(f"valid_{measure}"),
-        test=scores.get(of_test, {}).get("value"),
+        validation=_number(best.get(f"valid_{measure}")),
+        test=_number(scores.get(of_test, {}).get("value")),
         test_measure=of_test,
-        log_likelihood=best.get(f"valid_{watched_score(best)}"),
+        log_likelihood=_number(best.get(f"valid_{watched_score(best)}")),
         changed=max(path.stat().st_mtime for path in (folder / CONFIG, folder / METRICS) if path.exists()),
         settings=settings,
         training=results.get("training", {}),
@@ -161,6 +161,10 @@ def _measure(record: Mapping[str, Any]) -> str:
 def _best(epochs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The last epoch that was better than all before it, as the run marked it."""
     return next((record for record in reversed(epochs) if record.get("best")), {})
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 # What differs
