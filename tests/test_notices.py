@@ -122,7 +122,7 @@ def test_a_letter_that_an_option_takes_back(letters, given, line) -> None:
             "chars",
             "SGD",
             {"classes": 3},
-            "classes has no effect with output softmax: it is for class-softmax",
+            "with output softmax: it is for class-softmax",
         ),
         ("words", "SGD", {"direct_order": 2}, "direct_order has no effect with direct 0"),
         ("music", "SGD", {"spectral_radius": 1}, "with initialization uniform: it is for echo-state"),

@@ -1,4 +1,4 @@
-"""Help: a line for every command, the defaults of the recipe in question, nothing lost in a narrow terminal."""
+"""Help: a line for every command, the defaults of the recipe in question, nothing lost where it is narrow."""
 
 import dataclasses
 import fcntl

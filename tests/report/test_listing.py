@@ -110,7 +110,7 @@ def test_records_of_another_make_are_passed_over(tmp_path) -> None:
 
 
 def test_no_folder(tmp_path) -> None:
-    with pytest.raises(UserError, match="expected a folder of runs at .*nowhere, found nothing there"):
+    with pytest.raises(UserError, match=r"expected a folder of runs at .*nowhere, found nothing there"):
         list_runs(tmp_path / "nowhere")
 
 
@@ -146,7 +146,7 @@ def test_what_is_not_removed(tmp_path) -> None:
         check_removable(tmp_path / "foreign")
     make(tmp_path / "project")
     (tmp_path / "project" / "config.toml").write_text('title = "a web site"\n')
-    with pytest.raises(UserError, match="found no run: config.toml has no data"):
+    with pytest.raises(UserError, match=r"found no run: config\.toml has no data"):
         check_removable(tmp_path / "project")
     make(tmp_path / "other")
     (tmp_path / "other" / "metrics.jsonl").unlink()

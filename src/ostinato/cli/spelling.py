@@ -48,7 +48,8 @@ def spelled(message: str | UserError) -> str:
 
     Example:
         >>> from ostinato.errors import argument
-        >>> spelled(f"expected {argument('seed')} of at least 0")  # before any command is known
+        >>> forget_options()
+        >>> spelled(f"expected {argument('seed')} of at least 0")
         'expected seed of at least 0'
     """
     options = _OPTIONS.get()
