@@ -1,4 +1,4 @@
-"""CPU seconds that help takes, user and system of the whole process: the least and the median of some repeats.
+"""CPU seconds that help takes, user and system of the whole process: least and median of some repeats.
 
     python benchmarks/help.py
 
