@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 import ostinato
 from ostinato.cli.output import print_json
+from ostinato.cli.tables import Column, Table, print_table
 from ostinato.data import music
 from ostinato.data.cache import cache_folder
 from ostinato.data.download import DATA_VARIABLE
@@ -28,9 +30,10 @@ def doctor(*, json: bool = False) -> int:
     if json:
         print_json(found)
         return 0
-    width = max(len(name) for name in found)
+    table = Table([Column("", text=True), Column("", text=True)])
     for name, value in found.items():
-        print(f"{name.replace('_', ' '):<{width}}  {_line(value)}")
+        table.add(name.replace("_", " "), _line(value))
+    print_table(table, piped=sys.maxsize)
     return 0
 
 

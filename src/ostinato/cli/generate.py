@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ostinato.cli.output import human, print_json
+from ostinato.cli.output import human, print_json, say
 from ostinato.data import piano_roll
 from ostinato.data.pieces import Piece
 from ostinato.generation import generate as draw
@@ -118,9 +118,9 @@ def _print(
         )
         return
     if beginning is not None:
-        human().print(f"{beginning.name}: {given} frames, {said(semitones)}", markup=False, soft_wrap=True)
+        human().print(f"{beginning.name}: {given} frames, {said(semitones)}")
     for record in written:
-        print(
+        say(
             f"{', '.join(record['files'])}: {record['frames']} frames, "
             f"{record['notes_per_frame']:.2f} notes a frame"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ostinato.building import load_model
-from ostinato.cli.output import print_json
+from ostinato.cli.output import data_text, print_json
 from ostinato.data.vocabulary import Vocabulary
 from ostinato.errors import UserError
 from ostinato.runs import Run
@@ -60,9 +60,9 @@ def generate_text(
     if json:
         print_json({"prime": prime, "text": "".join(text), "seed": seed, "tokens": tokens})
         return 0
-    sys.stdout.write(prime)
+    sys.stdout.write(data_text(prime))
     for piece in text:
-        sys.stdout.write(piece)
+        sys.stdout.write(data_text(piece))
         sys.stdout.flush()
     sys.stdout.write("\n")
     return 0

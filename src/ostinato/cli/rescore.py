@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from ostinato.cli.output import print_json
+from ostinato.cli.output import data_text, print_json
 from ostinato.cli.score_text import with_mixture
+from ostinato.numbers import number
 from ostinato.rescoring import Ranked, read_nbest, rescore
 from ostinato.text_scoring import load_scorer, read_text
 
@@ -58,8 +59,8 @@ def rescore_list(
         return 0
     for each in ranked:
         for one in each if all else each[:1]:
-            detail = f"{one.total:.4f}\t{one.log_prob:.4f}\t" if all else ""
-            print(f"{one.hypothesis.utterance}\t{detail}{one.hypothesis.words}")
+            detail = f"{number(one.total, 'nats')}\t{number(one.log_prob, 'nats')}\t" if all else ""
+            print(data_text(f"{one.hypothesis.utterance}\t{detail}{one.hypothesis.words}"))
     return 0
 
 

@@ -11,15 +11,18 @@ from typing import Annotated, Any, Literal
 
 import torch
 from cyclopts import Parameter
-from rich.table import Table
 
-from ostinato.cli.output import human, print_json, print_table
+from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.stopping import stop_signals
+from ostinato.cli.tables import Table, number_columns
+from ostinato.cli.text_output import table_of
 from ostinato.conclusion import AnyData
 from ostinato.errors import UserError
 from ostinato.loading import load_data
 from ostinato.monitoring import Interrupted
+from ostinato.numbers import number, setting
+from ostinato.results import Results
 from ostinato.runs import default_folder
 from ostinato.search import (
     Space,
@@ -141,8 +144,8 @@ def _folder(name: str, wanted: StudySettings) -> Path:
     """The default folder: the first that holds the same study, or the first that is free."""
     free = default_folder(name, "studies")
     stem, _, last = free.name.rpartition("-")
-    for number in range(1, int(last)):
-        folder = free.with_name(f"{stem}-{number}")
+    for earlier in range(1, int(last)):
+        folder = free.with_name(f"{stem}-{earlier}")
         if (folder / SETTINGS).is_file() and not wanted.differences(read_settings(folder)[0]):
             return folder
     return free
@@ -231,16 +234,16 @@ def _teller(study: Study) -> Callable[[list[dict[str, Any]], int], None]:
     """Prints a line for every trial that has come to something."""
     console = human()
 
-    def tell(records: list[dict[str, Any]], number: int) -> None:
-        (record,) = (record for record in records if record["number"] == number)
+    def tell(records: list[dict[str, Any]], trial: int) -> None:
+        (record,) = (record for record in records if record["number"] == trial)
         ended = [record for record in records if record["state"] != "running"]
-        score = "" if record["value"] is None else f" {record['value']:.4f}"
+        score = "" if record["value"] is None else f" {number(record['value'], 'nats')}"
         best = ""
         if any(record["state"] == "complete" for record in ended):
             chosen = choose(ended)
-            best = f"; best {chosen['value']:.4f} (trial {chosen['number']})"
+            best = f"; best {number(chosen['value'], 'nats')} (trial {chosen['number']})"
         console.print(
-            f"{len(ended)}/{study.settings.trials}  trial {number} {record['state']}{score}, "
+            f"{len(ended)}/{study.settings.trials}  trial {trial} {record['state']}{score}, "
             f"{record['epochs']} epochs{best}",
             markup=False,
         )
@@ -261,21 +264,16 @@ def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
         print_json(summary)
         return 0
     names = list(study.settings.space.ranges)
-    table = Table(title=f"{study.settings.recipe.recipe} on {data.name}: best trials", title_justify="left")
-    for heading in ("trial", "state", "validation", *names):
-        table.add_column(heading, justify="right", no_wrap=True)
+    title = f"{study.settings.recipe.recipe} on {data.name}"
+    table = Table(number_columns("trial", "state", "validation", *names), f"{title}: best trials")
     ranked = sorted((r for r in records if r["value"] is not None), key=lambda r: -r["value"])
     for record in ranked[:10]:
-        params = [_short(record["params"].get(name)) for name in names]
-        table.add_row(str(record["number"]), record["state"], f"{record['value']:.4f}", *params)
+        params = [setting(record["params"].get(name)) for name in names]
+        table.add(str(record["number"]), record["state"], number(record["value"], "nats"), *params)
     print_table(table)
-    scores = summary["results"]["results"]["model"].get("test", {})
-    shown = ", ".join(f"{name} {score['value']:.3f} {score['unit']}" for name, score in scores.items())
-    number = summary["chosen"]["number"]
-    print(f"chosen by validation: trial {number}; test: {shown}")
-    print(f"run: {study.trial_folder(number)}  (results: {study.folder / 'results.json'})")
+    chosen = summary["chosen"]["number"]
+    say("")
+    results = Results.from_dict(summary["results"]["results"])
+    print_table(table_of(data)(results, f"{title}: trial {chosen}, chosen by validation"))
+    say(f"run: {study.trial_folder(chosen)}  (results: {study.folder / 'results.json'})")
     return 0
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
