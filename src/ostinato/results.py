@@ -27,7 +27,7 @@ class Results:
         """What `to_dict` gave, such as `results` of a results.json.
 
         Example:
-            >>> score = Score(-8.5, "nats/frame", "pooled", 9, 1, math.nan)
+            >>> score = Score(-8.5, "nats/frame", "pooled", 9, 3, 0.1)
             >>> found = Results({"model": {"test": {"log_likelihood": score}}})
             >>> Results.from_dict(found.to_dict()).to_dict() == found.to_dict()
             True

@@ -1,5 +1,6 @@
 """The `ostinato` command: finds the subcommand; turns a foreseen mistake into one line and exit code 2."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import ostinato
 from ostinato.cli.kinds import with_kind
+from ostinato.cli.visible import visible
 from ostinato.errors import UserError
 
 app = App(
@@ -39,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
         code = app(with_kind(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
-        print(f"ostinato: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"ostinato: {visible(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ostinato: interrupted", file=sys.stderr)
@@ -53,4 +55,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the installed command."""
+    # a sign that the terminal's encoding lacks is written as an escape; it is no reason to end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # a width of 0, or none, is no width: rich would print nothing
+    if not os.environ.get("COLUMNS", "").strip("0").isdecimal():
+        os.environ.pop("COLUMNS", None)
     sys.exit(run(sys.argv[1:]))

@@ -304,6 +304,8 @@ def _blocks(table: Table, width: int) -> Iterator[Line]:
     """Every row as lines "heading  value"; where a value does not fit beside, under its heading."""
     headings = [" ".join(column.heading.split()) for column in table.columns]
     across = max(map(cell_len, headings)) + len(_GAP)
+    if not table.rows:
+        yield from (Line(line) for heading in headings for line in folded(heading, width))
     for place, (cells, bold) in enumerate(table.rows):
         if place:
             yield Line("")
