@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ostinato.numbers import recorded
 from ostinato.report.charts import thinned
-from ostinato.report.numbers import NONE, brief, signed
+from ostinato.report.numbers import MINUS, NONE, brief, signed
 from ostinato.report.paper import PAPER, music_figures, text_figures
 from ostinato.report.records import RunRecord, StudyRecord
 
@@ -73,14 +74,7 @@ def said(score: dict[str, Any] | None) -> str:
     """
     if not score or score.get("value") is None:
         return NONE
-    digits = 2 if score.get("unit") in ("%", "perplexity") else 3
-    text = ("≈ " if score.get("estimate") else "") + signed(score["value"], digits)
-    if score.get("standard_error") is not None:
-        text += f" ± {score['standard_error']:.{digits}f}"
-    if score.get("interval"):
-        low, high = (signed(bound, digits) for bound in score["interval"])
-        text += f"\n[{low}, {high}]"
-    return text
+    return recorded(score).replace("-", MINUS)
 
 
 def scores_table(runs: Sequence[RunRecord]) -> Table | None:
