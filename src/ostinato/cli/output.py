@@ -1,20 +1,24 @@
 """What commands print: results on standard output, everything else on standard error."""
 
+from __future__ import annotations
+
 import json
 import math
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from ostinato.cli.tables import Column, Table, number_columns, print_table, say
 from ostinato.cli.visible import visible
-from ostinato.data.sequences import Splits
-from ostinato.data.tasks import TaskData
-from ostinato.data.text import TextData
-from ostinato.evaluation.scores import Score
 from ostinato.numbers import recorded
-from ostinato.results import Results
+
+if TYPE_CHECKING:
+    from ostinato.data.sequences import Splits
+    from ostinato.data.tasks import TaskData
+    from ostinato.data.text import TextData
+    from ostinato.evaluation.scores import Score
+    from ostinato.results import Results
 
 SCORE_NAMES = {
     "log_likelihood": "log-likelihood\n(nats/frame)",
