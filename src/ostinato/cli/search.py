@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.table import Table
 
 from ostinato.cli.options import MOST_USED, Quiet
-from ostinato.cli.output import human, print_json, print_table
+from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.stopping import stop_signals
+from ostinato.cli.tables import Table, number_columns
 from ostinato.effective import effective_settings
 from ostinato.errors import UserError
 from ostinato.monitoring import Interrupted
-from ostinato.numbers import setting
+from ostinato.numbers import number, setting
 from ostinato.runs import default_folder
 
 if TYPE_CHECKING:
@@ -144,8 +144,8 @@ def _folder(name: str, wanted: StudySettings) -> Path:
 
     free = default_folder(name, "studies")
     stem, _, last = free.name.rpartition("-")
-    for number in range(1, int(last)):
-        folder = free.with_name(f"{stem}-{number}")
+    for earlier in range(1, int(last)):
+        folder = free.with_name(f"{stem}-{earlier}")
         if (folder / SETTINGS).is_file() and not wanted.differences(read_settings(folder)[0]):
             return folder
     return free
@@ -243,16 +243,16 @@ def _teller(study: Study) -> Callable[[list[dict[str, Any]], int], None]:
 
     console = human()
 
-    def tell(records: list[dict[str, Any]], number: int) -> None:
-        (record,) = (record for record in records if record["number"] == number)
+    def tell(records: list[dict[str, Any]], trial: int) -> None:
+        (record,) = (record for record in records if record["number"] == trial)
         ended = [record for record in records if record["state"] != "running"]
-        score = "" if record["value"] is None else f" {record['value']:.4f}"
+        score = "" if record["value"] is None else f" {number(record['value'], 'nats')}"
         best = ""
         if any(record["state"] == "complete" for record in ended):
             chosen = choose(ended)
-            best = f"; best {chosen['value']:.4f} (trial {chosen['number']})"
+            best = f"; best {number(chosen['value'], 'nats')} (trial {chosen['number']})"
         console.print(
-            f"{len(ended)}/{study.settings.trials}  trial {number} {record['state']}{score}, "
+            f"{len(ended)}/{study.settings.trials}  trial {trial} {record['state']}{score}, "
             f"{record['epochs']} epochs{best}",
             markup=False,
         )
@@ -261,6 +261,8 @@ def _teller(study: Study) -> Callable[[list[dict[str, Any]], int], None]:
 
 
 def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
+    from ostinato.cli.text_output import table_of
+    from ostinato.results import Results
     from ostinato.search import choose, finish
 
     summary = finish(study, data)
@@ -275,18 +277,17 @@ def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
         print_json(summary)
         return 0
     names = list(study.settings.space.ranges)
-    table = Table(title=f"{study.settings.recipe.recipe} on {data.name}: best trials", title_justify="left")
-    for heading in ("trial", "state", "validation", *names):
-        table.add_column(heading, justify="right", no_wrap=True)
+    title = f"{study.settings.recipe.recipe} on {data.name}"
+    table = Table(number_columns("trial", "state", "validation", *names), f"{title}: best trials")
     ranked = sorted((r for r in records if r["value"] is not None), key=lambda r: -r["value"])
     for record in ranked[:10]:
         used = effective_settings(study.settings.recipe, record["params"])
         params = [setting(used.get(name)) for name in names]
-        table.add_row(str(record["number"]), record["state"], f"{record['value']:.4f}", *params)
+        table.add(str(record["number"]), record["state"], number(record["value"], "nats"), *params)
     print_table(table)
-    scores = summary["results"]["results"]["model"].get("test", {})
-    shown = ", ".join(f"{name} {score['value']:.3f} {score['unit']}" for name, score in scores.items())
-    number = summary["chosen"]["number"]
-    print(f"chosen by validation: trial {number}; test: {shown}")
-    print(f"run: {study.trial_folder(number)}  (results: {study.folder / 'results.json'})")
+    chosen = summary["chosen"]["number"]
+    say("")
+    results = Results.from_dict(summary["results"]["results"])
+    print_table(table_of(data)(results, f"{title}: trial {chosen}, chosen by validation"))
+    say(f"run: {study.trial_folder(chosen)}  (results: {study.folder / 'results.json'})")
     return 0
