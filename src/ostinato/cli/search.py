@@ -100,7 +100,7 @@ def search(
             raise UserError(f"expected --{name} of at least 1, found {value}")
     torch.set_num_threads(1)
     own = {"sampler": sampler, "pruning": pruning, "heartbeat": heartbeat}
-    chosen = {name: value for name, value in own.items() if value is not None}
+    chosen: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
     if join is not None:
         given = [name for name, value in (("config", config), ("space", space)) if value is not None]
         if task is not None or given_settings(settings) or given or chosen:
@@ -127,8 +127,8 @@ def _announce(study: Study, trials: int | None, *, quiet: bool) -> None:
     if trials is not None and has > trials:
         # said even if quiet: it is not what was asked for
         console.print(
-            f"the study {study.folder} has {has} trials already; --trials {trials} takes none away: it goes on "
-            f"to {has}",
+            f"the study {study.folder} has {has} trials already; --trials {trials} takes none away: it goes "
+            f"on to {has}",
             markup=False,
         )
     if quiet:
