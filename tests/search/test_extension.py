@@ -1,4 +1,4 @@
-"""A study that is extended: trials as by number, results anew, workers that notice; and studies made before."""
+"""A study that is extended: the trials that it would have had, results anew, workers that notice."""
 
 import json
 import threading
@@ -18,7 +18,7 @@ def test_more_trials_go_on_and_are_those_of_a_study_made_so(ostinato, small, tmp
     options = ("--sampler", sampler)
     assert ostinato("search", *small(2), "--study", "s", *options, "--quiet")[0] == 0
     first = trials_of(tmp_path / "s")
-    code, out, err = ostinato("search", *small(4), "--study", "s", *options)
+    code, _, err = ostinato("search", *small(4), "--study", "s", *options)
     assert code == 0, err
     assert "extended from 2 to 4 trials: s" in err
     assert trials_of(tmp_path / "s")[:2] == first

@@ -1,7 +1,7 @@
-"""What several workers are at, each in a process of its own: on a terminal as one live picture, else as lines.
+"""What several workers are at, each in a process of its own: on a terminal as a live picture, else as lines.
 
-Every worker writes its state into a slot of shared memory, and the first process draws what the slots hold. No
-queue is between them: a worker never waits for the one that draws, and may be killed at any moment.
+Every worker writes its state into a slot of shared memory, and the first process draws what the slots hold.
+No queue is between them: a worker never waits for the one that draws, and may be killed at any moment.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
-"""What the storage of a study is asked for while it is worked on: questions that do not grow with its trials.
+"""What the storage of a study is asked for while it is worked on: small ones.
 
-Optuna's own answer to most of them is the list of all trials with all their epochs. A journal is in memory, so
-that this costs little; of a database it is asked by SQL, on Optuna's tables.
+Optuna's own answer to most of them is the list of all trials with all their epochs. A journal is in memory,
+so that this costs little; of a database it is asked by SQL, on Optuna's tables.
 """
 
 import json
@@ -232,7 +232,7 @@ class DatabaseLedger:
         return list(found.values())
 
     def grow(self, key: str, settings: dict[str, Any]) -> None:
-        """Put these settings in place of those kept under the key, which have fewer trials; else do nothing."""
+        """Put these settings in place of those kept under the key, if those have fewer trials."""
         import sqlalchemy
 
         values = {"study": self._study_id, "key": key, "trials": settings["study"]["trials"]}

@@ -161,7 +161,7 @@ class Study:
     # How many trials
 
     def extend(self, trials: int) -> None:
-        """Have at least so many trials; the workers that are at it go on with them. Hold the settings' lock."""
+        """Have at least so many trials, which workers at it go on with. Hold the settings' lock."""
         self.refresh()
         if trials > self.settings.trials:
             self.extended_from = self.settings.trials
@@ -210,7 +210,7 @@ class Study:
         return self.ledger.ended(self.settings.trials) >= self.settings.trials
 
     def _revived(self) -> "dict[int, list[attempts.Attempt]]":
-        """The attempts at each trial that has been made and has come to nothing, with new ones at dead trials."""
+        """The attempts at each trial that has come to nothing yet, with new ones where all have died."""
         from optuna.storages import RetryHeartbeatStaleTrialCallback
 
         unfinished = attempts.by_trial(self.ledger.open(), self.settings.trials)

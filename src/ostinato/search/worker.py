@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,7 +73,7 @@ class Worker:
     data: AnyData
     checkpoint_seconds: float = 15.0
     stop_requested: Callable[[], int] = lambda: 0
-    monitor: StudyMonitor = SilentStudyMonitor()
+    monitor: StudyMonitor = field(default_factory=SilentStudyMonitor)
 
     def __post_init__(self) -> None:
         wanted = self.study.settings.data_version
@@ -215,8 +215,8 @@ class _Reporter(SilentMonitor):
 def finish(study: Study, data: AnyData) -> dict[str, Any] | None:
     """Choose the best trial by validation, score it on the test songs, and write results.json.
 
-    Scores once: where results.json is there, of as many trials or more, it is read; of fewer, as the study has
-    been extended since, it is written anew. None where the chosen trial's run is in the folder of another
+    Scores once: where results.json is there, of as many trials or more, it is read; of fewer, as the study
+    has been extended since, it is written anew. None where the chosen trial's run is in the folder of another
     machine, which has to do it.
 
     Raises:
