@@ -1,17 +1,24 @@
 """`ostinato data`: list the music data sets, make one ready, show what is in one (or in your own files)."""
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from ostinato.data import music, pictures, statistics
-from ostinato.data.sequences import Splits
 from ostinato.errors import UserError, near_names
 
-app = App(name="data", help="List, fetch and show music data sets, or look into files of your own.")
+if TYPE_CHECKING:
+    from ostinato.data.sequences import Splits
+
+app = App(
+    name="data",
+    help="List, fetch and show music data sets, or look into files of your own.",
+    group_commands="Commands",
+)
 
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on standard output.")]
 
@@ -19,6 +26,8 @@ Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on sta
 @app.command(name="list")
 def list_(*, json: Json = False) -> None:
     """List the data sets: what they are, where they come from, and whether they are ready."""
+    from ostinato.data import music
+
     entries = music.listing()
     if json:
         _print_json({"data_sets": [vars(entry) for entry in entries]})
@@ -41,6 +50,8 @@ def fetch(name: str, *, json: Json = False) -> None:
     name
         One of the names that `ostinato data list` prints.
     """
+    from ostinato.data import music
+
     if name not in music.names():
         raise UserError(f"expected the name of a data set, found {name!r}; {near_names(name, music.names())}")
     data = music.load(name)
@@ -72,6 +83,8 @@ def show(
     transpose
         Move each piece to C major or C minor.
     """
+    from ostinato.data import music, pictures, statistics
+
     data = music.load(name, frames_per_beat=frames_per_beat, transpose=transpose)
     if out:
         song = data.train[0]
@@ -85,6 +98,8 @@ def show(
 
 def _show(data: Splits, out: Path | None) -> None:
     from rich.table import Table
+
+    from ostinato.data import pictures, statistics
 
     table = Table("split", box=None, pad_edge=False)
     for heading in ("songs", "frames", "notes per frame", "silent frames", "pitches"):

@@ -1,19 +1,14 @@
 """`ostinato doctor`: what this installation runs on, and what it would do better with."""
 
+from __future__ import annotations
+
 import os
 import platform
 from typing import Any
 
-import numpy as np
-import torch
-
 import ostinato
 from ostinato.cli.output import print_json
-from ostinato.data import music
-from ostinato.data.cache import cache_folder
-from ostinato.data.download import DATA_VARIABLE
 from ostinato.errors import UserError
-from ostinato.nn.kernels import cpu
 
 
 def doctor(*, json: bool = False) -> int:
@@ -36,6 +31,13 @@ def doctor(*, json: bool = False) -> int:
 
 def diagnosis() -> dict[str, Any]:
     """Everything `doctor` prints, by name."""
+    import numpy as np
+    import torch
+
+    from ostinato.data.cache import cache_folder
+    from ostinato.data.download import DATA_VARIABLE
+    from ostinato.nn.kernels import cpu
+
     native = cpu.available()
     return {
         "ostinato": ostinato.__version__,
@@ -60,6 +62,8 @@ def diagnosis() -> dict[str, Any]:
 
 def _data_sets() -> dict[str, str] | str:
     """Which data sets are ready; what is wrong with the folder of them is part of the diagnosis."""
+    from ostinato.data import music
+
     try:
         return {entry.name: "ready" if entry.ready else "to fetch" for entry in music.listing()}
     except UserError as error:
