@@ -91,11 +91,13 @@ def text_scores(vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarra
     scores["perplexity"] = Score(value, "perplexity", convention, *counts, value * error)
     known = np.asarray(tokens) != vocabulary.unknown_id
     if known.any() and not known.all():
-        value = math.exp(min(-float(log_probs[known].mean()), 700))
         without = f"as perplexity, without the {int((~known).sum()):,} unknown words"
-        scores["perplexity_known"] = Score(
-            value, "perplexity", without, int(known.sum()), likelihood.songs, math.nan
-        )
+        sums, _ = sentence_totals(log_probs * known, tokens)
+        counted, _ = sentence_totals(known.astype(np.float64), tokens)
+        some = pooled_score(sums, counted, "nats/token", without)
+        value = math.exp(min(-float(log_probs[known].mean()), 700))
+        error = value * some.standard_error
+        scores["perplexity_known"] = Score(value, "perplexity", without, some.count, some.songs, error)
     return scores
 
 

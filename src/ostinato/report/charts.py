@@ -117,13 +117,13 @@ def hover(who: str, what: str) -> dict[str, str]:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis with a title that leaves room for its numbers; a long title has its unit in a second line.
+    """An axis with a title that leaves room for its numbers; a long title has two lines.
 
     Example:
         >>> axis("validation log-likelihood (nats/frame)")["title"]["text"]
         'validation log-likelihood<br>(nats/frame)'
     """
-    title = title.replace(" (", "<br>(") if len(title) > _LONGEST else title
+    title = "<br>".join(textwrap.wrap(title, _LONGEST, break_on_hyphens=False))
     return {"title": {"text": title, "standoff": 8}, "automargin": True, "zeroline": False, **more}
 
 
