@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ostinato.errors import UserError, argument
+from ostinato.nn.cells.state import repeat
 
 
 class Frames(Protocol):
@@ -84,7 +85,7 @@ def generate(
         if len(given):
             # all of the beginning but its last frame, which is the first step's input
             _, states = model(frames[: len(given), :1])
-            states = None if states is None else states.expand(-1, count, -1).contiguous()
+            states = None if states is None else repeat(states, count)
         for t in range(len(given), len(given) + steps):
             following, states = model(frames[t : t + 1], states)
             frames[t + 1] = tempered(following, temperature).sample(generator=generator)[0]

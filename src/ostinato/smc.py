@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ostinato.errors import UserError, argument
 from ostinato.generation import Predictor, check_temperature, tempered
+from ostinato.nn.cells.state import select
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def sample_conditioned(
                 log_evidence += float(log_weights.logsumexp(0)) - math.log(particles)
                 log_weights = torch.zeros_like(log_weights)
                 frames = frames[:, chosen]
-                states = None if states is None else states[:, chosen]
+                states = None if states is None else select(states, chosen)
             parents.append(chosen)
             inputs = frames.to(torch.uint8)
     log_evidence += float(log_weights.logsumexp(0)) - math.log(particles)

@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter
 
 from ostinato.cli.generate_text import TextOptions, write_text
 from ostinato.cli.kinds import Forms, for_kind
-from ostinato.cli.output import human, print_json
+from ostinato.cli.output import human, print_json, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,9 +155,9 @@ def _print(
         )
         return
     if beginning is not None:
-        human().print(f"{beginning.name}: {given} frames, {said(semitones)}", markup=False, soft_wrap=True)
+        human().print(f"{beginning.name}: {given} frames, {said(semitones)}")
     for record in written:
-        print(
+        say(
             f"{', '.join(record['files'])}: {record['frames']} frames, "
             f"{record['notes_per_frame']:.2f} notes a frame"
         )
