@@ -26,8 +26,8 @@ _MOMENTUM: Needs = {"momentum": ()}
 _LEAKS: Needs = {"leak_fraction": ()}
 
 # With which values of other settings a setting has an effect: an empty tuple stands for any number above 0;
-# of `recipe` the word before the letters counts, and of `leak_fraction` how many units leak. A setting that is
-# not listed always has one.
+# of `recipe` the word before the letters counts, of `leak_fraction` how many units leak. What is not listed
+# always has one.
 NEEDS: dict[str, Needs] = {
     "frames_per_beat": _MUSIC,
     "transpose": _MUSIC,
@@ -74,7 +74,7 @@ NEEDS: dict[str, Needs] = {
 
 
 def unmet_need(recipe: Recipe, name: str) -> tuple[str, tuple[str, ...]] | None:
-    """Another setting for whose value this one has no effect, and the values it is for; None where it has one.
+    """The setting for whose value this one has no effect, and the values it is for; None where it has one.
 
     Example:
         >>> unmet_need(Recipe.parse("SGD+L"), "nade_size"), unmet_need(Recipe.parse("SGD+L"), "leak_low")
