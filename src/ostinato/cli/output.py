@@ -86,6 +86,7 @@ def show(score: Score | None) -> str:
     r"""A score with its standard error; an estimate is marked, and has its interval on a second line.
 
     Example:
+        >>> from ostinato.evaluation.scores import Score
         >>> show(Score(-8.654321, "nats/frame", "pooled", 4725, 77, 0.0789))
         '-8.654 ± 0.079'
         >>> show(Score(-6.8, "nats/frame", "pooled", 9, 3, 0.08, True, 0.01, (-6.85, -6.78)))
