@@ -149,7 +149,9 @@ def test_printed_tables_of_the_pages_fit_80_columns(page):
     for block in blocks:
         assert not re.search("[┏┃│…]", block), "a table that the program does not print any more"
         if "───" in block:
-            assert [line for line in block.splitlines() if len(line) > 80] == []
+            said = ("stopped after", "training", "clipping")  # on standard error, folded by the terminal
+            lines = [line for line in block.splitlines() if not line.startswith(said)]
+            assert [line for line in lines if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("columns", ["0", "", "-5", "no", "1", "40", "300"])
