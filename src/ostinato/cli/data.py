@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from ostinato.cli.options import OPTIONS
 from ostinato.errors import UserError, near_names
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ app = App(
     name="data",
     help="List, fetch and show music data sets, or look into files of your own.",
     group_commands="Commands",
+    group_parameters=OPTIONS,
 )
 
 # Into a file or a pipe a line is not broken: names are looked for there.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from ostinato.cli.generate_text import TextOptions, write_text
-from ostinato.cli.kinds import for_kind
+from ostinato.cli.kinds import Forms, for_kind
 from ostinato.cli.output import human, print_json, say
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def generate(
     json
         Print one JSON object.
     """
-    forms: dict[str, Callable[..., int]] = {"music": compose, "words": write_text, "chars": write_text}
+    forms: Forms = {"music": compose, "words": write_text, "chars": write_text}
     form, own = for_kind(run, forms, {"music": music, "words": text, "chars": text})
     return form(run, own, temperature=temperature, seed=seed, prime=prime, json=json)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from ostinato.cli.generate import numbered
-from ostinato.cli.kinds import for_kind
+from ostinato.cli.kinds import Forms, for_kind
 from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.score_text import TextOptions, score_text_file
 from ostinato.cli.tables import Column, Table, number_columns
@@ -67,7 +66,7 @@ def score(
     json
         Print one JSON object.
     """
-    forms: dict[str, Callable[..., int]] = {
+    forms: Forms = {
         "music": score_pieces,
         "words": score_text_file,
         "chars": score_text_file,
