@@ -184,7 +184,7 @@ def test_no_command_has_a_table_of_its_own():
     for path in CLI.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module == "rich.table":
-                assert path.name == "progress.py", path.name
+                assert path.name in ("progress.py", "workboard.py"), path.name  # live pictures
 
 
 def in_a_terminal(arguments: list[str], width: int) -> bytes:

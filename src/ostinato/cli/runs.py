@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
-from rich.table import Table
 
 from ostinato.cli.options import OPTIONS
-from ostinato.cli.output import print_json, print_table
+from ostinato.cli.output import print_json, print_table, say
+from ostinato.cli.tables import Column, Table, number_columns
+from ostinato.cli.visible import visible
 from ostinato.errors import UserError
+from ostinato.numbers import number, score, unit_of
 from ostinato.report.listing import (
     Listed,
     check_removable,
@@ -73,10 +75,10 @@ def runs(folder: Path = Path("runs"), *, sort: Sort = "name", json: bool = False
     if listed:
         print_table(_table(listed, folder))
     else:
-        print(f"no runs in {folder}; ostinato train makes one")
+        say(f"no runs in {folder}; ostinato train makes one")
     for run in found:
         if not run.is_run:
-            print(f"{run.name}: {run.state}")
+            say(f"{run.name}: {run.state}")
     return 0
 
 
@@ -98,15 +100,13 @@ def diff(*folders: Annotated[Path, Parameter(name="RUN")], json: bool = False) -
     if json:
         print_json({"runs": [run.to_dict() for run in found], "differences": rows})
         return 0
-    table = Table(title="what differs", title_justify="left")
-    table.add_column("")
-    for run in found:
-        table.add_column(str(run.folder), justify="right", overflow="fold")
+    # settings whole: two that differ in their last digit do differ
+    columns = number_columns(*(str(run.folder) for run in found))
+    table = Table([Column("", text=True), *columns], "what differs")
     for name, values in rows.items():
-        table.add_row(name, *("-" if value is None else str(value) for value in values))
-    table.add_section()
+        table.add(name, *("-" if value is None else visible(str(value)) for value in values))
     for label, cell in _SCORES.items():
-        table.add_row(label, *(cell(run) for run in found))
+        table.add(label, *(cell(run) for run in found))
     print_table(table)
     if not rows:
         print("no setting differs")
@@ -134,7 +134,7 @@ def remove(*folders: Annotated[Path, Parameter(name="RUN")], yes: bool = False) 
         return 1
     for run in found:
         remove_run(run.folder)
-        print(f"removed {run.folder}")
+        say(f"removed {run.folder}")
     return 0
 
 
@@ -156,7 +156,7 @@ def _agreed(found: list[Listed]) -> bool:
         size = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file())
         other = foreign_files(run.folder)
         also = f", and of yours: {', '.join(other)}" if other else ""
-        print(f"{run.folder}: {run.recipe} on {run.data}, {run.epochs} epochs, {size / 1e6:.1f} MB{also}")
+        say(f"{run.folder}: {run.recipe} on {run.data}, {run.epochs} epochs, {size / 1e6:.1f} MB{also}")
     what = "this run" if len(found) == 1 else f"these {len(found)} runs"
     try:
         return input(f"remove {what} for good? [y/N] ").strip().lower() in ("y", "yes")
@@ -165,16 +165,17 @@ def _agreed(found: list[Listed]) -> bool:
 
 
 def _table(found: list[Listed], folder: Path) -> Table:
-    table = Table(title=f"runs in {folder}", title_justify="left", caption_justify="left")
-    for column in ("run", "data", "recipe", "output"):
-        table.add_column(column, overflow="fold")
-    for column in ("epochs", "validation", "test"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column in ("score", "state", "date"):
-        table.add_column(column, overflow="fold")
+    table = Table(
+        [
+            *(Column(heading, text=True) for heading in ("run", "data", "recipe", "output")),
+            *number_columns("epochs", "validation", "test"),
+            *(Column(heading, text=True) for heading in ("score", "state", "date")),
+        ],
+        f"runs in {folder}",
+    )
     for run in found:
         data = _KINDS.get(run.kind, f"{run.kind} ") + _short(run.data)
-        table.add_row(
+        table.add(
             run.name,
             data,
             run.recipe,
@@ -197,12 +198,8 @@ def _short(data: str) -> str:
     return ", ".join(Path(part).name for part in data.split(","))
 
 
-def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else "-"
-
-
 _SCORES: dict[str, Callable[[Listed], str]] = {
-    "validation": lambda run: _number(run.validation),
+    "validation": lambda run: number(run.validation, unit_of(run.measure)),
     "test": lambda run: _test(run),
     "score": lambda run: _name(run.measure),
 }
@@ -211,7 +208,7 @@ _SCORES: dict[str, Callable[[Listed], str]] = {
 def _test(run: Listed) -> str:
     """The test score; with its name where it is another than validation's."""
     other = "" if run.test_measure in ("", run.measure) else f" ({_name(run.test_measure)})"
-    return _number(run.test) + other
+    return score(run.test, unit_of(run.test_measure), run.test_standard_error) + other
 
 
 def _name(measure: str) -> str:

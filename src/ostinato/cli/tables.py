@@ -221,8 +221,8 @@ def _parts(table: Table, width: int) -> list[list[int]] | None:
     everything = list(range(len(least)))
     if sum(least) + len(_GAP) * (len(least) - 1) <= width:
         return [everything]
-    if any(column.text for column in table.columns[1:]):
-        return None
+    if any(c.text and _natural(table, p) > LEAST_TEXT for p, c in enumerate(table.columns) if p):
+        return None  # beside a folded text the parts would be long
     parts, room = [[0]], width - least[0]
     for place in everything[1:]:
         needed = len(_GAP) + least[place]

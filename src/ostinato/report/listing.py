@@ -39,6 +39,7 @@ class Listed:
         measure: what `validation` is, for instance log_likelihood or perplexity.
         validation: of the best epoch.
         test: of the model that was kept; None where the run has not been scored since its last epoch.
+        test_standard_error: of `test`; None where it has none.
         test_measure: what `test` is; an RBM's validation has another measure.
         log_likelihood: of the best epoch's validation, by which runs are ranked.
         changed: when anything was last recorded, in seconds since 1970.
@@ -56,6 +57,7 @@ class Listed:
     measure: str = ""
     validation: float | None = None
     test: float | None = None
+    test_standard_error: float | None = None
     test_measure: str = ""
     log_likelihood: float | None = None
     changed: float = 0.0
@@ -133,6 +135,7 @@ def _read(folder: Path, name: str) -> Listed:
         measure=measure,
         validation=_number(best.get(f"valid_{measure}")),
         test=_number(scores.get(of_test, {}).get("value")),
+        test_standard_error=_number(scores.get(of_test, {}).get("standard_error")),
         test_measure=of_test,
         log_likelihood=_number(best.get(f"valid_{watched_score(best)}")),
         changed=max(path.stat().st_mtime for path in (folder / CONFIG, folder / METRICS) if path.exists()),
