@@ -1,6 +1,6 @@
 """Runs of version 0.1.0, stopped in their second epoch: they go on, and evaluate, generate and score.
 
-`old_runs/stopped` holds the runs, beside the tunes and the text that they were trained on (made for this purpose);
+`old_runs/stopped` holds the runs, beside the tunes and the text that they were trained on, made for this;
 `old_runs/expected.json` holds the test scores that the same version came to without the stop.
 """
 

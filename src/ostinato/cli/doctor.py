@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from typing import Any
 
 import ostinato
 from ostinato.cli.output import print_json
+from ostinato.cli.tables import Column, Table, print_table
 from ostinato.errors import UserError
 
 
@@ -23,9 +25,10 @@ def doctor(*, json: bool = False) -> int:
     if json:
         print_json(found)
         return 0
-    width = max(len(name) for name in found)
+    table = Table([Column("", text=True), Column("", text=True)])
     for name, value in found.items():
-        print(f"{name.replace('_', ' '):<{width}}  {_line(value)}")
+        table.add(name.replace("_", " "), _line(value))
+    print_table(table, piped=sys.maxsize)
     return 0
 
 

@@ -92,12 +92,13 @@ def text_scores(vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarra
     known = np.asarray(tokens) != vocabulary.unknown_id
     if known.any() and not known.all():
         without = f"as perplexity, without the {int((~known).sum()):,} unknown words"
-        sums, _ = sentence_totals(log_probs * known, tokens)
-        counted, _ = sentence_totals(known.astype(np.float64), tokens)
-        some = pooled_score(sums, counted, "nats/token", without)
         value = math.exp(min(-float(log_probs[known].mean()), 700))
-        error = value * some.standard_error
-        scores["perplexity_known"] = Score(value, "perplexity", without, some.count, some.songs, error)
+        sums, _ = sentence_totals(log_probs * known, tokens)
+        counted, _ = sentence_totals(known.astype(float), tokens)
+        error = pooled_score(sums, counted, "nats/token", without).standard_error
+        scores["perplexity_known"] = Score(
+            value, "perplexity", without, int(known.sum()), likelihood.songs, value * error
+        )
     return scores
 
 
