@@ -151,7 +151,8 @@ def _space(recipe: Recipe, path: Path | None, given: dict[str, Any]) -> Space:
 
 def _folder(name: str, wanted: StudySettings) -> Path:
     """The default folder: the first that holds the same study, or the first that is free."""
-    from ostinato.search.study import SETTINGS, read_settings
+    from ostinato.search import read_settings
+    from ostinato.search.study import SETTINGS
 
     free = default_folder(name, "studies")
     stem, _, last = free.name.rpartition("-")

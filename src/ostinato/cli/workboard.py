@@ -21,6 +21,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ostinato.numbers import setting
+
 _SLOT_BYTES = 8192
 _KEPT_LINES = 6
 _REDRAW_SECONDS = 0.25
@@ -91,7 +93,7 @@ class SlotPost:
 
     def at(self, label: str, settings: dict[str, Any], epochs: int) -> None:
         """See `Post`."""
-        shown = {name: short(value) for name, value in settings.items()}
+        shown = {name: setting(value) for name, value in settings.items()}
         self._write(label=label, settings=shown, epoch=0, epochs=epochs)
 
     def epoch(self, done: int) -> None:
@@ -310,16 +312,6 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def short(value: Any) -> str:
-    """A setting as it is shown.
-
-    Example:
-        >>> short(0.0123456), short(200), short("auto")
-        ('0.01235', '200', 'auto')
-    """
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def in_words(settings: dict[str, Any]) -> str:
     """Settings in one line.
 
@@ -327,4 +319,4 @@ def in_words(settings: dict[str, Any]) -> str:
         >>> in_words({"learning_rate": 0.0123456, "hidden_size": 200})
         'learning_rate 0.01235, hidden_size 200'
     """
-    return ", ".join(f"{name} {short(value)}" for name, value in settings.items())
+    return ", ".join(f"{name} {setting(value)}" for name, value in settings.items())
