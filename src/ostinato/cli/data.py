@@ -1,17 +1,28 @@
 """`ostinato data`: list the music data sets, make one ready, show what is in one (or in your own files)."""
 
+from __future__ import annotations
+
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from ostinato.data import music, pictures, statistics
-from ostinato.data.sequences import Splits
+from ostinato.cli.options import OPTIONS
 from ostinato.errors import UserError, near_names
 
-app = App(name="data", help="List, fetch and show music data sets, or look into files of your own.")
+if TYPE_CHECKING:
+    from ostinato.data.sequences import Splits
+
+app = App(
+    name="data",
+    help="List, fetch and show music data sets, or look into files of your own.",
+    group_commands="Commands",
+    group_parameters=OPTIONS,
+)
+
+# Into a file or a pipe a line is not broken: names are looked for there.
+_PIPED = 1000
 
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on standard output.")]
 
@@ -19,17 +30,18 @@ Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on sta
 @app.command(name="list")
 def list_(*, json: Json = False) -> None:
     """List the data sets: what they are, where they come from, and whether they are ready."""
+    from ostinato.data import music
+
     entries = music.listing()
     if json:
         _print_json({"data_sets": [vars(entry) for entry in entries]})
         return
-    from rich.table import Table
+    from ostinato.cli.tables import Column, Table, print_table
 
-    table = Table("name", "what", "ready", box=None, pad_edge=False)
-    table.add_column("from", overflow="fold")
+    table = Table([Column(heading, text=True) for heading in ("name", "what", "ready", "from")])
     for entry in entries:
-        table.add_row(entry.name, entry.about, "yes" if entry.ready else "to fetch", entry.source)
-    _print(table)
+        table.add(entry.name, entry.about, "yes" if entry.ready else "to fetch", entry.source)
+    print_table(table, piped=_PIPED)
 
 
 @app.command
@@ -41,13 +53,17 @@ def fetch(name: str, *, json: Json = False) -> None:
     name
         One of the names that `ostinato data list` prints.
     """
+    from ostinato.data import music
+
     if name not in music.names():
         raise UserError(f"expected the name of a data set, found {name!r}; {near_names(name, music.names())}")
     data = music.load(name)
     if json:
         _print_json({"name": name, "ready": True, "version": data.version, "source": data.details["source"]})
     else:
-        _print(f"{name} is ready: {len(data):,} songs, from {data.details['source']}")
+        from ostinato.cli.tables import say
+
+        say(f"{name} is ready: {len(data):,} songs, from {data.details['source']}")
 
 
 @app.command
@@ -72,6 +88,8 @@ def show(
     transpose
         Move each piece to C major or C minor.
     """
+    from ostinato.data import music, pictures, statistics
+
     data = music.load(name, frames_per_beat=frames_per_beat, transpose=transpose)
     if out:
         song = data.train[0]
@@ -84,40 +102,31 @@ def show(
 
 
 def _show(data: Splits, out: Path | None) -> None:
-    from rich.table import Table
+    from ostinato.cli.tables import Column, Table, number_columns, print_table, say
+    from ostinato.data import pictures, statistics
 
-    table = Table("split", box=None, pad_edge=False)
-    for heading in ("songs", "frames", "notes per frame", "silent frames", "pitches"):
-        table.add_column(heading, justify="right")
+    headings = ("songs", "frames", "notes per frame", "silent frames", "pitches")
+    table = Table([Column("split", text=True), *number_columns(*headings)])
     for split, sequences in data.items():
         found = statistics.of(sequences)
         low, high = found["pitch_range"] or (None, None)
         pitches = f"{pictures.pitch_name(low)} to {pictures.pitch_name(high)}" if low and high else "none"
         notes, silent = f"{found['polyphony_mean']:.2f}", f"{found['silent_frames']:.1%}"
-        table.add_row(split, f"{found['songs']:,}", f"{found['frames']:,}", notes, silent, pitches)
+        table.add(split, f"{found['songs']:,}", f"{found['frames']:,}", notes, silent, pitches)
     details = data.details
     keys = "in C major and C minor" if details["transposed"] else "in their own keys"
-    _print(f"{data.name}: {details['source']}")
+    say(f"{data.name}: {details['source']}")
     beat = f"{details['frames_per_beat']} frame{'s' if details['frames_per_beat'] > 1 else ''}"
-    _print(f"{beat} to a quarter note, {keys}, split {details['split']}")
-    _print(table)
-    _print(f"version {data.version}")
+    say(f"{beat} to a quarter note, {keys}, split {details['split']}")
+    print_table(table, piped=_PIPED)
+    say(f"version {data.version}")
     if out:
-        _print(f"picture: {out}")
+        say(f"picture: {out}")
     if data.skipped:
-        _print(f"skipped {len(data.skipped)}:")
+        say(f"skipped {len(data.skipped)}:")
         for skip in data.skipped:
-            _print(f"  {skip}")
-
-
-def _print(result: Any) -> None:
-    """A result, to standard output; file names are not to be taken for rich's markup, nor broken in two."""
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else 1000
-    console = Console(file=sys.stdout, markup=False, highlight=False, width=width)
-    console.print(result, soft_wrap=isinstance(result, str))
+            say(f"  {skip}")
 
 
 def _print_json(result: dict[str, Any]) -> None:
-    print(json.dumps(result, ensure_ascii=False))
+    print(json.dumps(result))

@@ -1,19 +1,16 @@
 """`ostinato doctor`: what this installation runs on, and what it would do better with."""
 
+from __future__ import annotations
+
 import os
 import platform
+import sys
 from typing import Any
-
-import numpy as np
-import torch
 
 import ostinato
 from ostinato.cli.output import print_json
-from ostinato.data import music
-from ostinato.data.cache import cache_folder
-from ostinato.data.download import DATA_VARIABLE
+from ostinato.cli.tables import Column, Table, print_table
 from ostinato.errors import UserError
-from ostinato.nn.kernels import cpu
 
 
 def doctor(*, json: bool = False) -> int:
@@ -28,14 +25,22 @@ def doctor(*, json: bool = False) -> int:
     if json:
         print_json(found)
         return 0
-    width = max(len(name) for name in found)
+    table = Table([Column("", text=True), Column("", text=True)])
     for name, value in found.items():
-        print(f"{name.replace('_', ' '):<{width}}  {_line(value)}")
+        table.add(name.replace("_", " "), _line(value))
+    print_table(table, piped=sys.maxsize)
     return 0
 
 
 def diagnosis() -> dict[str, Any]:
     """Everything `doctor` prints, by name."""
+    import numpy as np
+    import torch
+
+    from ostinato.data.cache import cache_folder
+    from ostinato.data.download import DATA_VARIABLE
+    from ostinato.nn.kernels import cpu
+
     native = cpu.available()
     return {
         "ostinato": ostinato.__version__,
@@ -60,6 +65,8 @@ def diagnosis() -> dict[str, Any]:
 
 def _data_sets() -> dict[str, str] | str:
     """Which data sets are ready; what is wrong with the folder of them is part of the diagnosis."""
+    from ostinato.data import music
+
     try:
         return {entry.name: "ready" if entry.ready else "to fetch" for entry in music.listing()}
     except UserError as error:

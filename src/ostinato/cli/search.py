@@ -1,33 +1,25 @@
 """`ostinato search`: settings by random search or TPE, on this machine or on many that share a database."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from cyclopts import Parameter
-from rich.table import Table
 
-from ostinato.cli.output import human, print_json, print_table
-from ostinato.cli.search_workers import work
+from ostinato.cli.options import MOST_USED, Quiet
+from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import Options, given_settings, recipe_from
-from ostinato.cli.workboard import short
-from ostinato.conclusion import AnyData
+from ostinato.cli.tables import Table, number_columns
+from ostinato.effective import effective_settings
 from ostinato.errors import UserError
-from ostinato.loading import load_data
-from ostinato.recipe import Recipe
+from ostinato.numbers import number, setting
 from ostinato.runs import default_folder
-from ostinato.search import (
-    Space,
-    Study,
-    StudySettings,
-    builtin_space,
-    choose,
-    create_study,
-    finish,
-    join_study,
-    read_settings,
-)
-from ostinato.search.study import SETTINGS
+
+if TYPE_CHECKING:
+    from ostinato.conclusion import AnyData
+    from ostinato.recipe import Recipe
+    from ostinato.search import Space, Study, StudySettings
 
 
 def search(
@@ -36,17 +28,17 @@ def search(
     *,
     settings: Annotated[Options | None, Parameter(name="*")] = None,
     config: Path | None = None,
-    space: Path | None = None,
-    trials: int | None = None,
-    workers: int = 1,
-    study: Path | None = None,
+    space: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
+    trials: Annotated[int | None, Parameter(group=MOST_USED)] = None,
+    workers: Annotated[int, Parameter(group=MOST_USED)] = 1,
+    study: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
     sampler: Literal["random", "tpe"] | None = None,
     pruning: Annotated[bool | None, Parameter(negative="--no-pruning")] = None,
     storage: str | None = None,
     join: str | None = None,
     heartbeat: int | None = None,
     checkpoint_seconds: float = 15.0,
-    quiet: Annotated[bool, Parameter(alias="-q")] = False,
+    quiet: Quiet = False,
     json: bool = False,
 ) -> int:
     """Search for settings; choose by validation, and score the chosen run, and it alone, on the test songs.
@@ -95,9 +87,25 @@ def search(
     json
         Print the results as one JSON object.
     """
+    import torch
+
+    from ostinato.cli.search_workers import work
+    from ostinato.loading import load_data
+    from ostinato.search import StudySettings, create_study, join_study
+
     for name, value in (("workers", workers), ("trials", trials)):
         if value is not None and value < 1:
             raise UserError(f"expected --{name} of at least 1, found {value}")
+=======
+    import torch
+
+    from ostinato.cli.search_workers import work
+    from ostinato.loading import load_data
+    from ostinato.search import StudySettings, create_study, join_study
+
+    if workers < 1:
+        raise UserError(f"expected --workers of at least 1, found {workers}")
+>>>>>>> main
     torch.set_num_threads(1)
     own = {"sampler": sampler, "pruning": pruning, "heartbeat": heartbeat}
     chosen: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
@@ -141,6 +149,8 @@ def _announce(study: Study, trials: int | None, *, quiet: bool) -> None:
 
 def _space(recipe: Recipe, path: Path | None, given: dict[str, Any]) -> Space:
     """The space from a file, or the built-in one without what is given."""
+    from ostinato.search import Space, builtin_space
+
     if path is None:
         return builtin_space(recipe, frozenset(given))
     space = Space.read(path)
@@ -151,16 +161,23 @@ def _space(recipe: Recipe, path: Path | None, given: dict[str, Any]) -> Space:
 
 def _folder(name: str, wanted: StudySettings) -> Path:
     """The default folder: the first that holds the same study, or the first that is free."""
+    from ostinato.search import read_settings
+    from ostinato.search.study import SETTINGS
+
     free = default_folder(name, "studies")
     stem, _, last = free.name.rpartition("-")
-    for number in range(1, int(last)):
-        folder = free.with_name(f"{stem}-{number}")
+    for earlier in range(1, int(last)):
+        folder = free.with_name(f"{stem}-{earlier}")
         if (folder / SETTINGS).is_file() and not wanted.differences(read_settings(folder)[0]):
             return folder
     return free
 
 
 def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
+    from ostinato.cli.text_output import table_of
+    from ostinato.results import Results
+    from ostinato.search import choose, finish
+
     summary = finish(study, data)
     records = study.records()
     if summary is None:
@@ -172,22 +189,22 @@ def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
     if json:
         print_json(summary)
         return 0
-    print_table(_best_trials(study, data, records))
-    scores = summary["results"]["results"]["model"].get("test", {})
-    shown = ", ".join(f"{name} {score['value']:.3f} {score['unit']}" for name, score in scores.items())
-    number = summary["chosen"]["number"]
-    print(f"chosen by validation: trial {number}; test: {shown}")
-    print(f"run: {study.trial_folder(number)}  (results: {study.folder / 'results.json'})")
+    title = f"{study.settings.recipe.recipe} on {data.name}"
+    print_table(_best_trials(study, records, title))
+    chosen = summary["chosen"]["number"]
+    say("")
+    results = Results.from_dict(summary["results"]["results"])
+    print_table(table_of(data)(results, f"{title}: trial {chosen}, chosen by validation"))
+    say(f"run: {study.trial_folder(chosen)}  (results: {study.folder / 'results.json'})")
     return 0
 
 
-def _best_trials(study: Study, data: AnyData, records: list[dict[str, Any]]) -> Table:
+def _best_trials(study: Study, records: list[dict[str, Any]], title: str) -> Table:
     names = list(study.settings.space.ranges)
-    table = Table(title=f"{study.settings.recipe.recipe} on {data.name}: best trials", title_justify="left")
-    for heading in ("trial", "state", "validation", *names):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table(number_columns("trial", "state", "validation", *names), f"{title}: best trials")
     ranked = sorted((r for r in records if r["value"] is not None), key=lambda r: -r["value"])
     for record in ranked[:10]:
-        params = [short(record["params"].get(name)) for name in names]
-        table.add_row(str(record["number"]), record["state"], f"{record['value']:.4f}", *params)
+        used = effective_settings(study.settings.recipe, record["params"])
+        params = [setting(used.get(name)) for name in names]
+        table.add(str(record["number"]), record["state"], number(record["value"], "nats"), *params)
     return table

@@ -15,9 +15,11 @@ from ostinato.cli.output import human
 from ostinato.cli.stopping import stop_signals
 from ostinato.cli.workboard import Board, Post, post_to
 from ostinato.conclusion import AnyData
+from ostinato.effective import effective_settings
 from ostinato.errors import UserError
 from ostinato.loading import load_data
 from ostinato.monitoring import Interrupted
+from ostinato.numbers import number as shown
 from ostinato.search import Study, Worker, choose, join_study
 
 
@@ -36,7 +38,8 @@ class TrialReporter:
 
     def began(self, number: int, params: dict[str, Any], epochs: int) -> None:
         """The trial's settings."""
-        self._post.at(f"{self._name}trial {number}", params, epochs)
+        used = effective_settings(self._study.settings.recipe, params)
+        self._post.at(f"{self._name}trial {number}", used, epochs)
 
     def epoch(self, number: int, record: dict[str, Any]) -> None:
         """The epochs done."""
@@ -47,14 +50,15 @@ class TrialReporter:
         (record,) = (record for record in records if record["number"] == number)
         ended = [record for record in records if record["state"] != "running"]
         total = self._study.settings.trials
-        score = "" if record["value"] is None else f" {record['value']:.4f}"
+        score = "" if record["value"] is None else f" {shown(record['value'], 'nats')}"
         epochs = "" if record["epochs"] is None else f", {record['epochs']} epochs"
         best = ""
         if any(record["state"] == "complete" for record in ended):
             chosen = choose(ended)
-            best = f"best {chosen['value']:.4f} (trial {chosen['number']})"
+            best = f"best {shown(chosen['value'], 'nats')} (trial {chosen['number']})"
         line = f"{len(ended)}/{total}  {self._name}trial {number} {record['state']}{score}{epochs}"
-        counts = {"done": len(ended), "total": total, "best": best}
+        # one of several studies is not the whole
+        counts = {} if self._name else {"done": len(ended), "total": total, "best": best}
         self._post.done(f"{line}; {best}" if best else line, counts)
 
 

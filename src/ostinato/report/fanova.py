@@ -92,7 +92,9 @@ def tree_shares(tree: Any, axes: list[Axis], spans: np.ndarray) -> np.ndarray:
     """Each setting's share of the variance of one tree over the whole space; all 0 for a tree of one leaf."""
     low, high, values = _leaves(tree, spans)
     widths = (high - low) / (spans[:, 1] - spans[:, 0])
-    sides = np.stack([_measure(axis, low[:, j], high[:, j], widths[:, j]) for j, axis in enumerate(axes)], axis=1)
+    sides = np.stack(
+        [_measure(axis, low[:, j], high[:, j], widths[:, j]) for j, axis in enumerate(axes)], axis=1
+    )
     volumes = sides.prod(axis=1)
     average = volumes @ values
     total = volumes @ (values - average) ** 2

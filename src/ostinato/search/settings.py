@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.recipe import Recipe
 from ostinato.search.space import Space
 
@@ -48,7 +48,7 @@ class StudySettings:
         for name, least in (("trials", 1), ("heartbeat", 1)):
             value = getattr(self, name)
             if value < least:
-                raise UserError(f"expected {name} of at least {least}, found {value}")
+                raise UserError(f"expected {argument(name)} of at least {least}, found {value}")
 
     @property
     def grace(self) -> int:
