@@ -136,8 +136,8 @@ def _with_its_trials(job: Job, trials: int | None) -> Job:
         return job
     if trials is not None:
         human().print(
-            f"{job.name}: the search has {has} trials already; --trials {trials} takes none away: it goes on to "
-            f"{has}",
+            f"{job.name}: the search has {has} trials already; --trials {trials} takes none away: it goes "
+            f"on to {has}",
             markup=False,
         )
     return dataclasses.replace(job, trials=has)

@@ -96,16 +96,6 @@ def search(
     for name, value in (("workers", workers), ("trials", trials)):
         if value is not None and value < 1:
             raise UserError(f"expected --{name} of at least 1, found {value}")
-=======
-    import torch
-
-    from ostinato.cli.search_workers import work
-    from ostinato.loading import load_data
-    from ostinato.search import StudySettings, create_study, join_study
-
-    if workers < 1:
-        raise UserError(f"expected --workers of at least 1, found {workers}")
->>>>>>> main
     torch.set_num_threads(1)
     own = {"sampler": sampler, "pruning": pruning, "heartbeat": heartbeat}
     chosen: dict[str, Any] = {name: value for name, value in own.items() if value is not None}

@@ -1,13 +1,13 @@
 """fANOVA: how much of the variation of a score over the searched space each setting explains alone.
 
 Hutter, Hoos & Leyton-Brown, "An efficient approach for assessing hyperparameter importance", ICML 2014: a
-random forest is fitted to the trials; each tree is constant on boxes, so that its mean over all other settings,
-and the variance of that mean over one setting, are exact sums over its leaves.
+random forest is fitted to the trials; each tree is constant on boxes, so that its mean over all other
+settings, and the variance of that mean over one setting, are exact sums over its leaves.
 
-The intervals are those of Wager, Hastie & Efron, "Confidence intervals for random forests: the jackknife and
-the infinitesimal jackknife", JMLR 2014: a share is a mean over trees, each of which has seen the trials resampled;
-how it moves with the number of times that a trial is in the sample tells how it moves with the trials. The same
-goes for the difference of two shares.
+The errors are those of Wager, Hastie & Efron, "Confidence intervals for random forests: the jackknife and the
+infinitesimal jackknife", JMLR 2014: a share is a mean over trees, each of which has seen the trials
+resampled; how it moves with the number of times that a trial is in the sample tells how it moves with the
+trials. The same goes for the difference of two shares.
 """
 
 from dataclasses import dataclass

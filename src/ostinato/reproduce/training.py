@@ -53,7 +53,7 @@ class Job:
 
     @property
     def begun_trials(self) -> tuple[int, int]:
-        """How many trials the search in the folder has, and how many have come to something; 0 without one."""
+        """How many trials the search in the folder has, and how many have come to something."""
         if self.trials is None or not (self.folder / SETTINGS).is_file():
             return 0, 0
         there = read_study(self.folder)
