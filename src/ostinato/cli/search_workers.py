@@ -58,7 +58,8 @@ class TrialReporter:
             chosen = choose(ended)
             best = f"best {shown(chosen['value'], 'nats')} (trial {chosen['number']})"
         line = f"{len(ended)}/{total}  {self._name}trial {number} {record['state']}{score}{epochs}"
-        counts = {"done": len(ended), "total": total, "best": best}
+        # one of several studies is not the whole
+        counts = {} if self._name else {"done": len(ended), "total": total, "best": best}
         self._post.done(f"{line}; {best}" if best else line, counts)
 
 
