@@ -15,9 +15,10 @@ author = "the ostinato authors"
 version = release = ostinato.__version__
 
 extensions = [
+    "cyclopts.ext.sphinx",
+    "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
@@ -40,6 +41,7 @@ default_role = "code"
 # A block without a language is a command's output, not Python.
 highlight_language = "none"
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"ostinato {release}"
 html_show_sphinx = False

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 import ostinato
+from ostinato.cli.data_tables import origin_in_words
 from ostinato.cli.output import print_json
-from ostinato.data import music
+from ostinato.data import catalogue
 from ostinato.data.cache import cache_folder
 from ostinato.data.download import DATA_VARIABLE
 from ostinato.errors import UserError
@@ -30,7 +31,8 @@ def doctor(*, json: bool = False) -> int:
         return 0
     width = max(len(name) for name in found)
     for name, value in found.items():
-        print(f"{name.replace('_', ' '):<{width}}  {_line(value)}")
+        for number, line in enumerate(_lines(value)):
+            print(f"{'' if number else name.replace('_', ' '):<{width}}  {line}")
     return 0
 
 
@@ -58,17 +60,20 @@ def diagnosis() -> dict[str, Any]:
     }
 
 
-def _data_sets() -> dict[str, str] | str:
-    """Which data sets are ready; what is wrong with the folder of them is part of the diagnosis."""
-    try:
-        return {entry.name: "ready" if entry.ready else "to fetch" for entry in music.listing()}
-    except UserError as error:
-        return str(error)
+def _data_sets() -> dict[str, str]:
+    """Where each data set would be taken from; what is wrong with one is part of the diagnosis."""
+    found = {}
+    for name in catalogue.names():
+        try:
+            found[name] = origin_in_words(catalogue.listed(name))
+        except UserError as error:
+            found[name] = str(error)
+    return found
 
 
-def _line(value: Any) -> str:
+def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {item}" for name, item in value.items())
+        return [f"{name}: {item}" for name, item in value.items()]
     if isinstance(value, list):
-        return ", ".join(value) or "none"
-    return str(value)
+        return [", ".join(value) or "none"]
+    return [str(value)]
