@@ -15,7 +15,7 @@ author = "the ostinato authors"
 version = release = ostinato.__version__
 
 extensions = [
-    "cyclopts.ext.sphinx",
+    "commands",
     "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
@@ -35,6 +35,8 @@ autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = True  # the commands' own docstrings
 napoleon_custom_sections = [("Arguments", "params_style")]
+# Quotation marks are set, but no dashes: two hyphens begin an option.
+smartquotes_action = "qe"
 # A bare `name` in a docstring is code.
 default_role = "code"
 
@@ -43,6 +45,8 @@ highlight_language = "none"
 
 html_math_renderer = "mathml"
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["ostinato.css"]
 html_title = f"ostinato {release}"
 html_show_sphinx = False
 html_show_copyright = False

@@ -1,15 +1,19 @@
 """`ostinato compare`: runs against each other on the same songs or sentences."""
 
+from __future__ import annotations
+
 import math
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 
 from ostinato.cli.output import print_json, print_table, show
-from ostinato.comparison import Comparison, Scored, compare_runs
 from ostinato.errors import UserError
 from ostinato.runs import Run
+
+if TYPE_CHECKING:
+    from ostinato.comparison import Comparison, Scored
 
 
 def compare(
@@ -36,6 +40,8 @@ def compare(
     json
         Print one JSON object.
     """
+    from ostinato.comparison import compare_runs
+
     if resamples < 2:
         raise UserError(f"expected --resamples of at least 2, found {resamples}")
     comparison = compare_runs([Run.open(run) for run in runs], split, resamples=resamples, seed=seed)

@@ -1,16 +1,20 @@
 """`ostinato data`: list the data sets, make one ready, show what is in one (or in your own files)."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from ostinato.cli import data_tables
 from ostinato.cli.output import print_json, print_table
-from ostinato.data import catalogue
 from ostinato.errors import UserError
 
-app = App(name="data", help="List, fetch and show data sets: music, text, and problems with long delays.")
+app = App(
+    name="data",
+    help="List, fetch and show data sets: music, text, and problems with long delays.",
+    group_commands="Commands",
+)
 
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on standard output.")]
 
@@ -18,6 +22,9 @@ Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on sta
 @app.command(name="list")
 def list_(*, json: Json = False) -> None:
     """List the data sets: what they are, where they come from, and whether they are ready."""
+    from ostinato.cli import data_tables
+    from ostinato.data import catalogue
+
     entries = catalogue.listing()
     if json:
         print_json({"data_sets": [vars(entry) | {"ready": entry.ready} for entry in entries]})
@@ -37,6 +44,9 @@ def fetch(name: str, *, json: Json = False) -> None:
     name
         One of the names that `ostinato data list` prints.
     """
+    from ostinato.cli import data_tables
+    from ostinato.data import catalogue
+
     kind = catalogue.listed(name).kind
     data = catalogue.module(kind).load(name)
     # asked again: what was to download is in the cache now
@@ -84,6 +94,9 @@ def show(
     length
         A problem with long delays: steps of its sequences, or of its delay; 50 where nothing is said.
     """
+    from ostinato.cli import data_tables
+    from ostinato.data import catalogue
+
     given = {
         "frames_per_beat": frames_per_beat,
         "transpose": transpose,
@@ -108,6 +121,8 @@ def show(
 
 def _kind(name: str, unit: str | None) -> str:
     """The kind of data; a unit makes text of a file of any name."""
+    from ostinato.data import catalogue
+
     kind = catalogue.kind_of(name)
     if name in catalogue.names():
         return kind
@@ -120,6 +135,8 @@ def _kind(name: str, unit: str | None) -> str:
 
 def _check_options(name: str, kind: str, given: list[str]) -> None:
     """An option of another kind of data is a mistake, not to be passed over."""
+    from ostinato.data import catalogue
+
     owners = {option: k for k in catalogue.KINDS for option in catalogue.module(k).OPTIONS} | {"out": "music"}
     for option in given:
         if owners[option] != kind:

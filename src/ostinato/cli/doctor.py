@@ -1,20 +1,14 @@
 """`ostinato doctor`: what this installation runs on, and what it would do better with."""
 
+from __future__ import annotations
+
 import os
 import platform
 from typing import Any
 
-import numpy as np
-import torch
-
 import ostinato
-from ostinato.cli.data_tables import origin_in_words
 from ostinato.cli.output import print_json
-from ostinato.data import catalogue
-from ostinato.data.cache import cache_folder
-from ostinato.data.download import DATA_VARIABLE
 from ostinato.errors import UserError
-from ostinato.nn.kernels import cpu
 
 
 def doctor(*, json: bool = False) -> int:
@@ -38,6 +32,13 @@ def doctor(*, json: bool = False) -> int:
 
 def diagnosis() -> dict[str, Any]:
     """Everything `doctor` prints, by name."""
+    import numpy as np
+    import torch
+
+    from ostinato.data.cache import cache_folder
+    from ostinato.data.download import DATA_VARIABLE
+    from ostinato.nn.kernels import cpu
+
     native = cpu.available()
     return {
         "ostinato": ostinato.__version__,
@@ -62,6 +63,9 @@ def diagnosis() -> dict[str, Any]:
 
 def _data_sets() -> dict[str, str]:
     """Where each data set would be taken from; what is wrong with one is part of the diagnosis."""
+    from ostinato.cli.data_tables import origin_in_words
+    from ostinato.data import catalogue
+
     found = {}
     for name in catalogue.names():
         try:

@@ -1,21 +1,21 @@
 """`ostinato evaluate`: scores of a run's model, or of the baselines alone."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.table import Table
 
-from ostinato.building import load_model
-from ostinato.cli.evaluate_task import evaluate_task
-from ostinato.cli.evaluate_text import evaluate_text
 from ostinato.cli.output import human, list_skipped, print_json, print_table, results_table
-from ostinato.data import music
-from ostinato.data.sequences import Splits
 from ostinato.errors import UserError
 from ostinato.recipe import Recipe
-from ostinato.results import Results, score_baselines, score_run, score_songs
 from ostinato.runs import Run
+
+if TYPE_CHECKING:
+    from ostinato.data.sequences import Splits
+    from ostinato.results import Results
 
 
 def evaluate(
@@ -50,6 +50,12 @@ def evaluate(
     json
         Print one JSON object.
     """
+    from ostinato.building import load_model
+    from ostinato.cli.evaluate_task import evaluate_task
+    from ostinato.cli.evaluate_text import evaluate_text
+    from ostinato.data import music
+    from ostinato.results import score_baselines, score_run, score_songs
+
     if baselines == (run is not None):
         raise UserError(
             "expected a run folder, or --baselines with --data NAME; see ostinato evaluate --help"
@@ -80,6 +86,9 @@ def evaluate(
 
 def _data_for(run: Run, data: str | None, frames_per_beat: int | None, transpose: bool) -> Splits:
     """The data asked for, or the run's own, which must not have changed since."""
+    from ostinato.building import load_model
+    from ostinato.data import music
+
     trained = load_model(run)
     if data is not None:
         return music.load(data, frames_per_beat=frames_per_beat, transpose=transpose)

@@ -1,19 +1,20 @@
 """`ostinato harmonize`: voices added to a melody, or a gap filled, by a run's model."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ostinato import harmonization
 from ostinato.cli.generate import said
 from ostinato.cli.output import human, print_json
-from ostinato.data import piano_roll
-from ostinato.data.pieces import Piece
 from ostinato.errors import UserError
-from ostinato.harmonization import Constraint, Region
-from ostinato.music_model import MusicModel, seeded
-from ostinato.smc import Particles, sample_conditioned
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ostinato.data.pieces import Piece
+    from ostinato.harmonization import Constraint
+    from ostinato.smc import Particles
 
 
 def harmonize(
@@ -65,6 +66,10 @@ def harmonize(
     json
         Print one JSON object.
     """
+    from ostinato.data import piano_roll
+    from ostinato.music_model import MusicModel, seeded
+    from ostinato.smc import sample_conditioned
+
     for path in out:
         piano_roll.check_writable(path)
     music = MusicModel.open(run)
@@ -93,6 +98,9 @@ def harmonize(
 
 
 def _constraint(piece: Piece, fixed: list[str], free: list[str], *, above: bool) -> Constraint:
+    from ostinato import harmonization
+    from ostinato.harmonization import Region
+
     if not fixed and not free:
         return harmonization.melody(piece.frames, above=above)
     if above:

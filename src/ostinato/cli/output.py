@@ -1,19 +1,22 @@
 """What commands print: results on standard output, everything else on standard error."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from ostinato.data.sequences import Splits
-from ostinato.data.tasks import TaskData
-from ostinato.data.text import TextData
-from ostinato.evaluation.scores import Score
-from ostinato.results import Results
+if TYPE_CHECKING:
+    from ostinato.data.sequences import Splits
+    from ostinato.data.tasks import TaskData
+    from ostinato.data.text import TextData
+    from ostinato.evaluation.scores import Score
+    from ostinato.results import Results
 
 # Wide enough that a file's reader is not served tables folded at 80 columns.
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110

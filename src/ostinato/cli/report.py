@@ -1,5 +1,7 @@
 """`ostinato report`: one self-contained HTML page about runs and studies."""
 
+from __future__ import annotations
+
 import shlex
 from pathlib import Path
 
@@ -7,9 +9,7 @@ import ostinato
 from ostinato.cli.output import human
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
-from ostinato.report.page import compose, render
 from ostinato.report.records import read_records
-from ostinato.samples import make_samples
 
 # What a page is promised to stay below.
 MOST_BYTES = 8_000_000
@@ -36,6 +36,9 @@ def report(
     seed
         Another number, other samples.
     """
+    from ostinato.report.page import compose, render
+    from ostinato.samples import make_samples
+
     if not folders:
         raise UserError(
             "expected folders of runs or studies, found none; such as: ostinato report runs/bach-1"

@@ -1,23 +1,27 @@
 """`ostinato reproduce`: the paper's tables, or one cell, trained and set beside the paper's figures."""
 
+from __future__ import annotations
+
 import json as codec
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Table
 
+from ostinato.cli.options import Quiet
 from ostinato.cli.output import human, print_json, print_table
-from ostinato.cli.progress import ConsoleMonitor
-from ostinato.cli.settings import Options, given_settings
+from ostinato.cli.settings import CELL, Overrides, given_settings
 from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
 from ostinato.files import FileLock, atomic_write
 from ostinato.monitoring import Interrupted
 from ostinato.reproduce.cells import find_cells
-from ostinato.reproduce.table import Row, cells_of, headers, markdown, notes, rows_of, to_dict
-from ostinato.reproduce.training import OUT_OF_TIME, Job, jobs_of, run_jobs
+
+if TYPE_CHECKING:
+    from ostinato.reproduce.table import Row
+    from ostinato.reproduce.training import Job
 
 TRIALS = 20
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -27,16 +31,16 @@ def reproduce(
     what: str,
     /,
     *,
-    settings: Annotated[Options | None, Parameter(name="*")] = None,
+    settings: Annotated[Overrides | None, Parameter(name="*")] = None,
     shipped: bool = False,
     trials: int | None = None,
-    datasets: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    rows: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    datasets: Annotated[list[str] | None, Parameter(consume_multiple=1)] = None,
+    rows: Annotated[list[str] | None, Parameter(consume_multiple=1)] = None,
     seeds: int = 1,
     budget: str | None = None,
     workers: int = 1,
     folder: Path | None = None,
-    quiet: bool = False,
+    quiet: Quiet = False,
     json: bool = False,
 ) -> int:
     """Train the cells of table1 or table2, or one cell (table1/jsb/rnn-SGD+CL), and print the table.
@@ -68,6 +72,9 @@ def reproduce(
     json
         Print one JSON object.
     """
+    from ostinato.reproduce.table import markdown, rows_of, to_dict
+    from ostinato.reproduce.training import jobs_of
+
     if shipped and trials is not None:
         raise UserError("expected --shipped or --trials, found both; --shipped does not search")
     for name, value in {"seeds": seeds, "workers": workers, "trials": trials or 1}.items():
@@ -109,7 +116,7 @@ def parse_time(text: str) -> float:
 
 def _overrides(settings: Any) -> dict[str, Any]:
     given = given_settings(settings)
-    for name in ("recipe", "output", "data", "seed"):
+    for name in CELL:
         if name in given:
             raise UserError(
                 f"expected settings that leave a cell what it is, found --{name}; choose cells with --rows "
@@ -120,6 +127,9 @@ def _overrides(settings: Any) -> dict[str, Any]:
 
 def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quiet: bool) -> int:
     """Run what is not finished; the exit code: 0, or 128 and the signal that stopped it."""
+    from ostinato.cli.progress import ConsoleMonitor
+    from ostinato.reproduce.training import OUT_OF_TIME, run_jobs
+
     console = human()
 
     def done(job: Job) -> None:
@@ -149,6 +159,8 @@ def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quie
 
 
 def _table(rows: list[Row], what: str) -> Table:
+    from ostinato.reproduce.table import cells_of, headers, notes
+
     table = Table(title=f"{what}, paper and ours", title_justify="left", caption_justify="left")
     for place, header in enumerate(headers(rows[0].cell.table)):
         table.add_column(header.replace(" ", "\n", 1), justify="left" if place < 2 else "right")

@@ -1,11 +1,14 @@
 """`ostinato rescore`: the best hypothesis of each utterance of an n-best list."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ostinato.cli.output import print_json
-from ostinato.cli.score_text import with_mixture
-from ostinato.rescoring import Ranked, read_nbest, rescore
-from ostinato.text_scoring import load_scorer, read_text
+
+if TYPE_CHECKING:
+    from ostinato.rescoring import Ranked
 
 
 def rescore_list(
@@ -48,6 +51,10 @@ def rescore_list(
     json
         Print one JSON object.
     """
+    from ostinato.cli.score_text import with_mixture
+    from ostinato.rescoring import read_nbest, rescore
+    from ostinato.text_scoring import load_scorer, read_text
+
     hypotheses = read_nbest(read_text(nbest), str(nbest))
     scorer = with_mixture(load_scorer(run), mix_with, mix_weight, fit_on, independent=True)
     ranked = rescore(

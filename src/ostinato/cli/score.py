@@ -1,39 +1,32 @@
-"""`ostinato score`: how likely pieces are under a run's model, and which of their notes are surprising."""
+"""`ostinato score`: how likely pieces or sentences are under a run's model, and what surprises in them."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Group, Parameter
 from rich.table import Table
 
 from ostinato.cli.generate import numbered
+from ostinato.cli.kinds import for_kind
 from ostinato.cli.output import human, print_json, print_table
-from ostinato.corrections import CONVENTION as CORRECTIONS
-from ostinato.corrections import Correction, find_corrections
-from ostinato.data import pictures
+from ostinato.cli.score_text import TextOptions, score_text_file
 from ostinato.errors import UserError
-from ostinato.music_model import MusicModel
-from ostinato.scoring import CONVENTION, PieceScore, score_piece
+
+if TYPE_CHECKING:
+    from ostinato.corrections import Correction
+    from ostinato.scoring import PieceScore
 
 
-def score(
-    run: Path,
-    files: list[Path],
-    *,
-    top: int = 10,
-    wrong_notes: bool = False,
-    beats_per_bar: float = 4.0,
-    semitones: int | None = None,
-    out: Path | None = None,
-    json: bool = False,
-) -> int:
-    """Rank pieces by likelihood; list their most surprising notes and bars: wrong notes, odd passages.
+@dataclass(frozen=True, kw_only=True)
+class MusicOptions:
+    """What only a run on music is asked.
 
     Parameters
     ----------
-    run
-        The run's folder.
-    files
-        MIDI, MusicXML, ABC or kern files.
     top
         How many surprising notes of each piece to list.
     wrong_notes
@@ -41,43 +34,87 @@ def score(
     beats_per_bar
         Quarter notes in a bar, to number the bars.
     semitones
-        Move the files by so many semitones for the model, instead of to C by their keys.
+        Move the files by so many semitones for the model; by default to C, by their keys.
     out
         Draw the piano-roll coloured by surprisal to this file (.png, .svg or .pdf); numbered if several
         pieces are scored.
+    """
+
+    top: int = 10
+    wrong_notes: bool = False
+    beats_per_bar: float = 4.0
+    semitones: int | None = None
+    out: Path | None = None
+
+
+def score(
+    run: Path,
+    files: list[Path],
+    *,
+    json: bool = False,
+    music: Annotated[MusicOptions | None, Parameter(name="*", group=Group("Music", sort_key=2))] = None,
+    text: Annotated[TextOptions | None, Parameter(name="*", group=Group("Text", sort_key=3))] = None,
+) -> int:
+    """Rank pieces by likelihood, with their most surprising notes and bars; or score sentences of a text.
+
+    Parameters
+    ----------
+    run
+        The run's folder; for text also an ARPA file.
+    files
+        MIDI, MusicXML, ABC or kern files; or one text, UTF-8, one sentence a line.
     json
         Print one JSON object.
     """
-    if top < 0:
-        raise UserError(f"expected --top of at least 0, found {top}")
-    if beats_per_bar <= 0:
-        raise UserError(f"expected --beats-per-bar above 0, found {beats_per_bar:g}")
-    if out is not None:
-        pictures.check_writable(out)
+    forms: dict[str, Callable[..., int]] = {
+        "music": score_pieces,
+        "words": score_text_file,
+        "chars": score_text_file,
+    }
+    form, own = for_kind(run, forms, {"music": music, "words": text, "chars": text})
+    return form(run, files, own, json=json)
+
+
+def score_pieces(run: Path, files: list[Path], own: MusicOptions | None, *, json: bool) -> int:
+    """Score pieces of music; print them, or JSON."""
+    from ostinato.corrections import find_corrections
+    from ostinato.data import pictures
+    from ostinato.music_model import MusicModel
+    from ostinato.scoring import score_piece
+
+    own = own or MusicOptions()
+    if own.top < 0:
+        raise UserError(f"expected --top of at least 0, found {own.top}")
+    if own.beats_per_bar <= 0:
+        raise UserError(f"expected --beats-per-bar above 0, found {own.beats_per_bar:g}")
+    if own.out is not None:
+        pictures.check_writable(own.out)
     music = MusicModel.open(run)
     scores = [
-        score_piece(music.model, music.read(file, semitones=semitones), beats_per_bar=beats_per_bar)
+        score_piece(music.model, music.read(file, semitones=own.semitones), beats_per_bar=own.beats_per_bar)
         for file in files
     ]
-    better = [find_corrections(music.model, one.piece) if wrong_notes else [] for one in scores]
-    drawn = [] if out is None else _draw(scores, out)
+    better = [find_corrections(music.model, one.piece) if own.wrong_notes else [] for one in scores]
+    drawn = [] if own.out is None else _draw(scores, own.out)
     ranked = sorted(zip(files, scores, better, strict=True), key=lambda entry: -entry[1].log_likelihood)
     if json:
-        pieces = [_record(file, one, found, wrong_notes=wrong_notes) for file, one, found in ranked]
+        pieces = [_record(file, one, found, wrong_notes=own.wrong_notes) for file, one, found in ranked]
         print_json({"pieces": pieces, "pictures": drawn})
         return 0
     _print_ranking([(file, one) for file, one, _ in ranked])
     for one, found in zip(scores, better, strict=True):
-        if top:
-            _print_notes(one, top)
-        if wrong_notes:
-            _print_corrections(one, found[:top])
+        if own.top:
+            _print_notes(one, own.top)
+        if own.wrong_notes:
+            _print_corrections(one, found[: own.top])
     for path in drawn:
         human().print(f"picture: {path}", markup=False, soft_wrap=True)
     return 0
 
 
 def _record(file: Path, one: PieceScore, found: list[Correction], *, wrong_notes: bool) -> dict[str, Any]:
+    from ostinato.corrections import CONVENTION as CORRECTIONS
+
     record = {"file": str(file), **one.to_dict()}
     if wrong_notes:
         corrections = [note.to_dict() for note in found]
@@ -86,6 +123,8 @@ def _record(file: Path, one: PieceScore, found: list[Correction], *, wrong_notes
 
 
 def _draw(scores: list[PieceScore], out: Path) -> list[str]:
+    from ostinato.data import pictures
+
     paths = []
     for number, one in enumerate(scores, start=1):
         path = numbered(out, number, len(scores))
@@ -105,6 +144,8 @@ def _draw(scores: list[PieceScore], out: Path) -> list[str]:
 
 
 def _print_ranking(ranked: list[tuple[Path, PieceScore]]) -> None:
+    from ostinato.scoring import CONVENTION
+
     table = Table(title="most likely first", title_justify="left")
     table.add_column("piece", overflow="fold")
     for column in ("frames", "log-likelihood (nats/frame)", "note surprisal (bits)"):
@@ -137,6 +178,9 @@ def _print_notes(one: PieceScore, top: int) -> None:
 
 
 def _print_corrections(one: PieceScore, found: list[Correction]) -> None:
+    from ostinato.corrections import CONVENTION as CORRECTIONS
+    from ostinato.data import pictures
+
     title = f"{one.piece.name}: notes that a semitone would improve"
     table = Table(title=title, title_justify="left")
     for column in ("bar", "beat", "note", "better", "gain (bits)"):

@@ -1,37 +1,26 @@
-"""`ostinato score-text`: what `ostinato score` does for a run on text: log-probability of every sentence."""
+"""`ostinato score` for a run on text: log-probability of every sentence."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from ostinato.cli.output import human, print_json, print_table
 from ostinato.errors import UserError
-from ostinato.rescoring import fit_mixture
-from ostinato.text_scoring import MixtureScorer, ScoredText, Scorer, load_scorer, read_text, score_text
+
+if TYPE_CHECKING:
+    from ostinato.text_scoring import ScoredText, Scorer
 
 
-def score_text_file(
-    run: Path,
-    file: Path,
-    *,
-    independent: bool = False,
-    dynamic: bool = False,
-    dynamic_rate: float = 0.1,
-    mix_with: Path | None = None,
-    mix_weight: float | None = None,
-    fit_on: Path | None = None,
-    per_token: bool = False,
-    json: bool = False,
-) -> int:
-    """Score each sentence (line) of a text file.
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """What only a run on text is asked.
 
     Parameters
     ----------
-    run
-        The run's folder, or an ARPA file.
-    file
-        The text, UTF-8, one sentence a line.
     independent
         Sentences know nothing of each other; by default the state is carried from one to the next.
     dynamic
@@ -46,25 +35,41 @@ def score_text_file(
         Fit the weight on this text by expectation maximisation instead.
     per_token
         Show the log-probability of each token too.
-    json
-        Print one JSON object.
     """
-    if independent and dynamic:
+
+    independent: bool = False
+    dynamic: bool = False
+    dynamic_rate: float = 0.1
+    mix_with: Path | None = None
+    mix_weight: float | None = None
+    fit_on: Path | None = None
+    per_token: bool = False
+
+
+def score_text_file(run: Path, files: list[Path], own: TextOptions | None, *, json: bool) -> int:
+    """Score each sentence (line) of a text file."""
+    from ostinato.text_scoring import load_scorer, read_text, score_text
+
+    own = own or TextOptions()
+    if len(files) != 1:
+        raise UserError(f"expected one text to score, found {len(files)} files; score one after the other")
+    (file,) = files
+    if own.independent and own.dynamic:
         raise UserError(
             "expected --independent or --dynamic, found both; dynamic evaluation carries its state"
         )
     scorer = with_mixture(
-        load_scorer(run, dynamic=dynamic_rate if dynamic else None),
-        mix_with,
-        mix_weight,
-        fit_on,
-        independent=independent,
+        load_scorer(run, dynamic=own.dynamic_rate if own.dynamic else None),
+        own.mix_with,
+        own.mix_weight,
+        own.fit_on,
+        independent=own.independent,
     )
-    scored = score_text(scorer, read_text(file), independent=independent)
+    scored = score_text(scorer, read_text(file), independent=own.independent)
     if json:
-        print_json(_as_dict(scored, per_token=per_token))
+        print_json(_as_dict(scored, per_token=own.per_token))
     else:
-        _print(scored, f"{file} under {run}", per_token=per_token)
+        _print(scored, f"{file} under {run}", per_token=own.per_token)
     return 0
 
 
@@ -77,6 +82,9 @@ def with_mixture(
     independent: bool,
 ) -> Scorer:
     """The first model, or its mixture with a second one, the weight as given or fitted."""
+    from ostinato.rescoring import fit_mixture
+    from ostinato.text_scoring import MixtureScorer, load_scorer, read_text
+
     if mix_with is None:
         if weight is not None or fit_on is not None:
             raise UserError("expected --mix-with MODEL with --mix-weight or --fit-on, found no second model")

@@ -1,5 +1,7 @@
 """`ostinato search`: settings by random search or TPE, on this machine or on many that share a database."""
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 import signal
@@ -7,32 +9,24 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from cyclopts import Parameter
 from rich.table import Table
 
+from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, print_json, print_table
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.stopping import stop_signals
-from ostinato.conclusion import AnyData
+from ostinato.effective import effective_settings
 from ostinato.errors import UserError
-from ostinato.loading import load_data
 from ostinato.monitoring import Interrupted
+from ostinato.numbers import setting
 from ostinato.runs import default_folder
-from ostinato.search import (
-    Space,
-    Study,
-    StudySettings,
-    Worker,
-    builtin_space,
-    choose,
-    create_study,
-    finish,
-    join_study,
-)
-from ostinato.search.study import SETTINGS, read_settings
+
+if TYPE_CHECKING:
+    from ostinato.conclusion import AnyData
+    from ostinato.search import Space, Study, StudySettings
 
 
 def search(
@@ -41,17 +35,17 @@ def search(
     *,
     settings: Annotated[Options | None, Parameter(name="*")] = None,
     config: Path | None = None,
-    space: Path | None = None,
-    trials: int = 20,
-    workers: int = 1,
-    study: Path | None = None,
+    space: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
+    trials: Annotated[int, Parameter(group=MOST_USED)] = 20,
+    workers: Annotated[int, Parameter(group=MOST_USED)] = 1,
+    study: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
     sampler: Literal["random", "tpe"] = "random",
     pruning: Annotated[bool, Parameter(negative="--no-pruning")] = True,
     storage: str | None = None,
     join: str | None = None,
     heartbeat: int = 10,
     checkpoint_seconds: float = 15.0,
-    quiet: bool = False,
+    quiet: Quiet = False,
     json: bool = False,
 ) -> int:
     """Search for settings; choose by validation, and score the chosen run, and it alone, on the test songs.
@@ -98,6 +92,11 @@ def search(
     json
         Print the results as one JSON object.
     """
+    import torch
+
+    from ostinato.loading import load_data
+    from ostinato.search import StudySettings, create_study, join_study
+
     if workers < 1:
         raise UserError(f"expected --workers of at least 1, found {workers}")
     torch.set_num_threads(1)
@@ -129,6 +128,8 @@ def search(
 
 def _space(recipe: Any, path: Path | None, given: dict[str, Any]) -> Space:
     """The space from a file, or the built-in one without what is given."""
+    from ostinato.search import Space, builtin_space
+
     if path is None:
         return builtin_space(recipe, frozenset(given))
     space = Space.read(path)
@@ -139,6 +140,8 @@ def _space(recipe: Any, path: Path | None, given: dict[str, Any]) -> Space:
 
 def _folder(name: str, wanted: StudySettings) -> Path:
     """The default folder: the first that holds the same study, or the first that is free."""
+    from ostinato.search.study import SETTINGS, read_settings
+
     free = default_folder(name, "studies")
     stem, _, last = free.name.rpartition("-")
     for number in range(1, int(last)):
@@ -150,6 +153,8 @@ def _folder(name: str, wanted: StudySettings) -> Path:
 
 def _work(study: Study, data: AnyData, workers: int, checkpoint_seconds: float, *, quiet: bool) -> None:
     """Work in this process, and in further ones; a signal stops them all."""
+    from ostinato.search import Worker
+
     console = human()
     if not quiet:
         names = ", ".join(study.settings.space.ranges)
@@ -213,6 +218,11 @@ def _further(
 
 def _join(folder: Path, url: str | None, checkpoint_seconds: float, quiet: bool) -> None:
     """A further worker's process."""
+    import torch
+
+    from ostinato.loading import load_data
+    from ostinato.search import Worker, join_study
+
     with stop_signals() as asked:
         torch.set_num_threads(1)
         try:
@@ -229,6 +239,8 @@ def _join(folder: Path, url: str | None, checkpoint_seconds: float, quiet: bool)
 
 def _teller(study: Study) -> Callable[[list[dict[str, Any]], int], None]:
     """Prints a line for every trial that has come to something."""
+    from ostinato.search import choose
+
     console = human()
 
     def tell(records: list[dict[str, Any]], number: int) -> None:
@@ -249,6 +261,8 @@ def _teller(study: Study) -> Callable[[list[dict[str, Any]], int], None]:
 
 
 def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
+    from ostinato.search import choose, finish
+
     summary = finish(study, data)
     records = study.records()
     if summary is None:
@@ -266,7 +280,8 @@ def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
         table.add_column(heading, justify="right", no_wrap=True)
     ranked = sorted((r for r in records if r["value"] is not None), key=lambda r: -r["value"])
     for record in ranked[:10]:
-        params = [_short(record["params"].get(name)) for name in names]
+        used = effective_settings(study.settings.recipe, record["params"])
+        params = [setting(used.get(name)) for name in names]
         table.add_row(str(record["number"]), record["state"], f"{record['value']:.4f}", *params)
     print_table(table)
     scores = summary["results"]["results"]["model"].get("test", {})
@@ -275,7 +290,3 @@ def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
     print(f"chosen by validation: trial {number}; test: {shown}")
     print(f"run: {study.trial_folder(number)}  (results: {study.folder / 'results.json'})")
     return 0
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

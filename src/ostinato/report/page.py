@@ -11,13 +11,10 @@ from importlib import resources
 from typing import Any
 
 from ostinato.report.charts import Chart, gradient_norms, hessian_free, learning_curves, looks_of
-from ostinato.report.numbers import signed
 from ostinato.report.piano_roll import piano_roll
 from ostinato.report.records import RunRecord, Sample, StudyRecord
 from ostinato.report.study_charts import study_charts
-from ostinato.report.tables import Table, epochs_table, facts, scores_table, trials_table
-
-UNITS = {"music": "nats/frame", "task": "nats/step"}
+from ostinato.report.tables import Table, chosen_said, epochs_table, facts, scores_table, trials_table
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,10 @@ class Detail:
 
 @dataclass(frozen=True)
 class Search:
-    """A study with its charts and trials."""
+    """A study with its chosen trial in words, its charts and trials."""
 
     study: StudyRecord
+    chosen: str
     charts: list[Chart]
     trials: Table
     commands: list[tuple[str, str]]
@@ -124,7 +122,7 @@ def render(report: Report) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals |= {"piano_roll": piano_roll, "sound": sound, "signed": signed}
+    environment.globals |= {"piano_roll": piano_roll, "sound": sound}
     files = resources.files("ostinato.report") / "templates"
     specifications = [{"id": chart.key, **chart.figure} for chart in report.charts]
     return environment.get_template("report.html.j2").render(
@@ -173,10 +171,9 @@ def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
     watched: dict[str, list[RunRecord]] = {}
     for run in runs:
         watched.setdefault(run.watched, []).append(run)
-    unit = UNITS.get(runs[0].task, "nats/token")
     looks = looks_of(runs)
     charts: list[Chart | None] = [
-        learning_curves(own, f"{key}-{name.replace('_', '-')}", unit, looks) for name, own in watched.items()
+        learning_curves(own, f"{key}-{name.replace('_', '-')}", looks) for name, own in watched.items()
     ]
     charts += [
         gradient_norms(runs, f"{key}-gradients", looks),
@@ -195,7 +192,7 @@ def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
 def _search(key: str, study: StudyRecord) -> Search:
     # an interrupted search goes on from what its own file says
     again = [("Report on it again", f"ostinato report {shlex.quote(str(study.folder))} --out report.html")]
-    return Search(study, study_charts(study, key), trials_table(study), again)
+    return Search(study, chosen_said(study), study_charts(study, key), trials_table(study), again)
 
 
 def _harmless(script: str) -> str:
