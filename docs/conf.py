@@ -11,12 +11,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from docstrings import as_rst
 
 project = "ostinato"
-author = "the ostinato authors"
+author = "the ostinato developers"
 version = release = ostinato.__version__
 
 extensions = [
+    "accessible",
     "commands",
     "mathml",
+    "modules",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
