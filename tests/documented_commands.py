@@ -123,8 +123,7 @@ def lines_of(text: str) -> Iterator[tuple[str, bool]]:
         if language is None:
             prose.append(block)
             continue
-        for line in re.sub(r"\\\n\s*", "", block).splitlines():
-            line = line.strip()
+        for line in map(str.strip, re.sub(r"\\\n\s*", "", block).splitlines()):
             every = language in SHELL and (language != "console" or line.startswith("$ "))
             if line and not line.startswith("#") and (every or COMMAND.match(line)):
                 yield from ((one, False) for part in line.split(" && ") for one in expanded(part.strip()))

@@ -83,7 +83,7 @@ def score(
 
     Example:
         >>> score(-8.654321, "nats/frame", 0.0789), score(2.2512, "%", 0.0042), score(None, "%")
-        ('-8.654 ± 0.079', '2.25 ± 0.0042', '-')
+        ('-8.654 ± 0.079', '2.25 ± 0.004', '-')
         >>> score(-6.8, "nats/frame", 0.08, estimate=True, interval=(-6.85, -6.78))
         '≈ -6.800 ± 0.080\n[-6.850, -6.780]'
     """
@@ -91,13 +91,18 @@ def score(
         return NONE
     text = ("≈ " if estimate else "") + number(value, unit)
     if standard_error is not None and not math.isnan(standard_error):
-        # what is left of an exact zero after rounding is no error
-        rounding = standard_error <= 1e-12 * abs(value)
-        text += f" ± {number(0.0 if rounding else standard_error, unit)}"
+        text += f" ± {_error(standard_error, value, unit)}"
     if interval is not None:
         low, high = (number(bound, unit) for bound in interval)
         text += f"\n[{low}, {high}]"
     return text
+
+
+def _error(error: float, value: float, unit: str) -> str:
+    # what is left of an exact zero after rounding is no error
+    error = 0.0 if error <= 1e-12 * abs(value) else error
+    # one digit of an error says all
+    return f"{error:.1g}" if error and not round(error, decimals(unit)) else number(error, unit)
 
 
 def recorded(result: Mapping[str, Any] | None) -> str:

@@ -27,7 +27,7 @@ def test_list_has_every_kind(capsys):
     out = run(capsys, "list").out
     table, sources = out.split("\n\n")
     expected = [*music.names(), *text.names(), *tasks.names()]
-    assert [line.split()[0] for line in table.splitlines() if line[0] != " "] == ["name", *expected]
+    assert [line.split()[0] for line in table.splitlines() if line[0] not in " ─"] == ["name", *expected]
     assert all(any(name in line for line in sources.splitlines()) for name in expected)
     entries = json.loads(run(capsys, "list", "--json").out)["data_sets"]
     ready = {entry["name"] for entry in entries if entry["ready"]}

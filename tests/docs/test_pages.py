@@ -120,7 +120,7 @@ def public_names() -> set[str]:
             if inspect.isclass(value) or inspect.isfunction(value):
                 if own or given:
                     found.add(f"{value.__module__}.{value.__name__}")
-            elif given and not inspect.ismodule(value):
+            elif given and not inspect.ismodule(value):  # a constant, or the name of a type
                 found.add(_defined(name, module.name))
     return found
 

@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from ostinato.cli.output import print_json, print_table
+from ostinato.cli.options import OPTIONS
+from ostinato.cli.output import print_json
 from ostinato.errors import UserError
 
 app = App(
     name="data",
     help="List, fetch and show data sets: music, text, and problems with long delays.",
     group_commands="Commands",
+    group_parameters=OPTIONS,
 )
 
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on standard output.")]
@@ -29,10 +31,7 @@ def list_(*, json: Json = False) -> None:
     if json:
         print_json({"data_sets": [vars(entry) | {"ready": entry.ready} for entry in entries]})
         return
-    print_table(data_tables.listing_table(entries))
-    data_tables.say("\nWhere they come from:")
-    for line in data_tables.sources(entries):
-        data_tables.say(line)
+    data_tables.show_listing(entries)
 
 
 @app.command
@@ -55,8 +54,10 @@ def fetch(name: str, *, json: Json = False) -> None:
         found = {"name": name, "kind": kind, "ready": entry.ready, "version": data.version}
         print_json(found | {"source": entry.source, "origin": entry.origin, "place": entry.place})
     else:
+        from ostinato.cli.tables import say
+
         content = data_tables.content(kind, data)
-        data_tables.say(f"{name} is ready: {content}, {data_tables.origin_in_words(entry)} ({entry.place})")
+        say(f"{name} is ready: {content}, {data_tables.origin_in_words(entry)} ({entry.place})")
 
 
 @app.command
@@ -116,7 +117,9 @@ def show(
         return
     data_tables.show(kind, module.describe(data))
     if out is not None:
-        data_tables.say(f"picture: {out}")
+        from ostinato.cli.tables import say
+
+        say(f"picture: {out}")
 
 
 def _kind(name: str, unit: str | None) -> str:

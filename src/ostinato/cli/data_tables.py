@@ -1,27 +1,16 @@
 """What `ostinato data` prints: the list of the data sets, and what is in one of each kind."""
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from ostinato.cli.output import print_table
+from ostinato.cli.tables import Column, Table, number_columns, print_table, say
 from ostinato.data.listing import COMES_WITH, FOLDER, GENERATED, Listed
 from ostinato.data.pictures import pitch_name
 
+# Into a file or a pipe a line is not broken: names are looked for there.
+_PIPED = 1000
 # A sequence of a task is shown up to so many steps; a token's count is shown for so many tokens.
 _STEPS, _TOKENS = 60, 8
-
-
-def say(line: str) -> None:
-    """A line of its own: names of files are not to be taken for markup, nor broken in two.
-
-    What a terminal would obey is shown, not sent: text is whatever its author wrote.
-    """
-    plain = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in line)
-    Console(file=sys.stdout, markup=False, highlight=False).print(plain, soft_wrap=True)
 
 
 def origin_in_words(entry: Listed) -> str:
@@ -39,16 +28,19 @@ def origin_in_words(entry: Listed) -> str:
     return words.get(entry.origin, "in the cache" if entry.ready else "to download: ostinato data fetch")
 
 
-def listing_table(entries: Iterable[Listed]) -> Table:
-    """What there is, and how it is had here."""
-    table = Table("name", "kind", "what", "here", box=None, pad_edge=False)
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+def show_listing(entries: Sequence[Listed]) -> None:
+    """What there is, how it is had here, and whose it is."""
+    table = Table([Column(heading, text=True) for heading in ("name", "kind", "what", "here")])
     for entry in entries:
-        table.add_row(entry.name, entry.kind, entry.about, origin_in_words(entry))
-    return table
+        table.add(entry.name, entry.kind, entry.about, origin_in_words(entry))
+    print_table(table, piped=_PIPED)
+    say("")
+    say("Where they come from:")
+    for line in sources(entries):
+        say(line)
 
 
-def sources(entries: Iterable[Listed]) -> list[str]:
+def sources(entries: Sequence[Listed]) -> list[str]:
     """Public sources and licences, a line for those that share both; of addresses, the folder.
 
     Example:
@@ -94,11 +86,8 @@ def show(kind: str, found: dict[str, Any]) -> None:
             say(f"  {skip['path']}: {skip['reason']}")
 
 
-def _table(*headings: str) -> Table:
-    table = Table(headings[0], box=None, pad_edge=False)
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right")
-    return table
+def _table(first: str, *headings: str) -> Table:
+    return Table([Column(first, text=True), *number_columns(*headings)])
 
 
 def _show_music(found: dict[str, Any]) -> None:
@@ -111,8 +100,8 @@ def _show_music(found: dict[str, Any]) -> None:
         low, high = own["pitch_range"] or (None, None)
         pitches = f"{pitch_name(low)} to {pitch_name(high)}" if low and high else "none"
         notes, silent = f"{own['polyphony_mean']:.2f}", f"{own['silent_frames']:.1%}"
-        table.add_row(split, f"{own['songs']:,}", f"{own['frames']:,}", notes, silent, pitches)
-    print_table(table)
+        table.add(split, f"{own['songs']:,}", f"{own['frames']:,}", notes, silent, pitches)
+    print_table(table, piped=_PIPED)
 
 
 def _show_text(found: dict[str, Any]) -> None:
@@ -122,8 +111,8 @@ def _show_text(found: dict[str, Any]) -> None:
     table = _table("split", unit, lines, f"different {unit}", "unknown")
     for split, own in found["splits"].items():
         numbers = (f"{own[name]:,}" for name in ("tokens", "sentences", "distinct"))
-        table.add_row(split, *numbers, f"{own['unknown']:.2%}")
-    print_table(table)
+        table.add(split, *numbers, f"{own['unknown']:.2%}")
+    print_table(table, piped=_PIPED)
     frequent = ", ".join(f"{_shown(token)} {count:,}" for token, count in vocabulary["frequent"][:_TOKENS])
     say(f"vocabulary: {vocabulary['size']:,} {unit}; most frequent in train: {frequent}")
     say("train begins:")
@@ -146,9 +135,9 @@ def _show_task(found: dict[str, Any]) -> None:
     say(f"{found['steps']:,} steps of {found['symbols']} symbols; {found['classes']} classes")
     table = _table("split", "sequences")
     for split, own in found["splits"].items():
-        note = " drawn anew each epoch" if split == "train" else ""
-        table.add_row(split, f"{own['sequences']:,}{note}")
-    print_table(table)
+        table.add(split, f"{own['sequences']:,}")
+    print_table(table, piped=_PIPED)
+    say("those of train are drawn anew for each epoch")
     inputs, judged = found["sample"]["inputs"], found["judged_steps"]
     more = f" ... ({len(inputs) - _STEPS:,} more)" if len(inputs) > _STEPS else ""
     say(f"a sequence: {' '.join(map(str, inputs[:_STEPS]))}{more}")

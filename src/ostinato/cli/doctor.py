@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from typing import Any
 
 import ostinato
 from ostinato.cli.output import print_json
+from ostinato.cli.tables import Column, Table, print_table
 from ostinato.errors import UserError
 
 
@@ -23,10 +25,11 @@ def doctor(*, json: bool = False) -> int:
     if json:
         print_json(found)
         return 0
-    width = max(len(name) for name in found)
+    table = Table([Column("", text=True), Column("", text=True)])
     for name, value in found.items():
         for number, line in enumerate(_lines(value)):
-            print(f"{'' if number else name.replace('_', ' '):<{width}}  {line}")
+            table.add("" if number else name.replace("_", " "), line)
+    print_table(table, piped=sys.maxsize)
     return 0
 
 

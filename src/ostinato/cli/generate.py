@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 
 from ostinato.cli.generate_text import TextOptions, write_text
-from ostinato.cli.kinds import for_kind
-from ostinato.cli.output import human, print_json
+from ostinato.cli.kinds import Forms, for_kind
+from ostinato.cli.output import human, print_json, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +78,7 @@ def generate(
     json
         Print one JSON object.
     """
-    forms: dict[str, Callable[..., int]] = {"music": compose, "words": write_text, "chars": write_text}
+    forms: Forms = {"music": compose, "words": write_text, "chars": write_text}
     form, own = for_kind(run, forms, {"music": music, "words": text, "chars": text})
     return form(run, own, temperature=temperature, seed=seed, prime=prime, json=json)
 
@@ -156,9 +155,9 @@ def _print(
         )
         return
     if beginning is not None:
-        human().print(f"{beginning.name}: {given} frames, {said(semitones)}", markup=False, soft_wrap=True)
+        human().print(f"{beginning.name}: {given} frames, {said(semitones)}")
     for record in written:
-        print(
+        say(
             f"{', '.join(record['files'])}: {record['frames']} frames, "
             f"{record['notes_per_frame']:.2f} notes a frame"
         )

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ostinato.cli.output import print_json
+from ostinato.cli.output import data_text, print_json
 from ostinato.errors import UserError
 from ostinato.runs import Run
 
@@ -56,9 +56,9 @@ def write_text(
     if json:
         print_json({"prime": prime, "text": "".join(text), "seed": seed, "tokens": own.tokens})
         return 0
-    sys.stdout.write(prime)
+    sys.stdout.write(data_text(prime))
     for piece in text:
-        sys.stdout.write(piece)
+        sys.stdout.write(data_text(piece))
         sys.stdout.flush()
     sys.stdout.write("\n")
     return 0

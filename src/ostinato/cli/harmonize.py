@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.generate import said
-from ostinato.cli.output import human, print_json
+from ostinato.cli.output import human, print_json, say
 from ostinato.errors import UserError
+from ostinato.numbers import number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,18 +136,18 @@ def _print(record: dict[str, Any], *, json: bool) -> None:
         print_json(record)
         return
     console = human()
-    console.print(said(record["semitones"]), markup=False)
+    console.print(said(record["semitones"]))
     if record["log_evidence"] is None:
         console.print("this output cannot weigh drafts: notes given later had no say in earlier frames")
     elif record["effective_size_least"] < 2 and record["particles"] > 1:
         console.print("in some frames a single draft fitted the given notes: more --particles would help")
-    print(
+    say(
         f"{', '.join(record['files'])}: {record['frames']} frames, {record['given_notes_kept']} of "
         f"{record['given_notes']} given notes kept, {record['added_notes']} added"
     )
     if record["log_evidence"] is not None:
-        print(
-            f"log p(given notes) ≈ {record['log_evidence']:.1f} nats; effective particles: "
+        say(
+            f"log p(given notes) ≈ {number(record['log_evidence'], 'nats')} nats; effective particles: "
             f"{record['effective_size_mean']:.0f} of {record['particles']} on average, at least "
             f"{record['effective_size_least']:.1f}"
         )

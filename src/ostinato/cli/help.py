@@ -163,8 +163,8 @@ def _recipe_of(app: App, arguments: Sequence[str]) -> tuple[Recipe, str]:
     of = f" with {config}" if config else ""
     kind = {"music": "music", "task": "a task"}.get(recipe.task, recipe.task)
     return recipe, (
-        f"Defaults shown: those of {recipe.recipe} on {kind} (data {recipe.data}, output {recipe.output}){of}. "
-        f"For others, add --help to the options that you want to give."
+        f"Defaults shown: those of {recipe.recipe} on {kind} (data {recipe.data}, output {recipe.output})"
+        f"{of}; for others, add --help to the options that you want to give."
     )
 
 

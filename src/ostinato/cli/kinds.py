@@ -8,6 +8,9 @@ from typing import Any
 from ostinato.errors import UserError
 from ostinato.runs import Run
 
+# By kind of data, what does the work of a command.
+Forms = Mapping[str, Callable[..., int]]
+
 ARPA = (".arpa", ".arpa.gz")
 
 
@@ -26,9 +29,7 @@ def kind_of(run: Path) -> str:
     return str(Run.open(run).config().get("task", "music"))
 
 
-def for_kind(
-    run: Path, forms: Mapping[str, Callable[..., int]], options: Mapping[str, Any]
-) -> tuple[Callable[..., int], Any]:
+def for_kind(run: Path, forms: Forms, options: Mapping[str, Any]) -> tuple[Callable[..., int], Any]:
     """The form of a command for a run, with the options that are for it alone.
 
     Args:

@@ -1,5 +1,6 @@
 """The `ostinato` command: finds the subcommand; turns a foreseen mistake into one line and exit code 2."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from ostinato.cli.help import HELP_FLAGS, PlainHelp, show_defaults
 from ostinato.cli.mistakes import one_line
 from ostinato.cli.options import OPTIONS
 from ostinato.cli.spelling import forget_options, note_options
+from ostinato.cli.visible import visible
 from ostinato.errors import UserError
 
 # Where each command is, and what `ostinato --help` says of it: named as text, so that help and every command
@@ -70,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
-        print(f"ostinato: {one_line(error)}", file=sys.stderr)
+        print(f"ostinato: {visible(one_line(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ostinato: interrupted", file=sys.stderr)
@@ -93,4 +95,11 @@ def _prepare(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """Entry point of the installed command."""
+    # a sign that the terminal's encoding lacks is written as an escape; it is no reason to end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # a width of 0, or none, is no width: rich would print nothing
+    if not os.environ.get("COLUMNS", "").strip("0").isdecimal():
+        os.environ.pop("COLUMNS", None)
     sys.exit(run(sys.argv[1:]))

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 import ostinato
-from ostinato.cli.output import human
+from ostinato.cli.output import human, say
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
 from ostinato.report.records import read_records
@@ -60,8 +60,8 @@ def report(
     atomic_write(out, page)
     size = len(page.encode())
     if size > MOST_BYTES:
-        human().print(f"the page has {size / 1e6:.1f} MB: give fewer runs or --samples", markup=False)
-    print(f"{out}: {size / 1e6:.1f} MB")
+        human().print(f"the page has {size / 1e6:.1f} MB: give fewer runs or --samples")
+    say(f"{out}: {size / 1e6:.1f} MB")
     return 0
 
 

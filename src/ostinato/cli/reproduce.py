@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from rich.table import Table
 
 from ostinato.cli.options import Quiet
-from ostinato.cli.output import human, print_json, print_table
+from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import CELL, Overrides, given_settings
 from ostinato.cli.stopping import stop_signals
+from ostinato.cli.tables import Table, number_columns
 from ostinato.errors import UserError
 from ostinato.files import FileLock, atomic_write
 from ostinato.monitoring import Interrupted
@@ -93,7 +93,7 @@ def reproduce(
         print_json(to_dict(found))
     else:
         print_table(_table(found, what))
-        print(f"table: {folder / cells[0].table}.md  (and .json; runs beside it)")
+        say(f"table: {folder / cells[0].table}.md  (and .json; runs beside it)")
     return code
 
 
@@ -161,10 +161,10 @@ def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quie
 def _table(rows: list[Row], what: str) -> Table:
     from ostinato.reproduce.table import cells_of, headers, notes
 
-    table = Table(title=f"{what}, paper and ours", title_justify="left", caption_justify="left")
-    for place, header in enumerate(headers(rows[0].cell.table)):
-        table.add_column(header.replace(" ", "\n", 1), justify="left" if place < 2 else "right")
+    first, second, *others = headers(rows[0].cell.table)
+    columns = number_columns(f"{first}, {second}", *(header.replace(" ", "\n", 1) for header in others))
+    table = Table(columns, f"{what}, paper and ours", notes(rows))
     for row in rows:
-        table.add_row(*cells_of(row))
-    table.caption = "\n".join(notes(rows))
+        data, model, *figures = cells_of(row)
+        table.add(f"{data} {model}", *(figure.replace(" [", "\n[") for figure in figures))
     return table

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ostinato.cli.output import print_json
+from ostinato.cli.output import data_text, print_json
+from ostinato.numbers import number
 
 if TYPE_CHECKING:
     from ostinato.rescoring import Ranked
@@ -65,8 +66,8 @@ def rescore_list(
         return 0
     for each in ranked:
         for one in each if all else each[:1]:
-            detail = f"{one.total:.4f}\t{one.log_prob:.4f}\t" if all else ""
-            print(f"{one.hypothesis.utterance}\t{detail}{one.hypothesis.words}")
+            detail = f"{number(one.total, 'nats')}\t{number(one.log_prob, 'nats')}\t" if all else ""
+            print(data_text(f"{one.hypothesis.utterance}\t{detail}{one.hypothesis.words}"))
     return 0
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
-from rich.table import Table
 
 from ostinato.cli.generate import numbered
-from ostinato.cli.kinds import for_kind
-from ostinato.cli.output import human, print_json, print_table
+from ostinato.cli.kinds import Forms, for_kind
+from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.score_text import TextOptions, score_text_file
+from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
+from ostinato.numbers import number
 
 if TYPE_CHECKING:
     from ostinato.corrections import Correction
@@ -66,7 +66,7 @@ def score(
     json
         Print one JSON object.
     """
-    forms: dict[str, Callable[..., int]] = {
+    forms: Forms = {
         "music": score_pieces,
         "words": score_text_file,
         "chars": score_text_file,
@@ -108,7 +108,7 @@ def score_pieces(run: Path, files: list[Path], own: MusicOptions | None, *, json
         if own.wrong_notes:
             _print_corrections(one, found[: own.top])
     for path in drawn:
-        human().print(f"picture: {path}", markup=False, soft_wrap=True)
+        human().print(f"picture: {path}")
     return 0
 
 
@@ -126,15 +126,15 @@ def _draw(scores: list[PieceScore], out: Path) -> list[str]:
     from ostinato.data import pictures
 
     paths = []
-    for number, one in enumerate(scores, start=1):
-        path = numbered(out, number, len(scores))
+    for order, one in enumerate(scores, start=1):
+        path = numbered(out, order, len(scores))
         piece = one.piece
         # rows where they sound: the picture shows the piece in its own key
         pictures.picture(
             piece.in_own_key(piece.frames),
             path,
             frames_per_beat=piece.frames_per_beat,
-            title=f"{piece.name}: {one.log_likelihood:.2f} nats/frame",
+            title=f"{piece.name}: {number(one.log_likelihood, 'nats/frame')} nats/frame",
             max_frames=pictures.MOST_FRAMES,
             surprisal=piece.in_own_key(one.surprisal),
             frame_surprisal=one.frame_surprisal,
@@ -146,35 +146,29 @@ def _draw(scores: list[PieceScore], out: Path) -> list[str]:
 def _print_ranking(ranked: list[tuple[Path, PieceScore]]) -> None:
     from ostinato.scoring import CONVENTION
 
-    table = Table(title="most likely first", title_justify="left")
-    table.add_column("piece", overflow="fold")
-    for column in ("frames", "log-likelihood (nats/frame)", "note surprisal (bits)"):
-        table.add_column(column, justify="right")
+    headings = ("frames", "log-likelihood\n(nats/frame)", "note surprisal\n(bits)")
+    table = Table([Column("piece", text=True), *number_columns(*headings)], "most likely first")
     for file, one in ranked:
         mark = "" if one.exact else "≈ "
-        table.add_row(
-            str(file), str(len(one.piece)), f"{mark}{one.log_likelihood:.3f}", f"{one.mean_surprisal():.2f}"
-        )
+        likelihood = number(one.log_likelihood, "nats/frame")
+        table.add(str(file), str(len(one.piece)), mark + likelihood, number(one.mean_surprisal(), "bits"))
+    table.notes = [
+        "log-likelihood: mean over all frames, the first included, all 88 notes of each",
+        f"note surprisal: {CONVENTION}",
+    ]
     print_table(table)
-    print("log-likelihood: mean over all frames, the first included, all 88 notes of each")
-    print(f"note surprisal: {CONVENTION}\n")
 
 
 def _print_notes(one: PieceScore, top: int) -> None:
-    table = Table(title=f"{one.piece.name}: most surprising notes", title_justify="left")
-    for column in ("bar", "beat", "note", "frames", "surprisal (bits)"):
-        table.add_column(column, justify="right")
+    headings = ("bar", "beat", "note", "frames", "surprisal (bits)")
+    table = Table(number_columns(*headings), f"{one.piece.name}: most surprising notes")
     for note in one.notes()[:top]:
-        table.add_row(
-            str(note.bar),
-            f"{note.beat:g}",
-            note.name,
-            f"{note.begin}-{note.end - 1}",
-            f"{note.surprisal:.2f}",
-        )
+        frames, surprisal = f"{note.begin}-{note.end - 1}", number(note.surprisal, "bits")
+        table.add(str(note.bar), f"{note.beat:g}", note.name, frames, surprisal)
+    odd = (f"{bar.number} ({number(bar.log_likelihood, 'nats/frame')})" for bar in one.bars()[:3])
+    table.notes = [f"least likely bars (nats/frame): {', '.join(odd)}"]
+    say("")
     print_table(table)
-    oddest = ", ".join(f"{bar.number} ({bar.log_likelihood:.1f})" for bar in one.bars()[:3])
-    print(f"least likely bars (nats/frame): {oddest}\n")
 
 
 def _print_corrections(one: PieceScore, found: list[Correction]) -> None:
@@ -182,16 +176,16 @@ def _print_corrections(one: PieceScore, found: list[Correction]) -> None:
     from ostinato.data import pictures
 
     title = f"{one.piece.name}: notes that a semitone would improve"
-    table = Table(title=title, title_justify="left")
-    for column in ("bar", "beat", "note", "better", "gain (bits)"):
-        table.add_column(column, justify="right")
+    table = Table(
+        number_columns("bar", "beat", "note", "better", "gain (bits)"), title, [f"gain: {CORRECTIONS}"]
+    )
     for note in found:
         if note.gain > 0:
             bar, beat = one.place(note.begin)
             names = pictures.pitch_name(note.pitch), pictures.pitch_name(note.better)
-            table.add_row(str(bar), f"{beat:g}", *names, f"{note.gain:+.2f}")
+            table.add(str(bar), f"{beat:g}", *names, number(note.gain, "bits", plus=True))
+    say("")
     if table.rows:
         print_table(table)
-        print(f"gain: {CORRECTIONS}\n")
     else:
-        print(f"{one.piece.name}: no note would be better a semitone away\n")
+        say(f"{one.piece.name}: no note would be better a semitone away")

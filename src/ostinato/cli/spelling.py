@@ -11,12 +11,15 @@ from ostinato.errors import UserError, named
 
 _OPTIONS: ContextVar[dict[str, str]] = ContextVar("options", default={})  # noqa: B039, never changed in place
 
+# Options that bring settings from a file.
+_FILES = {"config", "resume"}
+
 
 def note_options(app: App, commands: Iterable[str], arguments: ArgumentCollection) -> None:
     """Keep how the options of the command that is about to run are written.
 
-    An option is called as it was typed; one that was not, by its name. Where settings also come from a file, a
-    setting that was not typed is called as the file calls it.
+    An option is called as it was typed; one that was not, by its name. Where settings also come from a file,
+    a setting that was not typed is called as there.
 
     Raises:
         UserError: a number with a point where a whole one belongs, which cyclopts would round.
@@ -30,9 +33,9 @@ def note_options(app: App, commands: Iterable[str], arguments: ArgumentCollectio
         options[name] = option
         for token in argument.tokens:
             typed[name] = token.keyword or option
-            if _is_whole(argument.hint) and not re.fullmatch(r"[^.]*", token.value):
+            if _is_whole(argument.hint) and not re.fullmatch(r"[^.]*(\.0*)?", token.value):
                 raise UserError(f"expected {typed[name]} to be a whole number, found {token.value}")
-    _OPTIONS.set(typed if "config" in typed else options | typed)
+    _OPTIONS.set(typed if typed.keys() & _FILES else options | typed)
 
 
 def forget_options() -> None:
@@ -45,7 +48,8 @@ def spelled(message: str | UserError) -> str:
 
     Example:
         >>> from ostinato.errors import argument
-        >>> spelled(f"expected {argument('seed')} of at least 0")  # before any command is known
+        >>> forget_options()
+        >>> spelled(f"expected {argument('seed')} of at least 0")
         'expected seed of at least 0'
     """
     options = _OPTIONS.get()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ostinato.cli.options import MOST_USED, Quiet
-from ostinato.cli.output import human, list_skipped, print_json, print_table
+from ostinato.cli.output import human, list_skipped, print_json, print_table, say
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
@@ -136,13 +136,12 @@ def _fit(
             )
             progress = trainer.fit()
     except Interrupted as interruption:
-        console.print(f"stopped; continue with: ostinato train --resume {run.folder}", markup=False)
+        console.print(f"stopped; continue with: ostinato train --resume {run.folder}")
         raise SystemExit(128 + interruption.signal) from None
     if not quiet:
         console.print(
             f"stopped after epoch {progress.epoch}: {progress.stopped_because}; "
-            f"best validation in epoch {progress.best_epoch + 1}",
-            markup=False,
+            f"best validation in epoch {progress.best_epoch + 1}"
         )
 
 
@@ -159,4 +158,4 @@ def _conclude(
         print_json(summary)
     else:
         print_table(table_of(data)(results, f"{recipe.recipe} on {data.name}"))
-        print(f"run: {run.folder}  (learning curve: {run.folder / CURVE})")
+        say(f"run: {run.folder}  (learning curve: {run.folder / CURVE})")

@@ -8,7 +8,7 @@ from ostinato.data import bach, folder, published, statistics
 from ostinato.data.listing import COMES_WITH, Listed, origin_of
 from ostinato.data.scores import SUFFIXES
 from ostinato.data.sequences import Splits
-from ostinato.errors import UserError, near_names
+from ostinato.errors import UserError, argument, near_names
 
 DEFAULT = "bach"
 MAX_FRAMES_PER_BEAT = 48
@@ -76,7 +76,9 @@ def load(
         ostinato.errors.UserError: expected a data set or a path, found 'notingham'; did you mean nottingham?
     """
     if frames_per_beat is not None and not 1 <= frames_per_beat <= MAX_FRAMES_PER_BEAT:
-        raise UserError(f"frames per beat: expected 1 to {MAX_FRAMES_PER_BEAT}, found {frames_per_beat}")
+        raise UserError(
+            f"expected {argument('frames_per_beat')} of 1 to {MAX_FRAMES_PER_BEAT}, found {frames_per_beat}"
+        )
     if name_or_path in published.PUBLISHED:
         return _published(str(name_or_path), frames_per_beat, transpose)
     options: dict[str, Any] = {"transpose": transpose, "split_seed": split_seed, "use_cache": cache}
@@ -110,12 +112,12 @@ def _published(name: str, frames_per_beat: int | None, transpose: bool) -> Split
     if frames_per_beat not in (None, fixed):
         raise UserError(
             f"{name} is published with {fixed} frames per beat, found {frames_per_beat} asked for; "
-            "leave the option out, or use bach or files of your own"
+            f"leave {argument('frames_per_beat')} out, or use bach or files of your own"
         )
     if not transpose:
         raise UserError(
             f"{name} is published in C major and C minor, the first keys are lost; "
-            "leave the option out, or use bach or files of your own"
+            f"leave {argument('transpose')} out, or use bach or files of your own"
         )
     return published.load(name)
 

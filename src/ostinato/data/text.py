@@ -21,11 +21,13 @@ from ostinato.data.listing import COMES_WITH, Listed, origin_of
 from ostinato.data.sequences import SPLITS, Skipped
 from ostinato.data.text_source import FileSource, MemorySource, Source, split_by_lines, whole_file
 from ostinato.data.vocabulary import Unit, Vocabulary
-from ostinato.errors import UserError, near_names
+from ostinato.errors import UserError, argument, near_names
 from ostinato.files import atomic_write, write_error
 
 DEFAULT = "pydoc"
 OPTIONS = ("unit", "vocabulary_size")
+
+_HELD_OUT = f"{argument('valid_data')} and {argument('test_data')}"
 
 _COMMIT = "76870253cfca069477f06b7056af87f98490b6eb"
 PTB_LICENCE = "none stated where the files are published; the treebank is the Linguistic Data Consortium's"
@@ -170,12 +172,12 @@ def _sources(
     """What each split is read from."""
     if given in names():
         if valid or test:
-            raise UserError(f"{given} has its own held-out text; leave out --valid-data and --test-data")
+            raise UserError(f"{given} has its own held-out text; leave out {_HELD_OUT}")
         return _named(given, unit)
     files = _files(given)
     if valid is not None or test is not None:
         if valid is None or test is None:
-            raise UserError("expected --valid-data and --test-data together, found one of them")
+            raise UserError(f"expected {_HELD_OUT} together, found one of them")
         chosen = {"train": files, "valid": _files(valid), "test": _files(test)}
         split = "given"
     else:

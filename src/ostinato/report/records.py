@@ -60,6 +60,11 @@ class RunRecord:
         return str(self.data.get("name") or self.config.get("data", ""))
 
     @property
+    def data_title(self) -> str:
+        """The data set and what of it is modelled: one text has words and characters."""
+        return self.data_name + {"words": " (words)", "chars": " (characters)"}.get(self.task, "")
+
+    @property
     def watched(self) -> str:
         """The score that validation watched."""
         return next(filter(None, map(watched_score, self.epochs)), WATCHED[0])

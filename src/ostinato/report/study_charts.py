@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from ostinato.numbers import decimals
-from ostinato.report.charts import PALETTE, QUIET, Chart, axis, escaped, hover, line, wrapped
+from ostinato.report.charts import PALETTE, QUIET, Chart, axis, count_axis, escaped, hover, line, wrapped
 from ostinato.report.importance import (
     METHOD,
     direction,
@@ -12,7 +12,7 @@ from ostinato.report.importance import (
     is_logarithmic,
     is_numeric,
 )
-from ostinato.report.numbers import NONE, brief, number
+from ostinato.report.numbers import brief, number
 from ostinato.report.records import StudyRecord
 
 _STATES = {"complete": PALETTE[0], "pruned": PALETTE[4], "failed": PALETTE[6], "running": PALETTE[7]}
@@ -58,11 +58,14 @@ def history(study: StudyRecord, key: str) -> Chart | None:
     data.append(
         line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}, **hover("best so far", place))
     )
-    layout = {"xaxis": axis("trial"), "yaxis": axis(f"validation {measure.axis}", range=_window(study))}
+    layout = {
+        "xaxis": count_axis("trial", len(study.trials)),
+        "yaxis": axis(f"validation {measure.axis}", range=_window(study)),
+    }
     found = better(study.complete, key=lambda trial: trial["value"])
     summary = (
         f"{len(study.complete)} of {len(study.trials)} trials complete; the best is trial "
-        f"{found['number']} with {study.score_of(found)} {measure.unit}. "
+        f"{found['number']} with {measure.told(study.score_of(found))}. "
         "Very poor trials lie outside the picture."
     )
     if measure.stand_in:
@@ -132,7 +135,7 @@ def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
         f"the thick line is the best, trial {ordered[-1]['number']}: {', '.join(_told(rows[-1]))}."
     )
     if any(column.unused for column in columns):
-        summary += f" At {NONE}, below an axis: the trial had no use for the setting."
+        summary += " Unused: the trial had no use for the setting."
     figure = {"data": data, "layout": _axes(columns)}
     return Chart(key, "Settings that went together", summary, figure, 420, 92 * len(columns))
 
@@ -176,7 +179,7 @@ class _Column:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Height and label of what is written beside the axis."""
-        below = [(_BELOW, NONE)] if self.unused else []
+        below = [(_BELOW, "unused")] if self.unused else []
         if not self.numeric:
             return below + [(self.height(choice), brief(choice)) for choice in self.choices]
         steps = [self.low + part * (self.high - self.low) for part in (0, 0.5, 1)]
