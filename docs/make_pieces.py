@@ -1,7 +1,8 @@
 """Compose the pieces of the landing page: `python docs/make_pieces.py [FOLDER] [--epochs N]`.
 
 A network with NADE is trained on `jsb` (half a minute of one core), then composes from nothing; what it wrote
-is drawn, and played by the package's own synthesizer. Everything is seeded; MP3 needs `pip install soundfile`.
+is drawn, and played by the package's own synthesizer. Everything is seeded. MP3 takes
+`pip install soundfile`.
 """
 
 import argparse

@@ -1,32 +1,13 @@
-"""scikit-build-core, but a source distribution made from a git clone holds the files that git tracks, and no others.
+"""scikit-build-core, but a source distribution made from a git clone holds what git tracks, and nothing else.
 
-By itself it takes every file that git does not ignore: notes and data that lie about in a clone would be published.
+By itself it takes every file that git does not ignore: notes and data that lie about would be published.
 """
 
 import subprocess
 from typing import Any
 
 from scikit_build_core import build
-from scikit_build_core.build import (
-    build_editable,
-    build_wheel,
-    get_requires_for_build_editable,
-    get_requires_for_build_sdist,
-    get_requires_for_build_wheel,
-    prepare_metadata_for_build_editable,
-    prepare_metadata_for_build_wheel,
-)
-
-__all__ = [
-    "build_editable",
-    "build_sdist",
-    "build_wheel",
-    "get_requires_for_build_editable",
-    "get_requires_for_build_sdist",
-    "get_requires_for_build_wheel",
-    "prepare_metadata_for_build_editable",
-    "prepare_metadata_for_build_wheel",
-]
+from scikit_build_core.build import *  # noqa: F403  (all hooks that this version has)
 
 # What has a meaning in the patterns that scikit-build-core takes, which are .gitignore's.
 _SPECIAL = "\\*?[]!# "

@@ -32,7 +32,7 @@ def built(folder: Path, out: Path) -> set[str]:
 
 @pytest.fixture
 def clone(tmp_path) -> Path:
-    """A clone with this project's building files, a few of its sources, and names that patterns could mistake."""
+    """A clone with the files for building, a few sources, and names that patterns could mistake."""
     clone = tmp_path / "clone"
     for name in ("packaging/backend.py", "src/ostinato/__init__.py", "CMakeLists.txt", "docs/index.md"):
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
