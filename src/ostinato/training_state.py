@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import ostinato
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.recipe import Recipe
 
 # Why a run ended, where more epochs or more patience would let it go on.
@@ -75,7 +75,7 @@ def check_same_settings(recipe: Recipe, of_run: Recipe) -> None:
     """Refuse to continue a run with other settings than its own, but for those that say when it ends."""
     saved, wanted = of_run.to_dict(), recipe.to_dict()
     changed = [
-        f"{name} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
+        f"{argument(name)} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
         for name in sorted(saved.keys() | wanted.keys())
         if saved.get(name) != wanted.get(name) and name not in ENDS
     ]

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
-from ostinato.cli.output import human, list_skipped, print_json, print_table
+from ostinato.cli.output import human, list_skipped, print_json, print_table, say
+from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.conclusion import AnyData
 from ostinato.domain import domain_of
 from ostinato.planning import Plan, make_plan
@@ -15,7 +15,7 @@ from ostinato.runs import Run
 from ostinato.training_state import Progress, check_same_run, check_same_settings, go_on
 
 
-def dry_run(
+def print_plan(
     recipe: Recipe, data: AnyData, folder: Path, run: Run | None, *, device: torch.device, json: bool
 ) -> int:
     """Print the plan of a run, new or to go on with; what training would refuse is refused.
@@ -48,42 +48,39 @@ def dry_run(
 
 
 def _print(plan: Plan, progress: Progress | None) -> None:
-    recipe = plan.recipe
-    print(f"dry run of {recipe.recipe} on {plan.data['name']}: nothing is trained or written")
+    letters = plan.recipe.recipe
+    say(f"dry run of {letters} on {plan.data['name']}: nothing is trained or written")
     if plan.changed:
-        table = _table("settings of your own", "setting", "here", f"{recipe.recipe}'s")
+        table = _table("settings of your own", "setting", "here", f"{letters}'s")
         for name, (here, usual) in plan.changed.items():
-            table.add_row(name, str(here), str(usual))
+            table.add(name, str(here), str(usual))
         print_table(table)
     else:
-        print(f"settings: all as {recipe.recipe} has them for this data and output")
-    _print_data(plan.data)
+        say(f"settings: all as {letters} has them for this data and output")
+    print_table(_data_table(plan.data))
     table = _table("parameters", "name", "shape", "number")
     for name, shape, number in plan.rehearsal.parameters:
-        table.add_row(name, " x ".join(map(str, shape)), f"{number:,}")
-    table.add_row("all", "", f"{sum(n for *_, n in plan.rehearsal.parameters):,}", style="bold")
+        table.add(name, " x ".join(map(str, shape)), f"{number:,}")
+    table.add("all", "", f"{sum(n for *_, n in plan.rehearsal.parameters):,}", bold=True)
     print_table(table)
     for line in (*_time(plan), *_memory(plan)):
-        print(line)
+        say(line)
     stands = "" if progress is None else f", {progress.epoch} epochs done"
-    print(f"run: {plan.folder}{stands}")
+    say(f"run: {plan.folder}{stands}")
 
 
-def _print_data(data: dict[str, Any]) -> None:
+def _data_table(data: dict[str, Any]) -> Table:
     first = next(iter(data["splits"].values()))
     table = _table(f"data: {data['name']}", "split", *first)
     for split, counts in data["splits"].items():
-        table.add_row(split, *(f"{count:,}" for count in counts.values()))
-    print_table(table)
+        table.add(split, *(f"{count:,}" for count in counts.values()))
     facts = {name: value for name, value in data.items() if name not in ("name", "version", "splits")}
-    print(", ".join(f"{name}: {value:,}" for name, value in facts.items()))
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place == 0 else "right")
+    table.notes = [", ".join(f"{name}: {value:,}" for name, value in facts.items())]
     return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    return Table([Column(first, text=True), *number_columns(*others)], title)
 
 
 def _time(plan: Plan) -> list[str]:
