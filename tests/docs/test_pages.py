@@ -114,8 +114,9 @@ def public_names() -> set[str]:
         if module.name.startswith(LEFT_OUT) or any(part[0] == "_" for part in module.name.split(".")):
             continue
         content = importlib.import_module(module.name)
-        for name, value in list(vars(content).items()):
-            given = name in getattr(content, "__all__", ())
+        all_ = getattr(content, "__all__", ())
+        for name in {*vars(content), *all_}:  # a package may give names only when they are asked for
+            value, given = getattr(content, name), name in all_
             own = getattr(value, "__module__", None) == module.name and name[0] != "_"
             if inspect.isclass(value) or inspect.isfunction(value):
                 if own or given:
