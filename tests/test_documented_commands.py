@@ -49,6 +49,7 @@ WITH_TABLES = (
     "data list",
     "data show",
     "doctor",
+    "runs diff",
 )
 SENTENCES = (
     "The statement is executed once , the item too",

@@ -149,7 +149,9 @@ def test_printed_tables_of_the_pages_fit_80_columns(page):
     for block in blocks:
         assert not re.search("[┏┃│…]", block), "a table that the program does not print any more"
         if "───" in block:
-            assert [line for line in block.splitlines() if len(line) > 80] == []
+            said = ("stopped after", "training", "clipping")  # on standard error, folded by the terminal
+            lines = [line for line in block.splitlines() if not line.startswith(said)]
+            assert [line for line in lines if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("columns", ["0", "", "-5", "no", "1", "40", "300"])
@@ -182,7 +184,7 @@ def test_no_command_has_a_table_of_its_own():
     for path in CLI.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module == "rich.table":
-                assert path.name == "progress.py", path.name
+                assert path.name in ("progress.py", "workboard.py"), path.name  # live pictures
 
 
 def in_a_terminal(arguments: list[str], width: int) -> bytes:

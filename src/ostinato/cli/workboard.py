@@ -73,7 +73,8 @@ class LinePost(SilentPost):
 
     def done(self, line: str, counts: dict[str, Any]) -> None:
         """The result."""
-        self.notice(line)
+        if line:
+            self.notice(line)
 
     def notice(self, line: str) -> None:
         """The line."""
@@ -89,7 +90,7 @@ class SlotPost:
 
     def __init__(self, slot: Any) -> None:
         self._slot = slot
-        self._state: dict[str, Any] = {"lines": [], "said": 0}
+        self._state: dict[str, Any] = {"lines": [], "said": 0, "ended": 0}
 
     def at(self, label: str, settings: dict[str, Any], epochs: int) -> None:
         """See `Post`."""
@@ -103,8 +104,9 @@ class SlotPost:
 
     def done(self, line: str, counts: dict[str, Any]) -> None:
         """See `Post`."""
-        self._write(label=None, first=None, **counts)
-        self.notice(line)
+        self._write(label=None, first=None, ended=self._state["ended"] + 1, **counts)
+        if line:
+            self.notice(line)
 
     def notice(self, line: str) -> None:
         """See `Post`."""
@@ -167,11 +169,6 @@ class Board:
         """Where a worker of this process says what it is at."""
         return post_to(self.slot(worker), quiet=self._quiet)
 
-    def count(self, done: int) -> None:
-        """So many are done, as the first process knows."""
-        with self._lock:
-            self._picture.count({"done": done})
-
     def say(self, line: str) -> None:
         """Print a line, above the picture if there is one."""
         if not self._quiet:
@@ -206,7 +203,7 @@ class Board:
                 continue
             with self._lock:
                 self._states[place] = state
-                self._picture.count(state)
+                self._picture.count(state, sum(own.get("ended", 0) for own in self._states))
             new = min(state["said"] - self._printed[place], len(state["lines"]))
             for line in state["lines"][len(state["lines"]) - new :]:
                 self.say(line)
@@ -236,9 +233,9 @@ class Picture:
         self._best = ""
         self._begin = time.monotonic()
 
-    def count(self, counts: dict[str, Any]) -> None:
-        """Take up how far all are, as one of them knows it."""
-        self._done = max(self._done, counts.get("done", 0))
+    def count(self, counts: dict[str, Any], ended: int = 0) -> None:
+        """Take up how far all are, as one of them knows it, and how many have ended here."""
+        self._done = max(self._done, counts.get("done", 0), self._first + ended)
         self._total = max(self._total, counts.get("total", 0))
         self._best = counts.get("best") or self._best
 

@@ -3,8 +3,18 @@
 import math
 from typing import Any
 
-from ostinato.numbers import decimals
-from ostinato.report.charts import PALETTE, QUIET, Chart, axis, count_axis, escaped, hover, line, wrapped
+from ostinato.report.charts import (
+    PALETTE,
+    QUIET,
+    Chart,
+    axis,
+    count_axis,
+    escaped,
+    hover,
+    line,
+    values_said,
+    wrapped,
+)
 from ostinato.report.importance import (
     METHOD,
     direction,
@@ -34,7 +44,7 @@ def history(study: StudyRecord, key: str) -> Chart | None:
         return None
     better = min if direction(study) == "minimize" else max
     measure = study.measure
-    place = f"trial %{{x}}: %{{y:.{decimals(measure.unit)}f}}"
+    place = "trial %{x}: %{text}"
     data: list[dict[str, Any]] = []
     for state, color in _STATES.items():
         own = [trial for trial in trials if trial["state"] == state]
@@ -47,6 +57,7 @@ def history(study: StudyRecord, key: str) -> Chart | None:
                     "x": [trial["number"] for trial in own],
                     "y": [trial["value"] for trial in own],
                     "marker": {"color": color, "size": 8, "symbol": "circle" if state == "complete" else "x"},
+                    "text": values_said(measure, [trial["value"] for trial in own]),
                     **hover(state, place),
                 }
             )
@@ -55,9 +66,8 @@ def history(study: StudyRecord, key: str) -> Chart | None:
     for trial in sorted(study.complete, key=lambda trial: trial["number"]):
         at.append(trial["number"])
         best.append(better([trial["value"], *best[-1:]]))
-    data.append(
-        line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}, **hover("best so far", place))
-    )
+    more = {"text": values_said(measure, best), **hover("best so far", place)}
+    data.append(line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}, **more))
     layout = {
         "xaxis": count_axis("trial", len(study.trials)),
         "yaxis": axis(f"validation {measure.axis}", range=_window(study)),
