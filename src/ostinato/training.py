@@ -20,7 +20,7 @@ from ostinato.data.tasks import TaskData, TaskStreams
 from ostinato.data.text import TextData
 from ostinato.data.token_streams import TokenStreams
 from ostinato.domain import domain_of
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.hessian_free_training import curvature_streams, hessian_free_update
 from ostinato.monitoring import Diverged, Interrupted, Monitor, SilentMonitor
 from ostinato.nn.cells.state import State, from_named_tensors, map_state, named_tensors, zeros_like
@@ -203,7 +203,7 @@ class Trainer:
         if sums.skipped_in_a_row == HOPELESS:
             raise Diverged(
                 f"training diverged: {HOPELESS} updates in a row had no finite gradient (the last at "
-                f"{where}); use a smaller --learning-rate or a recipe with C (clipping)"
+                f"{where}); use a smaller {argument('learning_rate')} or a recipe with C (clipping)"
             )
 
     def _validate(self, stage: str) -> tuple[float, bool]:

@@ -63,6 +63,30 @@ def test_every_epoch_is_dealt_anew_and_reproducibly() -> None:
     assert first != deal(lengths, 4, np.random.default_rng(2))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_values_keep_their_type(dtype: type) -> None:
+    values = np.array([[0.5, -1.25], [300.0, np.nan], [2.0, 3.0]])
+    values = values if dtype != np.uint8 else np.array([[1, 0], [0, 1], [1, 1]])
+    pieces = [Sequence("a", values.astype(dtype)), Sequence("b", values[:2].astype(dtype))]
+    (segment,) = Streams(pieces, 2, 3)
+    assert segment.targets.numpy().dtype == segment.inputs.numpy().dtype == dtype
+    np.testing.assert_array_equal(segment.targets[:, 0], pieces[0].values)
+    np.testing.assert_array_equal(segment.inputs[1:, 0], pieces[0].values[:2])
+    assert not segment.inputs[0].any()
+
+
+def test_types_and_widths_do_not_mix() -> None:
+    of = [np.zeros((3, 2), np.uint8), np.zeros((3, 2), np.float32), np.zeros((3, 1), np.uint8)]
+    for other in of[1:]:
+        with pytest.raises(ValueError, match="expected sequences of one type and width, got"):
+            Streams([Sequence("a", of[0]), Sequence("b", other)], 1, 2)
+
+
+def test_positions_count_from_the_start_of_each_sequence() -> None:
+    layout = Streams(songs([3, 2]), 1, 4)
+    assert [layout.positions(i).flatten().tolist() for i in range(2)] == [[0, 1, 2, 0], [1]]
+
+
 def test_nothing_to_walk_over_is_an_error() -> None:
     with pytest.raises(ValueError, match="not empty"):
         Streams(songs([0, 0]), 2, 10)

@@ -20,8 +20,8 @@ class Segment:
     """T consecutive steps of B streams.
 
     Arguments:
-        inputs: what the network reads, (T, B, V) uint8: the frame before, zero at a start.
-        targets: what it should predict, (T, B, V) uint8.
+        inputs: what the network reads, (T, B, V): the frame before, zero at a start.
+        targets: what it should predict, (T, B, V), of the type of the sequences' values.
         starts: boolean (T, B): a sequence starts here.
         mask: boolean (T, B), False on filler; None where there is none.
         sequences: index of the sequence each frame belongs to, (T, B) int32, -1 on filler.
@@ -65,7 +65,8 @@ class Streams:
     """B parallel streams over whole sequences, cut in segments of `segment_length` steps.
 
     Args:
-        sequences: pieces whose values are (T, V) uint8; empty ones are left out.
+        sequences: pieces whose values are (T, V), of one type, which is kept (binary frames: uint8); empty
+            ones are left out.
         streams: B, the number of streams; at most the number of sequences.
         segment_length: steps in a segment; the last one may be shorter.
         generator: deals and orders the sequences at random; without it the deal is fixed.
@@ -96,8 +97,12 @@ class Streams:
         dealt = deal([len(sequences[i]) for i in used], streams, generator)
         order = [[used[i] for i in stream] for stream in dealt]
         length = max(sum(len(sequences[i]) for i in stream) for stream in order)
-        visible = sequences[used[0]].values.shape[1:]
-        targets = np.zeros((length, len(order), *visible), dtype=np.uint8)
+        kinds = {(sequences[i].values.dtype, sequences[i].values.shape[1:]) for i in used}
+        if len(kinds) > 1:
+            found = " and ".join(sorted(f"(T, {', '.join(map(str, v))}) {t}" for t, v in kinds))
+            raise ValueError(f"expected sequences of one type and width, got {found}")
+        ((dtype, visible),) = kinds
+        targets = np.zeros((length, len(order), *visible), dtype=dtype)
         owner = np.full((length, len(order)), -1, dtype=np.int32)
         self._position = np.zeros((length, len(order)), dtype=np.int32)
         for b, stream in enumerate(order):
@@ -142,6 +147,11 @@ class Streams:
 
     def __iter__(self) -> Iterator[Segment]:
         return (self[index] for index in range(len(self)))
+
+    def positions(self, index: int) -> Tensor:
+        """How many steps of its own sequence each frame of segment `index` has before it, (T, B) int32."""
+        begin = index * self.segment_length
+        return torch.from_numpy(self._position[begin : begin + self.segment_length])
 
     def describe(self, index: int) -> str:
         """The sequences and frame ranges that segment `index` covers, for messages.

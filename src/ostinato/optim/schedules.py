@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from ostinato.errors import UserError, near_names
 
+#: Something by update: a function of the number of updates made so far.
 Schedule = Callable[[int], float]
 
 

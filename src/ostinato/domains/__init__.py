@@ -1,0 +1,1 @@
+"""Kinds of data, each in a folder of its own."""

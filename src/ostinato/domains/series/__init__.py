@@ -1,0 +1,1 @@
+"""Real-valued time series: reading, scoring and forecasting them."""
