@@ -10,10 +10,12 @@ import torch
 from ostinato.data.sequences import Sequence
 from ostinato.domains.series.baselines import fit_baselines
 from ostinato.domains.series.evaluation import evaluate_series, score_steps
+from ostinato.domains.series.forecast import forecast
 from ostinato.domains.series.generated import autoregression, mackey_glass
 from ostinato.domains.series.predictor import SeriesModel
+from ostinato.domains.series.reading import read_series
 from ostinato.domains.series.scaling import Scaling
-from ostinato.domains.series.splits import Part, cut_in_time
+from ostinato.domains.series.splits import Part, cut_in_time, select, split
 from ostinato.domains.series.streams import SeriesStreams
 from ostinato.nn import RNN, SequenceModel
 from ostinato.nn.gauss_newton import GaussNewton
@@ -120,3 +122,38 @@ def test_hessian_free_steps_go_down(output):
         losses.append(operator.loss())
     assert all(b <= a for a, b in pairwise(losses))
     assert losses[-1] < losses[0] - 0.3
+
+
+def test_from_a_file_to_scores(tmp_path):
+    """Missing cells, a time, a constant column: finite and right all the way."""
+    draw = np.random.default_rng(0)
+    x, y = (autoregression(4000, k, coefficient=0.6, deviation=2.0, mean=100.0) for k in (4, 5))
+    rows = ["time,x,flat,y"]
+    for t, (one, other) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
+        cells = [repr(one), "7", repr(other)]
+        rows.append(",".join([str(t), *("" if draw.random() < 0.05 else cell for cell in cells)]))
+    path = tmp_path / "sensor.csv"
+    path.write_text("\n".join(rows) + "\n")
+    read = read_series(path)
+    assert read.columns == ("x", "flat", "y")
+    data = split(read)
+    assert data.details["missing"] is True
+    assert data.details["notices"] == [
+        "column 'time' is the time and left out",
+        "constant in training and left out: 'flat'",
+    ]
+    scaling = Scaling.fit(tuple(data.details["columns"]), [part.values for part in data.train])
+    predictor = network(2, 8, with_mask=True)
+    optimizer = torch.optim.Adam(predictor.model.parameters(), 0.01)
+    train(predictor, data.train, scaling, epochs=20, optimizer=optimizer)
+    own = evaluate_series(predictor, data.test, scaling)
+    baselines = fit_baselines(data.train, data.valid, scaling)
+    others = {name: evaluate_series(fitted, data.test, scaling) for name, fitted in baselines.items()}
+    for found in (own, *others.values()):
+        assert all(math.isfinite(score.value) for score in found.values())
+        assert found["log_likelihood"].count == own["log_likelihood"].count
+    assert own["log_likelihood"].value > others["persistence"]["log_likelihood"].value
+    assert own["rmse/x"].value < 1.05 * others["var"]["rmse/x"].value
+    history = select(read, scaling.columns).series[0].values
+    made = forecast(predictor, history, 20, scaling, paths=200, generator=torch.Generator())
+    assert np.abs(made.mean[-1] - 100).max() < 2
