@@ -23,9 +23,11 @@ from documented_commands import (
     pairs,
     with_option,
 )
+from ostinato.cli import tables
 from ostinato.cli.main import app, run
 from ostinato.data import music, piano_roll
 from published_stand_ins import stand_in
+from terminal import check_table
 
 MUSIC_RUNS = ("runs/bach-1", "runs/jsb-1", "runs/jsb-2", "runs/jsb-3")
 NADE_RUNS = ("runs/composer", "runs/judge", "runs/mine")
@@ -36,6 +38,19 @@ SONGS = ("song.mid", "melody.mid", "soprano.mid", "harmony.mid")
 FOLDERS = ("my-music", "path/to/folder")
 TEXTS = ("news.txt", "a.txt", "b.txt", "c.txt", "manual.txt")
 TINY = ["--hidden-size", "8", "--epochs", "1", "--threads", "1", "--accuracy-samples", "2", "--quiet"]
+# Commands whose results are tables.
+WITH_TABLES = (
+    "train",
+    "evaluate",
+    "compare",
+    "score",
+    "search",
+    "reproduce",
+    "data list",
+    "data show",
+    "doctor",
+    "runs diff",
+)
 SENTENCES = (
     "The statement is executed once , the item too",
     "the item is an object",
@@ -132,13 +147,36 @@ def _run_ostinato(arguments: list[str], command: Command, capsys) -> None:
         arguments = [*arguments, "--help"]  # a command's name in a sentence
     globbed = [name for a in arguments for name in ([*map(str, Path().glob(a))] if "*" in a else [a])]
     small = made_small(globbed, text=command.about_text or any(name in globbed for name in TEXT_RUNS))
-    try:
-        code = run(small)
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
+    printed: list[tables.Table] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "render", _remembering(printed))
+        try:
+            code = run(small)
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
     said = capsys.readouterr()
     assert code == 0, f"ostinato {' '.join(small)}\n{said.err}"
     assert said.out
+    _check_tables(printed, small)
+
+
+def _remembering(printed: list[tables.Table]):
+    def render(table: tables.Table, *arguments):
+        printed.append(table)
+        return original(table, *arguments)
+
+    original = tables.render
+    return render
+
+
+def _check_tables(printed: list[tables.Table], arguments: list[str]) -> None:
+    """Every table that a command prints is whole on terminals of 80 and of 40 columns."""
+    line = " ".join(arguments)
+    if line.startswith(WITH_TABLES) and not {"--json", "--help"} & set(arguments):
+        assert printed, f"ostinato {line} printed no table"
+    for table in printed:
+        for width in (80, 40):
+            check_table(table, width)
 
 
 def _run_script(script: str, arguments: list[str], monkeypatch) -> None:

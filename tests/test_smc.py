@@ -181,5 +181,5 @@ def test_systematic_resampling_draws_the_expected_numbers() -> None:
 
 
 def test_no_particles_is_a_mistake() -> None:
-    with pytest.raises(UserError, match="at least 1 particle"):
+    with pytest.raises(UserError, match="particles of at least 1"):
         sample_conditioned(tiny(), *constraint(), particles=0, generator=seeded())

@@ -239,22 +239,19 @@ def saved_run(folder: Path) -> Run:
 
 
 def test_the_commands_for_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from ostinato.cli.generate_text import generate_text
-    from ostinato.cli.score_text import score_text_file
-
     run = saved_run(tmp_path / "run")
     before = (run.folder / "checkpoints" / "best.safetensors").read_bytes()
     text, nbest = tmp_path / "a.txt", tmp_path / "nbest.txt"
     text.write_text(LINES)
     nbest.write_text("u1\t-1\tthe cat\nu1\t-900\ta dog\n")
-    assert score_text_file(run.folder, text, dynamic=True, per_token=True) == 0
+    assert command(["score", str(run.folder), str(text), "--dynamic", "--per-token"]) == 0
     assert "perplexity" in capsys.readouterr().out
-    assert score_text_file(run.folder, text, independent=True, json=True) == 0
+    assert command(["score", str(run.folder), str(text), "--independent", "--json"]) == 0
     assert '"sentences"' in capsys.readouterr().out
     assert command(["rescore", str(run.folder), str(nbest)]) == 0
     assert capsys.readouterr().out == "u1\tthe cat\n"
     assert command(["rescore", str(run.folder), str(nbest), "--mix-with", str(run.folder)]) == 2
     assert "either --mix-weight or --fit-on" in capsys.readouterr().err
-    assert generate_text(run.folder, tokens=20, prime="the", seed=1) == 0
+    assert command(["generate", str(run.folder), "--tokens", "20", "--prime", "the", "--seed", "1"]) == 0
     assert capsys.readouterr().out.startswith("the")
     assert (run.folder / "checkpoints" / "best.safetensors").read_bytes() == before

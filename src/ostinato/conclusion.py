@@ -20,9 +20,6 @@ AnyData = Splits | TextData | TaskData
 
 RESULTS, CURVE = "results.json", "learning_curve.png"
 
-# Too far below the model to be drawn beside its curve; guessing has no likelihood.
-_NOT_DRAWN = ("model", "iid", "guessing")
-
 
 def train_in(
     folder: Path,
@@ -58,7 +55,7 @@ def write_results(run: Run, data: AnyData, results: Results) -> dict[str, Any]:
     """Write what a run has come to, with everything that it depends on, to results.json, and its picture."""
     _, state = run.load_checkpoint("last")
     recipe, progress = Recipe.from_dict(state["recipe"]), state["progress"]
-    summary = {
+    summary: dict[str, Any] = {
         "run": str(run.folder),
         "data": {"name": data.name, "version": data.version, "details": data.details},
         "recipe": recipe.to_dict(),
@@ -75,16 +72,11 @@ def write_results(run: Run, data: AnyData, results: Results) -> dict[str, Any]:
         },
     }
     run.write_text(RESULTS, json.dumps(summary, indent=1) + "\n")
-    valid = {
-        name: splits["valid"]["log_likelihood"].value
-        for name, splits in results.scores.items()
-        if name not in _NOT_DRAWN
-    }
     learning_curve(
         run.metrics(),
         run.folder / CURVE,
         title=f"{recipe.recipe} on {data.name}",
-        baselines=valid,
-        unit={"music": "frame", "task": "step"}.get(recipe.task, "token"),
+        task=recipe.task,
+        scores=summary["results"],
     )
     return summary

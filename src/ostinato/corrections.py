@@ -16,6 +16,7 @@ from ostinato.data.pictures import pitch_name
 from ostinato.data.pieces import Piece
 from ostinato.errors import UserError
 from ostinato.generation import Predictor
+from ostinato.nn.cells.state import State, concatenate, zeros_like
 
 CONVENTION = "log2 of how much more likely the piece is with the note a semitone away, the better way"
 
@@ -139,10 +140,10 @@ def _gains(
     return [float(bits) for bits in gain]
 
 
-def _states(states: list[Any], begins: Tensor) -> Tensor | None:
-    """The states before each window, (L, K, H); None for a model that has none."""
+def _states(states: list[Any], begins: Tensor) -> State | None:
+    """The states before the K windows, as streams of one; None for a model that has none."""
     known = next((state for state in states if state is not None), None)
     if known is None:
         return None
     chosen = [states[begin] for begin in begins.tolist()]
-    return torch.cat([torch.zeros_like(known) if state is None else state for state in chosen], dim=1)
+    return concatenate([zeros_like(known) if state is None else state for state in chosen])

@@ -1,11 +1,18 @@
 """The exception that means "the user can fix this": the command line prints it in one line, exit code 2."""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+
+# Unicode keeps these two for the inner use of programs: no file name, value or text of a user holds them.
+_BEGIN, _END = "\ufdd0", "\ufdd1"
+_MARKED = re.compile(f"{_BEGIN}([^{_END}]*){_END}")
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Input that ostinato cannot use: the message says what was expected, what was found, and what to do.
+
+    Where the message names an argument with `argument`, the command line writes the option in its place.
 
     Example:
         >>> raise UserError("expected a run folder, found an empty one: runs/a; train a model first")
@@ -13,6 +20,45 @@ class UserError(Exception):
         ...
         ostinato.errors.UserError: expected a run folder, found an empty one: runs/a; train a model first
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_marks(message))
+        self._message = message
+
+    def naming(self, name: Callable[[str], str]) -> str:
+        """The message, with each argument that it names as `name` calls it.
+
+        Example:
+            >>> error = UserError(f"expected {argument('leak_low')} below 1, found 'leak_low'")
+            >>> error.naming(lambda name: "--" + name.replace("_", "-"))
+            "expected --leak-low below 1, found 'leak_low'"
+        """
+        return named(self._message, name)
+
+
+def argument(name: str) -> str:
+    """An argument's name for a UserError's message, told apart from the same word in a value or a file name.
+
+    Example:
+        >>> str(UserError(f"expected {argument('seed')} of at least 0, found -1"))
+        'expected seed of at least 0, found -1'
+    """
+    return f"{_BEGIN}{name}{_END}"
+
+
+def named(message: str, name: Callable[[str], str]) -> str:
+    """A message with each argument that it names, by `argument`, as `name` calls it."""
+    return _MARKED.sub(lambda found: name(found[1]), message)
+
+
+def without_marks(message: str) -> str:
+    """A message as the library says it: what `argument` named, by its name.
+
+    Example:
+        >>> without_marks(f"{argument('seed')} has no effect")
+        'seed has no effect'
+    """
+    return named(message, lambda name: name)
 
 
 def near_names(name: str, known: Iterable[str]) -> str:

@@ -139,6 +139,32 @@ class FileLock:
         self._close()
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of this file; where there is no file, nobody does.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / ".lock"
+        >>> lock = FileLock(path)
+        >>> is_locked(path)
+        True
+        >>> lock.release()
+        >>> is_locked(path)
+        False
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False  # no file, or not ours to write: then nobody of this account trains here
+    try:
+        _lock(descriptor)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _lock(descriptor: int) -> None:
     if sys.platform == "win32":
         import msvcrt

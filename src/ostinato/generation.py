@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
+from ostinato.nn.cells.state import repeat
 
 
 class Frames(Protocol):
@@ -70,9 +71,9 @@ def generate(
         (2, 7, 88)
     """
     if steps < 1:
-        raise UserError(f"expected at least 1 frame to generate, found {steps}")
+        raise UserError(f"expected {argument('steps')} of at least 1, found {steps}")
     if count < 1:
-        raise UserError(f"expected at least 1 piece to generate, found {count}")
+        raise UserError(f"expected {argument('count')} of at least 1, found {count}")
     check_temperature(temperature)
     given = np.zeros((0, visible_size), np.uint8) if prime is None else np.asarray(prime, dtype=np.uint8)
     if given.ndim != 2 or given.shape[1] != visible_size:
@@ -84,7 +85,7 @@ def generate(
         if len(given):
             # all of the beginning but its last frame, which is the first step's input
             _, states = model(frames[: len(given), :1])
-            states = None if states is None else states.expand(-1, count, -1).contiguous()
+            states = None if states is None else repeat(states, count)
         for t in range(len(given), len(given) + steps):
             following, states = model(frames[t : t + 1], states)
             frames[t + 1] = tempered(following, temperature).sample(generator=generator)[0]
@@ -99,4 +100,4 @@ def tempered(frames: Frames, temperature: float) -> Frames:
 def check_temperature(temperature: float) -> None:
     """A UserError where the temperature is none."""
     if not 0 < temperature <= 100:
-        raise UserError(f"expected a temperature above 0 and at most 100, found {temperature:g}")
+        raise UserError(f"expected {argument('temperature')} above 0 and at most 100, found {temperature:g}")

@@ -7,7 +7,7 @@ import torch
 
 from ostinato.building import load_model
 from ostinato.data.pieces import Piece, read_piece
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
 from ostinato.runs import Run
 
@@ -67,5 +67,5 @@ class MusicModel:
 def seeded(seed: int) -> torch.Generator:
     """A generator that starts from a user's seed."""
     if not 0 <= seed < 2**32:
-        raise UserError(f"expected a seed of 0 to {2**32 - 1}, found {seed}")
+        raise UserError(f"expected {argument('seed')} of 0 to {2**32 - 1}, found {seed}")
     return torch.Generator().manual_seed(seed)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ostinato.errors import UserError, near_names
+from ostinato.errors import UserError, argument, near_names
 from ostinato.shipped_defaults import (
     HF,
     HF_DATA,
     HF_OUTPUTS,
     LETTERS,
+    MEANT_TOGETHER,
     OUTPUT_DEFAULTS,
     OUTPUT_LETTERS,
     TASK_DEFAULTS,
@@ -68,9 +69,7 @@ class Recipe:
         "SGD", "Recipe", "the paper's letters: SGD, or SGD+ any of C, L, R, M; HF, or HF+ any of L, R"
     )
     data: str = _setting("bach", "Data", "data set name, or a file or folder of MIDI, MusicXML, ABC or kern")
-    frames_per_beat: int | None = _setting(
-        None, "Data", "frames a quarter note; the data set's own by default", low=1, high=96
-    )
+    frames_per_beat: int | None = _setting(None, "Data", "frames a quarter note", low=1, high=96)
     transpose: bool = _setting(True, "Data", "transpose files to C major or C minor")
     length: int = _setting(50, "Data", "steps of a task's sequences, or of its delay", low=10, high=100_000)
     epoch_sequences: int = _setting(
@@ -209,27 +208,34 @@ class Recipe:
         object.__setattr__(self, "recipe", _canonical(self.recipe))
         if self.leak_low > self.leak_high:
             raise UserError(
-                f"expected leak_low <= leak_high, found {self.leak_low} > {self.leak_high}; swap them"
+                f"expected {argument('leak_low')} <= {argument('leak_high')}, found {self.leak_low} > "
+                f"{self.leak_high}; swap them"
             )
         if (self.task == "music") == self.output.endswith("softmax"):
             raise UserError(
-                f"output {self.output} does not fit {self.task}; use softmax or class-softmax for words and "
-                "chars, and another one for music"
+                f"{argument('output')} {self.output} does not fit {self.task}; use softmax or "
+                "class-softmax for words and chars, and another one for music"
             )
         if self.task == "task" and self.output != "softmax":
-            raise UserError(f"output {self.output} does not fit a task; use softmax")
+            raise UserError(f"{argument('output')} {self.output} does not fit a task; use softmax")
         if self.hessian_free:
             self._check_hessian_free()
         if 0 < self.direct < 2 * self.vocabulary_size and self.task == "words":
             raise UserError(
-                f"expected direct connections of at least {2 * self.vocabulary_size} weights, twice the "
-                f"vocabulary, found {self.direct}; a million is usual"
+                f"expected {argument('direct')} of at least {2 * self.vocabulary_size} weights, twice "
+                f"{argument('vocabulary_size')}, found {self.direct}; a million is usual"
             )
         if self.dropout and self.num_layers == 1:
-            raise UserError("dropout acts between layers, found num_layers = 1; set num_layers to 2 or more")
+            raise UserError(
+                f"{argument('dropout')} acts between layers, found one layer; set "
+                f"{argument('num_layers')} to 2 or more"
+            )
 
         if self.output != "rbm" and (self.pretrain_frames or self.pretrain_rnn):
-            raise UserError(f"pre-training is for --output rbm, found output = {self.output!r}; leave it out")
+            given = "pretrain_frames" if self.pretrain_frames else "pretrain_rnn"
+            raise UserError(
+                f"{argument(given)} is for {argument('output')} rbm, found {self.output}; leave it out"
+            )
 
     def stage(self, epoch: int) -> Stage:
         """What an epoch trains: pre-training of the RBM, then of the RNN, comes before the joint training.
@@ -258,22 +264,24 @@ class Recipe:
             "output": self.output == "rbm",  # its likelihood is not known exactly
         }
         for name in (name for name, wrong in unfit.items() if wrong):
-            raise UserError(
-                f"{name} does not go with HF, found {name} = {getattr(self, name)!r}; leave it out"
-            )
+            raise UserError(f"{argument(name)} {getattr(self, name)} does not go with HF; leave it out")
 
     @classmethod
     def parse(cls, letters: str, **settings: Any) -> "Recipe":
         """The recipe that the paper's letters name for a task, with any setting overridden.
 
         Some defaults depend on the output: NADE and RBM have their own learning rate, streams and threshold,
-        and letters mean for them what suits them.
+        and letters mean for them what suits them. Leaky units or momentum without their letters take the
+        leaks or the schedule that L or M would mean, unless these are given too.
 
         Example:
             >>> Recipe.parse("SGD+RC").recipe
             'SGD+CR'
             >>> Recipe.parse("SGD+CM", output="nade").learning_rate
             0.3
+            >>> recipe = Recipe.parse("SGD+C", leak_fraction=0.25)
+            >>> recipe.leak_low, recipe.leak_high
+            (0.8, 0.98)
         """
         task, output = settings.get("task", "music"), settings.get("output", "")
         chosen: dict[str, Any] = TASK_DEFAULTS.get(task, {}) | OUTPUT_DEFAULTS.get(output, {})
@@ -285,9 +293,23 @@ class Recipe:
             elif task == "task":
                 chosen |= HF_DATA.get(settings.get("data", ""), {})
         for letter in rest:
-            chosen |= LETTERS[letter] | OUTPUT_LETTERS.get(output, {}).get(letter, {})
-            chosen |= TASK_LETTERS.get(task, {}).get(letter, {})
+            chosen |= cls.meaning(letter, task, output)
+        for letter, (switch, companions) in MEANT_TOGETHER.items():
+            if letter not in rest and settings.get(switch):
+                meant = cls.meaning(letter, task, output)
+                chosen |= {name: meant[name] for name in companions if name in meant}
         return cls.from_dict(chosen | settings | {"recipe": letters})
+
+    @staticmethod
+    def meaning(letter: str, task: str = "music", output: str = "") -> dict[str, Any]:
+        """The settings that one letter stands for, for a task and an output.
+
+        Example:
+            >>> Recipe.meaning("C"), Recipe.meaning("C", output="nade"), Recipe.meaning("C", "chars")
+            ({'clip': 'auto'}, {'clip': 1.0}, {'clip': 0.5})
+        """
+        meant = LETTERS[letter] | OUTPUT_LETTERS.get(output, {}).get(letter, {})
+        return meant | TASK_LETTERS.get(task, {}).get(letter, {})
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> "Recipe":
@@ -381,13 +403,13 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     plain = tuple(kind for kind in kinds if isinstance(kind, type) and kind is not type(None))
     if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
         wanted = [kind.__name__ for kind in plain] + [repr(choice) for choice in choices]
-        raise UserError(f"expected {field.name} to be {' or '.join(wanted)}, found {value!r}")
+        raise UserError(f"expected {argument(field.name)} to be {' or '.join(wanted)}, found {value!r}")
     low, high, below = (field.metadata[key] for key in ("low", "high", "below"))
     if isinstance(value, int | float) and not isinstance(value, bool):
         inside = low <= value < high if below else low <= value <= high
         if not inside or not math.isfinite(value):
             span = f"in [{low}, {high}{')' if below else ']'}" if high < math.inf else f"at least {low}"
-            raise UserError(f"expected {field.name} {span}, found {value}")
+            raise UserError(f"expected {argument(field.name)} {span}, found {value}")
     return value
 
 

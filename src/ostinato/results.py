@@ -22,6 +22,26 @@ class Results:
 
     scores: dict[str, dict[str, dict[str, Score]]]
 
+    @classmethod
+    def from_dict(cls, systems: dict[str, Any]) -> "Results":
+        """What `to_dict` gave, such as `results` of a results.json.
+
+        Example:
+            >>> score = Score(-8.5, "nats/frame", "pooled", 9, 3, 0.1)
+            >>> found = Results({"model": {"test": {"log_likelihood": score}}})
+            >>> Results.from_dict(found.to_dict()).to_dict() == found.to_dict()
+            True
+        """
+        return cls(
+            {
+                system: {
+                    split: {name: Score.from_dict(score) for name, score in scores.items()}
+                    for split, scores in splits.items()
+                }
+                for system, splits in systems.items()
+            }
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The same with every score as a dictionary."""
         return {

@@ -10,6 +10,8 @@ one, whole. It says how long the metrics were; on resume they are cut back to th
 recorded twice.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import os
@@ -19,14 +21,16 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
-from torch import Tensor
 
-from ostinato import checkpoints
 from ostinato.errors import UserError
 from ostinato.files import TEMPORARY_SUFFIX, FileLock, atomic_write, write_all, write_error
+
+# A run can be read but for its tensors without PyTorch, which takes a second to import: see `checkpoints`.
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CONFIG, METRICS, CHECKPOINTS, LOCK = "config.toml", "metrics.jsonl", "checkpoints", ".lock"
 
@@ -202,6 +206,8 @@ class Run:
         Raises:
             UserError: No space left; the checkpoint before it is still there.
         """
+        from ostinato import checkpoints
+
         self.lock()
         path = self._checkpoint(name)
         data = checkpoints.encode(tensors, state)
@@ -222,6 +228,8 @@ class Run:
         Raises:
             UserError: There is none of that name, it is damaged, or a newer version of ostinato wrote it.
         """
+        from ostinato import checkpoints
+
         path = self._checkpoint(name)
         others = sorted(p.stem for p in path.parent.glob("*.safetensors") if p != path and p.name[0] != ".")
         instead = f"there is: {', '.join(others)}" if others else "there is no other one"

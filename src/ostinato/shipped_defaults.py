@@ -10,6 +10,12 @@ LETTERS: dict[str, dict[str, Any]] = {
     "M": {"momentum": 0.9, "learning_rate": 0.01},
 }
 
+# What a letter's first setting is nothing without: given without the letter, it takes these from the letter.
+MEANT_TOGETHER: dict[str, tuple[str, tuple[str, ...]]] = {
+    "L": ("leak_fraction", ("leak_low", "leak_high")),
+    "M": ("momentum", ("momentum_schedule",)),
+}
+
 # What suits an output better than the general defaults, chosen by validation on JSB chorales. NADE learns at
 # a rate at which the paper's rule for the threshold meets gradients that have already exploded.
 OUTPUT_DEFAULTS: dict[str, dict[str, Any]] = {

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.generation import Predictor, check_temperature, tempered
+from ostinato.nn.cells.state import select
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def sample_conditioned(
                 log_evidence += float(log_weights.logsumexp(0)) - math.log(particles)
                 log_weights = torch.zeros_like(log_weights)
                 frames = frames[:, chosen]
-                states = None if states is None else states[:, chosen]
+                states = None if states is None else select(states, chosen)
             parents.append(chosen)
             inputs = frames.to(torch.uint8)
     log_evidence += float(log_weights.logsumexp(0)) - math.log(particles)
@@ -167,6 +168,6 @@ def _check(fixed: np.ndarray, values: np.ndarray, particles: int, threshold: flo
     if fixed.ndim != 2 or fixed.shape != values.shape or not len(fixed):
         raise ValueError(f"expected fixed and values of one shape (T, V), got {fixed.shape}, {values.shape}")
     if particles < 1:
-        raise UserError(f"expected at least 1 particle, found {particles}")
+        raise UserError(f"expected {argument('particles')} of at least 1, found {particles}")
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must lie in [0, 1], got {threshold}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ostinato.data.vocabulary import END, END_ID, Vocabulary
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
 
 
@@ -36,11 +36,11 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
-            raise UserError(f"expected a temperature of at least 0, found {self.temperature}")
+            raise UserError(f"expected {argument('temperature')} of at least 0, found {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"expected top-k of at least 1, found {self.top_k}")
+            raise UserError(f"expected {argument('top_k')} of at least 1, found {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"expected top-p in (0, 1], found {self.top_p}")
+            raise UserError(f"expected {argument('top_p')} in (0, 1], found {self.top_p}")
 
     def choose(self, log_probs: Tensor, generator: torch.Generator | None = None) -> int:
         """One token id from log-probabilities (V,).

@@ -20,6 +20,7 @@ from ostinato.errors import UserError
 from ostinato.evaluation.arpa import BackoffModel, read_arpa
 from ostinato.evaluation.dynamic import score_dynamically
 from ostinato.evaluation.interpolation import mix
+from ostinato.evaluation.scores import pooled_score
 from ostinato.evaluation.text import score_tokens
 from ostinato.nn import SequenceModel
 from ostinato.runs import Run
@@ -148,13 +149,29 @@ class ScoredText:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean -log p over tokens and sentence ends."""
-        return math.exp(min(-self.log_prob / max(len(self.tokens), 1), 700))
+        """exp of the mean -log p over tokens and sentence ends; infinite where a token has no probability."""
+        nats = -self.log_prob / max(len(self.tokens), 1)
+        return math.inf if nats > 700 else math.exp(nats)
 
     @property
     def bits_per_token(self) -> float:
         """The mean of -log2 p."""
         return -self.log_prob / max(len(self.tokens), 1) / math.log(2)
+
+    @property
+    def scores(self) -> tuple[float, float, str]:
+        """Perplexity of words, or bits per character: the value, its standard error over sentences, its unit.
+
+        The error is NaN for a single sentence, and where a token has no probability.
+        """
+        places = self.sentences()
+        sums = np.array([self.log_probs[place].sum() for place in places])
+        counts = np.array([place.stop - place.start for place in places])
+        finite = np.isfinite(sums).all()
+        error = pooled_score(sums, counts, "nats/token", "").standard_error if finite else math.nan
+        if self.unit == "words":
+            return self.perplexity, self.perplexity * error, "perplexity"
+        return self.bits_per_token, error / math.log(2), "bits/character"
 
     def sentences(self) -> list[slice]:
         """The range of tokens of each sentence, with its end."""
@@ -185,6 +202,18 @@ def score_text(scorer: Scorer, text: str, *, independent: bool = False) -> Score
     tokens = tokens_of(text, scorer.unit)
     log_probs = scorer.score(tokens, independent=independent)
     known = np.array([scorer.known(token) for token in tokens], dtype=bool)
+    return ScoredText(scorer.unit, tuple(tokens), log_probs, known)
+
+
+def unigram_scores(scorer: Scorer, tokens: Sequence[str]) -> ScoredText | None:
+    """The tokens under the frequencies of a run's training text, the baseline; None for other models."""
+    if isinstance(scorer, MixtureScorer):
+        return unigram_scores(scorer.first, tokens)
+    if not isinstance(scorer, RunScorer):
+        return None
+    log_p, ids = np.log(scorer.vocabulary.frequencies()), scorer.vocabulary.ids
+    log_probs = log_p[[ids.get(token, scorer.vocabulary.unknown_id) for token in tokens]]
+    known = np.array([token in ids for token in tokens], dtype=bool)
     return ScoredText(scorer.unit, tuple(tokens), log_probs, known)
 
 

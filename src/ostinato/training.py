@@ -20,9 +20,10 @@ from ostinato.data.tasks import TaskData, TaskStreams
 from ostinato.data.text import TextData
 from ostinato.data.token_streams import TokenStreams
 from ostinato.domain import domain_of
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.hessian_free_training import curvature_streams, hessian_free_update
 from ostinato.monitoring import Diverged, Interrupted, Monitor, SilentMonitor
+from ostinato.nn.cells.state import State, from_named_tensors, map_state, named_tensors, zeros_like
 from ostinato.optim import AverageNorm, HessianFree, clip_grad_norm
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
@@ -84,7 +85,7 @@ class Trainer:
         self.progress = Progress()
         self._parameters = list(self.model.parameters())
         self._average = WeightAverage(self.model, recipe.averaging) if recipe.averaging > 0 else None
-        self._carried: Tensor | None = None
+        self._carried: State | None = None
         self._best: dict[str, Tensor] | None = None
         self._before: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
@@ -156,7 +157,7 @@ class Trainer:
             self._skip(streams, index)
             return
         if self.domain.forgets_bursts and clip.clipped and clip.norm > BURST * (clip_at or 1.0):
-            self._carried = torch.zeros_like(loss.states)
+            self._carried = zeros_like(loss.states)
         self.optimizer.step()
         sums.nll += float(loss.nll)
         sums.frames += loss.frames
@@ -198,11 +199,11 @@ class Trainer:
         if sums.skipped_in_a_row == 1:
             self.monitor.notice(f"gradient not finite, update skipped: {where}")
         if self._carried is not None:
-            self._carried = torch.nan_to_num(self._carried, nan=0.0, posinf=0.0, neginf=0.0)
+            self._carried = _finite(self._carried)
         if sums.skipped_in_a_row == HOPELESS:
             raise Diverged(
                 f"training diverged: {HOPELESS} updates in a row had no finite gradient (the last at "
-                f"{where}); use a smaller --learning-rate or a recipe with C (clipping)"
+                f"{where}); use a smaller {argument('learning_rate')} or a recipe with C (clipping)"
             )
 
     def _validate(self, stage: str) -> tuple[float, bool]:
@@ -282,15 +283,14 @@ class Trainer:
             return
         twin = self.domain.model(self.recipe)
         optimizer, average = build_gradient_descent(self.recipe, twin), AverageNorm()
-        states: Tensor | None = None
+        states: State | None = None
         parameters = list(twin.parameters())
         for segment in self._streams(0):
             self._heed_stop()
             optimizer.zero_grad()
             loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
             loss.objective.backward()
-            carried = torch.nan_to_num(loss.states, nan=0.0, posinf=0.0, neginf=0.0)
-            states = carried if self.domain.carries_state else None
+            states = _finite(loss.states) if self.domain.carries_state else None
             clip = clip_grad_norm(parameters, average.value if average.total > 0 else None)
             average.add(clip.norm)
             if clip.finite:
@@ -355,7 +355,7 @@ class Trainer:
         if self._average is not None:
             tensors |= self._average.tensors()
         if self._carried is not None:
-            tensors["carried"] = self._carried
+            tensors |= named_tensors(self._carried, "carried")
         if self.model.rnn.generator is not None:
             tensors["generator"] = self.model.rnn.generator.get_state()
         self.run.save_checkpoint("last", tensors, state)
@@ -371,8 +371,13 @@ class Trainer:
         self.rule.load_state_dict(state["rule"])
         progress = dict(state["progress"])
         self.progress = Progress(**(progress | {"sums": EpochSums(**progress["sums"])}))
-        self._carried = tensors.get("carried")
+        self._carried = from_named_tensors(tensors, "carried")
         self._before = {k: v for k, v in tensors.items() if k.startswith(BEFORE_PREFIX)}
         if self.model.rnn.generator is not None:
             self.model.rnn.generator.set_state(tensors["generator"])
         self.run.truncate_metrics(state["metrics_offset"])
+
+
+def _finite(state: State) -> State:
+    """The state with zeros where it is not finite."""
+    return map_state(lambda x: torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0), state)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import ostinato
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.recipe import Recipe
 
 
@@ -45,7 +45,7 @@ def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[st
     # through Recipe: a run of an older version lacks settings that are at their defaults since
     saved, wanted = Recipe.from_dict(state["recipe"]).to_dict(), recipe.to_dict()
     changed = [
-        f"{name} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
+        f"{argument(name)} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
         for name in sorted(saved.keys() | wanted.keys())
         if saved.get(name) != wanted.get(name)
     ]

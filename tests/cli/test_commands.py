@@ -145,6 +145,8 @@ def test_version_help_and_doctor(ostinato) -> None:
     code, out, _ = ostinato("doctor")
     assert code == 0
     assert "instruction set" in out
+    assert "pydoc: comes with Python" in out
+    assert "memorization: generated" in out
     code, out, _ = ostinato("doctor", "--json")
     assert set(json.loads(out)) == set(diagnosis())
 
@@ -182,7 +184,7 @@ def test_an_rbm_s_scores_are_printed_as_estimates_with_intervals(ostinato, songs
 def test_pre_training_without_an_rbm_is_refused(ostinato, songs) -> None:
     code, _, err = ostinato("train", "--data", songs, "--pretrain-frames", "1")
     assert code == 2
-    assert "pre-training is for --output rbm" in err
+    assert "--pretrain-frames is for --output rbm" in err
 
 
 def test_a_task_is_trained_scored_and_not_mistaken_for_text(ostinato, tmp_path) -> None:

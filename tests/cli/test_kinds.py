@@ -1,35 +1,76 @@
+from pathlib import Path
+
 import pytest
 
-from ostinato.cli.kinds import with_kind
+from ostinato.cli.kinds import for_kind, kind_of
+from ostinato.errors import UserError
 
 
-@pytest.mark.parametrize("task", ["music", "words", "chars"])
-@pytest.mark.parametrize("command", ["generate", "score"])
-def test_the_run_decides_the_form_of_the_command(tmp_path, task, command) -> None:
+@pytest.mark.parametrize("task", ["music", "words", "chars", "task"])
+def test_the_run_says_what_it_is(tmp_path, task) -> None:
     (tmp_path / "config.toml").write_text(f'task = "{task}"\n')
-    form = command if task == "music" else f"{command}-text"
-    assert with_kind([command, str(tmp_path), "x"]) == [form, str(tmp_path), "x"]
-    assert with_kind([command, "--seed", "3", str(tmp_path)]) == [form, "--seed", "3", str(tmp_path)]
+    assert kind_of(tmp_path) == task
 
 
-def test_what_is_no_run_is_left_to_the_command_itself(tmp_path, ostinato) -> None:
-    (tmp_path / "config.toml").write_text("= damaged")
-    for arguments in ([], ["train"], ["score"], ["score", "nowhere"], ["generate", str(tmp_path)]):
-        assert with_kind(arguments) == arguments
-    code, _, err = ostinato("generate", "nowhere")
-    assert code == 2
-    assert "expected a run folder at nowhere" in err
+def test_an_old_run_without_the_setting_is_on_music_and_arpa_is_words(tmp_path) -> None:
+    (tmp_path / "config.toml").write_text('data = "jsb"\n')
+    assert kind_of(tmp_path) == "music"
+    assert kind_of(tmp_path / "trigrams.arpa.gz") == "words"
 
 
-def test_text_can_be_generated_and_scored_by_the_common_commands(tmp_path, ostinato) -> None:
+def test_a_kind_that_a_command_has_no_form_for_is_refused(tmp_path) -> None:
+    (tmp_path / "config.toml").write_text('task = "task"\n')
+    with pytest.raises(UserError, match="expected a run on music or words, found one on a task"):
+        for_kind(tmp_path, {"music": print, "words": print}, {})
+
+
+@pytest.mark.parametrize("damage", [None, "= damaged"])
+@pytest.mark.parametrize("command", [("generate",), ("score", "a.mid")])
+def test_what_is_no_run_is_one_line(tmp_path, ostinato, command, damage) -> None:
+    folder = tmp_path / "run"
+    if damage:
+        folder.mkdir()
+        (folder / "config.toml").write_text(damage)
+    code, out, err = ostinato(command[0], folder, *command[1:])
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert ("expected TOML" if damage else "expected a run folder") in err
+
+
+@pytest.fixture
+def text_run(tmp_path, ostinato) -> Path:
     text = tmp_path / "text.txt"
     text.write_text("the cat sat on the mat\nthe dog sat on the log\n" * 60)
     quick = ("--hidden-size", 8, "--epochs", 1, "--threads", 1, "--classes", 3)
     code, _, err = ostinato("train", "words", "--data", text, "--run", tmp_path / "run", *quick)
     assert code == 0, err
-    code, out, _ = ostinato("generate", tmp_path / "run", "--tokens", 12, "--json")
+    return tmp_path / "run"
+
+
+def test_one_generate_and_one_score_for_all_kinds(text_run, tmp_path, ostinato) -> None:
+    code, out, _ = ostinato("generate", text_run, "--tokens", 12, "--json")
     assert code == 0
     assert '"tokens": 12' in out
-    code, out, _ = ostinato("score", tmp_path / "run", text)
+    # options may come before the run, and the run by name
+    assert ostinato("generate", "--tokens", 3, text_run)[0] == 0
+    assert ostinato("generate", "--run", text_run, "--tokens", 3)[0] == 0
+    code, out, _ = ostinato("score", text_run, tmp_path / "text.txt")
     assert code == 0
     assert "perplexity" in out
+
+
+def test_options_of_another_kind_are_refused_as_typed(tmp_path, ostinato) -> None:
+    for kind in ("words", "music"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "config.toml").write_text(f'task = "{kind}"\n')
+    music_run = tmp_path / "music"
+    for arguments, message in (
+        (("generate", tmp_path / "words", "--steps", 9), "--steps is for runs on music, found one on words"),
+        (("generate", tmp_path / "words", "--prime-steps", 9), "--prime-steps is for runs on music"),
+        (("score", tmp_path / "words", "a.txt", "--wrong-notes"), "--wrong-notes is for runs on music"),
+        (("score", tmp_path / "words", "a.txt", "b.txt"), "expected one text to score, found 2 files"),
+        (("generate", music_run, "--top-k", 9), "--top-k is for runs on words or chars, found one on music"),
+        (("score", music_run, "a.mid", "--mix-weight", 0.5), "--mix-weight is for runs on words or chars"),
+    ):
+        code, out, err = ostinato(*arguments)
+        assert (code, out) == (2, "")
+        assert message in err

@@ -32,11 +32,11 @@ def mistake(ostinato):
     [
         (("train", "--data", "notingham"), "did you mean nottingham?"),
         (("train", "--data", ""), "expected"),
-        (("tain",), 'Did you mean "train"?'),
+        (("tain",), "unknown command tain: did you mean train?"),
         (("train", "--learnig-rate", "1"), "--learning-rate"),
         (("train", "--learning-rate", "fast"), "--learning-rate"),
-        (("train", "--learning-rate", "-1"), "expected learning_rate at least 0, found -1"),
-        (("train", "--hidden-size", "0"), "expected hidden_size in [1"),
+        (("train", "--learning-rate", "-1"), "expected --learning-rate at least 0, found -1"),
+        (("train", "--hidden-size", "0"), "expected --hidden-size in [1"),
         (("train", "--recipe", "SGD+X"), "expected a recipe like SGD"),
         (("train", "--threads", "0"), "--threads of at least 1"),
         (("train", "--config", "none.toml"), "cannot read none.toml"),
@@ -98,7 +98,7 @@ def test_a_run_folder_in_use(mistake, trained, songs, tmp_path) -> None:
 
 def test_resuming_with_other_settings_or_an_edited_config(mistake, trained, tmp_path) -> None:
     run = tmp_path / "run"
-    assert "seed = 5 (the run has 0)" in mistake("train", "--resume", run, "--seed", "5")
+    assert "--seed = 5 (the run has 0)" in mistake("train", "--resume", run, "--seed", "5")
     config = run / "config.toml"
     config.write_text(config.read_text().replace("hidden_size = 8", "hidden_size = 9"))
     assert "hidden_size = 9 (the run has 8)" in mistake("train", "--resume", run)
@@ -171,4 +171,4 @@ def test_settings_are_dataclass_fields() -> None:
 
     # the task is the command's first word, no option
     names = [f.name for f in dataclasses.fields(Recipe) if f.name != "task"]
-    assert [f.name for f in dataclasses.fields(Options)] == names
+    assert sorted(f.name for f in dataclasses.fields(Options)) == sorted(names)

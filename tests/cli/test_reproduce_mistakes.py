@@ -11,7 +11,7 @@ import pytest
         (("table1", "--shipped", "--budget", "soon"), "a time such as 90s"),
         (("table1", "--shipped", "--recipe", "SGD"), "choose cells with --rows"),
         (("table1", "--shipped", "--datasets", "bach"), "no data set 'bach'"),
-        (("table1", "--shipped", "--hidden-size", 0), "expected hidden_size in [1"),
+        (("table1", "--shipped", "--hidden-size", 0), "expected --hidden-size in [1"),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(ostinato, tmp_path, arguments, words) -> None:

@@ -57,7 +57,7 @@ def test_a_chosen_trial_without_scores_of_its_own_has_those_of_the_study(make_st
 def test_a_study_that_has_only_begun(tmp_path):
     folder = tmp_path / "study"
     folder.mkdir()
-    (folder / "study.toml").write_text("trials = 3\n")
+    (folder / "study.toml").write_text("[study]\ntrials = 3\n[recipe]\n")
     runs, (study,) = read_records([folder])
     assert runs == []
     assert study.trials == []

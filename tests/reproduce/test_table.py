@@ -30,7 +30,8 @@ def job(folder, cell, seed, test, **rest):
             for place, split in enumerate(("test", "valid", "train"))
         }
         (job.folder / "config.toml").write_text(tomli_w.dumps(recipe.to_dict()))
-        results = {"results": {"model": splits}, "recipe": recipe.to_dict()}
+        baseline = {"1-gram": {"test": {"log_likelihood": score(-11.06, 0.116)}}}
+        results = {"results": {"model": splits} | baseline, "recipe": recipe.to_dict()}
         (job.folder / "results.json").write_text(json.dumps(results))
     return job
 
@@ -44,6 +45,8 @@ def test_a_row_has_the_paper_s_figure_ours_and_the_difference(tmp_path) -> None:
     assert texts["train ours"] == "-10.500"
     assert texts["ACC ours"] == "30.00 ± 0.10"
     assert texts["seeds"] == "1"
+    assert "- baselines on test (jsb): 1-gram -11.060 ± 0.116.\n" in markdown([row])
+    assert to_dict([row])["cells"][0]["baselines"]["1-gram"]["value"] == -11.06
 
 
 def test_seeds_are_averaged_and_their_spread_is_kept(tmp_path) -> None:

@@ -1,12 +1,21 @@
 """Small studies on small songs."""
 
+import getpass
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
+
+from ostinato.loading import load_data
+from ostinato.recipe import Recipe
+from ostinato.search import Space, StudySettings
 
 SPACE = """
 [search]
@@ -37,6 +46,26 @@ def small(songs, space_file):
         return ("--data", str(songs), "--space", str(space_file), *size, "--no-pruning", *map(str, more))
 
     return arguments
+
+
+@pytest.fixture
+def data_and_settings(songs):
+    """A function: songs, and settings of a small study on them."""
+    recipe = Recipe.parse("SGD+C", data=str(songs), hidden_size=4, epochs=2)
+    data = load_data(recipe, progress=False)
+
+    def make(trials=3, pruning=False, space=None, **options):
+        ranges = space or {"learning_rate": {"low": 1e-3, "high": 0.1, "log": True}}
+        return data, StudySettings(
+            recipe=recipe,
+            space=Space.from_toml(ranges),
+            data_version=data.version,
+            trials=trials,
+            pruning=pruning,
+            **options,
+        )
+
+    return make
 
 
 @pytest.fixture
@@ -105,3 +134,41 @@ def in_training():
         raise AssertionError("no trial has begun")
 
     return wait
+
+
+def server_programs():
+    """The folder of initdb and pg_ctl, which Debian does not put on the path; None where there are none."""
+    found = shutil.which("initdb")
+    folders = [Path(found).resolve().parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: -float(p.parent.name))
+    return next((f for f in folders if (f / "initdb").exists() and (f / "pg_ctl").exists()), None)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The URL of a server of the tests' own on loopback, in a temporary folder."""
+    programs = server_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")
+    pytest.importorskip("psycopg", reason="no driver: pip install 'ostinato[postgres]'")
+    # not in pytest's folder, which every session closes to other users anew
+    base = Path(tempfile.mkdtemp(prefix="ostinato-postgres-"))
+    user, before = getpass.getuser(), []
+    if os.getuid() == 0:  # the server refuses to run as root
+        user, before = "postgres", ["runuser", "-u", "postgres", "--"]
+        shutil.chown(base, user)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def call(*command):
+        done = subprocess.run([*before, *map(str, command)], capture_output=True, text=True, cwd="/")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    folder = base / "data"
+    call(programs / "initdb", "-D", folder, "-A", "trust", "-U", user, "--no-sync")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {base} -c fsync=off"
+    call(programs / "pg_ctl", "-D", folder, "-l", base / "log", "-w", "-o", options, "start")
+    yield f"postgresql://{user}@127.0.0.1:{port}/postgres"
+    call(programs / "pg_ctl", "-D", folder, "-m", "immediate", "stop")
+    shutil.rmtree(base)

@@ -75,9 +75,8 @@ def test_optuna_records_the_very_draws(task, letters):
     recipe = Recipe.parse(letters, task=task)
     space = builtin_space(recipe)
     settings = StudySettings(recipe=recipe, space=space, data_version="1")
-    study = optuna.create_study(sampler=make_sampler(settings, 0))
     for number in range(5):
-        trial = study.ask()
+        trial = optuna.create_study(sampler=make_sampler(settings, number)).ask()
         assert space.suggest(trial) == space.sample(recipe.seed, number) == trial.params
         assert isinstance(space.recipe(recipe, trial.params), Recipe)
 

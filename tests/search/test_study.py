@@ -13,10 +13,7 @@ from ostinato.loading import load_data
 from ostinato.monitoring import Diverged, Interrupted
 from ostinato.recipe import Recipe
 from ostinato.search import (
-    Space,
-    StudySettings,
     Worker,
-    attempts,
     choose,
     create_study,
     finish,
@@ -25,32 +22,23 @@ from ostinato.search import (
     sampling,
     worker,
 )
-
-
-@pytest.fixture
-def data_and_settings(songs):
-    """A function: songs, and settings of a small study on them."""
-    recipe = Recipe.parse("SGD+C", data=str(songs), hidden_size=4, epochs=2)
-    data = load_data(recipe, progress=False)
-
-    def make(trials=3, pruning=False, space=None, **options):
-        ranges = space or {"learning_rate": {"low": 1e-3, "high": 0.1, "log": True}}
-        return data, StudySettings(
-            recipe=recipe,
-            space=Space.from_toml(ranges),
-            data_version=data.version,
-            trials=trials,
-            pruning=pruning,
-            **options,
-        )
-
-    return make
+from ostinato.search.worker import SilentStudyMonitor
 
 
 def searched(folder, data, settings):
     study = create_study(folder, settings)
     Worker(study, data).work()
     return study
+
+
+class Told(SilentStudyMonitor):
+    """Writes down the trials that have ended."""
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def ended(self, number, records):
+        self.numbers.append(number)
 
 
 # What a study leaves
@@ -99,7 +87,7 @@ def test_the_same_command_goes_on_where_it_is_and_without_a_folder_too(ostinato,
     assert (code, again) == (0, first)
     assert (folder / "results.json").stat().st_mtime_ns == written
     # another study, another folder
-    assert ostinato("search", *small(1), "--quiet")[0] == 0
+    assert ostinato("search", *small(1, 3), "--quiet")[0] == 0
     assert len(list((tmp_path / "studies").iterdir())) == 2
 
 
@@ -121,7 +109,7 @@ def test_tpe_follows_the_seed_and_not_the_process(data_and_settings, tmp_path):
                 study,
                 data,
                 stop_requested=lambda told=told: 2 * (len(told) >= 4),
-                told=lambda records, number, told=told: told.append(number),
+                monitor=Told(told),
             ).work()
     assert [r["params"] for r in searched(tmp_path / "b", data, settings).records()] == params
     assert len({p["learning_rate"] for p in params}) == 14
@@ -239,9 +227,9 @@ def test_a_dead_workers_trial_is_taken_again_with_its_number_and_settings(data_a
     attempt.hold.release()  # as the end of its process does
     again = other.claim()
     assert again.number == 0
-    assert again.trial.number == 3
+    assert again.trial.number == 1
     assert settings.space.suggest(again.trial) == drawn
-    assert again.reported == {0}
+    assert again.reported == {0: -9.0}
     # the first worker was not dead after all: what it says counts no more
     assert not attempt.settle(TrialState.COMPLETE, -1.0, {})
     assert again.settle(TrialState.COMPLETE, -8.0, {})
@@ -270,43 +258,6 @@ def test_a_study_half_made_is_completed(data_and_settings, tmp_path):
     taken = [study.claim() for _ in range(3)]
     assert [attempt.number for attempt in taken] == [0, 1, 2]
     assert study.claim() is None
-
-
-def made(number, state, root=None, **facts):
-    system = {} if root is None else {"failed_trial": root}
-    value = -1.0 if state == TrialState.COMPLETE else None
-    trial = create_trial(state=state, value=value, system_attrs=system, user_attrs=facts)
-    trial.number = number
-    return trial
-
-
-def test_attempts_are_counted_by_the_trial_they_retry():
-    dead, again = made(1, TrialState.FAIL), made(3, TrialState.COMPLETE, root=1)
-    found = attempts.by_trial([made(2, TrialState.WAITING), again, dead, made(4, TrialState.WAITING)], 3)
-    assert found == {0: [], 1: [dead, again], 2: [made(2, TrialState.WAITING)]}
-    assert attempts.outcome(found[1]) is again
-    assert attempts.state(found[1]) == "complete"
-    assert attempts.next_to_claim(found[1]) is attempts.abandoned(found[1]) is None
-
-
-def test_a_failure_without_an_outcome_is_a_death():
-    dead = made(0, TrialState.FAIL)
-    failed = made(0, TrialState.FAIL, outcome="failed")
-    assert attempts.abandoned([dead]) is dead
-    assert attempts.abandoned([failed]) is None
-    assert (attempts.state([dead]), attempts.state([failed])) == ("running", "failed")
-    assert attempts.state([made(0, TrialState.WAITING)]) == "waiting"
-
-
-def test_of_two_retries_the_earlier_counts():
-    dead = made(0, TrialState.FAIL)
-    one, two = made(5, TrialState.WAITING, root=0), made(6, TrialState.WAITING, root=0)
-    assert attempts.next_to_claim([dead, one, two]) is one
-    assert attempts.is_second(two, [dead, one, two])
-    assert not attempts.is_second(one, [dead, one, two])
-    running = made(5, TrialState.RUNNING, root=0)
-    assert attempts.next_to_claim([dead, running, two]) is None
-    assert attempts.is_second(two, [dead, made(5, TrialState.COMPLETE, root=0), two])
 
 
 def test_a_journal_with_half_a_line_is_read_and_written_on(data_and_settings, tmp_path):
@@ -374,9 +325,10 @@ def test_a_task_has_no_intervals(ostinato):
 
 def test_a_study_keeps_its_settings(ostinato, small, tmp_path):
     assert ostinato("search", *small(1), "--study", "s", "--quiet")[0] == 0
-    code, _, err = ostinato("search", *small(2, 3), "--study", "s")
+    code, _, err = ostinato("search", *small(2, 3), "--study", "s", "--sampler", "tpe")
     assert code == 2
-    assert "trials = 2 (the study has 1)" in err
+    assert "sampler = 'tpe' (the study has 'random')" in err
+    assert "trials =" not in err
     assert "epochs = 3 (the study has 2)" in err
     (tmp_path / "s" / "study.toml").write_text("= 1")
     code, _, err = ostinato("search", "--join", "s")

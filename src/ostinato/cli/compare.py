@@ -1,15 +1,20 @@
 """`ostinato compare`: runs against each other on the same songs or sentences."""
 
+from __future__ import annotations
+
 import math
 from pathlib import Path
-from typing import Literal
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Literal
 
 from ostinato.cli.output import print_json, print_table, show
-from ostinato.comparison import Comparison, Scored, compare_runs
+from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
+from ostinato.numbers import NONE, number
+from ostinato.numbers import score as shown
 from ostinato.runs import Run
+
+if TYPE_CHECKING:
+    from ostinato.comparison import Comparison, Scored
 
 
 def compare(
@@ -36,6 +41,8 @@ def compare(
     json
         Print one JSON object.
     """
+    from ostinato.comparison import compare_runs
+
     if resamples < 2:
         raise UserError(f"expected --resamples of at least 2, found {resamples}")
     comparison = compare_runs([Run.open(run) for run in runs], split, resamples=resamples, seed=seed)
@@ -50,33 +57,32 @@ def _table(comparison: Comparison) -> Table:
     first = comparison.scored[0]
     score, songs = first.score, comparison.differences[0].songs
     what = "songs" if score.unit == "nats/frame" else "sentences"
-    table = Table(title=f"log-likelihood on {comparison.split} ({score.unit})", title_justify="left")
-    table.add_column("run", overflow="fold")
-    for column in (
-        "log-likelihood",
-        *_other_unit(first),
-        f"minus {first.run.folder.name}",
-        "95% interval",
-        "p",
-    ):
-        table.add_column(column, justify="right", no_wrap=True)
+    name = first.run.folder.name
+    headings = ("log-likelihood", *_other_unit(first), f"minus {name}", "95% interval", "p")
+    table = Table(
+        [Column("run", text=True), *number_columns(*headings)],
+        f"log-likelihood on {comparison.split} ({score.unit})",
+        [
+            score.convention,
+            f"± standard error over {what}; difference, interval and two-sided p by a paired bootstrap over "
+            f"{songs:,} {what}: positive is better than {name}",
+        ],
+    )
     for place, scored in enumerate(comparison.scored):
         cells = [str(scored.run.folder), show(scored.score), *_in_other_unit(scored)]
         if place:
             d = comparison.differences[place - 1]
             floor = "≤ " if d.p_value <= 1 / d.resamples else ""
-            low, high = d.interval
+            low, high = (number(bound, score.unit, plus=True) for bound in d.interval)
+            difference = number(d.value, score.unit, plus=True)
             cells += [
-                f"{d.value:+.3f} ± {d.standard_error:.3f}",
-                f"[{low:+.3f}, {high:+.3f}]",
+                f"{difference} ± {number(d.standard_error, score.unit)}",
+                f"[{low}, {high}]",
                 f"{floor}{d.p_value:.2g}",
             ]
-        table.add_row(*cells)
-    table.caption_justify = "left"
-    table.caption = (
-        f"{score.convention}\n± standard error over {what}; difference, interval and two-sided p by a paired "
-        f"bootstrap over {songs:,} {what}: positive is better than {first.run.folder.name}"
-    )
+        else:
+            cells += [NONE, NONE, NONE]
+        table.add(*cells)
     return table
 
 
@@ -88,6 +94,10 @@ def _other_unit(scored: Scored) -> list[str]:
 
 def _in_other_unit(scored: Scored) -> list[str]:
     """What people quote of a text: perplexity of words, bits per character of characters."""
-    nats = -scored.score.value
-    values = {"perplexity": f"{math.exp(min(nats, 700)):.1f}", "bits/character": f"{nats / math.log(2):.3f}"}
-    return [values[name] for name in _other_unit(scored)]
+    nats, error = -scored.score.value, scored.score.standard_error
+    perplexity = math.exp(min(nats, 700))
+    values = {
+        "perplexity": (perplexity, perplexity * error),
+        "bits/character": (nats / math.log(2), error / math.log(2)),
+    }
+    return [shown(values[name][0], name, values[name][1]) for name in _other_unit(scored)]

@@ -1,19 +1,16 @@
 """`ostinato doctor`: what this installation runs on, and what it would do better with."""
 
+from __future__ import annotations
+
 import os
 import platform
+import sys
 from typing import Any
-
-import numpy as np
-import torch
 
 import ostinato
 from ostinato.cli.output import print_json
-from ostinato.data import music
-from ostinato.data.cache import cache_folder
-from ostinato.data.download import DATA_VARIABLE
+from ostinato.cli.tables import Column, Table, print_table
 from ostinato.errors import UserError
-from ostinato.nn.kernels import cpu
 
 
 def doctor(*, json: bool = False) -> int:
@@ -28,14 +25,23 @@ def doctor(*, json: bool = False) -> int:
     if json:
         print_json(found)
         return 0
-    width = max(len(name) for name in found)
+    table = Table([Column("", text=True), Column("", text=True)])
     for name, value in found.items():
-        print(f"{name.replace('_', ' '):<{width}}  {_line(value)}")
+        for number, line in enumerate(_lines(value)):
+            table.add("" if number else name.replace("_", " "), line)
+    print_table(table, piped=sys.maxsize)
     return 0
 
 
 def diagnosis() -> dict[str, Any]:
     """Everything `doctor` prints, by name."""
+    import numpy as np
+    import torch
+
+    from ostinato.data.cache import cache_folder
+    from ostinato.data.download import DATA_VARIABLE
+    from ostinato.nn.kernels import cpu
+
     native = cpu.available()
     return {
         "ostinato": ostinato.__version__,
@@ -58,17 +64,23 @@ def diagnosis() -> dict[str, Any]:
     }
 
 
-def _data_sets() -> dict[str, str] | str:
-    """Which data sets are ready; what is wrong with the folder of them is part of the diagnosis."""
-    try:
-        return {entry.name: "ready" if entry.ready else "to fetch" for entry in music.listing()}
-    except UserError as error:
-        return str(error)
+def _data_sets() -> dict[str, str]:
+    """Where each data set would be taken from; what is wrong with one is part of the diagnosis."""
+    from ostinato.cli.data_tables import origin_in_words
+    from ostinato.data import catalogue
+
+    found = {}
+    for name in catalogue.names():
+        try:
+            found[name] = origin_in_words(catalogue.listed(name))
+        except UserError as error:
+            found[name] = str(error)
+    return found
 
 
-def _line(value: Any) -> str:
+def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {item}" for name, item in value.items())
+        return [f"{name}: {item}" for name, item in value.items()]
     if isinstance(value, list):
-        return ", ".join(value) or "none"
-    return str(value)
+        return [", ".join(value) or "none"]
+    return [str(value)]

@@ -1,21 +1,22 @@
 """`ostinato evaluate`: scores of a run's model, or of the baselines alone."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.table import Table
 
-from ostinato.building import load_model
-from ostinato.cli.evaluate_task import evaluate_task
-from ostinato.cli.evaluate_text import evaluate_text
 from ostinato.cli.output import human, list_skipped, print_json, print_table, results_table
-from ostinato.data import music
-from ostinato.data.sequences import Splits
+from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
+from ostinato.numbers import number
 from ostinato.recipe import Recipe
-from ostinato.results import Results, score_baselines, score_run, score_songs
 from ostinato.runs import Run
+
+if TYPE_CHECKING:
+    from ostinato.data.sequences import Splits
+    from ostinato.results import Results
 
 
 def evaluate(
@@ -50,6 +51,12 @@ def evaluate(
     json
         Print one JSON object.
     """
+    from ostinato.building import load_model
+    from ostinato.cli.evaluate_task import evaluate_task
+    from ostinato.cli.evaluate_text import evaluate_text
+    from ostinato.data import music
+    from ostinato.results import score_baselines, score_run, score_songs
+
     if baselines == (run is not None):
         raise UserError(
             "expected a run folder, or --baselines with --data NAME; see ostinato evaluate --help"
@@ -80,6 +87,9 @@ def evaluate(
 
 def _data_for(run: Run, data: str | None, frames_per_beat: int | None, transpose: bool) -> Splits:
     """The data asked for, or the run's own, which must not have changed since."""
+    from ostinato.building import load_model
+    from ostinato.data import music
+
     trained = load_model(run)
     if data is not None:
         return music.load(data, frames_per_beat=frames_per_beat, transpose=transpose)
@@ -95,7 +105,7 @@ def _data_for(run: Run, data: str | None, frames_per_beat: int | None, transpose
 
 
 def _print(
-    results: Results, splits: Splits, title: str, songs: list[dict[str, object]] | None, *, json: bool
+    results: Results, splits: Splits, title: str, songs: list[dict[str, Any]] | None, *, json: bool
 ) -> None:
     if json:
         data = {"name": splits.name, "version": splits.version, "details": splits.details}
@@ -103,9 +113,8 @@ def _print(
         return
     print_table(results_table(results, title, ("train", "valid", "test")))
     if songs is not None:
-        table = Table(title="log-likelihood of each song (nats/frame)", title_justify="left")
-        for column in ("song", "frames", "log-likelihood"):
-            table.add_column(column, justify="left" if column == "song" else "right")
-        for song in sorted(songs, key=lambda s: float(str(s["log_likelihood"]))):
-            table.add_row(str(song["name"]), str(song["frames"]), f"{song['log_likelihood']:.3f}")
+        columns = [Column("song", text=True), *number_columns("frames", "log-likelihood")]
+        table = Table(columns, "log-likelihood of each song (nats/frame)")
+        for song in sorted(songs, key=lambda s: s["log_likelihood"]):
+            table.add(str(song["name"]), str(song["frames"]), number(song["log_likelihood"], "nats/frame"))
         print_table(table)

@@ -1,15 +1,15 @@
 """`ostinato evaluate` for runs on text: perplexity, or bits per character."""
 
-from rich.table import Table
-
 from ostinato.building import load_model
 from ostinato.cli.output import print_json, print_table
+from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.cli.text_output import text_table
 from ostinato.data import text
 from ostinato.data.text import TextData
 from ostinato.data.vocabulary import Vocabulary
 from ostinato.errors import UserError
 from ostinato.loading import load_data
+from ostinato.numbers import number
 from ostinato.results import Results
 from ostinato.runs import Run
 from ostinato.text_results import score_sentences, score_text_run, scored_tokens
@@ -30,11 +30,10 @@ def evaluate_text(run: Run, data: str | None, per_sentence: str | None, *, json:
         return 0
     print_table(text_table(results, f"{run.folder} on {loaded.name}"))
     if sentences is not None:
-        table = Table(title=f"log-probability of each sentence of {per_sentence} (nats)")
-        for column in ("sentence", "tokens", "log-probability"):
-            table.add_column(column, justify="left" if column == "sentence" else "right")
+        columns = [*number_columns("log-probability", "tokens"), Column("sentence", text=True)]
+        table = Table(columns, f"log-probability of each sentence of {per_sentence} (nats)")
         for sentence in sentences:
-            table.add_row(sentence["sentence"], str(sentence["tokens"]), f"{sentence['log_prob']:.3f}")
+            table.add(number(sentence["log_prob"], "nats"), str(sentence["tokens"]), sentence["sentence"])
         print_table(table)
     return 0
 

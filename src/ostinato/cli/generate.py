@@ -1,52 +1,36 @@
-"""`ostinato generate`: new music from a run's model, as MIDI, sound or picture."""
+"""`ostinato generate`: new music from a run's model, as MIDI, sound or picture; or new text."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
+from cyclopts import Group, Parameter
 
-from ostinato.cli.output import human, print_json
-from ostinato.data import piano_roll
-from ostinato.data.pieces import Piece
-from ostinato.generation import generate as draw
-from ostinato.music_model import MusicModel, seeded
+from ostinato.cli.generate_text import TextOptions, write_text
+from ostinato.cli.kinds import Forms, for_kind
+from ostinato.cli.output import human, print_json, say
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ostinato.data.pieces import Piece
+    from ostinato.music_model import MusicModel
 
 
-def generate(
-    run: Path,
-    *,
-    steps: int = 64,
-    temperature: float = 1.0,
-    seed: int = 0,
-    prime: Path | None = None,
-    prime_steps: int | None = None,
-    semitones: int | None = None,
-    count: int = 1,
-    tempo: float = 100.0,
-    out: list[Path] | None = None,
-    json: bool = False,
-) -> int:
-    """Let a trained model compose.
-
-    The pieces are in C major or C minor, as the model's data were; a piece that continues --prime is moved
-    back to the key of that file.
+@dataclass(frozen=True, kw_only=True)
+class MusicOptions:
+    """What only a run on music is asked.
 
     Parameters
     ----------
-    run
-        The run's folder.
     steps
         Frames to compose; a frame is a quarter note in bach and jsb, an eighth in most others.
-    temperature
-        Below 1 the model keeps to what is likely, above 1 it is bolder.
-    seed
-        Another number, another piece.
-    prime
-        A MIDI, MusicXML, ABC or kern file to continue; it is part of what is written.
     prime_steps
-        Use only so many frames of its beginning.
+        Use only so many frames of the beginning of --prime; by default all.
     semitones
-        Move --prime by so many semitones for the model, instead of to C by its key.
+        Move --prime by so many semitones for the model; by default to C, by its key.
     count
         Pieces to compose; their files are numbered.
     tempo
@@ -54,32 +38,85 @@ def generate(
     out
         A file to write, .mid, .wav, .png, .svg or .pdf; can be given several times. By default
         RUN-SEED.mid, .wav and .png in the current folder.
+    """
+
+    steps: int = 64
+    prime_steps: int | None = None
+    semitones: int | None = None
+    count: int = 1
+    tempo: float = 100.0
+    out: list[Path] | None = None
+
+
+def generate(
+    run: Path,
+    *,
+    temperature: float = 1.0,
+    seed: int = 0,
+    prime: str | None = None,
+    json: bool = False,
+    music: Annotated[MusicOptions | None, Parameter(name="*", group=Group("Music", sort_key=2))] = None,
+    text: Annotated[TextOptions | None, Parameter(name="*", group=Group("Text", sort_key=3))] = None,
+) -> int:
+    """Let a trained model compose music, or write text.
+
+    Pieces of music are in C major or C minor, as the model's data were; a piece that continues --prime is
+    moved back to the key of that file. Text is printed as it comes.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    temperature
+        Below 1 the model keeps to what is likely, above 1 it is bolder; for text, 0 always takes the most
+        probable token.
+    seed
+        Another number, another piece or text.
+    prime
+        What to continue, which is part of what is written: of music a MIDI, MusicXML, ABC or kern file; of
+        text a beginning.
     json
         Print one JSON object.
     """
+    forms: Forms = {"music": compose, "words": write_text, "chars": write_text}
+    form, own = for_kind(run, forms, {"music": music, "words": text, "chars": text})
+    return form(run, own, temperature=temperature, seed=seed, prime=prime, json=json)
+
+
+def compose(
+    run: Path, own: MusicOptions | None, *, temperature: float, seed: int, prime: str | None, json: bool
+) -> int:
+    """Compose music, and write it into files."""
+    from ostinato.data import piano_roll
+    from ostinato.generation import generate as draw
+    from ostinato.music_model import MusicModel, seeded
+
+    own = own or MusicOptions()
     music = MusicModel.open(run)
     name = f"{run.resolve().name}-{seed}"
-    paths = out or [Path(name + ending) for ending in (".mid", ".wav", ".png")]
+    paths = own.out or [Path(name + ending) for ending in (".mid", ".wav", ".png")]
     for path in paths:
         piano_roll.check_writable(path)
-    beginning = None if prime is None else music.read(prime, semitones=semitones)
-    given = None if beginning is None else beginning.frames[:prime_steps]
+    beginning = None if prime is None else music.read(Path(prime), semitones=own.semitones)
+    given = None if beginning is None else beginning.frames[: own.prime_steps]
     pieces = draw(
         music.model,
-        steps,
+        own.steps,
         visible_size=music.visible_size,
-        count=count,
+        count=own.count,
         temperature=temperature,
         prime=given,
         generator=seeded(seed),
     )
     written = []
     for number, frames in enumerate(pieces, start=1):
-        own = frames if beginning is None else beginning.in_own_key(frames)
-        files = [numbered(path, number, count) for path in paths]
+        piece = frames if beginning is None else beginning.in_own_key(frames)
+        files = [numbered(path, number, own.count) for path in paths]
         for path in files:
-            piano_roll.write(own, path, frames_per_beat=music.frames_per_beat, tempo=tempo, title=path.stem)
-        written.append(_record(files, own, frames))
+            piano_roll.write(
+                piece, path, frames_per_beat=music.frames_per_beat, tempo=own.tempo, title=path.stem
+            )
+        written.append(_record(files, piece, frames))
     _print(written, beginning, 0 if given is None else len(given), music, json=json)
     return 0
 
@@ -118,9 +155,9 @@ def _print(
         )
         return
     if beginning is not None:
-        human().print(f"{beginning.name}: {given} frames, {said(semitones)}", markup=False, soft_wrap=True)
+        human().print(f"{beginning.name}: {given} frames, {said(semitones)}")
     for record in written:
-        print(
+        say(
             f"{', '.join(record['files'])}: {record['frames']} frames, "
             f"{record['notes_per_frame']:.2f} notes a frame"
         )

@@ -1,68 +1,64 @@
-"""`ostinato generate-text`: what `ostinato generate` does for a run on text."""
+"""`ostinato generate` for a run on text."""
+
+from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from ostinato.building import load_model
-from ostinato.cli.output import print_json
-from ostinato.data.vocabulary import Vocabulary
+from ostinato.cli.output import data_text, print_json
 from ostinato.errors import UserError
 from ostinato.runs import Run
-from ostinato.text_generation import Sampling, generate_tokens, pieces
 
 
-def generate_text(
-    run: Path,
-    *,
-    tokens: int = 200,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    prime: str = "",
-    seed: int = 0,
-    unknown: bool = False,
-    json: bool = False,
-) -> int:
-    """Generate words or characters, printed as they come.
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """What only a run on text is asked.
 
     Parameters
     ----------
-    run
-        The run's folder.
     tokens
         Words and sentence ends, or characters, to generate.
-    temperature
-        Below 1 more probable text, above 1 more surprising; 0 always the most probable token.
     top_k
-        Choose among the k most probable tokens.
+        Choose among the k most probable tokens; by default among all.
     top_p
-        Choose among the most probable tokens that together have this probability.
-    prime
-        Text to go on from.
-    seed
-        Another number, another text.
+        Choose among the most probable tokens that together have this probability; by default among all.
     unknown
         Let the unknown token be generated too.
-    json
-        Print one JSON object.
     """
-    if tokens < 1:
-        raise UserError(f"expected --tokens of at least 1, found {tokens}")
-    sampling = Sampling(temperature, top_k, top_p, unknown)
+
+    tokens: int = 200
+    top_k: int | None = None
+    top_p: float | None = None
+    unknown: bool = False
+
+
+def write_text(
+    run: Path, own: TextOptions | None, *, temperature: float, seed: int, prime: str | None, json: bool
+) -> int:
+    """Generate words or characters, printed as they come."""
+    import torch
+
+    from ostinato.building import load_model
+    from ostinato.data.vocabulary import Vocabulary
+    from ostinato.text_generation import Sampling, generate_tokens, pieces
+
+    own, prime = own or TextOptions(), prime or ""
+    if own.tokens < 1:
+        raise UserError(f"expected --tokens of at least 1, found {own.tokens}")
+    sampling = Sampling(temperature, own.top_k, own.top_p, own.unknown)
     opened = Run.open(run)
     model, vocabulary = load_model(opened).model, Vocabulary.read(opened.folder)
     generator = torch.Generator().manual_seed(seed)
     drawn = generate_tokens(model, vocabulary, sampling, prime=prime, generator=generator)
-    text = pieces(itertools.islice(drawn, tokens), vocabulary.unit, new_line=not prime)
+    text = pieces(itertools.islice(drawn, own.tokens), vocabulary.unit, new_line=not prime)
     if json:
-        print_json({"prime": prime, "text": "".join(text), "seed": seed, "tokens": tokens})
+        print_json({"prime": prime, "text": "".join(text), "seed": seed, "tokens": own.tokens})
         return 0
-    sys.stdout.write(prime)
+    sys.stdout.write(data_text(prime))
     for piece in text:
-        sys.stdout.write(piece)
+        sys.stdout.write(data_text(piece))
         sys.stdout.flush()
     sys.stdout.write("\n")
     return 0

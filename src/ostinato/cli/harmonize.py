@@ -1,19 +1,21 @@
 """`ostinato harmonize`: voices added to a melody, or a gap filled, by a run's model."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ostinato import harmonization
 from ostinato.cli.generate import said
-from ostinato.cli.output import human, print_json
-from ostinato.data import piano_roll
-from ostinato.data.pieces import Piece
+from ostinato.cli.output import human, print_json, say
 from ostinato.errors import UserError
-from ostinato.harmonization import Constraint, Region
-from ostinato.music_model import MusicModel, seeded
-from ostinato.smc import Particles, sample_conditioned
+from ostinato.numbers import number
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ostinato.data.pieces import Piece
+    from ostinato.harmonization import Constraint
+    from ostinato.smc import Particles
 
 
 def harmonize(
@@ -65,6 +67,10 @@ def harmonize(
     json
         Print one JSON object.
     """
+    from ostinato.data import piano_roll
+    from ostinato.music_model import MusicModel, seeded
+    from ostinato.smc import sample_conditioned
+
     for path in out:
         piano_roll.check_writable(path)
     music = MusicModel.open(run)
@@ -93,6 +99,9 @@ def harmonize(
 
 
 def _constraint(piece: Piece, fixed: list[str], free: list[str], *, above: bool) -> Constraint:
+    from ostinato import harmonization
+    from ostinato.harmonization import Region
+
     if not fixed and not free:
         return harmonization.melody(piece.frames, above=above)
     if above:
@@ -127,18 +136,18 @@ def _print(record: dict[str, Any], *, json: bool) -> None:
         print_json(record)
         return
     console = human()
-    console.print(said(record["semitones"]), markup=False)
+    console.print(said(record["semitones"]))
     if record["log_evidence"] is None:
         console.print("this output cannot weigh drafts: notes given later had no say in earlier frames")
     elif record["effective_size_least"] < 2 and record["particles"] > 1:
         console.print("in some frames a single draft fitted the given notes: more --particles would help")
-    print(
+    say(
         f"{', '.join(record['files'])}: {record['frames']} frames, {record['given_notes_kept']} of "
         f"{record['given_notes']} given notes kept, {record['added_notes']} added"
     )
     if record["log_evidence"] is not None:
-        print(
-            f"log p(given notes) ≈ {record['log_evidence']:.1f} nats; effective particles: "
+        say(
+            f"log p(given notes) ≈ {number(record['log_evidence'], 'nats')} nats; effective particles: "
             f"{record['effective_size_mean']:.0f} of {record['particles']} on average, at least "
             f"{record['effective_size_least']:.1f}"
         )

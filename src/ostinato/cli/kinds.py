@@ -1,35 +1,60 @@
-"""Which form of a command a run asks for: `generate` and `score` differ for music and text."""
+"""Commands whose options differ with the kind of data that a run was trained on."""
 
-import tomllib
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-TEXT_FORMS = {"generate": "generate-text", "score": "score-text"}
+from ostinato.errors import UserError
+from ostinato.runs import Run
+
+# By kind of data, what does the work of a command.
+Forms = Mapping[str, Callable[..., int]]
+
+ARPA = (".arpa", ".arpa.gz")
 
 
-def with_kind(arguments: Sequence[str]) -> list[str]:
-    """The arguments; before a run of text, or an ARPA file, with the command's form for text.
+def kind_of(run: Path) -> str:
+    """What a run was trained on: "music", "words", ..; "words" for an ARPA file.
+
+    Raises:
+        UserError: there is no run.
 
     Example:
-        >>> with_kind(["score", "trigrams.arpa", "speech.txt"])
-        ['score-text', 'trigrams.arpa', 'speech.txt']
-        >>> with_kind(["score", "runs/bach-1", "song.mid"])
-        ['score', 'runs/bach-1', 'song.mid']
+        >>> kind_of(Path("trigrams.arpa"))
+        'words'
     """
-    if not arguments or arguments[0] not in TEXT_FORMS:
-        return list(arguments)
-    first, *rest = arguments
-    # Options may come before the run: the first argument that is one decides.
-    text = next((kind for kind in map(_is_text, rest) if kind is not None), False)
-    return [TEXT_FORMS[first] if text else first, *rest]
+    if run.name.endswith(ARPA):
+        return "words"
+    return str(Run.open(run).config().get("task", "music"))
 
 
-def _is_text(argument: str) -> bool | None:
-    """Whether an argument names a language model; None where it names no model at all."""
-    if argument.endswith((".arpa", ".arpa.gz")):
-        return True
-    try:
-        settings = tomllib.loads((Path(argument) / "config.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None  # no run, or a damaged one: the command itself says what is wrong
-    return settings.get("task") in ("words", "chars")
+def for_kind(run: Path, forms: Forms, options: Mapping[str, Any]) -> tuple[Callable[..., int], Any]:
+    """The form of a command for a run, with the options that are for it alone.
+
+    Args:
+        run: the run's folder, or an ARPA file.
+        forms: by kind, what does the work.
+        options: by kind, what was given of the options that are for it: a dataclass, None for none.
+
+    Raises:
+        UserError: the command has no form for the run's kind, or an option is for another kind.
+    """
+    kind = kind_of(run)
+    if kind not in forms:
+        raise UserError(f"expected a run on {' or '.join(forms)}, found one on a {kind}: {run}")
+    form = forms[kind]
+    for other, given in options.items():
+        if given is not None and forms[other] is not form:
+            others = " or ".join(name for name in options if forms[name] is forms[other])
+            raise UserError(
+                f"{_first(given)} is for runs on {others}, found one on {kind}: {run}; leave it out"
+            )
+    return form, options.get(kind)
+
+
+def _first(given: Any) -> str:
+    """An option that was given: the first that is not what it is by default."""
+    fields = dataclasses.fields(given)
+    changed = (field.name for field in fields if getattr(given, field.name) != field.default)
+    return "--" + next(changed, fields[0].name).replace("_", "-")

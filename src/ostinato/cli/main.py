@@ -1,45 +1,78 @@
 """The `ostinato` command: finds the subcommand; turns a foreseen mistake into one line and exit code 2."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
 import ostinato
-from ostinato.cli.kinds import with_kind
+from ostinato.cli.help import HELP_FLAGS, PlainHelp, show_defaults
+from ostinato.cli.mistakes import one_line
+from ostinato.cli.options import OPTIONS
+from ostinato.cli.spelling import forget_options, note_options
+from ostinato.cli.visible import visible
 from ostinato.errors import UserError
+
+# Where each command is, and what `ostinato --help` says of it: named as text, so that help and every command
+# import only what they need themselves.
+COMMANDS = {
+    "Train": {
+        "train": ("train:train", "Train a recurrent network on music, text or a task."),
+        "search": ("search:search", "Search for settings, and choose by validation."),
+        "reproduce": ("reproduce:reproduce", "Train the cells of the paper's tables, or one of them."),
+    },
+    "Judge": {
+        "evaluate": ("evaluate:evaluate", "Score a run on its data, beside the baselines."),
+        "compare": ("compare:compare", "Compare runs on the same songs or sentences."),
+        "report": ("report:report", "Write a page about runs and studies."),
+    },
+    "Use": {
+        "generate": ("generate:generate", "Compose music, or write text, with a run's model."),
+        "harmonize": ("harmonize:harmonize", "Add voices to a melody, or fill a gap in a piece."),
+        "score": ("score:score", "Say how likely pieces or sentences are, and what surprises."),
+        "rescore": ("rescore:rescore_list", "Choose among the hypotheses of an n-best list."),
+    },
+    "Keep house": {
+        "data": ("data:app", "List, fetch and show data sets."),
+        "runs": ("runs:app", "List runs, tell what differs between them, remove some."),
+        "doctor": ("doctor:doctor", "Print what this installation runs on."),
+        "completion": ("completion:completion", "Print a script that completes commands in your shell."),
+    },
+}
 
 app = App(
     name="ostinato",
     help="Train recurrent networks on music and text, and score them honestly.",
     version=ostinato.__version__,
+    version_flags=("--version", "-V"),
+    help_flags=HELP_FLAGS,
+    help_format="plaintext",
+    help_formatter=PlainHelp(),
+    help_epilogue="ostinato COMMAND --help says more of a command.",
+    group_parameters=OPTIONS,
+    group_commands=Group("Help", sort_key=len(COMMANDS)),
     default_parameter=Parameter(negative=()),
+    config=note_options,
 )
-# Named as text, so that a command imports only what it needs itself.
-app.command("ostinato.cli.train:train", name="train")
-app.command("ostinato.cli.search:search", name="search")
-app.command("ostinato.cli.evaluate:evaluate", name="evaluate")
-app.command("ostinato.cli.compare:compare", name="compare")
-app.command("ostinato.cli.generate:generate", name="generate")
-app.command("ostinato.cli.harmonize:harmonize", name="harmonize")
-app.command("ostinato.cli.score:score", name="score")
-app.command("ostinato.cli.data:app", name="data")
-app.command("ostinato.cli.reproduce:reproduce", name="reproduce")
-app.command("ostinato.cli.rescore:rescore_list", name="rescore")
-app.command("ostinato.cli.generate_text:generate_text", name="generate-text")
-app.command("ostinato.cli.score_text:score_text_file", name="score-text")
-app.command("ostinato.cli.report:report", name="report")
-app.command("ostinato.cli.doctor:doctor", name="doctor")
+LINES = {name: line for commands in COMMANDS.values() for name, (_, line) in commands.items()}
+for place, (title, commands) in enumerate(COMMANDS.items()):
+    group = Group(title, sort_key=place)
+    for order, (name, (where, line)) in enumerate(commands.items()):
+        app.command(f"ostinato.cli.{where}", name=name, help=line, group=group, sort_key=order)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
+    forget_options()
     try:
-        code = app(with_kind(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        if arguments and arguments[0] in LINES:
+            _prepare(arguments)
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
-        print(f"ostinato: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"ostinato: {visible(one_line(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ostinato: interrupted", file=sys.stderr)
@@ -51,6 +84,22 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _prepare(arguments: Sequence[str]) -> None:
+    """Give the command that is asked for its own help in place of the line that `ostinato --help` shows."""
+    command = app[arguments[0]]
+    if command.default_command is not None:
+        command.help = None  # its docstring
+    command.help_epilogue = ""
+    show_defaults(app, arguments)
+
+
 def main() -> None:
     """Entry point of the installed command."""
+    # a sign that the terminal's encoding lacks is written as an escape; it is no reason to end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # a width of 0, or none, is no width: rich would print nothing
+    if not os.environ.get("COLUMNS", "").strip("0").isdecimal():
+        os.environ.pop("COLUMNS", None)
     sys.exit(run(sys.argv[1:]))

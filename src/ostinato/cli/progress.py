@@ -1,13 +1,63 @@
 """Training's progress on a terminal, or as plain lines where there is none."""
 
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.progress import Progress, TaskID
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
+from ostinato.cli.tables import folded
+from ostinato.numbers import number, unit_of
 from ostinato.report.records import WATCHED, watched_score
 from ostinato.training import Trainer
+
+
+class _FoldedProgress(Progress):
+    """A bar, and beside it what does fit the terminal; what does not is on lines below it, whole."""
+
+    BAR = 24
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The lines."""
+        for task in self.tasks:
+            width = self.console.width
+            wanted = [f"epoch {task.fields['epoch']}", _duration(task.elapsed or 0)]
+            wanted += [task.fields[name] for name in ("speed", "scores", "solver")]
+            first, *below = filled(filter(None, wanted), width, width - self.BAR - 2)
+            row = Table.grid(padding=(0, 2, 0, 0))
+            bar = ProgressBar(
+                total=task.total, completed=task.completed, width=self.BAR, pulse=task.total is None
+            )
+            row.add_row(bar, Text(first, no_wrap=True))
+            yield row
+            yield from (Text(line) for line in below)
+
+
+def filled(parts: Iterable[str], width: int, first: int) -> list[str]:
+    """Parts in lines: as many on a line as fit, each whole where it can be.
+
+    Args:
+        parts: texts.
+        width: of a line.
+        first: width of the first line; where no part fits there, it is empty.
+
+    Example:
+        >>> filled(["epoch 1/200", "0:05", "valid -9.03"], 20, 18)
+        ['epoch 1/200  0:05', 'valid -9.03']
+    """
+    lines = [""]
+    for part in parts:
+        together = f"{lines[-1]}  {part}" if lines[-1] else part
+        if cell_len(together) <= (first if len(lines) == 1 else width):
+            lines[-1] = together
+        else:
+            lines += folded(part, max(width, 1))
+    return lines
 
 
 class ConsoleMonitor:
@@ -20,17 +70,7 @@ class ConsoleMonitor:
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
-        self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[scores]}"),
-            TextColumn("{task.fields[solver]}"),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
+        self._bar = _FoldedProgress(console=console, transient=True, disable=quiet or not console.is_terminal)
         self._task: TaskID | None = None
         self._epochs = self._frames = self._segments = self._seen = 0
         self._begin = self._printed = time.monotonic()
@@ -51,14 +91,13 @@ class ConsoleMonitor:
             self._console.print(
                 f"training {trainer.recipe.recipe}: {parameters:,} parameters, "
                 f"{trainer.data.frames('train'):,} frames an epoch, in {trainer.run.folder}",
-                markup=False,
             )
         self._begin = time.monotonic()
         self._task = self._bar.add_task("", total=None, epoch=self._of(0), speed="", scores="", solver="")
 
     def notice(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
         """Move the bar."""
@@ -84,9 +123,10 @@ class ConsoleMonitor:
     def epoch(self, record: dict[str, Any]) -> None:
         """Show the epoch's scores; without a terminal, as a line, but not more than one every two seconds."""
         name = watched_score(record)
+        unit = unit_of(name or "")
         scores = (
             f"{'' if name == WATCHED[0] else f'{name}: '}"
-            f"train {record[f'train_{name}']:.3f}  valid {record[f'valid_{name}']:.3f}"
+            f"train {number(record[f'train_{name}'], unit)}  valid {number(record[f'valid_{name}'], unit)}"
             f"{_in_other_units(record)}{' *' if record['best'] else ''}"
         )
         if self._task is not None:
@@ -94,7 +134,7 @@ class ConsoleMonitor:
         lined_up = self._bar.disable and not self._quiet
         if lined_up and (time.monotonic() - self._printed > 2 or record["epoch"] == 0):
             self._printed = time.monotonic()
-            self._console.print(f"epoch {self._of(record['epoch'])}  {scores}", markup=False)
+            self._console.print(f"epoch {self._of(record['epoch'])}  {scores}")
 
     def _of(self, epoch: int) -> str:
         return f"{epoch + 1}/{self._epochs}"
@@ -103,11 +143,11 @@ class ConsoleMonitor:
 def _in_other_units(record: dict[str, Any]) -> str:
     """A text model's validation score as people quote it."""
     if "valid_perplexity" in record:
-        return f" (perplexity {record['valid_perplexity']:.1f})"
+        return f" (perplexity {number(record['valid_perplexity'], 'perplexity')})"
     if "valid_error" in record:
-        return f" ({record['valid_error']:.1f}% wrong)"
+        return f" ({number(record['valid_error'], '%')}% wrong)"
     if "valid_bits_per_character" in record:
-        return f" ({record['valid_bits_per_character']:.3f} bits/character)"
+        return f" ({number(record['valid_bits_per_character'], 'bits/character')} bits/character)"
     return ""
 
 

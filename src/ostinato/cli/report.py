@@ -1,15 +1,15 @@
 """`ostinato report`: one self-contained HTML page about runs and studies."""
 
+from __future__ import annotations
+
 import shlex
 from pathlib import Path
 
 import ostinato
-from ostinato.cli.output import human
+from ostinato.cli.output import human, say
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
-from ostinato.report.page import compose, render
 from ostinato.report.records import read_records
-from ostinato.samples import make_samples
 
 # What a page is promised to stay below.
 MOST_BYTES = 8_000_000
@@ -36,6 +36,9 @@ def report(
     seed
         Another number, other samples.
     """
+    from ostinato.report.page import compose, render
+    from ostinato.samples import make_samples
+
     if not folders:
         raise UserError(
             "expected folders of runs or studies, found none; such as: ostinato report runs/bach-1"
@@ -57,8 +60,8 @@ def report(
     atomic_write(out, page)
     size = len(page.encode())
     if size > MOST_BYTES:
-        human().print(f"the page has {size / 1e6:.1f} MB: give fewer runs or --samples", markup=False)
-    print(f"{out}: {size / 1e6:.1f} MB")
+        human().print(f"the page has {size / 1e6:.1f} MB: give fewer runs or --samples")
+    say(f"{out}: {size / 1e6:.1f} MB")
     return 0
 
 

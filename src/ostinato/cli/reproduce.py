@@ -1,23 +1,29 @@
 """`ostinato reproduce`: the paper's tables, or one cell, trained and set beside the paper's figures."""
 
+from __future__ import annotations
+
+import dataclasses
 import json as codec
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from rich.table import Table
 
-from ostinato.cli.output import human, print_json, print_table
-from ostinato.cli.progress import ConsoleMonitor
-from ostinato.cli.settings import Options, given_settings
+from ostinato.cli.options import Quiet
+from ostinato.cli.output import human, print_json, print_table, say
+from ostinato.cli.settings import CELL, Overrides, given_settings
 from ostinato.cli.stopping import stop_signals
+from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
 from ostinato.files import FileLock, atomic_write
 from ostinato.monitoring import Interrupted
+from ostinato.numbers import number
 from ostinato.reproduce.cells import find_cells
-from ostinato.reproduce.table import Row, cells_of, headers, markdown, notes, rows_of, to_dict
-from ostinato.reproduce.training import OUT_OF_TIME, Job, jobs_of, run_jobs
+
+if TYPE_CHECKING:
+    from ostinato.reproduce.table import Row
+    from ostinato.reproduce.training import Job
 
 TRIALS = 20
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -27,16 +33,16 @@ def reproduce(
     what: str,
     /,
     *,
-    settings: Annotated[Options | None, Parameter(name="*")] = None,
+    settings: Annotated[Overrides | None, Parameter(name="*")] = None,
     shipped: bool = False,
     trials: int | None = None,
-    datasets: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    rows: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    datasets: Annotated[list[str] | None, Parameter(consume_multiple=1)] = None,
+    rows: Annotated[list[str] | None, Parameter(consume_multiple=1)] = None,
     seeds: int = 1,
     budget: str | None = None,
     workers: int = 1,
     folder: Path | None = None,
-    quiet: bool = False,
+    quiet: Quiet = False,
     json: bool = False,
 ) -> int:
     """Train the cells of table1 or table2, or one cell (table1/jsb/rnn-SGD+CL), and print the table.
@@ -50,7 +56,8 @@ def reproduce(
     shipped
         Train each cell once, with the best settings known, which the package brings along; else search.
     trials
-        Without --shipped: settings to try by random search for each cell [default: 20].
+        Without --shipped: settings to try by random search for each cell [default: 20, or as many as it has];
+        more than it has extend it.
     datasets
         Only these data sets of table 1, or words or chars of table 2.
     rows
@@ -68,6 +75,9 @@ def reproduce(
     json
         Print one JSON object.
     """
+    from ostinato.reproduce.table import markdown, rows_of, to_dict
+    from ostinato.reproduce.training import jobs_of
+
     if shipped and trials is not None:
         raise UserError("expected --shipped or --trials, found both; --shipped does not search")
     for name, value in {"seeds": seeds, "workers": workers, "trials": trials or 1}.items():
@@ -78,6 +88,7 @@ def reproduce(
     folder = folder or Path("reproductions") / cells[0].table
     searched = None if shipped else (trials or TRIALS)
     jobs = jobs_of(cells, folder, seeds=seeds, trials=searched, overrides=_overrides(settings))
+    jobs = [_with_its_trials(job, trials) for job in jobs]
     code = _train(jobs, folder, workers, deadline, quiet=quiet)
     found = rows_of(jobs)
     atomic_write(folder / f"{cells[0].table}.md", markdown(found))
@@ -86,7 +97,7 @@ def reproduce(
         print_json(to_dict(found))
     else:
         print_table(_table(found, what))
-        print(f"table: {folder / cells[0].table}.md  (and .json; runs beside it)")
+        say(f"table: {folder / cells[0].table}.md  (and .json; runs beside it)")
     return code
 
 
@@ -109,7 +120,7 @@ def parse_time(text: str) -> float:
 
 def _overrides(settings: Any) -> dict[str, Any]:
     given = given_settings(settings)
-    for name in ("recipe", "output", "data", "seed"):
+    for name in CELL:
         if name in given:
             raise UserError(
                 f"expected settings that leave a cell what it is, found --{name}; choose cells with --rows "
@@ -118,21 +129,42 @@ def _overrides(settings: Any) -> dict[str, Any]:
     return given
 
 
+def _with_its_trials(job: Job, trials: int | None) -> Job:
+    """The job with as many trials as were asked for, but not fewer than its search has."""
+    has, _ = job.begun_trials
+    if has == 0 or (trials is not None and trials >= has):
+        return job
+    if trials is not None:
+        human().print(
+            f"{job.name}: the search has {has} trials already; --trials {trials} takes none away: it goes "
+            f"on to {has}",
+            markup=False,
+        )
+    return dataclasses.replace(job, trials=has)
+
+
 def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quiet: bool) -> int:
     """Run what is not finished; the exit code: 0, or 128 and the signal that stopped it."""
+    from ostinato.cli.job_watch import Watch
+    from ostinato.cli.workboard import Board
+    from ostinato.reproduce.training import OUT_OF_TIME, run_jobs
+
     console = human()
 
     def done(job: Job) -> None:
-        if not quiet:
-            console.print(f"{job.cell.name}, seed {job.seed}: done", markup=False)
+        board.say(f"{job.cell.name}, seed {job.seed}: done{_score_of(job)}")
 
+    counted = [(job.trials or 1, _done_of(job)) for job in jobs]
+    total, begun = (sum(column) for column in zip(*counted, strict=True))
+    unit = "trainings" if jobs[0].trials is None else "trials"
+    board = Board(console, workers, unit, begun, total, quiet=quiet)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        with stop_signals() as asked, ConsoleMonitor(console, quiet=quiet) as monitor:
+        with stop_signals() as asked, board:
             run_jobs(
                 jobs,
-                monitor=monitor,
+                watch=Watch(board, quiet=quiet),
                 workers=workers,
                 deadline=deadline,
                 stop_requested=asked,
@@ -148,11 +180,25 @@ def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quie
     return 0
 
 
+def _done_of(job: Job) -> int:
+    """How many of the job's trials, or trainings, have come to something."""
+    return job.begun_trials[1] if job.trials is not None else int(job.finished)
+
+
+def _score_of(job: Job) -> str:
+    """The validation score that a finished job has come to, to end a line with."""
+    scores = job.summary()["results"]["model"].get("valid", {})
+    return "".join(f", validation {number(s['value'], s['unit'])} {s['unit']}" for s in scores.values())
+
+
 def _table(rows: list[Row], what: str) -> Table:
-    table = Table(title=f"{what}, paper and ours", title_justify="left", caption_justify="left")
-    for place, header in enumerate(headers(rows[0].cell.table)):
-        table.add_column(header.replace(" ", "\n", 1), justify="left" if place < 2 else "right")
+    from ostinato.reproduce.table import cells_of, headers, notes
+
+    first, second, *others = headers(rows[0].cell.table)
+    columns = number_columns(*(header.replace(" ", "\n", 1) for header in others))
+    name = Column(f"{first}, {second}", text=True)
+    table = Table([name, *columns], f"{what}, paper and ours", notes(rows))
     for row in rows:
-        table.add_row(*cells_of(row))
-    table.caption = "\n".join(notes(rows))
+        data, model, *figures = cells_of(row)
+        table.add(f"{data} {model}", *(figure.replace(" [", "\n[") for figure in figures))
     return table

@@ -1,11 +1,15 @@
 """`ostinato rescore`: the best hypothesis of each utterance of an n-best list."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from ostinato.cli.output import print_json
-from ostinato.cli.score_text import with_mixture
-from ostinato.rescoring import Ranked, read_nbest, rescore
-from ostinato.text_scoring import load_scorer, read_text
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ostinato.cli.output import data_text, print_json
+from ostinato.numbers import number
+
+if TYPE_CHECKING:
+    from ostinato.rescoring import Ranked
 
 
 def rescore_list(
@@ -48,6 +52,10 @@ def rescore_list(
     json
         Print one JSON object.
     """
+    from ostinato.cli.score_text import with_mixture
+    from ostinato.rescoring import read_nbest, rescore
+    from ostinato.text_scoring import load_scorer, read_text
+
     hypotheses = read_nbest(read_text(nbest), str(nbest))
     scorer = with_mixture(load_scorer(run), mix_with, mix_weight, fit_on, independent=True)
     ranked = rescore(
@@ -58,8 +66,8 @@ def rescore_list(
         return 0
     for each in ranked:
         for one in each if all else each[:1]:
-            detail = f"{one.total:.4f}\t{one.log_prob:.4f}\t" if all else ""
-            print(f"{one.hypothesis.utterance}\t{detail}{one.hypothesis.words}")
+            detail = f"{number(one.total, 'nats')}\t{number(one.log_prob, 'nats')}\t" if all else ""
+            print(data_text(f"{one.hypothesis.utterance}\t{detail}{one.hypothesis.words}"))
     return 0
 
 

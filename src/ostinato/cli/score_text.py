@@ -1,37 +1,27 @@
-"""`ostinato score-text`: what `ostinato score` does for a run on text: log-probability of every sentence."""
+"""`ostinato score` for a run on text: log-probability of every sentence."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.output import human, print_json, print_table
+from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
-from ostinato.rescoring import fit_mixture
-from ostinato.text_scoring import MixtureScorer, ScoredText, Scorer, load_scorer, read_text, score_text
+from ostinato.numbers import number, setting
+from ostinato.numbers import score as shown
+
+if TYPE_CHECKING:
+    from ostinato.text_scoring import ScoredText, Scorer
 
 
-def score_text_file(
-    run: Path,
-    file: Path,
-    *,
-    independent: bool = False,
-    dynamic: bool = False,
-    dynamic_rate: float = 0.1,
-    mix_with: Path | None = None,
-    mix_weight: float | None = None,
-    fit_on: Path | None = None,
-    per_token: bool = False,
-    json: bool = False,
-) -> int:
-    """Score each sentence (line) of a text file.
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """What only a run on text is asked.
 
     Parameters
     ----------
-    run
-        The run's folder, or an ARPA file.
-    file
-        The text, UTF-8, one sentence a line.
     independent
         Sentences know nothing of each other; by default the state is carried from one to the next.
     dynamic
@@ -46,26 +36,47 @@ def score_text_file(
         Fit the weight on this text by expectation maximisation instead.
     per_token
         Show the log-probability of each token too.
-    json
-        Print one JSON object.
     """
-    if independent and dynamic:
+
+    independent: bool = False
+    dynamic: bool = False
+    dynamic_rate: float = 0.1
+    mix_with: Path | None = None
+    mix_weight: float | None = None
+    fit_on: Path | None = None
+    per_token: bool = False
+
+
+def score_text_file(run: Path, files: list[Path], own: TextOptions | None, *, json: bool) -> int:
+    """Score each sentence (line) of a text file."""
+    from ostinato.text_scoring import load_scorer, read_text, score_text, unigram_scores
+
+    own = own or TextOptions()
+    if len(files) != 1:
+        raise UserError(f"expected one text to score, found {len(files)} files; score one after the other")
+    (file,) = files
+    if own.independent and own.dynamic:
         raise UserError(
             "expected --independent or --dynamic, found both; dynamic evaluation carries its state"
         )
     scorer = with_mixture(
-        load_scorer(run, dynamic=dynamic_rate if dynamic else None),
-        mix_with,
-        mix_weight,
-        fit_on,
-        independent=independent,
+        load_scorer(run, dynamic=own.dynamic_rate if own.dynamic else None),
+        own.mix_with,
+        own.mix_weight,
+        own.fit_on,
+        independent=own.independent,
     )
-    scored = score_text(scorer, read_text(file), independent=independent)
+    scored = score_text(scorer, read_text(file), independent=own.independent)
+    unigram = unigram_scores(scorer, scored.tokens)
     if json:
-        print_json(_as_dict(scored, per_token=per_token))
+        print_json(_as_dict(scored, unigram, per_token=own.per_token))
     else:
-        _print(scored, f"{file} under {run}", per_token=per_token)
+        _print(scored, unigram, f"{file} under {run}", per_token=own.per_token)
     return 0
+
+
+# What `ScoredText.scores` gives.
+_SCORE = ("value", "standard_error", "unit")
 
 
 def with_mixture(
@@ -77,6 +88,9 @@ def with_mixture(
     independent: bool,
 ) -> Scorer:
     """The first model, or its mixture with a second one, the weight as given or fitted."""
+    from ostinato.rescoring import fit_mixture
+    from ostinato.text_scoring import MixtureScorer, load_scorer, read_text
+
     if mix_with is None:
         if weight is not None or fit_on is not None:
             raise UserError("expected --mix-with MODEL with --mix-weight or --fit-on, found no second model")
@@ -88,7 +102,7 @@ def with_mixture(
         raise UserError(f"expected two models of {first.unit}, found one of {second.unit}")
     if fit_on is not None:
         weight = fit_mixture(first, second, read_text(fit_on), independent=independent)
-        human().print(f"weight of {mix_with} fitted on {fit_on}: {weight:.4f}", markup=False)
+        human().print(f"weight of {mix_with} fitted on {fit_on}: {setting(weight)}")
     if weight is None or not 0 <= weight <= 1:
         raise UserError(f"expected --mix-weight in [0, 1], found {weight}")
     return MixtureScorer(first, second, weight)
@@ -111,34 +125,39 @@ def _sentences(scored: ScoredText, *, per_token: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _as_dict(scored: ScoredText, *, per_token: bool) -> dict[str, Any]:
+def _as_dict(scored: ScoredText, unigram: ScoredText | None, *, per_token: bool) -> dict[str, Any]:
+    _, error, unit = scored.scores
     return {
         "tokens": len(scored.tokens),
         "unknown": int((~scored.known).sum()),
         "log_prob": scored.log_prob,
         "perplexity": scored.perplexity,
         "bits_per_token": scored.bits_per_token,
+        "standard_error": {"unit": unit, "value": error},
+        "baselines": {} if unigram is None else {"1-gram": dict(zip(_SCORE, unigram.scores, strict=True))},
         "sentences": _sentences(scored, per_token=per_token),
     }
 
 
-def _print(scored: ScoredText, title: str, *, per_token: bool) -> None:
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    for column in ("log p (nats)", "tokens", "unknown", "sentence"):
-        table.add_column(column, justify="left" if column == "sentence" else "right")
+def _print(scored: ScoredText, unigram: ScoredText | None, title: str, *, per_token: bool) -> None:
+    headings = ("log p\n(nats)", "tokens", "unknown")
+    table = Table([*number_columns(*headings), Column("sentence", text=True)], title)
     for row in _sentences(scored, per_token=per_token):
-        shown = row["sentence"]
+        text = row["sentence"]
         if per_token:
-            shown = "  ".join(f"{token!r} {p:.2f}" for token, p in row["log_probs"])
-        table.add_row(f"{row['log_prob']:.3f}", str(row["tokens"]), str(row["unknown"]), shown)
+            text = "  ".join(f"{token!r} {number(p, 'nats')}" for token, p in row["log_probs"])
+        table.add(number(row["log_prob"], "nats"), str(row["tokens"]), str(row["unknown"]), text)
     end = "sentence ends" if scored.unit == "words" else "line ends"
-    measure = (
-        f"perplexity {scored.perplexity:.2f}"
-        if scored.unit == "words"
-        else f"{scored.bits_per_token:.4f} bits per character"
-    )
-    table.caption = (
-        f"log p {scored.log_prob:.3f} nats over {len(scored.tokens):,} tokens ({end} included): {measure}; "
-        f"{int((~scored.known).sum()):,} unknown tokens are scored as the one unknown token"
-    )
+    baseline = "" if unigram is None else f" (1-gram of the training text: {_measure(unigram)})"
+    table.notes = [
+        f"log p {number(scored.log_prob, 'nats')} nats over {len(scored.tokens):,} tokens ({end} included): "
+        f"{_measure(scored)}{baseline}; {int((~scored.known).sum()):,} unknown tokens are scored as the one "
+        "unknown token; ± standard error over sentences"
+    ]
     print_table(table)
+
+
+def _measure(scored: ScoredText) -> str:
+    value, error, unit = scored.scores
+    text = shown(value, unit, error)
+    return f"perplexity {text}" if unit == "perplexity" else f"{text} bits per character"

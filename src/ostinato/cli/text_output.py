@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from rich.table import Table
-
 from ostinato.cli.output import results_table, show
+from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.cli.task_output import task_table
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.data.tasks import TaskData
@@ -28,17 +27,14 @@ def table_of(data: Splits | TextData | TaskData) -> Callable[[Results, str], Tab
 
 def text_table(results: Results, title: str) -> Table:
     """Systems against splits; under it, what was counted."""
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    table.add_column("", no_wrap=True)
     splits = [split for split in SPLITS if any(split in by for by in results.scores.values())]
-    for split in splits:
-        table.add_column(split, justify="right", no_wrap=True)
+    table = Table([Column("", text=True), *number_columns(*splits)], title)
     for system, by_split in results.scores.items():
         for name, label in NAMES.items():
             if any(name in by_split[split] for split in splits):
                 cells = [show(by_split[split].get(name)) for split in splits]
-                table.add_row(f"{system}: {label}", *cells, style="bold" if system == "model" else None)
-    table.caption = "± standard error over sentences\n" + "\n".join(_counted(results, s) for s in splits)
+                table.add(f"{system}: {label}", *cells, bold=system == "model")
+    table.notes = ["± standard error over sentences", *(_counted(results, split) for split in splits)]
     return table
 
 

@@ -1,26 +1,25 @@
 """`ostinato train`: a model from a recipe and a data set, in a run folder that can be resumed."""
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from __future__ import annotations
 
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
 from cyclopts import Parameter
 
-from ostinato.cli.output import human, list_skipped, print_json, print_table
-from ostinato.cli.progress import ConsoleMonitor
+from ostinato.cli.options import MOST_USED, Quiet
+from ostinato.cli.output import human, list_skipped, print_json, print_table, say
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.stopping import stop_signals
-from ostinato.cli.text_output import table_of
-from ostinato.conclusion import CURVE, write_results
-from ostinato.data.sequences import Splits
-from ostinato.data.tasks import TaskData
-from ostinato.data.text import TextData
 from ostinato.errors import UserError
-from ostinato.loading import load_data
 from ostinato.recipe import Recipe
-from ostinato.results import Results, score_run
 from ostinato.runs import Run, default_folder
-from ostinato.training import Interrupted, Trainer
+
+if TYPE_CHECKING:
+    from ostinato.data.sequences import Splits
+    from ostinato.data.tasks import TaskData
+    from ostinato.data.text import TextData
+    from ostinato.results import Results
 
 
 def train(
@@ -28,13 +27,13 @@ def train(
     /,
     *,
     settings: Annotated[Options | None, Parameter(name="*")] = None,
-    config: Path | None = None,
-    run: Path | None = None,
-    resume: Path | None = None,
+    config: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
+    run: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
+    resume: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
     threads: int | None = None,
     checkpoint_seconds: float = 15.0,
     tensorboard: bool = False,
-    quiet: bool = False,
+    quiet: Quiet = False,
     json: bool = False,
 ) -> int:
     """Train a recurrent network; end with its scores beside the baselines'.
@@ -63,6 +62,11 @@ def train(
     json
         Print the results as one JSON object.
     """
+    import torch
+
+    from ostinato.loading import load_data
+    from ostinato.results import score_run
+
     if threads is not None and threads < 1:
         raise UserError(f"expected --threads of at least 1, found {threads}")
     if resume is not None:
@@ -91,6 +95,8 @@ def default_threads(recipe: Recipe) -> int:
     A step of one stream with 200 units takes some ten microseconds: threads gain little there on an idle
     machine, and wait for each other on a busy one.
     """
+    import torch
+
     multiplications_a_step = recipe.streams * recipe.hidden_size**2
     return torch.get_num_threads() if multiplications_a_step > 2_000_000 else 1
 
@@ -109,6 +115,9 @@ def _fit(
     tensorboard: bool,
     quiet: bool,
 ) -> None:
+    from ostinato.cli.progress import ConsoleMonitor
+    from ostinato.training import Interrupted, Trainer
+
     console = human()
     try:
         with stop_signals() as asked, ConsoleMonitor(console, quiet=quiet) as monitor:
@@ -127,13 +136,12 @@ def _fit(
             )
             progress = trainer.fit()
     except Interrupted as interruption:
-        console.print(f"stopped; continue with: ostinato train --resume {run.folder}", markup=False)
+        console.print(f"stopped; continue with: ostinato train --resume {run.folder}")
         raise SystemExit(128 + interruption.signal) from None
     if not quiet:
         console.print(
             f"stopped after epoch {progress.epoch}: {progress.stopped_because}; "
-            f"best validation in epoch {progress.best_epoch + 1}",
-            markup=False,
+            f"best validation in epoch {progress.best_epoch + 1}"
         )
 
 
@@ -141,10 +149,13 @@ def _conclude(
     run: Run, data: Splits | TextData | TaskData, recipe: Recipe, results: Results, *, json: bool
 ) -> None:
     """Write results and picture into the run, and print the table."""
+    from ostinato.cli.text_output import table_of
+    from ostinato.conclusion import CURVE, write_results
+
     summary = write_results(run, data, results)
     list_skipped(data, human())
     if json:
         print_json(summary)
     else:
         print_table(table_of(data)(results, f"{recipe.recipe} on {data.name}"))
-        print(f"run: {run.folder}  (learning curve: {run.folder / CURVE})")
+        say(f"run: {run.folder}  (learning curve: {run.folder / CURVE})")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 
 LOWEST, HIGHEST = 21, 108
 COLUMNS = HIGHEST - LOWEST + 1
@@ -122,9 +122,9 @@ def seconds_per_frame(frames_per_beat: int, tempo: float) -> float:
         0.25
     """
     if frames_per_beat < 1:
-        raise UserError(f"frames per beat: expected at least 1, found {frames_per_beat}")
+        raise UserError(f"expected {argument('frames_per_beat')} of at least 1, found {frames_per_beat}")
     if not 4 <= tempo <= 1000:
-        raise UserError(f"tempo: expected 4 to 1000 quarter notes a minute, found {tempo:g}")
+        raise UserError(f"expected {argument('tempo')} of 4 to 1000 quarter notes a minute, found {tempo:g}")
     return 60 / tempo / frames_per_beat
 
 

@@ -14,7 +14,7 @@ from ostinato.data.notes import LOWEST, checked, seconds_per_frame, spans
 from ostinato.data.pictures import picture
 from ostinato.data.pieces import read_piece
 from ostinato.data.scores import MIDI
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.files import atomic_write
 
 __all__ = ["check_writable", "from_file", "picture", "spans", "to_midi", "to_wav", "write"]
@@ -71,7 +71,7 @@ def to_midi(
 
     frames = checked(frames)
     if not 1 <= frames_per_beat <= _TICKS:
-        raise UserError(f"frames per beat: expected 1 to {_TICKS}, found {frames_per_beat}")
+        raise UserError(f"expected {argument('frames_per_beat')} of 1 to {_TICKS}, found {frames_per_beat}")
     seconds_per_frame(frames_per_beat, tempo)  # checks the tempo
     # a multiple of the frames, so that every frame begins on a tick
     ticks = frames_per_beat * -(-_TICKS // frames_per_beat)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 
 BLOCK = 4 << 20
 _LONGEST_LINE = 1 << 20  # a longer one is cut at a space
@@ -136,6 +136,6 @@ def split_by_lines(source: FileSource, held_out: float = 0.05, most: int = 4 << 
     if any(b <= a for a, b in itertools.pairwise(cuts)):
         raise UserError(
             f"expected lines to hold out for validation and test in {source.path}, found too few; "
-            "give --valid-data and --test-data"
+            f"give {argument('valid_data')} and {argument('test_data')}"
         )
     return [FileSource(source.path, a, b) for a, b in itertools.pairwise(cuts)]

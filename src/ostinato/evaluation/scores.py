@@ -39,6 +39,23 @@ class Score:
         errors = {"standard_error": self.standard_error, "sampling_error": self.sampling_error}
         return asdict(self) | {name: None if math.isnan(x) else x for name, x in errors.items()}
 
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Score":
+        """The score that `to_dict` gave, also from JSON, where None stands for a number that is not finite.
+
+        Example:
+            >>> score = Score(-7.0, "nats/frame", "pooled", 9, 3, 0.1)
+            >>> Score.from_dict(score.to_dict()).to_dict() == score.to_dict()
+            True
+        """
+        numbers = ("value", "standard_error", "sampling_error")
+        interval = fields["interval"]
+        return cls(
+            **fields
+            | {name: math.nan if fields[name] is None else fields[name] for name in numbers}
+            | {"interval": None if interval is None else tuple(interval)}
+        )
+
     def estimated(self, sampling_error: float, interval: tuple[float, float], how: str) -> "Score":
         """The same score marked as an estimate, with its error and interval; `how` joins its convention.
 

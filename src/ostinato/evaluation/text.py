@@ -91,10 +91,13 @@ def text_scores(vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarra
     scores["perplexity"] = Score(value, "perplexity", convention, *counts, value * error)
     known = np.asarray(tokens) != vocabulary.unknown_id
     if known.any() and not known.all():
-        value = math.exp(min(-float(log_probs[known].mean()), 700))
         without = f"as perplexity, without the {int((~known).sum()):,} unknown words"
+        value = math.exp(min(-float(log_probs[known].mean()), 700))
+        sums, _ = sentence_totals(log_probs * known, tokens)
+        counted, _ = sentence_totals(known.astype(float), tokens)
+        error = pooled_score(sums, counted, "nats/token", without).standard_error
         scores["perplexity_known"] = Score(
-            value, "perplexity", without, int(known.sum()), likelihood.songs, math.nan
+            value, "perplexity", without, int(known.sum()), likelihood.songs, value * error
         )
     return scores
 

@@ -1,12 +1,14 @@
 """Plotly figures of runs, as plain JSON specifications; the page colours text and grids by its theme."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ostinato.report.numbers import signed
-from ostinato.report.records import WATCHED, RunRecord
+from ostinato.report.measures import NOT_DRAWN, Measure, log_ticks, window
+from ostinato.report.numbers import brief, number, recorded, score
+from ostinato.report.records import RunRecord
 
 # Middle tones: at least 3 to 1 against both the light and the dark page; the order alternates warm and cool.
 PALETTE = ("#2f7fb5", "#c9632b", "#3a9460", "#b1569b", "#857a22", "#6b74d6", "#cf4d55", "#259494")
@@ -14,6 +16,10 @@ QUIET = "#84888f"
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 MOST_POINTS = 1000
+# Characters of an upright title that find room beside the lowest chart.
+_LONGEST = 30
+# Up to so many steps an axis of epochs or trials names each of them: there is no epoch 1.5.
+_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -88,71 +94,141 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def wrapped(text: str, width: int = 44) -> str:
+    """Text for a label, escaped, in lines that fit a narrow page.
+
+    Example:
+        >>> wrapped("a <b> of c", 8)
+        'a &lt;b&gt; of<br>c'
+    """
+    return "<br>".join(map(escaped, textwrap.wrap(text, width)))
+
+
+def hover(who: str, what: str) -> dict[str, str]:
+    """The label at each point of a line: its whole name, and what a template of Plotly's says of the point.
+
+    Example:
+        >>> hover("a long name", "epoch %{x}")
+        {'hovertemplate': 'a long name<br>epoch %{x}<extra></extra>'}
+    """
+    # a brace with a percent sign in a name would be read as a place to fill in
+    return {"hovertemplate": f"{wrapped(who).replace('%{', '%&#123;')}<br>{what}<extra></extra>"}
+
+
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis with a title that leaves room for its numbers."""
+    """An axis with a title that leaves room for its numbers; a long title has two lines.
+
+    Example:
+        >>> axis("validation log-likelihood (nats/frame)")["title"]["text"]
+        'validation log-likelihood<br>(nats/frame)'
+    """
+    title = "<br>".join(textwrap.wrap(title, _LONGEST, break_on_hyphens=False))
     return {"title": {"text": title, "standoff": 8}, "automargin": True, "zeroline": False, **more}
 
 
+def count_axis(title: str, most: int, **more: Any) -> dict[str, Any]:
+    """An axis of whole numbers up to `most`.
+
+    Example:
+        >>> count_axis("epoch", 3)["dtick"], "dtick" in count_axis("epoch", 300)
+        (1, False)
+    """
+    return axis(title, **({"dtick": 1} if most <= _NAMED else {}), **more)
+
+
 def log_axis(title: str, values: Sequence[float | None], **more: Any) -> dict[str, Any]:
-    """A logarithmic axis with every number written out: powers of ten, and over a small span 2 and 5 too."""
+    """A logarithmic axis with every number written out, from the smallest to the largest of the values."""
     positive = [value for value in values if value is not None and value > 0] or [1.0]
-    low, high = (math.log10(bound) for bound in (min(positive), max(positive)))
-    steps = (1, 2, 5) if high - low < 2 else (1,)
-    powers = range(math.floor(low) - 1, math.ceil(high) + 1)
-    ticks = [step * 10.0**power for power in powers for step in steps]
-    return axis(title, type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], **more)
+    low, high = min(positive), max(positive)
+    margin = (high / low) ** 0.05 if high > low else 1.5
+    return _log(title, low / margin, high * margin, **more)
 
 
-def learning_curves(runs: Sequence[RunRecord], key: str, unit: str, looks: Looks) -> Chart:
+def _log(title: str, low: float, high: float, **more: Any) -> dict[str, Any]:
+    ticks = log_ticks(low, high)
+    ends = [math.log10(low), math.log10(high)]
+    named = {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+    return axis(title, type="log", range=ends, **named, **more)
+
+
+def learning_curves(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart:
     """Validation (solid) and training (dotted) score of every run against epochs, with the baselines.
 
     Args:
         runs: of the same data, watched by the same score.
         key: of the chart.
-        unit: of the score.
         looks: of every run's lines.
     """
-    watched = runs[0].watched
+    measure = runs[0].measure
     data, said = [], []
     for run in runs:
-        look = looks[run.name]
-        epochs = thinned(run.epochs)
-        at = [record["epoch"] + 1 for record in epochs]
-        best, valid = run.best, f"valid_{watched}"
-        data.append(
-            line(
-                f"{run.name}: train",
-                at,
-                [record.get(f"train_{watched}") for record in epochs],
-                {"color": look["color"], "dash": "dot", "width": 1.2},
-                legendgroup=run.name,
-                showlegend=len(runs) == 1,
-            )
+        data += _curve(run, looks[run.name], alone=len(runs) == 1)
+        best, last = run.best, run.epochs[-1]["epoch"] + 1
+        told = (
+            f"best validation {measure.told(_with_error(run, best))} in epoch {best['epoch'] + 1} of {last}"
         )
-        data.append(line(run.name, at, [r.get(valid) for r in epochs], look, legendgroup=run.name))
-        data.append(_point(best["epoch"] + 1, best[valid], look["color"], run.name))
-        last = run.epochs[-1]["epoch"] + 1
-        said.append(
-            f"{run.name}: no finite validation score in the epochs up to {last}"
-            if best[valid] is None
-            else f"{run.name}: best validation {signed(best[valid], 3)} in epoch {best['epoch'] + 1} "
-            f"of {last}"
-        )
-    levels = _baselines(runs) if watched == WATCHED[0] else {}
+        if measure.of(best, "valid") is None:
+            told = f"no finite validation score in the epochs up to {last}"
+        said.append(f"{run.name}: {told}")
+    levels = _baselines(runs)
+    values = {name: level["value"] for name, level in levels.items()}
+    bars = [end for trace in data if "error_y" in trace for end in _ends(trace)]
+    low, high = window(measure, [run.epochs for run in runs], [*values.values(), *bars])
     layout = {
-        "xaxis": axis("epoch", rangemode="tozero"),
-        "yaxis": axis(f"{watched.replace('_', '-')} ({unit})", range=_window(runs, levels)),
+        "xaxis": count_axis("epoch", max(len(run.epochs) for run in runs), rangemode="tozero"),
+        "yaxis": _log(measure.axis, low, high) if measure.log else axis(measure.axis, range=[low, high]),
+        **_levels(values, log=measure.log),
     }
-    layout |= _levels(levels)
-    summary = "; ".join(said) + ". Solid: validation, with its best epoch as a dot; dotted: training."
+    drawn = {trace["legendgroup"] for trace in data if trace.get("line", {}).get("dash") == "dot"}
+    summary = "; ".join(said) + ". Solid: validation, with its best epoch as a dot"
+    summary += "; dotted: training." if drawn else "."
+    if any("error_y" in trace for trace in data):
+        summary += " ± and the bar at a dot: one standard error."
     if levels:
-        values = ", ".join(f"{name} {signed(value, 3)}" for name, value in levels.items())
-        summary += f" Lines across: validation of the baselines, {values}."
-    if watched != WATCHED[0]:
+        told = ", ".join(f"{name} {recorded(level)}" for name, level in levels.items())
+        summary += f" Lines across: validation of the baselines, {told}."
+    title = f"Learning curves: {runs[0].data_title}"
+    if measure.stand_in:
         summary += " A stand-in for the log-likelihood, which is not comparable with it."
-    title = f"Learning curves: {runs[0].data_name}"
-    title += " (pseudo-likelihood)" if watched != WATCHED[0] else ""
+        title += f" ({measure.label})"
     return Chart(key, title, summary, {"data": data, "layout": layout}, 420)
+
+
+def _curve(run: RunRecord, look: dict[str, str], *, alone: bool) -> list[dict[str, Any]]:
+    """A run's training and validation, and the point of its best epoch; training where it is recorded."""
+    measure, epochs, traces = run.measure, thinned(run.epochs), []
+    at = [record["epoch"] + 1 for record in epochs]
+    train, valid = ([measure.of(record, split) for record in epochs] for split in ("train", "valid"))
+    if any(value is not None for value in train):
+        quiet = {"color": look["color"], "dash": "dot", "width": 1.2}
+        more: dict[str, Any] = {"legendgroup": run.name, "showlegend": alone}
+        more |= hover(f"{run.name}, train", "epoch %{x}: %{text}")
+        more["text"] = values_said(measure, train)
+        traces.append(line(f"{run.name}: train", at, train, quiet, **more))
+    more = {"legendgroup": run.name, "text": values_said(measure, valid)}
+    more |= hover(f"{run.name}, validation", "epoch %{x}: %{text}")
+    traces.append(line(run.name, at, valid, look, **more))
+    best = run.best
+    value = measure.of(best, "valid")
+    if value is not None:
+        text = (
+            f"{run.name}, best validation, epoch {best['epoch'] + 1}: {measure.told(_with_error(run, best))}"
+        )
+        error = (run.score("valid", measure.name) or {}).get("standard_error")
+        traces.append(_point(best["epoch"] + 1, value, error, look["color"], run.name, text))
+    return traces
+
+
+def values_said(measure: Measure, values: Sequence[float | None]) -> list[str]:
+    """The values of a line for its labels: Plotly's own lack the decimals and the minus sign."""
+    return [number(value, measure.unit) for value in values]
+
+
+def _with_error(run: RunRecord, best: dict[str, Any]) -> str:
+    """The best validation with the standard error that scoring the kept model has found."""
+    final = None if run.measure.stand_in else run.score("valid", run.measure.name)
+    value = run.measure.of(best, "valid")
+    return score(value, run.measure.unit, (final or {}).get("standard_error"))
 
 
 def gradient_norms(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | None:
@@ -167,34 +243,28 @@ def gradient_norms(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart |
         at = [record["epoch"] + 1 for record in epochs]
         norms = [record["gradient_norm"] for record in epochs]
         shares = [100 * record.get("clipped", 0.0) for record in epochs]
-        hover = "epoch %{x}: norm %{y:.3g}, %{customdata:.0f}% of updates clipped"
-        data.append(
-            line(run.name, at, norms, look, legendgroup=run.name, customdata=shares, hovertemplate=hover)
-        )
-        part = f"{run.name}: {norms[0]:.3g} in the first epoch, {norms[-1]:.3g} in the last"
+        text = hover(run.name, "epoch %{x}: norm %{y:.4~g}<br>%{customdata:.0f}% of updates clipped")
+        data.append(line(run.name, at, norms, look, legendgroup=run.name, customdata=shares, **text))
+        part = f"{run.name}: {brief(norms[0])} in the first epoch, {brief(norms[-1])} in the last"
         threshold = run.training.get("clip_threshold")
         if threshold is not None:
             across = {"color": look["color"], "dash": "longdash", "width": 1.2}
-            ends = [1, max(at[-1], 2)]
-            data.append(
-                line(
-                    f"{run.name}: threshold {threshold:.3g}", ends, [threshold] * 2, across,
-                    legendgroup=run.name, showlegend=len(runs) == 1,
-                )
-            )  # fmt: skip
+            ends, label = [1, max(at[-1], 2)], f"{run.name}: threshold {brief(threshold)}"
+            more = {"legendgroup": run.name, "showlegend": len(runs) == 1, "hoverinfo": "skip"}
+            data.append(line(label, ends, [threshold] * 2, across, **more))
             clipped = sum(shares) / len(shares)
-            part += f", clip threshold {threshold:.3g}, {clipped:.0f}% of updates clipped"
+            part += f", clip threshold {brief(threshold)}, {clipped:.0f}% of updates clipped"
         said.append(part)
     if not data:
         return None
     layout = {
-        "xaxis": axis("epoch", rangemode="tozero"),
+        "xaxis": count_axis("epoch", max(len(run.epochs) for run in runs), rangemode="tozero"),
         "yaxis": log_axis("gradient norm", [value for trace in data for value in trace["y"]]),
     }
-    summary = (
-        "; ".join(said) + ". Mean over an epoch's updates, before clipping; long dashes: clip threshold."
-    )
-    return Chart(key, f"Gradient norms: {runs[0].data_name}", summary, {"data": data, "layout": layout})
+    summary = "; ".join(said) + ". Mean over an epoch's updates, before clipping"
+    clips = any(run.training.get("clip_threshold") is not None for run in runs)
+    summary += "; long dashes: clip threshold." if clips else "."
+    return Chart(key, f"Gradient norms: {runs[0].data_title}", summary, {"data": data, "layout": layout})
 
 
 def hessian_free(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | None:
@@ -207,31 +277,35 @@ def hessian_free(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | N
         look = looks[run.name] | {"width": 1.4}
         at = [index for index, _ in updates]
         damping, iterations = ([u.get(name) for _, u in updates] for name in ("damping", "iterations"))
-        data.append(line(run.name, at, damping, look, legendgroup=run.name))
-        data.append(line(run.name, at, iterations, look, legendgroup=run.name, showlegend=False, yaxis="y2"))
+        text = hover(run.name, "update %{x}: damping %{y:.4~g}")
+        data.append(line(run.name, at, damping, look, legendgroup=run.name, **text))
+        more = {"legendgroup": run.name, "showlegend": False, "yaxis": "y2"}
+        more |= hover(run.name, "update %{x}: %{y} conjugate-gradient iterations")
+        data.append(line(run.name, at, iterations, look, **more))
         rejected = sum(not update.get("accepted", True) for update in run.updates)
         spent = sum(update.get("iterations") or 0 for update in run.updates)
         said.append(
             f"{run.name}: {len(run.updates)} updates, {rejected} rejected, {spent:,} conjugate-gradient "
-            f"iterations, damping {damping[0]:.3g} at first and {damping[-1]:.3g} at last"
+            f"iterations, damping {brief(damping[0])} at first and {brief(damping[-1])} at last"
         )
     if not data:
         return None
     layout = {
-        "xaxis": axis("update", anchor="y2"),
+        "xaxis": count_axis("update", max(len(run.updates) for run in runs), anchor="y2"),
         "yaxis": log_axis("damping λ", [u["damping"] for r in runs for u in r.updates], domain=[0.54, 1]),
         "yaxis2": axis("CG iterations", domain=[0, 0.46], rangemode="tozero"),
     }
     return Chart(
         key,
-        f"Hessian-free updates: {runs[0].data_name}",
+        f"Hessian-free updates: {runs[0].data_title}",
         "; ".join(said) + ". Above: damping; below: conjugate-gradient iterations of each update.",
         {"data": data, "layout": layout},
         440,
     )
 
 
-def _point(x: float, y: float, color: str, group: str) -> dict[str, Any]:
+def _point(x: float, y: float, error: float | None, color: str, group: str, text: str) -> dict[str, Any]:
+    bar = {"error_y": {"array": [error], "color": color, "thickness": 1.5, "width": 4}} if error else {}
     return {
         "type": "scatter",
         "mode": "markers",
@@ -241,34 +315,32 @@ def _point(x: float, y: float, color: str, group: str) -> dict[str, Any]:
         "legendgroup": group,
         "showlegend": False,
         "name": escaped(f"{group}: best"),
+        "text": [wrapped(text)],
+        "hoverinfo": "text",
+        **bar,
     }
 
 
-def _baselines(runs: Sequence[RunRecord]) -> dict[str, float]:
-    """Validation log-likelihood of the baselines; the one far below every model is left out."""
-    levels: dict[str, float] = {}
+def _baselines(runs: Sequence[RunRecord]) -> dict[str, dict[str, Any]]:
+    """Validation scores of the baselines; the one far below every model is left out."""
+    levels: dict[str, dict[str, Any]] = {}
+    if runs[0].measure.stand_in:
+        return levels
     for run in runs:
-        for name, splits in run.scores.items():
-            score = splits.get("valid", {}).get("log_likelihood")
-            if name not in ("model", "iid") and score and score["value"] is not None:
-                levels.setdefault(name, score["value"])
+        for system in run.baselines:
+            found = run.score("valid", run.measure.name, system)
+            if system not in NOT_DRAWN and found:
+                levels.setdefault(system, found)
     return levels
 
 
-def _window(runs: Sequence[RunRecord], levels: dict[str, float]) -> list[float]:
-    """The range of the scores' axis: one early, wild epoch does not flatten the rest of the curves."""
-    watched = runs[0].watched
-    shown = [*levels.values()]
-    for run in runs:
-        for split in ("valid", "train"):
-            own = [r[f"{split}_{watched}"] for r in run.epochs if r.get(f"{split}_{watched}") is not None]
-            # the lowest tenth is mostly the first epochs
-            shown += [max(own), sorted(own)[len(own) // 10]] if own else []
-    margin = 0.05 * (max(shown) - min(shown)) or 0.5
-    return [min(shown) - margin, max(shown) + margin]
+def _ends(trace: dict[str, Any]) -> list[float]:
+    """Where the bar of a standard error ends."""
+    (value,), (error,) = trace["y"], trace["error_y"]["array"]
+    return [value - error, value + error]
 
 
-def _levels(levels: dict[str, float]) -> dict[str, Any]:
+def _levels(levels: dict[str, float], *, log: bool = False) -> dict[str, Any]:
     """Lines across the whole figure, named at their right end."""
     return {
         "shapes": [
@@ -289,7 +361,8 @@ def _levels(levels: dict[str, float]) -> dict[str, Any]:
                 "text": escaped(name),
                 "xref": "paper",
                 "x": 1,
-                "y": value,
+                # of a logarithmic axis Plotly wants the logarithm here, and the value itself above
+                "y": math.log10(value) if log else value,
                 "xanchor": "right",
                 "yanchor": "bottom",
                 "showarrow": False,

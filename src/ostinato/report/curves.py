@@ -1,10 +1,26 @@
 """The learning curve of a run, as a picture."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ostinato.files import atomic_write
-from ostinato.report.records import WATCHED, watched_score
+from ostinato.report.measures import (
+    NOT_DRAWN,
+    WATCHED,
+    Measure,
+    kept_epoch,
+    log_ticks,
+    measure_of,
+    watched_score,
+    window,
+)
+from ostinato.report.numbers import recorded, score
+
+Scores = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]
+
+_TRAIN, _VALID, _BEST, _LEVEL = "#8a8a8a", "#0b6e99", "#c8452c", "#555555"
 
 
 def learning_curve(
@@ -12,49 +28,98 @@ def learning_curve(
     path: Path,
     *,
     title: str,
-    baselines: dict[str, float] | None = None,
-    unit: str = "frame",
+    task: str = "music",
+    scores: Scores | None = None,
 ) -> None:
     """Draw the score that training watched against epochs, to a PNG, SVG or PDF file.
 
-    Log-likelihoods have the baselines beside them as lines; a stand-in has not, since they do not compare.
+    The best epoch has its standard error, and the baselines are lines with theirs. A stand-in has no
+    baselines beside it, since they do not compare; the score of the kept model is then in the title.
 
     Args:
         records: a run's metrics; those of epochs are drawn.
         path: where to; the ending decides the format.
         title: over the picture.
-        baselines: validation log-likelihood by name.
-        unit: what the likelihood is a mean over.
+        task: music, words, chars or task: what the curve shows.
+        scores: those of results.json, by system ("model", then baselines), split and name.
     """
     import io
 
     from matplotlib.figure import Figure
 
     epochs = [record for record in records if watched_score(record)]
-    name = (watched_score(epochs[0]) if epochs else None) or WATCHED[0]
-    train, valid = f"train_{name}", f"valid_{name}"
-    baselines = baselines if name == WATCHED[0] else None
+    measure = measure_of(task, (watched_score(epochs[0]) if epochs else None) or WATCHED[0])
+    final, levels = _validation(measure, scores or {})
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     at = [record["epoch"] + 1 for record in epochs]
-    for key, label, color in (
-        (train, "train, while learning", "#8a8a8a"),
-        (valid, "validation", "#0b6e99"),
-    ):
-        axes.plot(at, [r[key] for r in epochs], label=label, color=color, marker="." if len(at) < 40 else "")
-    scored = [r for r in epochs if r[valid] is not None]  # infinity and NaN are null in a run's metrics
-    if scored:
-        best = max(scored, key=lambda r: r[valid])
-        axes.plot(best["epoch"] + 1, best[valid], "o", color="#c8452c", label="best validation")
-        # One early, wild epoch must not flatten the rest of the curve.
-        lowest = min(min(r[valid] for r in scored), *(baselines or {"": 0.0}).values())
-        axes.set_ylim(bottom=lowest - 0.5)
-    for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-."), strict=False):
-        axes.axhline(value, color="#555555", linestyle=style, linewidth=1, label=f"{name} baseline")
-    axes.set(xlabel="epoch", ylabel=f"{name.replace('_', '-')} (nats per {unit})", title=title)
+    for split, label, color in (("train", "train, while learning", _TRAIN), ("valid", "validation", _VALID)):
+        # infinity and NaN are null in a run's metrics: a gap
+        values = [math.nan if (y := measure.of(record, split)) is None else y for record in epochs]
+        if not all(map(math.isnan, values)):
+            axes.plot(at, values, label=label, color=color, marker="." if len(at) < 40 else "")
+    if epochs:
+        _mark_best(axes, measure, kept_epoch(epochs), final)
+    for (name, level), style in zip(levels.items(), ("--", ":", "-."), strict=False):
+        label = f"{name} baseline: {recorded(level)}"
+        axes.axhline(level["value"], color=_LEVEL, linestyle=style, linewidth=1, label=label)
+    bar = [final["value"] + side * (final.get("standard_error") or 0.0) for side in (-1, 1)] if final else []
+    _scale(axes, measure, epochs, [*(level["value"] for level in levels.values()), *bar])
+    if measure.stand_in and (likelihood := _of(scores or {}, "model", WATCHED[0])):
+        title += "\nvalidation log-likelihood: " + recorded(likelihood).replace("\n", " ")
+    axes.set(xlabel="epoch", ylabel=measure.axis, title=title)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    _legend(axes)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix.removeprefix("."), dpi=144)
     atomic_write(path, buffer.getvalue())
+
+
+def _of(scores: Scores, system: str, name: str) -> dict[str, Any] | None:
+    """A system's validation score, if it has one."""
+    found = dict(scores.get(system, {}).get("valid", {}).get(name, {}))
+    return found if found.get("value") is not None else None
+
+
+def _validation(measure: Measure, scores: Scores) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]]]:
+    """The validation scores of the kept model and of the baselines, as far as the curve's unit has them."""
+    if measure.stand_in:
+        return None, {}
+    found = {system: _of(scores, system, measure.name) for system in scores if system not in NOT_DRAWN}
+    levels = {system: level for system, level in found.items() if level is not None}
+    return _of(scores, "model", measure.name), levels
+
+
+def _mark_best(axes: Any, measure: Measure, best: dict[str, Any], final: dict[str, Any] | None) -> None:
+    """The kept epoch as a point, with the standard error that the final score has."""
+    value = measure.of(best, "valid")
+    if value is None:
+        return
+    error = (final or {}).get("standard_error")
+    label = f"best validation: {score(value, measure.unit, error)}"
+    axes.errorbar(
+        best["epoch"] + 1, value, yerr=error, fmt="o", capsize=3, color=_BEST, label=label, zorder=3
+    )
+
+
+def _legend(axes: Any) -> None:
+    """Training, validation and its best epoch, then the baselines; over lines, on a ground of its own."""
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: "baseline" in labels[i])
+    if labels:
+        shown = [handles[i] for i in order], [labels[i] for i in order]
+        axes.legend(*shown, fontsize="small", framealpha=0.85, edgecolor="none")
+
+
+def _scale(axes: Any, measure: Measure, epochs: list[dict[str, Any]], levels: list[float]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    low, high = window(measure, [epochs], levels)
+    if measure.log:
+        axes.set_yscale("log")
+        ticks = log_ticks(low, high)
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+    axes.set_ylim(low, high)

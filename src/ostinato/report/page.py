@@ -11,13 +11,10 @@ from importlib import resources
 from typing import Any
 
 from ostinato.report.charts import Chart, gradient_norms, hessian_free, learning_curves, looks_of
-from ostinato.report.numbers import signed
 from ostinato.report.piano_roll import piano_roll
 from ostinato.report.records import RunRecord, Sample, StudyRecord
 from ostinato.report.study_charts import study_charts
-from ostinato.report.tables import Table, epochs_table, facts, scores_table, trials_table
-
-UNITS = {"music": "nats/frame", "task": "nats/step"}
+from ostinato.report.tables import Table, chosen_said, epochs_table, facts, scores_table, trials_table
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,10 @@ class Detail:
 
 @dataclass(frozen=True)
 class Search:
-    """A study with its charts and trials."""
+    """A study with its chosen trial in words, its charts and trials."""
 
     study: StudyRecord
+    chosen: str
     charts: list[Chart]
     trials: Table
     commands: list[tuple[str, str]]
@@ -99,12 +97,8 @@ def compose(
     for run in runs:
         together.setdefault((run.task, run.data_name), []).append(run)
     groups = [_group(f"data{i}", own, samples) for i, own in enumerate(together.values())]
-    names = [study.name for study in studies] or [run.name for run in runs]
-    title = names[0] if len(names) == 1 else f"{len(names)} {'studies' if studies else 'runs'}"
-    if not studies and len(groups) == 1 and len(runs) > 1:
-        title = f"{len(runs)} runs on {runs[0].data_name}"
     return Report(
-        title=title,
+        title=_title(runs, studies),
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
         version=version,
@@ -124,7 +118,7 @@ def render(report: Report) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals |= {"piano_roll": piano_roll, "sound": sound, "signed": signed}
+    environment.globals |= {"piano_roll": piano_roll, "sound": sound}
     files = resources.files("ostinato.report") / "templates"
     specifications = [{"id": chart.key, **chart.figure} for chart in report.charts]
     return environment.get_template("report.html.j2").render(
@@ -143,7 +137,7 @@ def embedded(value: Any) -> str:
         >>> embedded({"name": "</script><b>&"})
         '{"name": "\\u003c/script\\u003e\\u003cb\\u003e\\u0026"}'
     """
-    text = json.dumps(_finite(value), allow_nan=False)
+    text = json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
@@ -169,14 +163,25 @@ def commands(run: RunRecord) -> list[tuple[str, str]]:
     return found
 
 
+def _title(runs: Sequence[RunRecord], studies: Sequence[StudyRecord]) -> str:
+    """The one thing that the page is about, or what there is of each kind."""
+    own = [run for run in runs if all(run is not study.run for study in studies)]
+    names = [*(study.name for study in studies), *(run.name for run in own)]
+    if len(names) == 1:
+        return names[0]
+    counts = ((len(studies), "search", "searches"), (len(own), "run", "runs"))
+    title = " and ".join(f"{n} {one if n == 1 else many}" for n, one, many in counts if n)
+    data = {run.data_title for run in runs}
+    return f"{title} on {data.pop()}" if len(data) == 1 else title
+
+
 def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
     watched: dict[str, list[RunRecord]] = {}
     for run in runs:
         watched.setdefault(run.watched, []).append(run)
-    unit = UNITS.get(runs[0].task, "nats/token")
     looks = looks_of(runs)
     charts: list[Chart | None] = [
-        learning_curves(own, f"{key}-{name.replace('_', '-')}", unit, looks) for name, own in watched.items()
+        learning_curves(own, f"{key}-{name.replace('_', '-')}", looks) for name, own in watched.items()
     ]
     charts += [
         gradient_norms(runs, f"{key}-gradients", looks),
@@ -184,7 +189,7 @@ def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
     ]
     own_samples = [sample for sample in samples if sample.run in looks]
     return Group(
-        title=runs[0].data_name + {"words": " (words)", "chars": " (characters)"}.get(runs[0].task, ""),
+        title=runs[0].data_title,
         table=scores_table(runs),
         charts=[chart for chart in charts if chart is not None],
         samples=own_samples,
@@ -195,7 +200,7 @@ def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
 def _search(key: str, study: StudyRecord) -> Search:
     # an interrupted search goes on from what its own file says
     again = [("Report on it again", f"ostinato report {shlex.quote(str(study.folder))} --out report.html")]
-    return Search(study, study_charts(study, key), trials_table(study), again)
+    return Search(study, chosen_said(study), study_charts(study, key), trials_table(study), again)
 
 
 def _harmless(script: str) -> str:

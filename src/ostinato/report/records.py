@@ -3,28 +3,22 @@
 import json
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ostinato.effective import effective_settings
 from ostinato.errors import UserError
+from ostinato.recipe import Recipe
+from ostinato.report.measures import WATCHED, Measure, kept_epoch, likelihood_of, measure_of, watched_score
+from ostinato.report.numbers import score
 from ostinato.runs import CONFIG, Run
 
-# What validation watches: the first is the score itself, the others are stand-ins for it.
-WATCHED = ("log_likelihood", "pseudo_log_likelihood")
+# Outputs whose likelihood is too dear to watch.
+_WATCHED_BY = {"rbm": WATCHED[1]}
 
 STUDY, TRIALS, RESULTS = "study.toml", "trials.json", "results.json"
-
-
-def watched_score(record: Mapping[str, Any]) -> str | None:
-    """The name of the score that an epoch's record holds for train and valid; None for other records.
-
-    Example:
-        >>> watched_score({"epoch": 0, "train_log_likelihood": -9.0, "valid_log_likelihood": -9.5})
-        'log_likelihood'
-    """
-    return next((name for name in WATCHED if f"valid_{name}" in record), None)
 
 
 @dataclass(frozen=True)
@@ -66,15 +60,34 @@ class RunRecord:
         return str(self.data.get("name") or self.config.get("data", ""))
 
     @property
+    def data_title(self) -> str:
+        """The data set and what of it is modelled: one text has words and characters."""
+        return self.data_name + {"words": " (words)", "chars": " (characters)"}.get(self.task, "")
+
+    @property
     def watched(self) -> str:
         """The score that validation watched."""
         return next(filter(None, map(watched_score, self.epochs)), WATCHED[0])
 
     @property
     def best(self) -> dict[str, Any]:
-        """The epoch with the best validation score."""
-        key = f"valid_{self.watched}"
-        return max(self.epochs, key=lambda record: _number(record.get(key)))
+        """The epoch whose model is kept: the best validation."""
+        return kept_epoch(self.epochs)
+
+    @property
+    def measure(self) -> Measure:
+        """What its curves show."""
+        return measure_of(self.task, self.watched)
+
+    def score(self, split: str, name: str, system: str = "model") -> dict[str, Any] | None:
+        """A score of results.json with its error and unit; None where there is none."""
+        found = self.scores.get(system, {}).get(split, {}).get(name)
+        return found if found and found.get("value") is not None else None
+
+    @property
+    def baselines(self) -> list[str]:
+        """The systems beside the model."""
+        return [system for system in self.scores if system != "model"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,8 @@ class StudyRecord:
         folder: where it is, as the user wrote it.
         settings: what study.toml holds.
         settings_text: the same as the file has them.
-        trials: number, state, value, params, folder of each.
+        trials: number, state, value, folder of each; `params`, what the search drew, and `settings`, what the
+            trial trained with, where a setting without effect is None.
         chosen: number, params and validation score of the chosen trial; empty while there is none.
         run: the run of the chosen trial, if its folder is there.
     """
@@ -108,6 +122,19 @@ class StudyRecord:
     def parameters(self) -> list[str]:
         """What was searched over, in the order met."""
         return list(dict.fromkeys(name for trial in self.trials for name in trial["params"]))
+
+    @property
+    def measure(self) -> Measure:
+        """What trials are compared by: the score that training watched."""
+        recipe = self.settings["recipe"]
+        stand_in = self.run.watched if self.run else _WATCHED_BY.get(recipe.get("output", ""), WATCHED[0])
+        return likelihood_of(recipe.get("task", "music"), stand_in)
+
+    def score_of(self, trial: dict[str, Any]) -> str:
+        """A trial's score; the chosen one's with its standard error, once it is known."""
+        chosen = self.run is not None and trial["number"] == self.chosen.get("number")
+        final = self.run.score("valid", self.measure.name) if chosen and self.run else None
+        return score(trial["value"], self.measure.unit, (final or {}).get("standard_error"))
 
 
 @dataclass(frozen=True)
@@ -224,8 +251,11 @@ def read_study(folder: Path, name: str) -> StudyRecord:
         settings = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
+    base = _common_recipe(path, settings)
     trials = [
-        {"value": None, "params": {}} | trial
+        {"value": None, "params": {}}
+        | trial
+        | {"settings": effective_settings(base, trial.get("params", {}))}
         for trial in _read_json(folder / TRIALS, [])
         if "number" in trial
     ]
@@ -234,6 +264,16 @@ def read_study(folder: Path, name: str) -> StudyRecord:
     return StudyRecord(
         name, folder, settings, text, trials, chosen, _chosen_run(folder, name, trials, results)
     )
+
+
+def _common_recipe(path: Path, settings: dict[str, Any]) -> Recipe:
+    """What the trials of a study have in common."""
+    try:
+        return Recipe.from_dict(settings["recipe"])
+    except (KeyError, TypeError):
+        raise UserError(f"expected the table [recipe] of a study in {path}, found none") from None
+    except UserError as error:
+        raise UserError(f"expected the settings of a study in {path}: {error}") from error
 
 
 def _chosen_run(

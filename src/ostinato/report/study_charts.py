@@ -3,7 +3,18 @@
 import math
 from typing import Any
 
-from ostinato.report.charts import PALETTE, QUIET, Chart, axis, escaped, line
+from ostinato.report.charts import (
+    PALETTE,
+    QUIET,
+    Chart,
+    axis,
+    count_axis,
+    escaped,
+    hover,
+    line,
+    values_said,
+    wrapped,
+)
 from ostinato.report.importance import (
     METHOD,
     direction,
@@ -11,7 +22,7 @@ from ostinato.report.importance import (
     is_logarithmic,
     is_numeric,
 )
-from ostinato.report.numbers import brief, signed
+from ostinato.report.numbers import brief, number
 from ostinato.report.records import StudyRecord
 
 _STATES = {"complete": PALETTE[0], "pruned": PALETTE[4], "failed": PALETTE[6], "running": PALETTE[7]}
@@ -32,6 +43,8 @@ def history(study: StudyRecord, key: str) -> Chart | None:
     if not study.complete:
         return None
     better = min if direction(study) == "minimize" else max
+    measure = study.measure
+    place = "trial %{x}: %{text}"
     data: list[dict[str, Any]] = []
     for state, color in _STATES.items():
         own = [trial for trial in trials if trial["state"] == state]
@@ -44,6 +57,8 @@ def history(study: StudyRecord, key: str) -> Chart | None:
                     "x": [trial["number"] for trial in own],
                     "y": [trial["value"] for trial in own],
                     "marker": {"color": color, "size": 8, "symbol": "circle" if state == "complete" else "x"},
+                    "text": values_said(measure, [trial["value"] for trial in own]),
+                    **hover(state, place),
                 }
             )
     at: list[int] = []
@@ -51,13 +66,20 @@ def history(study: StudyRecord, key: str) -> Chart | None:
     for trial in sorted(study.complete, key=lambda trial: trial["number"]):
         at.append(trial["number"])
         best.append(better([trial["value"], *best[-1:]]))
-    data.append(line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}))
-    layout = {"xaxis": axis("trial"), "yaxis": axis("validation score", range=_window(study))}
+    more = {"text": values_said(measure, best), **hover("best so far", place)}
+    data.append(line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}, **more))
+    layout = {
+        "xaxis": count_axis("trial", len(study.trials)),
+        "yaxis": axis(f"validation {measure.axis}", range=_window(study)),
+    }
     found = better(study.complete, key=lambda trial: trial["value"])
     summary = (
         f"{len(study.complete)} of {len(study.trials)} trials complete; the best is trial "
-        f"{found['number']} with {signed(found['value'], 4)}. Very poor trials lie outside the picture."
+        f"{found['number']} with {measure.told(study.score_of(found))}. "
+        "Very poor trials lie outside the picture."
     )
+    if measure.stand_in:
+        summary += " A stand-in for the log-likelihood, which is not comparable with it."
     return Chart(key, "Course of the search", summary, {"data": data, "layout": layout}, 340)
 
 
@@ -96,16 +118,15 @@ def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
     ordered = sorted(study.complete, key=lambda trial: trial["value"], reverse=direction(study) == "minimize")
     if len(ordered) < 2 or not study.parameters:
         return None
-    rows = [{_VALUE: trial["value"]} | trial["params"] for trial in ordered]
-    columns = [_Column(name, [row.get(name) for row in rows]) for name in (*study.parameters, _VALUE)]
+    unit = study.measure.unit
+    rows = [{_VALUE: trial["value"]} | trial["settings"] for trial in ordered]
+    columns = [_Column(name, [row.get(name) for row in rows], unit) for name in (*study.parameters, _VALUE)]
     low, high = _window(study)
     data = []
     for trial, row in zip(ordered, rows, strict=True):
         quality = min(max((trial["value"] - low) / ((high - low) or 1.0), 0.0), 1.0)
         quality = 1 - quality if direction(study) == "minimize" else quality
-        told = "<br>".join(
-            escaped(f"{name}: {brief(row.get(name), 3)}") for name in (*study.parameters, _VALUE)
-        )
+        told = [f"trial {trial['number']}: {study.score_of(trial)}", *_told(row)]
         best = trial is ordered[-1]
         data.append(
             {
@@ -114,30 +135,39 @@ def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
                 "x": list(range(len(columns))),
                 "y": [column.height(row.get(column.name)) for column in columns],
                 "line": {"color": _color(quality, 1.0 if best else 0.55), "width": 3.5 if best else 1.3},
-                "text": [escaped(f"trial {trial['number']}") + "<br>" + told] * len(columns),
+                "text": ["<br>".join(map(wrapped, told))] * len(columns),
                 "hoverinfo": "text",
                 "showlegend": False,
             }
         )
-    best_row = ", ".join(f"{name} {brief(value, 3)}" for name, value in ordered[-1]["params"].items())
     summary = (
         f"One line for each of {len(ordered)} complete trials, from grey (poor) over blue to orange (good); "
-        f"the thick line is the best, trial {ordered[-1]['number']}: {best_row}."
+        f"the thick line is the best, trial {ordered[-1]['number']}: {', '.join(_told(rows[-1]))}."
     )
+    if any(column.unused for column in columns):
+        summary += " Unused: the trial had no use for the setting."
     figure = {"data": data, "layout": _axes(columns)}
     return Chart(key, "Settings that went together", summary, figure, 420, 92 * len(columns))
 
 
 # The axis of the score itself, beside those of the settings.
 _VALUE = "validation"
+# Where a line passes an axis whose setting the trial had no use for.
+_BELOW = -0.09
+
+
+def _told(row: dict[str, Any]) -> list[str]:
+    """The settings that a trial used, each with its value."""
+    return [f"{name} {brief(value)}" for name, value in row.items() if name != _VALUE and value is not None]
 
 
 class _Column:
     """One of the upright axes: where its values stand, between 0 and 1."""
 
-    def __init__(self, name: str, values: list[Any]) -> None:
-        self.name = name
+    def __init__(self, name: str, values: list[Any], unit: str) -> None:
+        self.name, self.unit = name, unit
         known = [value for value in values if value is not None]
+        self.unused = len(known) < len(values)
         self.numeric = is_numeric(known) and len(set(known)) > 3
         self.log = self.numeric and is_logarithmic(known)
         if self.numeric:
@@ -149,9 +179,9 @@ class _Column:
     def _scaled(self, value: float) -> float:
         return math.log(value) if self.log else float(value)
 
-    def height(self, value: Any) -> float | None:
+    def height(self, value: Any) -> float:
         if value is None:
-            return None
+            return _BELOW
         if self.numeric:
             return round((self._scaled(value) - self.low) / ((self.high - self.low) or 1.0), 4)
         places = [repr(choice) for choice in self.choices]
@@ -159,13 +189,13 @@ class _Column:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Height and label of what is written beside the axis."""
+        below = [(_BELOW, "unused")] if self.unused else []
         if not self.numeric:
-            return [(self.height(choice) or 0.0, brief(choice, 3)) for choice in self.choices]
+            return below + [(self.height(choice), brief(choice)) for choice in self.choices]
         steps = [self.low + part * (self.high - self.low) for part in (0, 0.5, 1)]
-        return [
-            (part, brief(math.exp(step) if self.log else step, 4 if self.name == _VALUE else 3))
-            for part, step in zip((0, 0.5, 1), steps, strict=True)
-        ]
+        values = [math.exp(step) if self.log else step for step in steps]
+        said = [number(v, self.unit) if self.name == _VALUE else brief(float(f"{v:.3g}")) for v in values]
+        return [*below, *zip((0.0, 0.5, 1.0), said, strict=True)]
 
 
 def _axes(columns: list[_Column]) -> dict[str, Any]:
@@ -192,7 +222,7 @@ def _axes(columns: list[_Column]) -> dict[str, Any]:
     return {
         "xaxis": bare
         | {"tickvals": list(range(len(columns))), "ticktext": labels, "tickangle": 0, "range": reach},
-        "yaxis": bare | {"showticklabels": False, "range": [-0.06, 1.06]},
+        "yaxis": bare | {"showticklabels": False, "range": [_BELOW - 0.07, 1.06]},
         "shapes": shapes,
         "annotations": notes,
         "hovermode": "closest",

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ostinato.report.charts import thinned
-from ostinato.report.numbers import NONE, brief, signed
+from ostinato.report.measures import WATCHED, likelihood_of
+from ostinato.report.numbers import MINUS, NONE, brief, number, recorded
 from ostinato.report.paper import PAPER, music_figures, text_figures
 from ostinato.report.records import RunRecord, StudyRecord
 
@@ -18,16 +19,19 @@ MUSIC: tuple[Column, ...] = (
     ("accuracy_bay", "test", "test accuracy (a), %"),
     ("accuracy_per_frame", "test", "test accuracy (b), %"),
 )
+_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "music": MUSIC,
     "words": tuple(
-        (name, split, f"{split}, {label}")
+        (name, split, f"{_SPLITS[split]}, {label}")
         for name, label in (("perplexity", "perplexity"), ("perplexity_known", "without unknown words"))
         for split in ("train", "valid", "test")
         if name == "perplexity" or split == "test"
     ),
-    "chars": tuple(("bits_per_character", s, f"{s}, bits/character") for s in ("train", "valid", "test")),
-    "task": tuple(("error", split, f"{split}, wrong sequences, %") for split in ("valid", "test")),
+    "chars": tuple(
+        ("bits_per_character", s, f"{_SPLITS[s]}, bits/character") for s in ("train", "valid", "test")
+    ),
+    "task": tuple(("error", split, f"{_SPLITS[split]}, wrong sequences, %") for split in ("valid", "test")),
 }
 _BETTER = {"words": "below 0: better than the paper", "chars": "below 0: better than the paper"}
 MOST_ROWS = 200
@@ -61,28 +65,6 @@ class Table:
     conventions: list[str] = field(default_factory=list)
 
 
-def said(score: dict[str, Any] | None) -> str:
-    r"""A score with its standard error; an estimate is marked, and has its interval
-    on a second line.
-
-    Example:
-        >>> said({"value": -8.654321, "unit": "nats/frame", "standard_error": 0.0789})
-        '\u22128.654 ± 0.079'
-        >>> said({"value": -6.8, "standard_error": 0.08, "estimate": True, "interval": [-6.85, -6.78]})
-        '≈ −6.800 ± 0.080\n[−6.850, −6.780]'
-    """
-    if not score or score.get("value") is None:
-        return NONE
-    digits = 2 if score.get("unit") in ("%", "perplexity") else 3
-    text = ("≈ " if score.get("estimate") else "") + signed(score["value"], digits)
-    if score.get("standard_error") is not None:
-        text += f" ± {score['standard_error']:.{digits}f}"
-    if score.get("interval"):
-        low, high = (signed(bound, digits) for bound in score["interval"])
-        text += f"\n[{low}, {high}]"
-    return text
-
-
 def scores_table(runs: Sequence[RunRecord]) -> Table | None:
     """Every run's scores, each followed by the paper's and the difference, then the baselines.
 
@@ -101,23 +83,23 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
             compared = True
             name, figures = paper
             own = [figures.get(column[:2]) for column in columns]
-            rows.append(
-                Row(f"paper: {name}", [NONE if value is None else signed(value, 2) for value in own], "paper")
-            )
+            rows.append(Row(f"paper: {name}", [_printed(value) for value in own], "paper"))
             rows.append(Row("difference", _differences(run, columns, own), "difference"))
-    baselines = {name: scores for run in scored for name, scores in run.scores.items() if name != "model"}
+    baselines = {name: run.scores[name] for run in scored for name in run.baselines}
     rows += [Row(name, _cells(scores, columns), "baseline") for name, scores in baselines.items()]
     mean = {"music": "songs", "task": "sequences"}.get(scored[0].task, "sentences")
-    notes = [f"± standard error over {mean}; ≈ an estimate, with the interval for the exact value."]
+    notes = [f"± standard error over {mean}."]
+    if any(cell.startswith("≈") for row in rows for cell in row.cells):
+        notes = [f"± standard error over {mean}; ≈ an estimate, with the interval for the exact value."]
     if compared:
         better = _BETTER.get(scored[0].task, "above 0: better than the paper")
-        notes.append(f"Paper: {PAPER}. Difference: this run less the paper; {better}.")
+        notes.append(f"Paper: {PAPER}. Difference: this run less the paper, with this run's error; {better}.")
         if scored[0].task == "music":
             notes.append(
                 "The paper does not define its accuracy: (b) is the one that its baselines agree with."
             )
     return Table(
-        f"Scores on {scored[0].data_name}",
+        f"Scores on {scored[0].data_title}",
         [label for *_, label in columns],
         rows,
         notes,
@@ -138,49 +120,53 @@ def paper_figures(run: RunRecord) -> tuple[str, dict[tuple[str, str], float | No
     text = text_figures(run.config, run.data_name)
     if text:
         name, (train, test) = text
-        score = "perplexity" if run.task == "words" else "bits_per_character"
+        score = run.measure.name
         return name, {(score, "train"): train, (score, "test"): test}
     return None
 
 
 def epochs_table(run: RunRecord) -> Table:
     """What a run recorded of its epochs: the numbers behind its curves."""
-    watched = run.watched
+    watched = likelihood_of(run.task, run.watched)
     wanted = {
-        f"train_{watched}": f"train {watched.replace('_', '-')}",
-        f"valid_{watched}": f"validation {watched.replace('_', '-')}",
-        "gradient_norm": "gradient norm",
-        "clipped": "share clipped",
-        "learning_rate": "learning rate",
-        "momentum": "momentum",
-        "damping": "damping",
-        "seconds": "seconds",
+        f"train_{watched.name}": (f"train {watched.axis}", watched.unit),
+        f"valid_{watched.name}": (f"validation {watched.axis}", watched.unit),
+        f"valid_{run.measure.name}": (f"validation {run.measure.axis}", run.measure.unit),
+        "gradient_norm": ("gradient norm", None),
+        "clipped": ("share clipped", None),
+        "learning_rate": ("learning rate", None),
+        "momentum": ("momentum", None),
+        "damping": ("damping", None),
+        "seconds": ("seconds", None),
     }
-    names = {name: label for name, label in wanted.items() if any(name in record for record in run.epochs)}
+    columns = {name: told for name, told in wanted.items() if any(name in record for record in run.epochs)}
     shown, best = thinned(run.epochs, MOST_ROWS), run.best
     rows = [
         Row(
             f"{record['epoch'] + 1}",
-            [brief(record.get(name)) for name in names],
+            [
+                brief(record.get(name)) if unit is None else number(record.get(name), unit)
+                for name, (_, unit) in columns.items()
+            ],
             "model" if record is best else "",
         )
         for record in shown
     ]
     some = "" if len(shown) == len(run.epochs) else f", {len(shown)} of {len(run.epochs)}"
     notes = ["Bold: the best validation, whose model is kept."]
-    return Table(f"Epochs of {run.name}{some}", list(names.values()), rows, notes)
+    return Table(f"Epochs of {run.name}{some}", [label for label, _ in columns.values()], rows, notes)
 
 
 def trials_table(study: StudyRecord) -> Table:
-    """Every trial of a study, the chosen one bold."""
+    """Every trial of a study with what it trained with, the chosen one bold."""
     chosen = study.chosen.get("number")
     rows = [
         Row(
             str(trial["number"]),
             [
                 trial["state"],
-                brief(trial["value"]),
-                *(brief(trial["params"].get(p)) for p in study.parameters),
+                study.score_of(trial),
+                *(brief(trial["settings"].get(name)) for name in study.parameters),
             ],
             "model" if trial["number"] == chosen else "",
         )
@@ -188,7 +174,29 @@ def trials_table(study: StudyRecord) -> Table:
     ]
     some = f", {len(rows)} of {len(study.trials)}" if len(rows) < len(study.trials) else ""
     notes = [] if chosen is None else ["Bold: the chosen trial."]
-    return Table(f"Trials of {study.name}{some}", ["state", "value", *study.parameters], rows, notes)
+    if any(value is None for trial in study.trials for value in trial["settings"].values()):
+        notes.append(f"{NONE}: the trial had no use for the setting, such as a leak where no unit leaks.")
+    columns = ["state", f"validation {study.measure.axis}", *study.parameters]
+    return Table(f"Trials of {study.name}{some}", columns, rows, notes)
+
+
+def chosen_said(study: StudyRecord) -> str:
+    """The chosen trial, its validation score with its error, and the baselines'."""
+    best = study.chosen.get("number")
+    trial = next((trial for trial in study.trials if trial["number"] == best), None)
+    if trial is None:
+        return "No trial has been chosen yet."
+    measure, run = study.measure, study.run
+    text = f"Chosen: trial {best}, validation {measure.label} {study.score_of(trial)} {measure.unit}"
+    if run is None:
+        return f"{text}. Its run is not in this folder: neither its error nor the baselines are known here."
+    if measure.stand_in:
+        final = run.score("valid", WATCHED[0])
+        likelihood = "" if final is None else f"; log-likelihood {recorded(final)} {final['unit']}"
+        text += f", a stand-in{likelihood}".replace("\n", " ")
+    found = {name: run.score("valid", WATCHED[0], name) for name in run.baselines}
+    levels = [f"{name} {recorded(level)}" for name, level in found.items() if level]
+    return text + (f". Baselines: {', '.join(levels)}." if levels else ".")
 
 
 def facts(run: RunRecord) -> list[tuple[str, str]]:
@@ -203,7 +211,7 @@ def facts(run: RunRecord) -> list[tuple[str, str]]:
         ("stopped because", str(training.get("stopped_because") or "not stopped, or not recorded")),
         ("training time", duration(seconds)),
         ("threads", str(training.get("threads", ""))),
-        ("clip threshold", "" if threshold is None else f"{threshold:.4g}"),
+        ("clip threshold", "" if threshold is None else brief(threshold)),
         ("data", run.data_name),
         ("data version", str(data.get("version", ""))),
         *((f"data: {name}".replace("_", " "), str(value)) for name, value in data.get("details", {}).items()),
@@ -228,22 +236,24 @@ def duration(seconds: float) -> str:
 
 
 def _cells(splits: dict[str, Any], columns: Sequence[Column]) -> list[str]:
-    return [said(splits.get(split, {}).get(name)) for name, split, _ in columns]
+    return [recorded(splits.get(split, {}).get(name)) for name, split, _ in columns]
 
 
-def _paper_cell(value: float | None) -> str:
-    return NONE if value is None else signed(value, 2)
+def _printed(value: float | None) -> str:
+    """A figure as the paper has it."""
+    return NONE if value is None else f"{value:.2f}".replace("-", MINUS)
 
 
 def _differences(run: RunRecord, columns: Sequence[Column], paper: list[float | None]) -> list[str]:
     cells = []
     for (name, split, _), figure in zip(columns, paper, strict=True):
-        score = run.scores["model"].get(split, {}).get(name)
-        if figure is None or not score or score.get("value") is None:
+        score = run.score(split, name)
+        if figure is None or score is None:
             cells.append("")
             continue
-        mark = "≈ " if score.get("estimate") else ""
-        cells.append(mark + signed(score["value"] - figure, 2, plus=True))
+        mark, error = "≈ " if score.get("estimate") else "", score.get("standard_error")
+        spread = "" if error is None else f" ± {number(error, score['unit'])}"
+        cells.append(mark + number(score["value"] - figure, score["unit"], plus=True) + spread)
     return cells
 
 
@@ -257,6 +267,6 @@ def _conventions(runs: Sequence[RunRecord], columns: Sequence[Column]) -> list[s
                 convention = splits.get(split, {}).get(name, {}).get("convention")
                 if convention:
                     kind = label.get(name, name.replace("_", " ").capitalize())
-                    where = "" if run.task == "music" else f", {split}"
+                    where = "" if run.task == "music" else f", {_SPLITS[split]}"
                     found.setdefault(f"{kind}{where}: {convention}.")
     return list(found)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from ostinato.numbers import number, score, unit_of
 from ostinato.report.paper import PAPER
 from ostinato.reproduce.cells import Cell
 from ostinato.reproduce.training import Job
 
 # Table 1 compares log-likelihoods, table 2 perplexities and bits.
 MEASURES = {"words": "perplexity", "chars": "bits_per_character"}
-DIGITS = {"log_likelihood": 3, "perplexity": 2, "bits_per_character": 3, "accuracy_per_frame": 2}
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,35 @@ class Figure:
     interval: tuple[float, float] | None
     convention: str
 
-    def show(self, digits: int, *, error: bool = False, interval: bool = False) -> str:
+    def show(self, unit: str, *, error: bool = False, interval: bool = False) -> str:
         """The value, marked where it is an estimate; with its standard error and interval, if asked for."""
-        text = f"{'≈ ' if self.estimate else ''}{self.value:.{digits}f}"
-        if error and self.standard_error is not None:
-            text += f" ± {self.standard_error:.{digits}f}"
-        if interval and self.interval is not None:
-            text += " [{:.{d}f}, {:.{d}f}]".format(*self.interval, d=digits)
-        return text
+        text = score(
+            self.value,
+            unit,
+            self.standard_error if error else None,
+            estimate=self.estimate,
+            interval=self.interval if interval else None,
+        )
+        return text.replace("\n", " ")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A cell with what was measured: train, valid, test, for music accuracy; empty where not finished."""
+    """A cell with what was measured: train, valid, test, for music accuracy; empty where not finished.
+
+    `baselines` are figures on test by name.
+    """
 
     cell: Cell
     figures: dict[str, Figure]
     seeds: tuple[int, ...]
     settings: dict[str, Any]
+    baselines: dict[str, Figure]
+
+    @property
+    def unit(self) -> str:
+        """Of all figures but the accuracy."""
+        return unit_of(_measure(self.cell))
 
     @property
     def difference(self) -> float | None:
@@ -79,14 +90,26 @@ def _row(cell: Cell, jobs: list[Job]) -> Row:
     models = [summary["results"]["model"] for summary in summaries]
     figures: dict[str, Figure] = {}
     if models:
-        measure = MEASURES.get(cell.column, "log_likelihood")
+        measure = _measure(cell)
         figures = {
             split: _figure([m[split][measure] for m in models]) for split in ("train", "valid", "test")
         }
         if cell.table == "table1":
             figures["accuracy"] = _figure([m["test"]["accuracy_per_frame"] for m in models])
     settings = summaries[0]["recipe"] if summaries else {}
-    return Row(cell, figures, tuple(job.seed for job in jobs), settings)
+    return Row(cell, figures, tuple(job.seed for job in jobs), settings, _baselines(cell, summaries))
+
+
+def _baselines(cell: Cell, summaries: list[dict[str, Any]]) -> dict[str, Figure]:
+    """Of the first seed: baselines have none."""
+    systems = summaries[0]["results"] if summaries else {}
+    return {
+        name: _figure([splits["test"][_measure(cell)]]) for name, splits in systems.items() if name != "model"
+    }
+
+
+def _measure(cell: Cell) -> str:
+    return MEASURES.get(cell.column, "log_likelihood")
 
 
 def _figure(scores: list[dict[str, Any]]) -> Figure:
@@ -114,20 +137,20 @@ def headers(table: str) -> list[str]:
 
 def cells_of(row: Row) -> list[str]:
     """A row's texts, one for every header; a dash where there is nothing."""
-    digits = DIGITS[MEASURES.get(row.cell.column, "log_likelihood")]
+    unit = row.unit
 
-    def ours(what: str, digits: int = digits, **parts: bool) -> str:
-        return row.figures[what].show(digits, **parts) if what in row.figures else "-"
+    def ours(what: str, unit: str = unit, **parts: bool) -> str:
+        return row.figures[what].show(unit, **parts) if what in row.figures else "-"
 
     def paper(what: str) -> str:
         value = row.paper(what)
         return "N/A" if value is None else f"{value:.2f}"
 
-    difference = "-" if row.difference is None else f"{row.difference:+.{digits}f}"
+    difference = "-" if row.difference is None else number(row.difference, unit, plus=True)
     texts = [row.cell.column, row.cell.row, paper("train"), ours("train"), ours("valid")]
     texts += [paper("test"), ours("test", error=True, interval=True), difference]
     if row.cell.table == "table1":
-        texts += [paper("accuracy"), ours("accuracy", DIGITS["accuracy_per_frame"], error=True)]
+        texts += [paper("accuracy"), ours("accuracy", unit_of("accuracy_per_frame"), error=True)]
     return [*texts, str(len(row.seeds)) if row.seeds else "-"]
 
 
@@ -142,6 +165,9 @@ def notes(rows: Sequence[Row]) -> list[str]:
             if name in row.figures and (name != "train" or row.cell.table == "table2")
         }
         lines += [f"{title}{f' ({column})' if column else ''}: {text}." for column, text in sorted(found)]
+    for column, row in {row.cell.column: row for row in finished if row.baselines}.items():
+        shown = ", ".join(f"{name} {one.show(row.unit, error=True)}" for name, one in row.baselines.items())
+        lines.append(f"baselines on test ({column}): {shown}.")
     if any(row.figures["test"].estimate for row in finished):
         lines.append("≈ marks an estimate, with its interval in brackets: the exact value is not known.")
     if any(row.figures["test"].spread is not None for row in finished):
@@ -170,6 +196,7 @@ def to_dict(rows: Sequence[Row]) -> dict[str, Any]:
                 "column": row.cell.column,
                 "paper": {w: row.paper(w) for w in ("train", "test", "accuracy") if row.paper(w) is not None},
                 "ours": {name: figure.__dict__ for name, figure in row.figures.items()},
+                "baselines": {name: figure.__dict__ for name, figure in row.baselines.items()},
                 "difference": row.difference,
                 "seeds": list(row.seeds),
                 "settings": row.settings,

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ostinato.search import attempts
+from ostinato.search.attempts import Attempt
+from ostinato.search.ledger import Ledger
 from ostinato.search.storage import Mutex, try_lock
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage, RDBStorage
-    from optuna.trial import FrozenTrial
 
 
 class Hold(Protocol):
@@ -33,10 +33,10 @@ class Claims(Protocol):
     def deciding(self) -> AbstractContextManager[object]:
         """Held while a worker looks for a trial and takes it."""
 
-    def bury(self, study: "Study") -> None:
+    def bury(self, study: "Study", ledger: Ledger) -> None:
         """Mark as failed the running attempts whose worker is dead."""
 
-    def hold(self, attempt: "FrozenTrial") -> Hold:
+    def hold(self, attempt: Attempt) -> Hold:
         """Be at the attempt, for others to see."""
 
 
@@ -51,22 +51,21 @@ class LocalClaims:
         """One worker at a time: between a lock and its claim, nobody takes the trial's worker for dead."""
         return self._mutex
 
-    def bury(self, study: "Study") -> None:
+    def bury(self, study: "Study", ledger: Ledger) -> None:
         """Those whose lock is free."""
         from optuna.trial import TrialState
 
-        for attempt in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            lock = try_lock(self._path(attempt))
-            if lock is not None:
-                self._storage.set_trial_state_values(attempt._trial_id, TrialState.FAIL)
+        for attempt in ledger.open():
+            if attempt.state == TrialState.RUNNING and (lock := try_lock(self._path(attempt))) is not None:
+                self._storage.set_trial_state_values(attempt.trial_id, TrialState.FAIL)
                 lock.release()
 
-    def hold(self, attempt: "FrozenTrial") -> "LocalHold":
+    def hold(self, attempt: Attempt) -> "LocalHold":
         """Take the trial's lock."""
         return LocalHold(self._path(attempt))
 
-    def _path(self, attempt: "FrozenTrial") -> Path:
-        path = self._folder / f"{attempts.root(attempt):04}.lock"
+    def _path(self, attempt: Attempt) -> Path:
+        path = self._folder / f"{attempt.trial:04}.lock"
         path.touch()
         return path
 
@@ -97,15 +96,15 @@ class SharedClaims:
         """Nothing: the database lets one worker only take an attempt."""
         return nullcontext()
 
-    def bury(self, study: "Study") -> None:
+    def bury(self, study: "Study", ledger: Ledger) -> None:
         """Those that have given no sign of life for the time of grace, by the database's clock."""
         from optuna.storages import fail_stale_trials
 
         fail_stale_trials(study)
 
-    def hold(self, attempt: "FrozenTrial") -> "Heartbeat":
+    def hold(self, attempt: Attempt) -> "Heartbeat":
         """Begin to give signs of life: before the claim, so that none is ever without."""
-        return Heartbeat(self._storage, attempt._trial_id, self._heartbeat, self._grace)
+        return Heartbeat(self._storage, attempt.trial_id, self._heartbeat, self._grace)
 
 
 class Heartbeat:

@@ -1,10 +1,12 @@
-"""Optuna's samplers as a study uses them: what a trial gets depends on no worker."""
+"""Optuna's samplers as a study uses them, and when a trial is hopeless: neither depends on a worker."""
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ostinato.search import attempts
+from ostinato.search.ledger import Ledger
 from ostinato.search.settings import StudySettings
 
 if TYPE_CHECKING:
@@ -18,23 +20,32 @@ STARTUP_TRIALS, WARMUP_EPOCHS = 5, 5
 def make_sampler(settings: StudySettings, number: int) -> "BaseSampler":
     """The sampler for a trial: random search, or TPE that starts from the same seed in whichever worker."""
     if settings.sampler == "random":
-        return _by_number(settings)
+        return _by_number(settings, number)
     from optuna.samplers import TPESampler
 
     seed = np.random.SeedSequence([settings.recipe.seed, number]).generate_state(1)
     return TPESampler(seed=int(seed[0]))
 
 
-def make_pruner(settings: StudySettings) -> Any:
-    """The rule by which a trial is stopped: its best score is below the median of the others' at an epoch."""
-    from optuna.pruners import MedianPruner, NopPruner
+def is_hopeless(reported: Mapping[int, float], ledger: Ledger) -> bool:
+    """Whether a trial's best score is below the median of the complete trials' scores at its last epoch.
 
-    if not settings.pruning:
-        return NopPruner()
-    return MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS)
+    The rule of Optuna's MedianPruner, without its list of all trials and all their epochs.
+
+    Args:
+        reported: the trial's scores, by epoch.
+        ledger: of its study.
+    """
+    if not reported or max(reported) < WARMUP_EPOCHS:
+        return False
+    complete, median = ledger.rivals(max(reported))
+    if complete < max(STARTUP_TRIALS, 1):
+        return False
+    scores = [score for score in reported.values() if not math.isnan(score)]
+    return not scores or (median is not None and max(scores) < median)
 
 
-def _by_number(settings: StudySettings) -> "BaseSampler":
+def _by_number(settings: StudySettings, number: int) -> "BaseSampler":
     from optuna.samplers import BaseSampler
 
     class ByNumber(BaseSampler):
@@ -47,6 +58,6 @@ def _by_number(settings: StudySettings) -> "BaseSampler":
             return {}
 
         def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-            return settings.space.sample(settings.recipe.seed, attempts.root(trial))[param_name]
+            return settings.space.sample(settings.recipe.seed, number)[param_name]
 
     return ByNumber()

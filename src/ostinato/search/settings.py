@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.recipe import Recipe
 from ostinato.search.space import Space
 
@@ -48,7 +48,7 @@ class StudySettings:
         for name, least in (("trials", 1), ("heartbeat", 1)):
             value = getattr(self, name)
             if value < least:
-                raise UserError(f"expected {name} of at least {least}, found {value}")
+                raise UserError(f"expected {argument(name)} of at least {least}, found {value}")
 
     @property
     def grace(self) -> int:
@@ -80,14 +80,17 @@ class StudySettings:
             raise UserError(f"expected the settings of a study, found others: {error}") from None
 
     def differences(self, other: "StudySettings") -> list[str]:
-        """What is other in `other`, the settings of a study that is there: one text each."""
+        """What is other in `other`, the settings of a study that is there: one text each.
+
+        Not how many trials it has: a study may be extended.
+        """
         found = []
         for table, mine in self.to_dict().items():
             theirs = other.to_dict()[table]
             found += [
                 f"{name} = {mine.get(name)!r} (the study has {theirs.get(name)!r})"
                 for name in sorted(mine.keys() | theirs.keys())
-                if mine.get(name) != theirs.get(name)
+                if mine.get(name) != theirs.get(name) and (table, name) != ("study", "trials")
             ]
         return found
 

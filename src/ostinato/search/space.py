@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ostinato.effective import ordered
 from ostinato.errors import UserError, near_names
 from ostinato.recipe import Recipe, check_setting, number_kind
 
@@ -187,12 +188,7 @@ class Space:
         Raises:
             UserError: the settings do not go together.
         """
-        settings = dict(params)
-        if "leak_low" in settings and "leak_high" in settings:
-            settings["leak_low"], settings["leak_high"] = sorted(
-                (settings["leak_low"], settings["leak_high"])
-            )
-        return dataclasses.replace(base, **settings)
+        return dataclasses.replace(base, **ordered(params))
 
 
 def builtin_space(recipe: Recipe, given: frozenset[str] = frozenset()) -> Space:

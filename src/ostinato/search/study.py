@@ -8,21 +8,20 @@ results.json   the chosen trial, and its scores on the test songs
 """
 
 import copy
+import dataclasses
 import json
 import socket
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 
-from ostinato.errors import UserError, near_names
-from ostinato.files import atomic_write, write_error
+from ostinato.files import atomic_write
 from ostinato.search import attempts
 from ostinato.search.claims import Claims, Hold, LocalClaims, SharedClaims
-from ostinato.search.sampling import make_pruner, make_sampler
+from ostinato.search.ledger import DatabaseLedger, JournalLedger, Ledger
+from ostinato.search.sampling import make_sampler
 from ostinato.search.settings import StudySettings
 from ostinato.search.storage import (
     LOCKS,
@@ -36,15 +35,15 @@ from ostinato.search.storage import (
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.trial import FrozenTrial, Trial, TrialState
+    from optuna.trial import Trial, TrialState
 
 SETTINGS, TRIALS, SNAPSHOT, RESULTS = "study.toml", "trials", "trials.json", "results.json"
 
+# Under which name the settings are with the study in a database.
+ATTRIBUTE = "ostinato"
+
 # How long a worker that ends waits for the database; others find out by themselves.
 _LAST_PATIENCE_SECONDS = 5.0
-
-# Under which name the settings are with the study in a database.
-_ATTRIBUTE = "ostinato"
 
 
 class Attempt:
@@ -53,8 +52,14 @@ class Attempt:
     def __init__(self, study: "Study", trial: "Trial", number: int, hold: Hold) -> None:
         self.study, self.trial, self.number, self.hold = study, trial, number, hold
         self.folder = study.trial_folder(number)
-        # of an earlier attempt, from whose checkpoint this one goes on
-        self.reported = set(study.frozen(trial).intermediate_values)
+        # first those of an earlier attempt, from whose checkpoint this one goes on
+        self.reported = dict(study.storage.get_trial(trial._trial_id).intermediate_values)
+
+    def report(self, score: float, epoch: int) -> None:
+        """Tell the storage an epoch's score, unless an earlier attempt has."""
+        if epoch not in self.reported:
+            insist(lambda: self.trial.report(score, epoch))
+            self.reported[epoch] = score
 
     def settle(self, state: "TrialState", value: float | None, facts: dict[str, Any]) -> bool:
         """Record what the trial has come to; False where it was another worker's by now."""
@@ -94,19 +99,34 @@ class Study:
     """A study that workers take trials from.
 
     Make one with `create_study`, or join one with `join_study`.
+
+    Attributes:
+        settings: what it is; the number of trials grows when another process extends it.
+        extended_from: how many trials it had before this process extended it, or None.
     """
 
     def __init__(self, folder: Path, settings: StudySettings, url: str | None) -> None:
+        from optuna.storages import get_storage
+
         self.folder, self.settings, self.url = folder, settings, url
+        self.extended_from: int | None = None
         self.claims: Claims
+        self.ledger: Ledger
         if url is None:
             self.storage: Any = open_journal(folder)
-            self.claims = LocalClaims(self.storage, folder / LOCKS)
         else:
             with quiet_optuna():
                 self.storage = open_database(url, settings.heartbeat, settings.grace)
+        # what TPE has read of the trials is kept from one to the next
+        self._cached = get_storage(self.storage)
+        self.optuna = self._create()
+        if url is None:
+            self.claims = LocalClaims(self.storage, folder / LOCKS)
+            self.ledger = JournalLedger(self.optuna, self.storage)
+        else:
             self.claims = SharedClaims(self.storage, settings.heartbeat, settings.grace)
-        self.optuna = self._open(0)
+            self.ledger = DatabaseLedger(self.optuna, self.storage)
+        self._ended: dict[int, tuple[dict[str, Any], str]] = {}
 
     def close(self) -> None:
         """Leave the database; the study can no longer be used."""
@@ -120,112 +140,103 @@ class Study:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self, number: int) -> "optuna.Study":
-        """Optuna's study, with the sampler of a trial."""
+    @property
+    def _name(self) -> str:
+        # a folder may be renamed; a database holds many studies
+        return "search" if self.url is None else self.folder.name
+
+    def _create(self) -> "optuna.Study":
+        """Optuna's study, made if need be."""
         import optuna
 
         with quiet_optuna():
             return optuna.create_study(
-                # a folder may be renamed; a database holds many studies
-                study_name="search" if self.url is None else self.folder.name,
-                storage=self.storage,
-                sampler=make_sampler(self.settings, number),
-                pruner=make_pruner(self.settings),
-                direction="maximize",
-                load_if_exists=True,
+                study_name=self._name, storage=self._cached, direction="maximize", load_if_exists=True
             )
 
     def trial_folder(self, number: int) -> Path:
         """The run folder of a trial."""
         return self.folder / TRIALS / f"{number:04}"
 
-    def frozen(self, trial: "Trial") -> "FrozenTrial":
-        """The trial as it is in the storage."""
-        return self.storage.get_trial(trial._trial_id)
+    # How many trials
 
-    def by_trial(self) -> "dict[int, list[FrozenTrial]]":
-        """The attempts at each trial."""
-        return attempts.by_trial(self.optuna.get_trials(deepcopy=False), self.settings.trials)
+    def extend(self, trials: int) -> None:
+        """Have at least so many trials, which workers at it go on with. Hold the settings' lock."""
+        self.refresh()
+        if trials > self.settings.trials:
+            self.extended_from = self.settings.trials
+            settings = dataclasses.replace(self.settings, trials=trials)
+            if isinstance(self.ledger, DatabaseLedger):
+                self.ledger.grow(ATTRIBUTE, settings.to_dict())
+            self.settings = settings
+            self.write_settings()
 
-    def enqueue(self) -> None:
-        """Make the study's trials, or those that are missing because this was interrupted."""
-        from optuna.trial import TrialState, create_trial
+    def refresh(self) -> None:
+        """See whether another process has extended the study."""
+        if self.url is None:
+            there = tomllib.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
+        else:
+            there = self.optuna.user_attrs[ATTRIBUTE]
+        trials = int(there["study"]["trials"])
+        if trials > self.settings.trials:
+            self.settings = dataclasses.replace(self.settings, trials=trials)
 
-        with self.claims.deciding():
-            there = len(self.optuna.get_trials(deepcopy=False))
-            for _ in range(self.settings.trials - there):
-                self.optuna.add_trial(create_trial(state=TrialState.WAITING))
+    def write_settings(self) -> None:
+        """Write study.toml."""
+        storage = {} if self.url is None else {"storage": without_password(self.url)}
+        atomic_write(self.folder / SETTINGS, tomli_w.dumps(storage | self.settings.to_dict()))
+
+    # Taking trials
 
     def claim(self) -> Attempt | None:
         """Take the next trial, of dead workers first; None where there is none to take now."""
         with quiet_optuna(), self.claims.deciding():
-            self.claims.bury(self.optuna)
-            self._retry_abandoned()
-            for made in self.by_trial().values():
+            self.refresh()
+            self.claims.bury(self.optuna, self.ledger)
+            for made in self._revived().values():
                 attempt = attempts.next_to_claim(made)
                 if attempt is not None and (claimed := self._take(attempt)):
                     return claimed
-        return None
+            new = self.ledger.create(self.settings.trials)
+            return None if new is None else self._take(new)
 
     def revive(self) -> None:
         """Put the trials back that every worker has died of or given back."""
         with quiet_optuna(), self.claims.deciding():
-            self._retry_abandoned()
+            self._revived()
 
     def finished(self) -> bool:
-        """Whether every trial has come to something."""
-        return all(attempts.outcome(made) is not None for made in self.by_trial().values())
+        """Whether every trial has come to something, as far as it is known how many there are."""
+        return self.ledger.ended(self.settings.trials) >= self.settings.trials
 
-    def records(self) -> list[dict[str, Any]]:
-        """What the trials that have begun have come to, by number: what trials.json holds."""
-        found = []
-        for number, made in self.by_trial().items():
-            state = attempts.state(made)
-            if state == "waiting":
-                continue
-            last = attempts.outcome(made) or made[-1]
-            record = {
-                "number": number,
-                "state": state,
-                "value": last.value if last.values else None,
-                "params": last.params,
-                "folder": str(Path(TRIALS) / f"{number:04}"),
-                "epochs": last.user_attrs.get("epochs"),
-                "seconds": last.user_attrs.get("seconds"),
-                "attempts": len([a for a in made if a.datetime_start is not None]),
-            }
-            found.append(record | {k: last.user_attrs[k] for k in ("host", "reason") if k in last.user_attrs})
-        return found
+    def _revived(self) -> "dict[int, list[attempts.Attempt]]":
+        """The attempts at each trial that has come to nothing yet, with new ones where all have died."""
+        from optuna.storages import RetryHeartbeatStaleTrialCallback
 
-    def write_snapshot(self) -> list[dict[str, Any]]:
-        """Bring trials.json up to date; return what it holds."""
-        # read and written under one lock, so that no older state replaces a newer one
-        with self.mutex("snapshot"):
-            records = insist(self.records)
-            atomic_write(self.folder / SNAPSHOT, json.dumps(records, indent=1) + "\n")
-        return records
+        unfinished = attempts.by_trial(self.ledger.open(), self.settings.trials)
+        dead = [last for made in unfinished.values() if (last := attempts.abandoned(made)) is not None]
+        if not dead:
+            return unfinished
+        retry = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
+        for last in dead:
+            retry(self.optuna, copy.deepcopy(self.storage.get_trial(last.trial_id)))
+        return attempts.by_trial(self.ledger.open(), self.settings.trials)
 
-    def mutex(self, name: str) -> Mutex:
-        """A lock that the processes that reach this folder share."""
-        return Mutex(self.folder / LOCKS / f"{name}.lock")
-
-    def _take(self, attempt: "FrozenTrial") -> Attempt | None:
+    def _take(self, attempt: attempts.Attempt) -> Attempt | None:
         """The attempt, if no other worker was quicker."""
         from optuna.exceptions import UpdateFinishedTrialError
-        from optuna.trial import Trial, TrialState
+        from optuna.trial import TrialState
 
-        number = attempts.root(attempt)
         hold = self.claims.hold(attempt)
         try:
-            won = self.storage.set_trial_state_values(attempt._trial_id, TrialState.RUNNING)
-            if won and attempts.is_second(attempt, self.by_trial()[number]):
-                self.storage.set_trial_state_values(attempt._trial_id, TrialState.FAIL)
+            if attempt.state == TrialState.RUNNING:  # made for this worker
+                return self._attempt(attempt, hold)
+            won = self.storage.set_trial_state_values(attempt.trial_id, TrialState.RUNNING)
+            if won and attempts.is_second(attempt, self._rivals(attempt)):
+                self.storage.set_trial_state_values(attempt.trial_id, TrialState.FAIL)
                 won = False
             if won:
-                # A study of the trial's own, for Optuna's samplers keep the trials that they once saw.
-                study = self._open(number)
-                study.get_trials(deepcopy=False)  # the database's cache knows those only that it has read
-                return Attempt(self, Trial(study, attempt._trial_id), number, hold)
+                return self._attempt(attempt, hold)
         except UpdateFinishedTrialError:
             pass
         except BaseException:
@@ -235,166 +246,75 @@ class Study:
         hold.release()
         return None
 
-    def _retry_abandoned(self) -> None:
-        from optuna.storages import RetryHeartbeatStaleTrialCallback
+    def _rivals(self, attempt: attempts.Attempt) -> "list[attempts.Attempt]":
+        return [other for other in self.ledger.all() if other.trial == attempt.trial]
 
-        retry = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
-        for made in self.by_trial().values():
-            last = attempts.abandoned(made)
-            if last is not None:
-                retry(self.optuna, copy.deepcopy(last))
+    def _attempt(self, attempt: attempts.Attempt, hold: Hold) -> Attempt:
+        import optuna
+        from optuna.trial import Trial
 
-
-def create_study(folder: Path, settings: StudySettings, url: str | None = None) -> Study:
-    """The study in a folder, new or gone on with.
-
-    Args:
-        folder: its folder; the last part is its name in a database.
-        settings: what it is.
-        url: of a PostgreSQL database that machines share; None: a journal in the folder.
-
-    Raises:
-        UserError: there is a study with other settings, or something else; or the database cannot be reached.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error, "choose another folder with --study") from error
-    if not (folder / SETTINGS).is_file() and any(p.name != LOCKS for p in folder.iterdir()):
-        raise UserError(
-            f"expected a study or an empty folder, found other files in {folder}; choose another with --study"
+        # A study of the trial's own, for Optuna's samplers keep the trials that they once saw.
+        study = optuna.load_study(
+            study_name=self._name,
+            storage=self._cached,
+            sampler=make_sampler(self.settings, attempt.trial),
         )
-    with Mutex(folder / LOCKS / "settings.lock"):
-        if (folder / SETTINGS).is_file():
-            there, storage = read_settings(folder)
-            settings.check_same(there, folder)
-            _check_storage(storage, url, folder)
-        study = Study(folder, settings, url)
-        with _closed_on_error(study):
-            if url is not None:
-                _agree(study)
-            if not (folder / SETTINGS).is_file():
-                _write_settings(folder, settings, url)
-            study.enqueue()
-    return study
+        trial = Trial(study, attempt.trial_id)
+        # the cache knows only the trials that it has read, and random search needs none of them
+        trial.storage = self.storage
+        return Attempt(self, trial, attempt.trial, hold)
+
+    # What they have come to
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the trials that have begun have come to, by number: what trials.json holds."""
+        return [record for record, _ in self._records()]
+
+    def write_snapshot(self) -> list[dict[str, Any]]:
+        """Bring trials.json up to date; return what it holds."""
+        # read and written under one lock, so that no older state replaces a newer one
+        with self.mutex("snapshot"):
+            found = insist(self._records)
+            text = ",\n".join(written for _, written in found)
+            atomic_write(self.folder / SNAPSHOT, f"[\n{text}\n]\n")
+        return [record for record, _ in found]
+
+    def _records(self) -> list[tuple[dict[str, Any], str]]:
+        """Each record, and how it is written; those of trials that have ended are kept, as they stay."""
+        made = attempts.by_trial(self.ledger.all(), self.settings.trials)
+        begun = {
+            number: own
+            for number, own in made.items()
+            if number not in self._ended and attempts.state(own) != "waiting"
+        }
+        last = {number: attempts.outcome(own) or own[-1] for number, own in begun.items()}
+        details = dict(zip(last, self.ledger.details(list(last.values())), strict=True))
+        found = []
+        for number in made:
+            if number in self._ended:
+                found.append(self._ended[number])
+            elif number in begun:
+                record = _record(number, begun[number], details[number])
+                found.append((record, json.dumps(record, indent=1)))
+                if record["state"] != "running":
+                    self._ended[number] = found[-1]
+        return found
+
+    def mutex(self, name: str) -> Mutex:
+        """A lock that the processes that reach this folder share."""
+        return Mutex(self.folder / LOCKS / f"{name}.lock")
 
 
-def join_study(name: str, url: str | None = None, folder: Path | None = None) -> Study:
-    """A study that was made by another process: its settings come from its folder, or from the database.
-
-    Args:
-        name: the study's folder; or its name in the database.
-        url: of the database; None: what the folder says.
-        folder: where this machine keeps the study's runs; by default the folder `name`, if it is one, else
-            studies/NAME.
-
-    Raises:
-        UserError: there is no such study, or it cannot be reached.
-    """
-    path = Path(name)
-    if (path / SETTINGS).is_file():
-        settings, storage = read_settings(path)
-        if url is not None:
-            _check_storage(storage, url, path)
-        study = Study(folder or path, settings, url or storage or None)
-    elif url is None:
-        raise UserError(
-            f"expected a study at {name}, found none; make it with: ostinato search --study {name}"
-        )
-    elif path.name != name:
-        raise UserError(
-            f"expected a study in the folder {name}, found none; give its name alone, {path.name}, to keep "
-            "this machine's runs by themselves"
-        )
-    else:
-        settings = _settings_in_database(path.name, url)
-        folder = folder or Path("studies") / path.name
-        if folder.name != path.name:
-            raise UserError(f"expected a folder named {path.name}, as the study, found --study {folder}")
-        folder.mkdir(parents=True, exist_ok=True)
-        study = Study(folder, settings, url)
-    with _closed_on_error(study), study.mutex("settings"):
-        if len(study.optuna.get_trials(deepcopy=False)) < settings.trials:
-            raise UserError(f"the study {name} is still being made; try again, or repeat its command")
-        if not (study.folder / SETTINGS).is_file():
-            _write_settings(study.folder, settings, study.url)
-    return study
-
-
-def read_settings(folder: Path) -> tuple[StudySettings, str]:
-    """The settings of the study in a folder, and its database's URL without the password, or "".
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    path = folder / SETTINGS
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"expected a study in {folder}, cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from None
-    storage = content.get("storage", "")
-    return StudySettings.from_dict(content), storage if isinstance(storage, str) else ""
-
-
-def read_study(folder: str | Path) -> dict[str, Any]:
-    """What the files of a study say: its settings, its trials, and its results (None before the end).
-
-    Raises:
-        UserError: the folder is no study.
-    """
-    folder = Path(folder)
-    settings, _ = read_settings(folder)
-    found: dict[str, Any] = {"settings": settings, "trials": [], "results": None}
-    for name, file in (("trials", SNAPSHOT), ("results", RESULTS)):
-        path = folder / file
-        if path.is_file():
-            try:
-                found[name] = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UserError(f"expected JSON in {path}, found an error: {error}") from None
-    return found
-
-
-@contextmanager
-def _closed_on_error(study: Study) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        study.close()
-        raise
-
-
-def _write_settings(folder: Path, settings: StudySettings, url: str | None) -> None:
-    storage = {} if url is None else {"storage": without_password(url)}
-    atomic_write(folder / SETTINGS, tomli_w.dumps(storage | settings.to_dict()))
-
-
-def _check_storage(there: str, url: str | None, folder: Path) -> None:
-    if (url is None) != (there == ""):
-        said = f"--storage {there}" if there else "no --storage"
-        raise UserError(f"expected {said}, as the study {folder} was made with, found another; correct it")
-
-
-def _agree(study: Study) -> None:
-    """Say in the database what the study is, or see that it is the same there."""
-    said = study.optuna.user_attrs.get(_ATTRIBUTE)
-    if said is None:
-        study.optuna.set_user_attr(_ATTRIBUTE, study.settings.to_dict())
-    else:
-        study.settings.check_same(
-            StudySettings.from_dict(said), f"{study.folder.name} in {without_password(study.url or '')}"
-        )
-
-
-def _settings_in_database(name: str, url: str) -> StudySettings:
-    storage = open_database(url)
-    names = {study.study_name: study for study in storage.get_all_studies()}
-    said = names[name].user_attrs.get(_ATTRIBUTE) if name in names else None
-    storage.remove_session()
-    storage.engine.dispose()
-    if said is None:
-        known = near_names(name, names) if names else "it has none"
-        raise UserError(f"expected a study {name!r} in {without_password(url)}, found none: {known}")
-    return StudySettings.from_dict(said)
+def _record(number: int, made: "list[attempts.Attempt]", details: dict[str, Any]) -> dict[str, Any]:
+    facts = details["facts"]
+    record = {
+        "number": number,
+        "state": attempts.state(made),
+        "value": details["value"],
+        "params": details["params"],
+        "folder": str(Path(TRIALS) / f"{number:04}"),
+        "epochs": facts.get("epochs"),
+        "seconds": facts.get("seconds"),
+        "attempts": len([attempt for attempt in made if attempt.begun]),
+    }
+    return record | {name: facts[name] for name in ("host", "reason") if name in facts}

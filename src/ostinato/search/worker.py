@@ -4,25 +4,55 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ostinato.conclusion import AnyData, conclude, train_in
+from ostinato.effective import effective_settings
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
 from ostinato.monitoring import Diverged, Interrupted, SilentMonitor
 from ostinato.recipe import Recipe
 from ostinato.runs import CONFIG, LOCK, Run
+from ostinato.search.sampling import is_hopeless
 from ostinato.search.storage import insist, try_lock
 from ostinato.search.study import RESULTS, Attempt, Study
 from ostinato.training import Trainer
 
-# How often a worker without a trial looks whether there is one again, because another worker died.
+# How often a worker without a trial looks whether there is one again, because another worker died; of a
+# database, which cannot know of a death sooner than its heartbeats tell, no more often than that takes.
 _POLL_SECONDS = 0.5
+_POLLS_PER_HEARTBEAT = 5
 
 # What a trial's training is told when the trial has become another worker's; no signal has this number.
 _LOST = -1
+
+
+class StudyMonitor(Protocol):
+    """What a worker reports to; see `SilentStudyMonitor` for one that does nothing."""
+
+    def began(self, number: int, params: dict[str, Any], epochs: int) -> None:
+        """The worker is at this trial, with these settings, for at most so many epochs."""
+
+    def epoch(self, number: int, record: dict[str, Any]) -> None:
+        """An epoch of the trial ended, with this record."""
+
+    def ended(self, number: int, records: list[dict[str, Any]]) -> None:
+        """The trial has come to something; these are the study's records."""
+
+
+class SilentStudyMonitor:
+    """Reports nothing."""
+
+    def began(self, number: int, params: dict[str, Any], epochs: int) -> None:
+        """Nothing."""
+
+    def epoch(self, number: int, record: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def ended(self, number: int, records: list[dict[str, Any]]) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +64,7 @@ class Worker:
         data: what it trains on.
         checkpoint_seconds: time between checkpoints; the work that a worker's death can cost.
         stop_requested: returns the number of a signal that asks to stop, or 0.
-        told: is called with the study's records after each of this worker's trials, and the trial's number.
+        monitor: hears of this worker's trials.
 
     Raises:
         UserError: the data are not those of the study.
@@ -44,7 +74,7 @@ class Worker:
     data: AnyData
     checkpoint_seconds: float = 15.0
     stop_requested: Callable[[], int] = lambda: 0
-    told: Callable[[list[dict[str, Any]], int], None] = lambda records, number: None
+    monitor: StudyMonitor = field(default_factory=SilentStudyMonitor)
 
     def __post_init__(self) -> None:
         wanted = self.study.settings.data_version
@@ -61,11 +91,13 @@ class Worker:
             Interrupted: a stop was requested; the trial under way is in its checkpoint, for whoever goes on.
             UserError: a run cannot be written, or the database has gone.
         """
-        while not insist(self.study.finished):
+        while True:
             self._heed_stop()
             attempt = insist(self.study.claim)
             if attempt is None:
-                time.sleep(_POLL_SECONDS)
+                if insist(self.study.finished):
+                    break
+                self._wait()
                 continue
             try:
                 ended = self._attempt(attempt)
@@ -75,8 +107,17 @@ class Worker:
                 raise
             records = self.study.write_snapshot()
             if ended:
-                self.told(records, attempt.number)
+                self.monitor.ended(attempt.number, records)
         self.study.write_snapshot()
+
+    def _wait(self) -> None:
+        """Until it is time to look for a trial again."""
+        shared = self.study.url is not None
+        beat = self.study.settings.heartbeat / _POLLS_PER_HEARTBEAT if shared else 0.0
+        end = time.monotonic() + max(_POLL_SECONDS, beat)
+        while time.monotonic() < end:
+            self._heed_stop()
+            time.sleep(_POLL_SECONDS / 5)
 
     def _attempt(self, attempt: Attempt) -> bool:
         """Train, and record what came of it; False where the trial has become another worker's."""
@@ -85,11 +126,12 @@ class Worker:
 
         settings = self.study.settings
         params = insist(lambda: settings.space.suggest(attempt.trial))
-        monitor = _Reporter(attempt)
+        monitor = _Reporter(attempt, self.monitor)
         try:
             recipe = settings.space.recipe(settings.recipe, params)
         except UserError as error:
             return attempt.settle(TrialState.FAIL, None, {"reason": str(error)})
+        self.monitor.began(attempt.number, params, recipe.epochs)
         try:
             score = self._train(attempt, recipe, monitor)
         except TrialPruned:
@@ -138,10 +180,10 @@ class Worker:
 
 
 class _Reporter(SilentMonitor):
-    """Tells Optuna every epoch's validation score, and stops a trial that Optuna finds hopeless."""
+    """Tells the study every epoch's validation score, and stops a trial that is hopeless."""
 
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
+    def __init__(self, attempt: Attempt, monitor: StudyMonitor) -> None:
+        self._attempt, self._monitor = attempt, monitor
         self._score_name = ""
         self.epochs, self.seconds, self.best = 0, 0.0, -math.inf
 
@@ -154,17 +196,17 @@ class _Reporter(SilentMonitor):
         from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 
         self.epochs, self.seconds = record["epoch"] + 1, record["seconds"]
-        if "stage" in record or not self._attempt.study.settings.pruning:
+        self._monitor.epoch(self._attempt.number, record)
+        study = self._attempt.study
+        if "stage" in record or not study.settings.pruning:
             return
-        score, trial = record[self._score_name], self._attempt.trial
+        score = record[self._score_name]
         self.best = max(self.best, score)
         try:
-            if record["epoch"] not in self._attempt.reported:
-                insist(lambda: trial.report(score, record["epoch"]))
-            hopeless = insist(trial.should_prune)
+            self._attempt.report(score, record["epoch"])
         except UpdateFinishedTrialError:
             return  # another worker's by now: training stops at its next step
-        if hopeless:
+        if insist(lambda: is_hopeless(self._attempt.reported, study.ledger)):
             raise TrialPruned
 
     def facts(self) -> dict[str, Any]:
@@ -174,8 +216,9 @@ class _Reporter(SilentMonitor):
 def finish(study: Study, data: AnyData) -> dict[str, Any] | None:
     """Choose the best trial by validation, score it on the test songs, and write results.json.
 
-    Scores once: where results.json is there, it is read. None where the chosen trial's run is in the folder
-    of another machine, which has to do it.
+    Scores once: where results.json is there, of as many trials or more, it is read; of fewer, as the study
+    has been extended since, it is written anew. None where the chosen trial's run is in the folder of another
+    machine, which has to do it.
 
     Raises:
         UserError: no trial was trained to its end.
@@ -183,7 +226,9 @@ def finish(study: Study, data: AnyData) -> dict[str, Any] | None:
     path = study.folder / RESULTS
     with study.mutex("results"):
         if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            if summary["study"]["study"]["trials"] >= study.settings.trials:
+                return summary
         records = study.write_snapshot()
         chosen = choose(records)
         folder = study.trial_folder(chosen["number"])
@@ -191,23 +236,30 @@ def finish(study: Study, data: AnyData) -> dict[str, Any] | None:
             return None
         with Run.open(folder) as run:
             results = conclude(run, data)
-        summary = {
-            "study": study.settings.to_dict(),
-            "chosen": {
-                "number": chosen["number"],
-                "params": chosen["params"],
-                "valid": chosen["value"],
-                "folder": chosen["folder"],
-            },
-            "results": results,
-            "trials": {
-                state: sum(record["state"] == state for record in records)
-                for state in ("complete", "pruned", "failed")
-            },
-            "intervals": study.settings.space.to_toml(),
-        }
+        summary = _summary(study, records, chosen, results)
         atomic_write(path, json.dumps(summary, indent=1) + "\n")
         return summary
+
+
+def _summary(
+    study: Study, records: list[dict[str, Any]], chosen: dict[str, Any], results: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "study": study.settings.to_dict(),
+        "chosen": {
+            "number": chosen["number"],
+            "params": chosen["params"],
+            "settings": effective_settings(study.settings.recipe, chosen["params"]),
+            "valid": chosen["value"],
+            "folder": chosen["folder"],
+        },
+        "results": results,
+        "trials": {
+            state: sum(record["state"] == state for record in records)
+            for state in ("complete", "pruned", "failed")
+        },
+        "intervals": study.settings.space.to_toml(),
+    }
 
 
 def _is_whole(folder: Path, value: float) -> bool:

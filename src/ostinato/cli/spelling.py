@@ -1,0 +1,65 @@
+"""How the user of the command line calls the library's arguments: by the options, as typed."""
+
+import re
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import Any
+
+from cyclopts import App, ArgumentCollection
+
+from ostinato.errors import UserError, named
+
+_OPTIONS: ContextVar[dict[str, str]] = ContextVar("options", default={})  # noqa: B039, never changed in place
+
+# Options that bring settings from a file.
+_FILES = {"config", "resume"}
+
+
+def note_options(app: App, commands: Iterable[str], arguments: ArgumentCollection) -> None:
+    """Keep how the options of the command that is about to run are written.
+
+    An option is called as it was typed; one that was not, by its name. Where settings also come from a file,
+    a setting that was not typed is called as there.
+
+    Raises:
+        UserError: a number with a point where a whole one belongs, which cyclopts would round.
+    """
+    options, typed = {}, {}
+    for argument in arguments:
+        option = argument.name
+        if not option.startswith("--"):
+            continue
+        name = option.removeprefix("--").replace("-", "_")
+        options[name] = option
+        for token in argument.tokens:
+            typed[name] = token.keyword or option
+            if _is_whole(argument.hint) and not re.fullmatch(r"[^.]*(\.0*)?", token.value):
+                raise UserError(f"expected {typed[name]} to be a whole number, found {token.value}")
+    _OPTIONS.set(typed if typed.keys() & _FILES else options | typed)
+
+
+def forget_options() -> None:
+    """No command is known yet."""
+    _OPTIONS.set({})
+
+
+def spelled(message: str | UserError) -> str:
+    """A message in which each argument it names (`errors.argument`) is written as the option that it is.
+
+    Example:
+        >>> from ostinato.errors import argument
+        >>> forget_options()
+        >>> spelled(f"expected {argument('seed')} of at least 0")
+        'expected seed of at least 0'
+    """
+    options = _OPTIONS.get()
+    name: Callable[[str], str] = lambda argument: options.get(argument, argument)  # noqa: E731
+    return message.naming(name) if isinstance(message, UserError) else named(message, name)
+
+
+def _is_whole(hint: Any) -> bool:
+    """Whether a type is int, perhaps int or None, or a list of int."""
+    from typing import get_args
+
+    parts = [part for part in get_args(hint) if part is not type(None)]
+    return hint is int or (bool(parts) and all(map(_is_whole, parts)))

@@ -1,0 +1,138 @@
+"""How a number is printed: once for the command line, the report and the documentation.
+
+A score has as many decimals as its unit gives it, everywhere. Nothing here imports more than `math`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+# Decimals by the first word of a unit ("nats" of "nats/frame"): the last one is about a hundredth to a tenth
+# of the standard error on the published test sets.
+DECIMALS = {"nats": 3, "bits/character": 3, "bits": 2, "perplexity": 2, "%": 2}
+UNITS = {
+    "log_likelihood": "nats",
+    "pseudo_log_likelihood": "nats",
+    "accuracy_bay": "%",
+    "accuracy_per_frame": "%",
+    "error": "%",
+    "perplexity": "perplexity",
+    "perplexity_known": "perplexity",
+    "bits_per_character": "bits/character",
+}
+# From here on a number is written with an exponent: a perplexity can have 300 digits.
+LARGE = 1e9
+NONE = "-"
+
+
+def decimals(unit: str) -> int:
+    """How many decimals a number of this unit has; 3 for a unit that is not known.
+
+    Example:
+        >>> decimals("nats/frame"), decimals("perplexity"), decimals("bits/character"), decimals("bits")
+        (3, 2, 3, 2)
+    """
+    return DECIMALS.get(unit, DECIMALS.get(unit.partition("/")[0], 3))
+
+
+def unit_of(name: str) -> str:
+    """The unit of a score by its name in results and metrics, with or without the split before it.
+
+    Example:
+        >>> unit_of("perplexity"), unit_of("valid_log_likelihood"), unit_of("seconds")
+        ('perplexity', 'nats', '')
+    """
+    return UNITS.get(name.removeprefix("train_").removeprefix("valid_").removeprefix("test_"), "")
+
+
+def number(value: float | None, unit: str, *, plus: bool = False) -> str:
+    """A number with the decimals of its unit; "-" for None.
+
+    What the decimals would make a zero keeps its first digits, zero has no minus, and a huge number has an
+    exponent.
+
+    Example:
+        >>> number(126.2608, "perplexity"), number(-8.6465, "nats/frame"), number(0.17, "nats", plus=True)
+        ('126.26', '-8.646', '+0.170')
+        >>> number(-0.0, "nats"), number(1e-7, "nats"), number(0.0042, "%"), number(1e300, "perplexity")
+        ('0.000', '1e-07', '0.0042', '1e+300')
+        >>> number(math.nan, "%"), number(-math.inf, "nats"), number(None, "%")
+        ('nan', '-inf', '-')
+    """
+    if value is None:
+        return NONE
+    sign = "+" if plus else ""
+    value = float(value) or 0.0  # of the two zeros, the one without a sign
+    if not math.isfinite(value) or abs(value) >= LARGE:
+        return f"{value:{sign}.6g}"
+    text = f"{value:{sign}.{decimals(unit)}f}"
+    return f"{value:{sign}.2g}" if value and not float(text) else text
+
+
+def score(
+    value: float | None,
+    unit: str,
+    standard_error: float | None = None,
+    *,
+    estimate: bool = False,
+    interval: tuple[float, float] | None = None,
+) -> str:
+    r"""A score with its standard error; an estimate is marked, and has its interval on a second line.
+
+    An error that is None or NaN does not exist and is left out.
+
+    Example:
+        >>> score(-8.654321, "nats/frame", 0.0789), score(2.2512, "%", 0.0042), score(None, "%")
+        ('-8.654 ± 0.079', '2.25 ± 0.004', '-')
+        >>> score(-6.8, "nats/frame", 0.08, estimate=True, interval=(-6.85, -6.78))
+        '≈ -6.800 ± 0.080\n[-6.850, -6.780]'
+    """
+    if value is None:
+        return NONE
+    text = ("≈ " if estimate else "") + number(value, unit)
+    if standard_error is not None and not math.isnan(standard_error):
+        text += f" ± {_error(standard_error, value, unit)}"
+    if interval is not None:
+        low, high = (number(bound, unit) for bound in interval)
+        text += f"\n[{low}, {high}]"
+    return text
+
+
+def _error(error: float, value: float, unit: str) -> str:
+    # what is left of an exact zero after rounding is no error
+    error = 0.0 if error <= 1e-12 * abs(value) else error
+    # one digit of an error says all
+    return f"{error:.1g}" if error and not round(error, decimals(unit)) else number(error, unit)
+
+
+def recorded(result: Mapping[str, Any] | None) -> str:
+    r"""`score` of an entry of results.json.
+
+    Example:
+        >>> recorded({"value": 126.2608, "unit": "perplexity", "standard_error": 2.0312})
+        '126.26 ± 2.03'
+        >>> recorded(None), recorded({"value": None, "unit": "%"})
+        ('-', '-')
+    """
+    if result is None:
+        return NONE
+    interval = result.get("interval")
+    return score(
+        result.get("value"),
+        result.get("unit") or "",
+        result.get("standard_error"),
+        estimate=bool(result.get("estimate")),
+        interval=None if interval is None else (interval[0], interval[1]),
+    )
+
+
+def setting(value: Any) -> str:
+    """A setting, or a measured number without a unit: four significant digits; others as they are.
+
+    Example:
+        >>> setting(0.0123456), setting(1.0), setting(-0.0), setting(200), setting("auto"), setting(None)
+        ('0.01235', '1', '0', '200', 'auto', '-')
+    """
+    if value is None:
+        return NONE
+    return f"{value or 0.0:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,177 @@
+"""Making a study, joining one, and reading what is left of one in its folder."""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ostinato.errors import UserError, near_names
+from ostinato.files import write_error
+from ostinato.search.settings import StudySettings
+from ostinato.search.storage import LOCKS, Mutex, open_database, without_password
+from ostinato.search.study import ATTRIBUTE, RESULTS, SETTINGS, SNAPSHOT, Study
+
+
+def create_study(
+    folder: Path, settings: StudySettings, url: str | None = None, *, extend: bool = True
+) -> Study:
+    """The study in a folder, new or gone on with.
+
+    Args:
+        folder: its folder; the last part is its name in a database.
+        settings: what it is. A study that is there with fewer trials is extended; one with more keeps them.
+        url: of a PostgreSQL database that machines share; None: a journal in the folder.
+        extend: False: a study that is there keeps its number of trials, whatever the settings say.
+
+    Raises:
+        UserError: there is a study with other settings, or something else; or the database cannot be reached.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error, "choose another folder with --study") from error
+    if not (folder / SETTINGS).is_file() and any(p.name != LOCKS for p in folder.iterdir()):
+        raise UserError(
+            f"expected a study or an empty folder, found other files in {folder}; choose another with --study"
+        )
+    with Mutex(folder / LOCKS / "settings.lock"):
+        there = None
+        if (folder / SETTINGS).is_file():
+            there, storage = read_settings(folder)
+            settings.check_same(there, folder)
+            _check_storage(storage, url, folder)
+        study = Study(folder, there or settings, url)
+        with _closed_on_error(study):
+            if url is not None:
+                _agree(study)
+            if not (folder / SETTINGS).is_file():
+                study.write_settings()
+            if extend:
+                study.extend(settings.trials)
+    return study
+
+
+def join_study(
+    name: str, url: str | None = None, folder: Path | None = None, *, trials: int | None = None
+) -> Study:
+    """A study that was made by another process: its settings come from its folder, or from the database.
+
+    Args:
+        name: the study's folder; or its name in the database.
+        url: of the database; None: what the folder says.
+        folder: where this machine keeps the study's runs; by default the folder `name`, if it is one, else
+            studies/NAME.
+        trials: extend it to so many, if it has fewer; None: leave it as it is.
+
+    Raises:
+        UserError: there is no such study, or it cannot be reached.
+    """
+    path = Path(name)
+    if (path / SETTINGS).is_file():
+        settings, storage = read_settings(path)
+        if url is not None:
+            _check_storage(storage, url, path)
+        study = Study(folder or path, settings, url or storage or None)
+    elif url is None:
+        raise UserError(
+            f"expected a study at {name}, found none; make it with: ostinato search --study {name}"
+        )
+    elif path.name != name:
+        raise UserError(
+            f"expected a study in the folder {name}, found none; give its name alone, {path.name}, to keep "
+            "this machine's runs by themselves"
+        )
+    else:
+        settings = _settings_in_database(path.name, url)
+        folder = folder or Path("studies") / path.name
+        if folder.name != path.name:
+            raise UserError(f"expected a folder named {path.name}, as the study, found --study {folder}")
+        folder.mkdir(parents=True, exist_ok=True)
+        study = Study(folder, settings, url)
+    with _closed_on_error(study), study.mutex("settings"):
+        if study.url is not None:
+            _agree(study)
+        if not (study.folder / SETTINGS).is_file():
+            study.write_settings()
+        if trials is not None:
+            study.extend(trials)
+    return study
+
+
+def read_settings(folder: Path) -> tuple[StudySettings, str]:
+    """The settings of the study in a folder, and its database's URL without the password, or "".
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    path = folder / SETTINGS
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"expected a study in {folder}, cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from None
+    storage = content.get("storage", "")
+    return StudySettings.from_dict(content), storage if isinstance(storage, str) else ""
+
+
+def read_study(folder: str | Path) -> dict[str, Any]:
+    """What the files of a study say: its settings, its trials, and its results (None before the end).
+
+    Raises:
+        UserError: the folder is no study.
+    """
+    folder = Path(folder)
+    settings, _ = read_settings(folder)
+    found: dict[str, Any] = {"settings": settings, "trials": [], "results": None}
+    for name, file in (("trials", SNAPSHOT), ("results", RESULTS)):
+        path = folder / file
+        if path.is_file():
+            try:
+                found[name] = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise UserError(f"expected JSON in {path}, found an error: {error}") from None
+    return found
+
+
+@contextmanager
+def _closed_on_error(study: Study) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        study.close()
+        raise
+
+
+def _check_storage(there: str, url: str | None, folder: Path) -> None:
+    if (url is None) != (there == ""):
+        said = f"--storage {there}" if there else "no --storage"
+        raise UserError(f"expected {said}, as the study {folder} was made with, found another; correct it")
+
+
+def _agree(study: Study) -> None:
+    """Say in the database what the study is, or see that it is the same there; its trials count."""
+    said = study.optuna.user_attrs.get(ATTRIBUTE)
+    if said is None:
+        study.optuna.set_user_attr(ATTRIBUTE, study.settings.to_dict())
+        return
+    there = StudySettings.from_dict(said)
+    study.settings.check_same(there, f"{study.folder.name} in {without_password(study.url or '')}")
+    if there.trials != study.settings.trials:
+        study.settings = dataclasses.replace(study.settings, trials=there.trials)
+        study.write_settings()
+
+
+def _settings_in_database(name: str, url: str) -> StudySettings:
+    storage = open_database(url)
+    names = {study.study_name: study for study in storage.get_all_studies()}
+    said = names[name].user_attrs.get(ATTRIBUTE) if name in names else None
+    storage.remove_session()
+    storage.engine.dispose()
+    if said is None:
+        known = near_names(name, names) if names else "it has none"
+        raise UserError(f"expected a study {name!r} in {without_password(url)}, found none: {known}")
+    return StudySettings.from_dict(said)

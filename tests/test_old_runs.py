@@ -1,0 +1,54 @@
+"""Runs of version 0.1.0, stopped in their second epoch: they go on, and evaluate, generate and score.
+
+`old_runs/stopped` holds the runs, beside the tunes and the text that they were trained on, made for this;
+`old_runs/expected.json` holds the test scores that the same version came to without the stop.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+OLD = Path(__file__).parent / "old_runs"
+KINDS = ("bernoulli", "chars", "hf", "nade", "rbm", "task", "words")
+EXPECTED = json.loads((OLD / "expected.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def _place(own_place, tmp_path):
+    # the runs' settings name their data from the working folder
+    shutil.copytree(OLD, tmp_path, dirs_exist_ok=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_old_run_goes_on(kind, ostinato):
+    code, out, err = ostinato("train", "--resume", f"stopped/{kind}", "--quiet", "--json")
+    assert code == 0, err
+    summary = json.loads(out)
+    assert summary["training"]["epochs"] == 2
+    found = summary["results"]["model"]["test"]
+    assert found.keys() == EXPECTED[kind].keys()
+    # another processor rounds other sums
+    assert found["log_likelihood"]["value"] == pytest.approx(EXPECTED[kind]["log_likelihood"], rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_old_run_is_evaluated(kind, ostinato):
+    code, out, err = ostinato("evaluate", f"stopped/{kind}", "--json")
+    assert code == 0, err
+    assert json.loads(out)["results"]["model"]["test"].keys() == EXPECTED[kind].keys()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "task"])
+def test_an_old_run_generates_and_scores(kind, ostinato):
+    run, file = f"stopped/{kind}", "text/test.txt"
+    options = ("--steps", "6", "--out", "made.mid")
+    if kind in ("words", "chars"):
+        options = ("--tokens", "20")
+    else:
+        file = "made.mid"
+    code, out, err = ostinato("generate", run, "--seed", "1", *options)
+    assert (code, bool(out)) == (0, True), err
+    code, out, err = ostinato("score", run, file)
+    assert (code, bool(out)) == (0, True), err
