@@ -42,6 +42,8 @@ RULES = (
     ("data show", ""),
     ("data list", ""),
     ("doctor", ""),
+    ("runs", ""),
+    ("completion", ""),
     ("search --join", "--quiet"),
     ("search", f"{SMALL} --data songs --trials 2 --workers 1"),
     # on stand-ins for the published data; what is not trained in the time is left out of the table

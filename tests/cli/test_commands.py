@@ -145,6 +145,8 @@ def test_version_help_and_doctor(ostinato) -> None:
     code, out, _ = ostinato("doctor")
     assert code == 0
     assert "instruction set" in out
+    assert "pydoc: comes with Python" in out
+    assert "memorization: generated" in out
     code, out, _ = ostinato("doctor", "--json")
     assert set(json.loads(out)) == set(diagnosis())
 

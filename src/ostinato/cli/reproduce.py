@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json as codec
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
 from ostinato.files import FileLock, atomic_write
 from ostinato.monitoring import Interrupted
+from ostinato.numbers import number
 from ostinato.reproduce.cells import find_cells
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ def reproduce(
     shipped
         Train each cell once, with the best settings known, which the package brings along; else search.
     trials
-        Without --shipped: settings to try by random search for each cell [default: 20].
+        Without --shipped: settings to try by random search for each cell [default: 20, or as many as it has];
+        more than it has extend it.
     datasets
         Only these data sets of table 1, or words or chars of table 2.
     rows
@@ -85,6 +88,7 @@ def reproduce(
     folder = folder or Path("reproductions") / cells[0].table
     searched = None if shipped else (trials or TRIALS)
     jobs = jobs_of(cells, folder, seeds=seeds, trials=searched, overrides=_overrides(settings))
+    jobs = [_with_its_trials(job, trials) for job in jobs]
     code = _train(jobs, folder, workers, deadline, quiet=quiet)
     found = rows_of(jobs)
     atomic_write(folder / f"{cells[0].table}.md", markdown(found))
@@ -125,24 +129,42 @@ def _overrides(settings: Any) -> dict[str, Any]:
     return given
 
 
+def _with_its_trials(job: Job, trials: int | None) -> Job:
+    """The job with as many trials as were asked for, but not fewer than its search has."""
+    has, _ = job.begun_trials
+    if has == 0 or (trials is not None and trials >= has):
+        return job
+    if trials is not None:
+        human().print(
+            f"{job.name}: the search has {has} trials already; --trials {trials} takes none away: it goes "
+            f"on to {has}",
+            markup=False,
+        )
+    return dataclasses.replace(job, trials=has)
+
+
 def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quiet: bool) -> int:
     """Run what is not finished; the exit code: 0, or 128 and the signal that stopped it."""
-    from ostinato.cli.progress import ConsoleMonitor
+    from ostinato.cli.job_watch import Watch
+    from ostinato.cli.workboard import Board
     from ostinato.reproduce.training import OUT_OF_TIME, run_jobs
 
     console = human()
 
     def done(job: Job) -> None:
-        if not quiet:
-            console.print(f"{job.cell.name}, seed {job.seed}: done", markup=False)
+        board.say(f"{job.cell.name}, seed {job.seed}: done{_score_of(job)}")
 
+    counted = [(job.trials or 1, _done_of(job)) for job in jobs]
+    total, begun = (sum(column) for column in zip(*counted, strict=True))
+    unit = "trainings" if jobs[0].trials is None else "trials"
+    board = Board(console, workers, unit, begun, total, quiet=quiet)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        with stop_signals() as asked, ConsoleMonitor(console, quiet=quiet) as monitor:
+        with stop_signals() as asked, board:
             run_jobs(
                 jobs,
-                monitor=monitor,
+                watch=Watch(board, quiet=quiet),
                 workers=workers,
                 deadline=deadline,
                 stop_requested=asked,
@@ -156,6 +178,17 @@ def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quie
     finally:
         lock.release()
     return 0
+
+
+def _done_of(job: Job) -> int:
+    """How many of the job's trials, or trainings, have come to something."""
+    return job.begun_trials[1] if job.trials is not None else int(job.finished)
+
+
+def _score_of(job: Job) -> str:
+    """The validation score that a finished job has come to, to end a line with."""
+    scores = job.summary()["results"]["model"].get("valid", {})
+    return "".join(f", validation {number(s['value'], s['unit'])} {s['unit']}" for s in scores.values())
 
 
 def _table(rows: list[Row], what: str) -> Table:

@@ -13,8 +13,9 @@ import torch
 
 from ostinato.cli.output import human
 from ostinato.cli.stopping import stop_signals
-from ostinato.cli.workboard import Board, Post, post_to
+from ostinato.cli.workboard import Board, Post, post_to, tell
 from ostinato.conclusion import AnyData
+from ostinato.effective import effective_settings
 from ostinato.errors import UserError
 from ostinato.loading import load_data
 from ostinato.monitoring import Interrupted
@@ -36,8 +37,10 @@ class TrialReporter:
         self._name = f"{name}, " if name else ""
 
     def began(self, number: int, params: dict[str, Any], epochs: int) -> None:
-        """The trial's settings."""
-        self._post.at(f"{self._name}trial {number}", params, epochs)
+        """The trial's settings, as it trains with them."""
+        used = effective_settings(self._study.settings.recipe, params)
+        told = {name: value for name, value in used.items() if value is not None}
+        self._post.at(f"{self._name}trial {number}", told, epochs)
 
     def epoch(self, number: int, record: dict[str, Any]) -> None:
         """The epochs done."""
@@ -55,7 +58,8 @@ class TrialReporter:
             chosen = choose(ended)
             best = f"best {shown(chosen['value'], 'nats')} (trial {chosen['number']})"
         line = f"{len(ended)}/{total}  {self._name}trial {number} {record['state']}{score}{epochs}"
-        counts = {"done": len(ended), "total": total, "best": best}
+        # one of several studies is not the whole
+        counts = {} if self._name else {"done": len(ended), "total": total, "best": best}
         self._post.done(f"{line}; {best}" if best else line, counts)
 
 
@@ -73,7 +77,7 @@ def work(study: Study, data: AnyData, workers: int, checkpoint_seconds: float, *
             Worker(study, data, checkpoint_seconds, asked, TrialReporter(study, board.post(0))).work()
         except Interrupted as interruption:
             stop_others(interruption.signal)
-            console.print(f"stopped; the same command continues: {study.folder}", markup=False)
+            tell(console, f"stopped; the same command continues: {study.folder}")
             raise SystemExit(128 + interruption.signal) from None
         except BaseException:
             stop_others(signal.SIGTERM)
@@ -138,7 +142,7 @@ def _join(folder: Path, url: str | None, checkpoint_seconds: float, quiet: bool,
         except UserError as error:
             said = f"ostinato: a worker ended: {error}"
             if slot is None:
-                human().print(said, markup=False)
+                tell(human(), said)
             else:
                 post.notice(said)
             sys.exit(2)

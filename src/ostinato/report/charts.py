@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ostinato.numbers import decimals
-from ostinato.report.measures import NOT_DRAWN, log_ticks, window
-from ostinato.report.numbers import brief, recorded, score
+from ostinato.report.measures import NOT_DRAWN, Measure, log_ticks, window
+from ostinato.report.numbers import brief, number, recorded, score
 from ostinato.report.records import RunRecord
 
 # Middle tones: at least 3 to 1 against both the light and the dark page; the order alternates warm and cool.
@@ -199,15 +198,15 @@ def _curve(run: RunRecord, look: dict[str, str], *, alone: bool) -> list[dict[st
     """A run's training and validation, and the point of its best epoch; training where it is recorded."""
     measure, epochs, traces = run.measure, thinned(run.epochs), []
     at = [record["epoch"] + 1 for record in epochs]
-    # the decimals that the unit has everywhere
-    place = f"%{{y:.{decimals(measure.unit)}f}}"
     train, valid = ([measure.of(record, split) for record in epochs] for split in ("train", "valid"))
     if any(value is not None for value in train):
         quiet = {"color": look["color"], "dash": "dot", "width": 1.2}
         more: dict[str, Any] = {"legendgroup": run.name, "showlegend": alone}
-        more |= hover(f"{run.name}, train", f"epoch %{{x}}: {place}")
+        more |= hover(f"{run.name}, train", "epoch %{x}: %{text}")
+        more["text"] = values_said(measure, train)
         traces.append(line(f"{run.name}: train", at, train, quiet, **more))
-    more = {"legendgroup": run.name} | hover(f"{run.name}, validation", f"epoch %{{x}}: {place}")
+    more = {"legendgroup": run.name, "text": values_said(measure, valid)}
+    more |= hover(f"{run.name}, validation", "epoch %{x}: %{text}")
     traces.append(line(run.name, at, valid, look, **more))
     best = run.best
     value = measure.of(best, "valid")
@@ -218,6 +217,11 @@ def _curve(run: RunRecord, look: dict[str, str], *, alone: bool) -> list[dict[st
         error = (run.score("valid", measure.name) or {}).get("standard_error")
         traces.append(_point(best["epoch"] + 1, value, error, look["color"], run.name, text))
     return traces
+
+
+def values_said(measure: Measure, values: Sequence[float | None]) -> list[str]:
+    """The values of a line for its labels: Plotly's own lack the decimals and the minus sign."""
+    return [number(value, measure.unit) for value in values]
 
 
 def _with_error(run: RunRecord, best: dict[str, Any]) -> str:

@@ -137,7 +137,7 @@ def embedded(value: Any) -> str:
         >>> embedded({"name": "</script><b>&"})
         '{"name": "\\u003c/script\\u003e\\u003cb\\u003e\\u0026"}'
     """
-    text = json.dumps(_finite(value), allow_nan=False)
+    text = json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

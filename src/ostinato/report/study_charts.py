@@ -3,12 +3,23 @@
 import math
 from typing import Any
 
-from ostinato.numbers import decimals
-from ostinato.report.charts import PALETTE, QUIET, Chart, axis, count_axis, escaped, hover, line, wrapped
+from ostinato.report.charts import (
+    PALETTE,
+    QUIET,
+    Chart,
+    axis,
+    count_axis,
+    escaped,
+    hover,
+    line,
+    values_said,
+    wrapped,
+)
 from ostinato.report.importance import (
     METHOD,
     direction,
     importances,
+    in_words,
     is_logarithmic,
     is_numeric,
 )
@@ -34,7 +45,7 @@ def history(study: StudyRecord, key: str) -> Chart | None:
         return None
     better = min if direction(study) == "minimize" else max
     measure = study.measure
-    place = f"trial %{{x}}: %{{y:.{decimals(measure.unit)}f}}"
+    place = "trial %{x}: %{text}"
     data: list[dict[str, Any]] = []
     for state, color in _STATES.items():
         own = [trial for trial in trials if trial["state"] == state]
@@ -47,6 +58,7 @@ def history(study: StudyRecord, key: str) -> Chart | None:
                     "x": [trial["number"] for trial in own],
                     "y": [trial["value"] for trial in own],
                     "marker": {"color": color, "size": 8, "symbol": "circle" if state == "complete" else "x"},
+                    "text": values_said(measure, [trial["value"] for trial in own]),
                     **hover(state, place),
                 }
             )
@@ -55,9 +67,8 @@ def history(study: StudyRecord, key: str) -> Chart | None:
     for trial in sorted(study.complete, key=lambda trial: trial["number"]):
         at.append(trial["number"])
         best.append(better([trial["value"], *best[-1:]]))
-    data.append(
-        line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}, **hover("best so far", place))
-    )
+    more = {"text": values_said(measure, best), **hover("best so far", place)}
+    data.append(line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}, **more))
     layout = {
         "xaxis": count_axis("trial", len(study.trials)),
         "yaxis": axis(f"validation {measure.axis}", range=_window(study)),
@@ -74,29 +85,48 @@ def history(study: StudyRecord, key: str) -> Chart | None:
 
 
 def importance(study: StudyRecord, key: str) -> Chart | None:
-    """A bar for each parameter's importance, the largest on top."""
+    """A bar for each setting's importance with its interval, the largest on top; grey where none is sure."""
     found = importances(study)
-    if not found:
+    if found is None:
         return None
-    names, values = list(found)[::-1], list(found.values())[::-1]
+    told, title = f"{in_words(found)}.", "Importance of the settings"
+    if not found.settings:
+        note = {
+            "text": wrapped(told),
+            "showarrow": False,
+            "xref": "paper",
+            "yref": "paper",
+            "x": 0.5,
+            "y": 0.5,
+        }
+        hidden: dict[str, Any] = {"visible": False}
+        layout = {"xaxis": hidden, "yaxis": hidden, "annotations": [note]}
+        return Chart(key, title, told, {"data": [], "layout": layout}, 110)
+    upwards = found.settings[::-1]
     bars = {
         "type": "bar",
         "orientation": "h",
-        "y": [escaped(name) for name in names],
-        "x": values,
-        "text": [f"{value:.2f}" for value in values],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "marker": {"color": PALETTE[0]},
+        "y": [escaped(own.name) for own in upwards],
+        "x": [own.share for own in upwards],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [own.high - own.share for own in upwards],
+            "arrayminus": [own.share - own.low for own in upwards],
+            "color": QUIET,
+        },
+        "customdata": [[own.low, own.high] for own in upwards],
+        "marker": {"color": PALETTE[0] if found.sure else QUIET, "opacity": 1.0 if found.sure else 0.5},
         "showlegend": False,
+        "hovertemplate": "%{y}: %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]<extra></extra>",
     }
     layout = {
-        "xaxis": axis("importance (share)", range=[0, 1.15 * values[-1]]),
+        "xaxis": axis("share of the variance", range=[0, 1.03]),
         "yaxis": axis("", type="category"),
     }
-    said = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+    said = ", ".join(f"{own.name} {own.share:.2f} [{own.low:.2f}, {own.high:.2f}]" for own in found.settings)
     figure = {"data": [bars], "layout": layout}
-    return Chart(key, "Importance of the settings", f"{said}. {METHOD}", figure, 130 + 34 * len(found))
+    return Chart(key, title, f"{told} {said}. {METHOD}", figure, 130 + 34 * len(found.settings))
 
 
 def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:

@@ -9,17 +9,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from ostinato.conclusion import RESULTS, conclude, train_in
 from ostinato.loading import load_data
-from ostinato.monitoring import Interrupted, Monitor
+from ostinato.monitoring import Interrupted, Monitor, SilentMonitor
 from ostinato.recipe import Recipe
 from ostinato.reproduce.cells import Cell
 from ostinato.runs import CONFIG, Run
-from ostinato.search import StudySettings, Worker, builtin_space, create_study, finish, read_study
+from ostinato.search import Study, StudySettings, Worker, builtin_space, create_study, finish, read_study
+from ostinato.search.study import SETTINGS
+from ostinato.search.worker import SilentStudyMonitor, StudyMonitor
 
 OUT_OF_TIME = -1
 
@@ -45,13 +47,27 @@ class Job:
     fixed: frozenset[str] = frozenset()
 
     @property
+    def name(self) -> str:
+        """The cell, and the seed where it is not the first."""
+        return f"{self.cell.name}, seed {self.seed}" if self.seed else self.cell.name
+
+    @property
+    def begun_trials(self) -> tuple[int, int]:
+        """How many trials the search in the folder has, and how many have come to something."""
+        if self.trials is None or not (self.folder / SETTINGS).is_file():
+            return 0, 0
+        there = read_study(self.folder)
+        return there["settings"].trials, sum(trial["state"] != "running" for trial in there["trials"])
+
+    @property
     def finished(self) -> bool:
         """Whether the folder holds the results of these settings."""
         if not (self.folder / RESULTS).is_file():
             return False
         if self.trials is not None:
-            there = read_study(self.folder)["settings"]
-            return (there.recipe, there.trials) == (self.recipe, self.trials)
+            there = read_study(self.folder)
+            trials = there["results"]["study"]["study"]["trials"]
+            return there["settings"].recipe == self.recipe and trials >= self.trials
         return Recipe.from_dict(Recipe.read_settings(self.folder / CONFIG)) == self.recipe
 
     def summary(self) -> dict[str, Any]:
@@ -99,10 +115,38 @@ def folder_of(cell: Cell, folder: Path, seed: int) -> Path:
     return folder / column / (model if seed == 0 else f"{model}-seed{seed}")
 
 
-def run_job(job: Job, monitor: Monitor | None = None, stop_requested: Callable[[], int] = lambda: 0) -> None:
+class JobWatch(Protocol):
+    """Hears of the jobs in whichever process they run; see `SilentWatch` for one that does nothing."""
+
+    def training(self, job: Job) -> Monitor:
+        """What the job's only training reports to."""
+
+    def search(self, job: Job, study: Study) -> StudyMonitor:
+        """What the trials of the job's search report to."""
+
+    def done(self, job: Job) -> None:
+        """The job has its results."""
+
+
+class SilentWatch:
+    """Reports nothing."""
+
+    def training(self, job: Job) -> Monitor:
+        """Silence."""
+        return SilentMonitor()
+
+    def search(self, job: Job, study: Study) -> StudyMonitor:
+        """Silence."""
+        return SilentStudyMonitor()
+
+    def done(self, job: Job) -> None:
+        """Nothing."""
+
+
+def run_job(job: Job, watch: JobWatch | None = None, stop_requested: Callable[[], int] = lambda: 0) -> None:
     """Train and score, or search, or go on with what is there, or do nothing where it is done.
 
-    On one thread, so that the sums are the same whatever else runs.
+    On one thread, so that the sums are the same whatever else runs. A search with fewer trials is extended.
 
     Raises:
         Interrupted: a stop was requested; the same call goes on.
@@ -110,23 +154,25 @@ def run_job(job: Job, monitor: Monitor | None = None, stop_requested: Callable[[
     """
     if job.finished:
         return
+    watch = watch or SilentWatch()
     torch.set_num_threads(1)
     data = load_data(job.recipe, progress=False)
     if job.trials is not None:
         space = builtin_space(job.recipe, job.fixed)
         settings = StudySettings(recipe=job.recipe, space=space, data_version=data.version, trials=job.trials)
         study = create_study(job.folder, settings)
-        Worker(study, data, stop_requested=stop_requested).work()
+        Worker(study, data, stop_requested=stop_requested, monitor=watch.search(job, study)).work()
         finish(study, data)
-        return
-    train_in(job.folder, job.recipe, data, monitor, stop_requested=stop_requested)
-    conclude(Run.open(job.folder), data)
+    else:
+        train_in(job.folder, job.recipe, data, watch.training(job), stop_requested=stop_requested)
+        conclude(Run.open(job.folder), data)
+    watch.done(job)
 
 
 def run_jobs(
     jobs: list[Job],
     *,
-    monitor: Monitor | None = None,
+    watch: JobWatch | None = None,
     workers: int = 1,
     deadline: float = float("inf"),
     stop_requested: Callable[[], int] = lambda: 0,
@@ -136,7 +182,7 @@ def run_jobs(
 
     Args:
         jobs: what to train.
-        monitor: of trainings, where there is one worker.
+        watch: hears of the jobs; goes to the workers' processes, so that it can be pickled.
         workers: processes.
         deadline: of `time.monotonic`; then everything stops at its next checkpoint.
         stop_requested: returns the number of a signal that asks to stop, or 0.
@@ -159,20 +205,25 @@ def run_jobs(
         for job in waiting:
             if reason := stop():
                 raise Interrupted(reason)
-            run_job(job, monitor, stop)
+            run_job(job, watch, stop)
             done(job)
     elif waiting:
-        _run_in_processes(waiting, workers, deadline, stop, done)
+        _run_in_processes(waiting, workers, deadline, watch, stop, done)
 
 
 def _run_in_processes(
-    jobs: list[Job], workers: int, deadline: float, stop: Callable[[], int], done: Callable[[Job], None]
+    jobs: list[Job],
+    workers: int,
+    deadline: float,
+    watch: JobWatch | None,
+    stop: Callable[[], int],
+    done: Callable[[Job], None],
 ) -> None:
     context = get_context("spawn")  # a forked child would share the parent's thread pools
     # monotonic clocks of two processes agree on one machine, but nothing says that they must
     left = deadline - time.monotonic()
     with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(left,)
+        workers, mp_context=context, initializer=_start_worker, initargs=(left, watch)
     ) as pool:
         waiting = {pool.submit(_run_in_worker, job): job for job in jobs}
         reason = 0
@@ -191,11 +242,11 @@ def _run_in_processes(
 
 
 _asked: list[int] = []
-_worker: dict[str, float] = {}
+_worker: dict[str, Any] = {}
 
 
-def _start_worker(left: float) -> None:
-    _worker.update(deadline=time.monotonic() + left, parent=os.getppid())
+def _start_worker(left: float, watch: JobWatch | None) -> None:
+    _worker.update(deadline=time.monotonic() + left, parent=os.getppid(), watch=watch)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: _asked.append(number))
 
@@ -209,4 +260,4 @@ def _run_in_worker(job: Job) -> None:
 
     if reason := stop():
         raise Interrupted(reason)
-    run_job(job, None, stop)
+    run_job(job, _worker["watch"], stop)
