@@ -1,6 +1,7 @@
 """Records -> tables, figures and importances."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -73,6 +74,27 @@ def test_learning_curves_have_every_run_and_the_baselines(make_run):
     assert f"1-gram {MINUS}11.000 ± 0.050" in chart.summary
     points = [trace for trace in chart.figure["data"] if "error_y" in trace]
     assert [trace["error_y"]["array"] for trace in points] == [[0.05], [0.05]]
+
+
+def test_words_are_drawn_by_perplexity_on_a_logarithmic_axis(make_run):
+    run = read_run(make_run(task="words", data="ptb"), "run")
+    perplexity = {"value": 900.0, "unit": "perplexity", "standard_error": 1500.0}
+    level = perplexity | {"value": 400_000.0}
+    scores = {"model": {"valid": {"perplexity": perplexity}}, "1-gram": {"valid": {"perplexity": level}}}
+    run = dataclasses.replace(run, scores=scores)
+    chart = charts.learning_curves([run], "key", charts.looks_of([run]))
+    layout = chart.figure["layout"]
+    assert layout["yaxis"]["title"]["text"] == "perplexity"
+    assert layout["yaxis"]["type"] == "log"
+    # the line across by its value, its name by the logarithm, as Plotly wants them
+    assert layout["shapes"][0]["y0"] == 400_000.0
+    assert layout["annotations"][0]["y"] == pytest.approx(math.log10(400_000))
+    # the baseline and the whole bar of the error are within the picture
+    low, high = (10**end for end in layout["yaxis"]["range"])
+    best = next(trace for trace in chart.figure["data"] if "error_y" in trace)
+    assert low < best["y"][0] - 1500.0
+    assert high > 400_000
+    assert "best validation perplexity 1808.04 ± 1500.00 in epoch 4" in chart.summary
 
 
 @pytest.mark.parametrize("last", [-8.0, None])
