@@ -5,9 +5,9 @@
 Fills a study with trials that have ended, of 100 epochs; then as many workers as are asked for, each a
 process of its own, take what is left, tell 12 epochs each (with a pause before each, in place of training),
 ask after each whether the trial is hopeless, and end it. Prints the median and the 95th percentile of each
-call's milliseconds, and of the worker's own CPU time in it. Then many workers at once, as threads of some processes, take the trials of another
-study: none may be taken twice, and none may be left out. The server has to allow three connections for each
-of them (max_connections).
+call's milliseconds, and of the worker's own CPU time in it. Then many workers at once, as threads of some
+processes, take the trials of another study: none may be taken twice, and none may be left out. The server
+has to allow three connections for each of them (max_connections).
 """
 
 import argparse
