@@ -2,12 +2,12 @@
 
     python benchmarks/shared_search.py --storage postgresql://USER@HOST/DATABASE
 
-Fills a study with trials that have ended, of 100 epochs; then as many workers as are asked for, each a process
-of its own, take what is left, tell 12 epochs each (with a pause before each, in place of training), ask after
-each whether the trial is hopeless, and end it. Prints the median and the 95th percentile of each call's
-milliseconds. Then many workers at once, as threads of some processes, take the trials of another study: none
-may be taken twice, and none may be left out. The server has to allow three connections for each of them
-(max_connections).
+Fills a study with trials that have ended, of 100 epochs; then as many workers as are asked for, each a
+process of its own, take what is left, tell 12 epochs each (with a pause before each, in place of training),
+ask after each whether the trial is hopeless, and end it. Prints the median and the 95th percentile of each
+call's milliseconds, and of the worker's own CPU time in it. Then many workers at once, as threads of some
+processes, take the trials of another study: none may be taken twice, and none may be left out. The server
+has to allow three connections for each of them (max_connections).
 """
 
 import argparse
@@ -103,8 +103,9 @@ def work(name: str, url: str, seed: int, pause: float, calls: Any) -> None:
     rng = np.random.default_rng(seed)
 
     def timed(call: str, what: Callable[[], Any]) -> Any:
-        begin = time.perf_counter()
+        begin, busy = time.perf_counter(), time.process_time()
         found = what()
+        calls.put((f"{call} (CPU)", 1000 * (time.process_time() - busy)))
         calls.put((call, 1000 * (time.perf_counter() - begin)))
         return found
 
@@ -175,7 +176,7 @@ def show(found: dict[str, list[float]]) -> None:
     for name, values in found.items():
         if name not in ("done", "trial"):
             median, high = np.percentile(values, [50, 95])
-            print(f"  {name:18} {median:7.1f} ms, 95 %: {high:7.1f} ms  ({len(values)} calls)")
+            print(f"  {name:22} {median:7.1f} ms, 95 %: {high:7.1f} ms  ({len(values)} calls)")
 
 
 def main() -> None:
