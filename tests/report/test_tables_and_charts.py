@@ -1,12 +1,12 @@
 """Records -> tables, figures and importances."""
 
 import dataclasses
+import math
 
 import pytest
 
 from ostinato.report import charts, study_charts, tables
 from ostinato.report.curves import learning_curve
-from ostinato.report.importance import importances
 from ostinato.report.numbers import MINUS
 from ostinato.report.paper import PAPER_TABLE1, PAPER_TABLE2
 from ostinato.report.records import read_records, read_run, read_study
@@ -75,6 +75,27 @@ def test_learning_curves_have_every_run_and_the_baselines(make_run):
     assert [trace["error_y"]["array"] for trace in points] == [[0.05], [0.05]]
 
 
+def test_words_are_drawn_by_perplexity_on_a_logarithmic_axis(make_run):
+    run = read_run(make_run(task="words", data="ptb"), "run")
+    perplexity = {"value": 900.0, "unit": "perplexity", "standard_error": 1500.0}
+    level = perplexity | {"value": 400_000.0}
+    scores = {"model": {"valid": {"perplexity": perplexity}}, "1-gram": {"valid": {"perplexity": level}}}
+    run = dataclasses.replace(run, scores=scores)
+    chart = charts.learning_curves([run], "key", charts.looks_of([run]))
+    layout = chart.figure["layout"]
+    assert layout["yaxis"]["title"]["text"] == "perplexity"
+    assert layout["yaxis"]["type"] == "log"
+    # the line across by its value, its name by the logarithm, as Plotly wants them
+    assert layout["shapes"][0]["y0"] == 400_000.0
+    assert layout["annotations"][0]["y"] == pytest.approx(math.log10(400_000))
+    # the baseline and the whole bar of the error are within the picture
+    low, high = (10**end for end in layout["yaxis"]["range"])
+    best = next(trace for trace in chart.figure["data"] if "error_y" in trace)
+    assert low < best["y"][0] - 1500.0
+    assert high > 400_000
+    assert "best validation perplexity 1808.04 ± 1500.00 in epoch 4" in chart.summary
+
+
 @pytest.mark.parametrize("last", [-8.0, None])
 def test_an_epoch_whose_score_is_infinite_is_left_out(make_run, tmp_path, last):
     scores = [None, -9.0, last] if last else [None, None, None]
@@ -114,14 +135,6 @@ def test_hessian_free_updates_are_drawn(make_run):
     assert (iterations["y"], iterations["yaxis"]) == ([10, 20, 30], "y2")
     assert "3 updates, 1 rejected, 60 conjugate-gradient iterations" in chart.summary
     assert charts.hessian_free([read_run(make_run("none"), "b")], "key", {}) is None
-
-
-def test_the_setting_that_matters_is_the_most_important(make_study):
-    study = read_study(make_study(), "study")
-    found = importances(study)
-    assert next(iter(found)) == "learning_rate"
-    assert sum(found.values()) == pytest.approx(1)
-    assert importances(read_study(make_study(5, "small"), "small")) == {}
 
 
 def test_parallel_coordinates_place_every_trial(make_study):
