@@ -7,7 +7,7 @@ from cyclopts import App
 from cyclopts.docs.markdown import generate_markdown_docs
 from sphinx.application import Sphinx
 
-from ostinato.cli.help import _recipe_of, shown_defaults
+from ostinato.cli.help import recipe_of, shown_defaults
 from ostinato.cli.main import app as command_line
 
 PAGE = "reference/commands"
@@ -52,7 +52,7 @@ def _page() -> str:
         if command.default_command is not None:
             command.help = None  # the line of the list; its docstring says more
         if name in ("train", "search"):
-            recipe, _ = _recipe_of(command_line, [name])
+            recipe, _ = recipe_of(command_line, [name])
             defaults[f"ostinato {name}"] = shown_defaults(recipe)
     return commands_page(command_line, defaults)
 
