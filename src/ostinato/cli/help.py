@@ -139,17 +139,17 @@ def show_defaults(app: App, arguments: Sequence[str]) -> None:
         return
     command = app[rest[0]]
     try:
-        recipe, about = recipe_of(app, rest)
+        recipe, about = _recipe_of(app, rest)
     except (CycloptsError, UserError) as error:
         from ostinato.cli.mistakes import one_line
         from ostinato.cli.output import human
 
         human().print(f"ostinato: {one_line(error)}", markup=False)
-        recipe, about = recipe_of(app, rest[:1])
+        recipe, about = _recipe_of(app, rest[:1])
     command.help_formatter = PlainHelp(shown_defaults(recipe), about)
 
 
-def recipe_of(app: App, arguments: Sequence[str]) -> tuple[Recipe, str]:
+def _recipe_of(app: App, arguments: Sequence[str]) -> tuple[Recipe, str]:
     """The recipe that a command line gives, and a sentence about it."""
     _, bound, _, _ = app.parse_known_args(arguments)
     given = bound.arguments
