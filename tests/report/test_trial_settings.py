@@ -64,9 +64,9 @@ def test_what_trials_trained_with_is_shown(searched):
     assert "Unused: the trial had no use for the setting." in chart.summary
 
     # the line at the begin of each trial
-    for number, config in used.items():
-        names = NAMES if config["leak_fraction"] else NAMES[:1]
-        told = ", ".join(f"{name} {setting(config[name])}" for name in names)
+    for number, own in used.items():
+        names = NAMES if own["leak_fraction"] else NAMES[:1]
+        told = ", ".join(f"{name} {setting(own[name])}" for name in names)
         assert f"trial {number}: {told}\n" in err
 
     chosen = json.loads((folder / "results.json").read_text())["chosen"]

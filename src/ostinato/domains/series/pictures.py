@@ -16,6 +16,7 @@ from ostinato.files import atomic_write
 
 FORMATS = (".png", ".svg", ".pdf")
 MOST_COLUMNS = 12  # in one picture
+_LINEAR_UP_TO = 30.0  # nats; beyond, the axis of surprise is logarithmic
 _INK, _GRID, _FORECAST, _ALARM = "#22333b", "#d9d4cc", "#b5542d", "#9b2226"
 
 
@@ -54,7 +55,7 @@ def forecast_picture(
         axes.fill_between(then, low[:, k], high[:, k], alpha=0.18, label="90%", **outer)
         axes.fill_between(then, lower[:, k], upper[:, k], alpha=0.35, label="50%", **outer)
         axes.plot(then, median[:, k], color=_FORECAST, lw=1.2, label="median")
-    panels[0].legend(loc="upper left", frameon=False, fontsize=8, ncols=3)
+    panels[0].legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=8, ncols=3)
     panels[-1].set_xlabel("step")
     _save(figure, path)
 
@@ -90,6 +91,9 @@ def surprise_picture(
         axes.plot(steps, series, color=_INK, lw=0.8)
         for k in marked:
             axes.axvline(k, color=_ALARM, lw=0.8, alpha=0.5, zorder=0)
+    # one step may be a million times as surprising as the others
+    if np.nanmax(found.steps, initial=0.0) > _LINEAR_UP_TO:
+        panels[-1].set_yscale("symlog", linthresh=_LINEAR_UP_TO)
     panels[-1].set_xlabel("step")
     _save(figure, path)
 
@@ -123,9 +127,12 @@ def _panels(columns: tuple[str, ...], title: str, *more: str) -> tuple[Any, list
 
 
 def _save(figure: Any, path: Path) -> None:
+    from matplotlib import rc_context
+
     data = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")
-    # no date in the file: the same numbers make the same picture
+    # no date and no random names in the file: the same numbers make the same picture
     dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    figure.savefig(data, format=kind, dpi=150, metadata=dateless)
+    with rc_context({"svg.hashsalt": "ostinato"}):
+        figure.savefig(data, format=kind, dpi=150, metadata=dateless)
     atomic_write(path, data.getvalue())
