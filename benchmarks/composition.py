@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ostinato.building import load_model
-from ostinato.data import music
-from ostinato.data.notes import COLUMNS
 from ostinato.data.sequences import Sequence, Splits
+from ostinato.domains.music.compose import Predictor, generate
+from ostinato.domains.music.harmonize import melody
+from ostinato.domains.music.notes import COLUMNS
+from ostinato.domains.music.particles import sample_conditioned
+from ostinato.domains.music.reading import data_sets as music
 from ostinato.evaluation import fit_baseline, total_by_song
 from ostinato.evaluation.scores import pooled_score
-from ostinato.generation import Predictor, generate
-from ostinato.harmonization import melody
-from ostinato.runs import Run
-from ostinato.smc import sample_conditioned
+from ostinato.runs.folder import Run
+from ostinato.training.build import load_model
 
 PIECES, STEPS = 50, 64
 HARMONIES = 20

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ostinato.nn import RNN, SequenceModel
-from ostinato.nn.gauss_newton import GaussNewton
+from ostinato.nn.curvature.gauss_newton import GaussNewton
 from ostinato.nn.outputs import NADE, Bernoulli, Softmax
 
 STREAMS, STEPS, HIDDEN, VISIBLE, VOCABULARY, NOTES = 16, 100, 200, 88, 1000, 4

@@ -21,14 +21,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ostinato.building import build_optimizer
-from ostinato.data import text
-from ostinato.data.text import TextData
-from ostinato.domain import domain_of
+from ostinato.domains.domain import domain_of
+from ostinato.domains.text.reading import data_sets as text
+from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.optim import clip_grad_norm
-from ostinato.recipe import Recipe
-from ostinato.runs import Run
-from ostinato.training import SilentMonitor, Trainer
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.training.build import build_optimizer
+from ostinato.training.loop import SilentMonitor, Trainer
 
 
 def main() -> None:

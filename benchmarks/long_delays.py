@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from ostinato.loading import load_data
-from ostinato.recipe import Recipe
-from ostinato.results import score_run
-from ostinato.runs import Run
-from ostinato.training import Trainer
+from ostinato.domains.load import load_data
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.runs.results import score_run
+from ostinato.training.loop import Trainer
 
 
 def recipe_for(method: str, task: str, length: int, **settings: Any) -> Recipe:

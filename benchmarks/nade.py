@@ -13,7 +13,7 @@ import time
 import torch
 from torch import Tensor
 
-from ostinato.nn import nade
+from ostinato.nn.kernels import nade
 
 SHAPES = ((1600, 88, 100), (1600, 88, 150), (1600, 88, 200), (400, 88, 150), (100, 88, 150))
 KERNELS = {"loop": "definition", "slots": "torch", "native": "cpu"}

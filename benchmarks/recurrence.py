@@ -26,7 +26,7 @@ from torch import nn
 
 from ostinato.nn import RNN
 from ostinato.nn.kernels import cpu
-from ostinato.nn.scan_functions import Scan
+from ostinato.nn.scan.functions import Scan
 
 V = 88
 SHAPES = ((1, 100, 200), (1, 100, 400), (16, 100, 200), (64, 100, 400), (128, 150, 500), (32, 40, 200))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ostinato.data import piano_roll
+from ostinato.domains.music.writing import piano_roll
 
 SPACE = """
 [search]

@@ -25,7 +25,7 @@ import numpy as np
 import sqlalchemy
 from optuna.trial import TrialState
 
-from ostinato.recipe import Recipe
+from ostinato.recipe.recipe import Recipe
 from ostinato.search import Space, Study, StudySettings, create_study, join_study
 from ostinato.search.sampling import is_hopeless
 from ostinato.search.storage import database_url, quiet_optuna

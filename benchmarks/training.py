@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ostinato.data import music
 from ostinato.data.streams import Segment, Streams
+from ostinato.domains.music.reading import data_sets as music
 from ostinato.nn import RNN, SequenceModel, sample_leak
 from ostinato.nn.outputs import Bernoulli
 from ostinato.optim import SimplifiedNesterov, clip_grad_norm

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ostinato.recipe import Recipe
+from ostinato.recipe.recipe import Recipe
 from ostinato.report.measures import NATS
-from ostinato.runs import Run
+from ostinato.runs.folder import Run
 
 COLORS = ("#8a8a8a", "#0b6e99", "#e0a030", "#c8452c", "#5a8f3c", "#7a4e9c")
 

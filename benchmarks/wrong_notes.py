@@ -29,16 +29,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ostinato.building import load_model
-from ostinato.corrections import find_corrections
-from ostinato.data import music
-from ostinato.data.notes import COLUMNS, LOWEST, spans
-from ostinato.data.pieces import Piece
 from ostinato.data.sequences import Sequence
+from ostinato.domains.music.compose import Predictor
+from ostinato.domains.music.notes import COLUMNS, LOWEST, spans
+from ostinato.domains.music.reading import data_sets as music
+from ostinato.domains.music.reading.pieces import Piece
+from ostinato.domains.music.surprise import score_piece
+from ostinato.domains.music.wrong_notes import find_corrections
 from ostinato.evaluation import fit_baseline
-from ostinato.generation import Predictor
-from ostinato.runs import Run
-from ostinato.scoring import score_piece
+from ostinato.runs.folder import Run
+from ostinato.training.build import load_model
 
 MOVED = 0.05
 # how the bits of a held note's frames become one figure; `ostinato score` takes the largest

@@ -11,9 +11,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ostinato.data import music
 from ostinato.data.sequences import Splits
 from ostinato.data.streams import Streams
+from ostinato.domains.music.reading import data_sets as music
 from ostinato.nn import RNN, SequenceModel, leaky_scan, outputs
 from ostinato.optim import AverageNorm, ClassicalMomentum, SimplifiedNesterov, clip_grad_norm
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ostinato.building import load_model
-from ostinato.data import audio, music, pictures
 from ostinato.data.sequences import Splits
-from ostinato.generation import generate
-from ostinato.music_model import seeded
-from ostinato.recipe import Recipe
-from ostinato.runs import Run
-from ostinato.training import Trainer
+from ostinato.domains.music.compose import generate
+from ostinato.domains.music.open import seeded
+from ostinato.domains.music.reading import data_sets as music
+from ostinato.domains.music.writing import audio, pictures
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.training.build import load_model
+from ostinato.training.loop import Trainer
 
 FRAMES, FRAMES_PER_BEAT, TEMPO, RATE = 24, 1, 92.0, 22_050
 SEEDS = (1, 2, 3)

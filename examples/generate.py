@@ -3,9 +3,9 @@
 import torch
 from train import trained_run
 
-from ostinato.data import piano_roll
-from ostinato.generation import generate
-from ostinato.music_model import MusicModel
+from ostinato.domains.music.compose import generate
+from ostinato.domains.music.open import MusicModel
+from ostinato.domains.music.writing import piano_roll
 
 music = MusicModel.open(trained_run())
 generator = torch.Generator().manual_seed(1)

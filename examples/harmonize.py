@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from train import trained_run
 
-from ostinato.data import piano_roll
-from ostinato.harmonization import Region, melody, regions
-from ostinato.music_model import MusicModel
-from ostinato.smc import sample_conditioned
+from ostinato.domains.music.harmonize import Region, melody, regions
+from ostinato.domains.music.open import MusicModel
+from ostinato.domains.music.particles import sample_conditioned
+from ostinato.domains.music.writing import piano_roll
 
 music = MusicModel.open(trained_run())
 generator = torch.Generator().manual_seed(0)

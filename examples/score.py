@@ -3,11 +3,11 @@
 import numpy as np
 from train import trained_run
 
-from ostinato.corrections import find_corrections
-from ostinato.data.pictures import picture, pitch_name
-from ostinato.data.pieces import Piece
-from ostinato.music_model import MusicModel
-from ostinato.scoring import score_piece
+from ostinato.domains.music.open import MusicModel
+from ostinato.domains.music.reading.pieces import Piece
+from ostinato.domains.music.surprise import score_piece
+from ostinato.domains.music.writing.pictures import picture, pitch_name
+from ostinato.domains.music.wrong_notes import find_corrections
 
 music = MusicModel.open(trained_run())
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ostinato.building import load_model
-from ostinato.data import music, piano_roll
+from ostinato.domains.music.reading import data_sets as music
+from ostinato.domains.music.writing import piano_roll
 from ostinato.evaluation import evaluate_frames
-from ostinato.recipe import Recipe
-from ostinato.runs import Run
-from ostinato.training import Trainer
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.training.build import load_model
+from ostinato.training.loop import Trainer
 
 SMALL = bool(os.environ.get("OSTINATO_SMALL"))  # settings that end in seconds
 

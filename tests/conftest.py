@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ostinato.cli.main import run as run_command
-from ostinato.data import piano_roll
-from ostinato.runs import Run
+from ostinato.domains.music.writing import piano_roll
+from ostinato.runs.folder import Run
 
 # No deadline: the machines that run this are shared, and a slow moment is no defect.
 # Derandomized: a failure seen once is seen by everybody.

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from ostinato.data import published, text
+from ostinato.domains.music.reading import published
+from ostinato.domains.text.reading import data_sets as text
 
 SENTENCES = ("the cat sat on the mat", "a dog <unk> at the cat", "the dog sat on a log")
 

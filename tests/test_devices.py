@@ -13,30 +13,31 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_training import small_data, small_recipe, weights
 
-from ostinato import building, training
-from ostinato.building import load_model
-from ostinato.conclusion import AnyData
-from ostinato.corrections import find_corrections
-from ostinato.data.pieces import Piece
 from ostinato.data.sequences import Splits
-from ostinato.data.tasks import TaskData, TemporalOrder
-from ostinato.data.text import TextData, load
+from ostinato.domains.delays.problems import TaskData, TemporalOrder
+from ostinato.domains.music.compose import generate
+from ostinato.domains.music.particles import sample_conditioned
+from ostinato.domains.music.reading.pieces import Piece
+from ostinato.domains.music.surprise import score_piece
+from ostinato.domains.music.wrong_notes import find_corrections
+from ostinato.domains.text.evaluation.dynamic import score_dynamically
+from ostinato.domains.text.evaluation.scores import score_tokens
+from ostinato.domains.text.generate import Sampling, generate_tokens
+from ostinato.domains.text.reading.data_sets import TextData, load
 from ostinato.errors import UserError
-from ostinato.evaluation.dynamic import score_dynamically
-from ostinato.evaluation.text import score_tokens
-from ostinato.generation import generate
 from ostinato.nn.devices import device_of, find_device, multinomial, permutation, uniform
 from ostinato.nn.kernels import select
-from ostinato.recipe import Recipe
-from ostinato.results import score_run
-from ostinato.runs import Run
-from ostinato.scoring import score_piece
-from ostinato.smc import sample_conditioned
-from ostinato.text_generation import Sampling, generate_tokens
-from ostinato.training import Interrupted, SilentMonitor, Trainer
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.finish import AnyData
+from ostinato.runs.folder import Run
+from ostinato.runs.results import score_run
+from ostinato.training import build as building
+from ostinato.training import loop as training
+from ostinato.training.build import load_model
+from ostinato.training.loop import Interrupted, SilentMonitor, Trainer
 from pretend_device import ELSEWHERE, MixedDevices, PretendDevice, there
-from test_training import small_data, small_recipe, weights
 
 TEXT = "the cat sat on the mat\na dog ran to the cat\nthe red mat is on a dog\n"
 
@@ -102,7 +103,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendDevice]:
     for module in (training, building):
         monkeypatch.setattr(module, "find_device", find)
     monkeypatch.setattr(select, "_native", lambda: None)
-    monkeypatch.setattr("ostinato.evaluation.tasks.PIECE", 10_000)
+    monkeypatch.setattr("ostinato.domains.delays.evaluation.PIECE", 10_000)
     with PretendDevice() as mode:
         yield mode
 

@@ -25,7 +25,8 @@ from documented_commands import (
 )
 from ostinato.cli import tables
 from ostinato.cli.main import app, run
-from ostinato.data import music, piano_roll
+from ostinato.domains.music.reading import data_sets as music
+from ostinato.domains.music.writing import piano_roll
 from published_stand_ins import stand_in
 from terminal import check_table
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from ostinato.data.sequences import Sequence, Splits
-from ostinato.data.tasks import TaskData, find_task
-from ostinato.data.text import TextData
-from ostinato.data.vocabulary import Vocabulary
-from ostinato.effective import effective_settings, idle_settings, ordered
+from ostinato.domains.delays.problems import TaskData, find_task
+from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.errors import UserError
-from ostinato.recipe import Recipe
-from ostinato.results import score_run
-from ostinato.runs import Run
-from ostinato.training import Trainer
+from ostinato.recipe.effective import effective_settings, idle_settings, ordered
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.runs.results import score_run
+from ostinato.training.loop import Trainer
 
 # Another value for every setting that a recipe may have no use for.
 OTHER = {

@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from ostinato.effective import NEEDS
 from ostinato.errors import without_marks
-from ostinato.notices import SWITCHES, notices
-from ostinato.recipe import Recipe
+from ostinato.recipe.effective import NEEDS
+from ostinato.recipe.notices import SWITCHES, notices
+from ostinato.recipe.recipe import Recipe
 
 
 def said(letters: str, task: str = "music", file: dict | None = None, **given: object) -> list[str]:

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import test_hessian_free_training as by_curvature
 import test_training_text as on_text
-from ostinato.data.tasks import TaskData, TemporalOrder
-from ostinato.errors import UserError
-from ostinato.recipe import Recipe
-from ostinato.runs import Run
-from ostinato.training import Interrupted, Trainer
-from ostinato.training_state import ALL_DONE, Progress, go_on
 from test_training import scores, small_data, small_recipe, trained, weights
+
+from ostinato.domains.delays.problems import TaskData, TemporalOrder
+from ostinato.errors import UserError
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.training.loop import Interrupted, Trainer
+from ostinato.training.progress import ALL_DONE, Progress, go_on
 
 RECIPES = {
     "CLM": small_recipe(),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ostinato.cli.doctor import diagnosis
-from ostinato.runs import Run
+from ostinato.runs.folder import Run
 
 from .conftest import QUICK
 

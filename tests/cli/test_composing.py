@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ostinato.cli.main import run as command
-from ostinato.data import piano_roll
-from ostinato.data.pieces import read_piece
+from ostinato.domains.music.reading.pieces import read_piece
+from ostinato.domains.music.writing import piano_roll
 
 
 def song(seed: int, frames: int = 40) -> np.ndarray:

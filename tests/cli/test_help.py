@@ -15,7 +15,7 @@ import ostinato as package
 from ostinato.cli.help import shown_defaults
 from ostinato.cli.main import COMMANDS, LINES, app
 from ostinato.cli.settings import UNSET
-from ostinato.recipe import Recipe
+from ostinato.recipe.recipe import Recipe
 
 HELPS = [[], *([name] for name in LINES), *(["data", n] for n in ("list", "fetch", "show"))]
 HELPS += [["runs", "diff"], ["runs", "remove"]]

@@ -167,7 +167,7 @@ def test_tensorboard_that_is_not_installed(mistake, songs, monkeypatch) -> None:
 
 def test_settings_are_dataclass_fields() -> None:
     from ostinato.cli.settings import Options
-    from ostinato.recipe import Recipe
+    from ostinato.recipe.recipe import Recipe
 
     # the task is the command's first word, no option
     names = [f.name for f in dataclasses.fields(Recipe) if f.name != "task"]

@@ -7,7 +7,7 @@ import tomli_w
 
 from ostinato.cli.settings import Options, asked_for
 from ostinato.errors import without_marks
-from ostinato.recipe import Recipe
+from ostinato.recipe.recipe import Recipe
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ostinato
-from ostinato import numbers
 from ostinato.cli import main, tables
 from ostinato.cli.output import human, results_table, say
 from ostinato.cli.tables import Column, Table, folded, number_columns, print_table, render
 from ostinato.cli.visible import encodable, visible
+from ostinato.evaluation import numbers
 from ostinato.evaluation.scores import Score
-from ostinato.results import Results
+from ostinato.runs.results import Results
 from terminal import check_table
 
 CLI = Path(ostinato.__file__).parent / "cli"

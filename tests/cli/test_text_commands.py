@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ostinato.cli.main import run as command
-from ostinato.recipe import Recipe
+from ostinato.recipe.recipe import Recipe
 
 SMALL = ["--hidden-size", "8", "--streams", "4", "--segment-length", "10", "--epochs", "2", "--quiet"]
 

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from ostinato.cli.workboard import Board, LinePost, Picture, SlotPost, post_to, read_slot
-from ostinato.data import piano_roll
+from ostinato.domains.music.writing import piano_roll
 from terminal import screen
 
 STATES = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ostinato.data import piano_roll
+from ostinato.domains.music.writing import piano_roll
 
 
 @pytest.fixture(autouse=True)

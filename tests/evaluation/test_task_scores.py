@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ostinato.data.tasks import find_task
-from ostinato.evaluation.tasks import score_task
-from ostinato.recipe import Recipe
-from ostinato.task_model import build_task_model
+from ostinato.domains.delays.evaluation import score_task
+from ostinato.domains.delays.model import build_task_model
+from ostinato.domains.delays.problems import find_task
+from ostinato.recipe.recipe import Recipe
 
 
 @pytest.mark.parametrize("data", ["memorization", "temporal-order"])

@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 
-from ostinato.checkpoints import decode, encode
 from ostinato.errors import UserError
 from ostinato.optim import (
     ClassicalMomentum,
@@ -22,6 +21,7 @@ from ostinato.optim import (
     registry,
 )
 from ostinato.optim.hessian_free import ModuleOperator
+from ostinato.runs.checkpoint import decode, encode
 
 # Adafactor and Rprop set the length of their steps otherwise; Muon takes matrices only.
 RATES = {"adafactor": 0.3, "adadelta": 3.0, "adagrad": 0.3, "asgd": 0.1}

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from ostinato.data.sequences import Sequence, Splits
-from ostinato.data.tasks import TaskData, TemporalOrder
-from ostinato.domain import domain_of
+from ostinato.domains.delays.problems import TaskData, TemporalOrder
+from ostinato.domains.domain import domain_of
 from ostinato.planning import make_plan
 from ostinato.planning.memory import PeakMemory
 from ostinato.planning.plan import usual_recipe
-from ostinato.recipe import Recipe
-from ostinato.training import Trainer
-from ostinato.training_state import Progress
+from ostinato.recipe.recipe import Recipe
+from ostinato.training.loop import Trainer
+from ostinato.training.progress import Progress
 
 
 def songs() -> Splits:
@@ -94,7 +94,7 @@ def test_the_time_of_an_epoch_is_that_of_its_updates_and_its_validation(
 ) -> None:
     recipe = RECIPES["bernoulli"]
     monkeypatch.setattr(Trainer, "update", lambda *_: time.sleep(0.02))
-    monkeypatch.setattr("ostinato.domain.MusicDomain.validate", lambda *_: time.sleep(0.1))
+    monkeypatch.setattr("ostinato.domains.domain.MusicDomain.validate", lambda *_: time.sleep(0.1))
     plan = make_plan(recipe, songs(), Path("runs/x"), progress=Progress(epoch=195, clip_threshold=1.0))
     updates = plan.rehearsal.updates_per_epoch
     assert plan.rehearsal.updates == updates == 6
@@ -119,7 +119,7 @@ def test_hessian_free_counts_all_its_iterations(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_long_validation_is_estimated_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ostinato.planning.rehearsal._loss_seconds", lambda *_: 10.0)
-    monkeypatch.setattr("ostinato.domain.MusicDomain.validate", lambda *_: pytest.fail("validated"))
+    monkeypatch.setattr("ostinato.domains.domain.MusicDomain.validate", lambda *_: pytest.fail("validated"))
     plan = make_plan(RECIPES["bernoulli"], songs(), Path("runs/x"))
     assert not plan.rehearsal.validation_measured
     assert plan.rehearsal.validation_seconds == pytest.approx(6 * 10.0 * 30 / 120)

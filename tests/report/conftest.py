@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ostinato.runs import Run
+from ostinato.runs.folder import Run
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from ostinato import conclusion
 from ostinato.report.curves import learning_curve
 from ostinato.report.measures import kept_epoch, log_ticks, measure_of, window
 from ostinato.report.numbers import MINUS
+from ostinato.runs import finish as conclusion
 
 QUICK = ("--hidden-size", "6", "--epochs", "2", "--threads", "1", "--run", "run", "--quiet")
 TEXT = ("--streams", "2", "--segment-length", "10")

@@ -8,7 +8,7 @@ import tomli_w
 from ostinato.errors import UserError
 from ostinato.files import FileLock
 from ostinato.report.listing import check_removable, differences, list_runs, remove_run
-from ostinato.runs import Run
+from ostinato.runs.folder import Run
 
 RECORDS = [
     {"epoch": 0, "train_log_likelihood": -9.0, "valid_log_likelihood": -9.5, "best": True},

@@ -10,7 +10,7 @@ import wave
 
 import pytest
 
-from ostinato import samples
+from ostinato.report import samples
 from ostinato.report.page import compose, render
 from ostinato.report.records import read_records
 

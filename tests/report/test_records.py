@@ -7,7 +7,7 @@ import torch
 
 from ostinato.errors import UserError
 from ostinato.report.records import read_records, read_run, short_names
-from ostinato.runs import Run
+from ostinato.runs.folder import Run
 
 
 def test_a_run_is_read(make_run):

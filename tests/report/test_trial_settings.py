@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from ostinato.numbers import setting
+from ostinato.evaluation.numbers import setting
 from ostinato.report import study_charts, tables
 from ostinato.report.numbers import NONE
 from ostinato.report.records import read_study

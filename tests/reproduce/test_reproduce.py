@@ -9,15 +9,15 @@ import time
 import numpy as np
 import pytest
 
-from ostinato.monitoring import Interrupted
 from ostinato.reproduce.cells import Cell
 from ostinato.reproduce.training import OUT_OF_TIME, Job, run_jobs
+from ostinato.training.monitor import Interrupted
 from published_stand_ins import write_mat
 
 # The published checksum is replaced by the small file's, in this process or in another.
 COMMAND = """
 import dataclasses, hashlib, os, pathlib, sys
-from ostinato.data import published
+from ostinato.domains.music.reading import published
 path = pathlib.Path(os.environ["OSTINATO_DATA"]) / "JSB_Chorales.mat"
 jsb = published.PUBLISHED["jsb"]
 file = dataclasses.replace(jsb.file, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
@@ -92,7 +92,7 @@ def test_a_signal_stops_it_at_a_checkpoint_and_a_budget_ends_it_in_peace(small_j
 
 @pytest.mark.slow
 def test_workers_train_what_one_process_would(small_jsb, monkeypatch) -> None:
-    from ostinato.data import piano_roll
+    from ostinato.domains.music.writing import piano_roll
 
     songs = small_jsb / "songs"
     songs.mkdir()

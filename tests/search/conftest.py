@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ostinato.loading import load_data
-from ostinato.recipe import Recipe
+from ostinato.domains.load import load_data
+from ostinato.recipe.recipe import Recipe
 from ostinato.search import Space, StudySettings
 
 SPACE = """

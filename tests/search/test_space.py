@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostinato.errors import UserError
-from ostinato.recipe import Recipe
+from ostinato.recipe.recipe import Recipe
 from ostinato.search import Choices, Interval, Space, StudySettings, builtin_space
 from ostinato.search.sampling import make_sampler
 

@@ -7,11 +7,10 @@ import shutil
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from ostinato.conclusion import train_in
+from ostinato.domains.load import load_data
 from ostinato.errors import UserError
-from ostinato.loading import load_data
-from ostinato.monitoring import Diverged, Interrupted
-from ostinato.recipe import Recipe
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.finish import train_in
 from ostinato.search import (
     Worker,
     choose,
@@ -23,6 +22,7 @@ from ostinato.search import (
     worker,
 )
 from ostinato.search.worker import SilentStudyMonitor
+from ostinato.training.monitor import Diverged, Interrupted
 
 
 def searched(folder, data, settings):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 from ostinato.cli.output import print_json, print_table, show
 from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
-from ostinato.numbers import NONE, number
-from ostinato.numbers import score as shown
-from ostinato.runs import Run
+from ostinato.evaluation.numbers import NONE, number
+from ostinato.evaluation.numbers import score as shown
+from ostinato.runs.folder import Run
 
 if TYPE_CHECKING:
-    from ostinato.comparison import Comparison, Scored
+    from ostinato.runs.compare import Comparison, Scored
 
 
 def compare(
@@ -41,7 +41,7 @@ def compare(
     json
         Print one JSON object.
     """
-    from ostinato.comparison import compare_runs
+    from ostinato.runs.compare import compare_runs
 
     if resamples < 2:
         raise UserError(f"expected --resamples of at least 2, found {resamples}")

@@ -25,7 +25,7 @@ Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on sta
 def list_(*, json: Json = False) -> None:
     """List the data sets: what they are, where they come from, and whether they are ready."""
     from ostinato.cli import data_tables
-    from ostinato.data import catalogue
+    from ostinato.domains import catalogue
 
     entries = catalogue.listing()
     if json:
@@ -44,7 +44,7 @@ def fetch(name: str, *, json: Json = False) -> None:
         One of the names that `ostinato data list` prints.
     """
     from ostinato.cli import data_tables
-    from ostinato.data import catalogue
+    from ostinato.domains import catalogue
 
     kind = catalogue.listed(name).kind
     data = catalogue.module(kind).load(name)
@@ -96,7 +96,7 @@ def show(
         A problem with long delays: steps of its sequences, or of its delay; 50 where nothing is said.
     """
     from ostinato.cli import data_tables
-    from ostinato.data import catalogue
+    from ostinato.domains import catalogue
 
     given = {
         "frames_per_beat": frames_per_beat,
@@ -124,7 +124,7 @@ def show(
 
 def _kind(name: str, unit: str | None) -> str:
     """The kind of data; a unit makes text of a file of any name."""
-    from ostinato.data import catalogue
+    from ostinato.domains import catalogue
 
     kind = catalogue.kind_of(name)
     if name in catalogue.names():
@@ -138,7 +138,7 @@ def _kind(name: str, unit: str | None) -> str:
 
 def _check_options(name: str, kind: str, given: list[str]) -> None:
     """An option of another kind of data is a mistake, not to be passed over."""
-    from ostinato.data import catalogue
+    from ostinato.domains import catalogue
 
     owners = {option: k for k in catalogue.KINDS for option in catalogue.module(k).OPTIONS} | {"out": "music"}
     for option in given:
@@ -153,7 +153,7 @@ WORDS = {"music": "music", "text": "text", "task": "a problem with long delays"}
 
 
 def _draw(data: Any, out: Path) -> None:
-    from ostinato.data import pictures
+    from ostinato.domains.music.writing import pictures
 
     song = data.train[0]
     title = f"{data.name}: {song.name}"

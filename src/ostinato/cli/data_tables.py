@@ -5,7 +5,7 @@ from typing import Any
 
 from ostinato.cli.tables import Column, Table, number_columns, print_table, say
 from ostinato.data.listing import COMES_WITH, FOLDER, GENERATED, Listed
-from ostinato.data.pictures import pitch_name
+from ostinato.domains.music.writing.pictures import pitch_name
 
 # Into a file or a pipe a line is not broken: names are looked for there.
 _PIPED = 1000
@@ -63,7 +63,7 @@ def content(kind: str, data: Any) -> str:
     """How much there is of a data set that was loaded.
 
     Example:
-        >>> from ostinato.data import tasks
+        >>> from ostinato.domains.delays import problems as tasks
         >>> content("task", tasks.load("temporal-order"))
         'sequences of 50 steps, drawn anew for each epoch'
     """

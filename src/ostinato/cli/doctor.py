@@ -67,7 +67,7 @@ def diagnosis() -> dict[str, Any]:
 def _data_sets() -> dict[str, str]:
     """Where each data set would be taken from; what is wrong with one is part of the diagnosis."""
     from ostinato.cli.data_tables import origin_in_words
-    from ostinato.data import catalogue
+    from ostinato.domains import catalogue
 
     found = {}
     for name in catalogue.names():

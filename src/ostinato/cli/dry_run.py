@@ -7,12 +7,12 @@ import torch
 
 from ostinato.cli.output import human, list_skipped, print_json, print_table, say
 from ostinato.cli.tables import Column, Table, number_columns
-from ostinato.conclusion import AnyData
-from ostinato.domain import domain_of
+from ostinato.domains.domain import domain_of
 from ostinato.planning import Plan, make_plan
-from ostinato.recipe import Recipe
-from ostinato.runs import Run
-from ostinato.training_state import Progress, check_same_run, check_same_settings, go_on
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.finish import AnyData
+from ostinato.runs.folder import Run
+from ostinato.training.progress import Progress, check_same_run, check_same_settings, go_on
 
 
 def print_plan(

@@ -10,13 +10,13 @@ from cyclopts import Parameter
 from ostinato.cli.output import human, list_skipped, print_json, print_table, results_table
 from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
-from ostinato.numbers import number
-from ostinato.recipe import Recipe
-from ostinato.runs import Run
+from ostinato.evaluation.numbers import number
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
 
 if TYPE_CHECKING:
     from ostinato.data.sequences import Splits
-    from ostinato.results import Results
+    from ostinato.runs.results import Results
 
 
 def evaluate(
@@ -54,12 +54,12 @@ def evaluate(
     json
         Print one JSON object.
     """
-    from ostinato.building import load_model
     from ostinato.cli.evaluate_task import evaluate_task
     from ostinato.cli.evaluate_text import evaluate_text
-    from ostinato.data import music
+    from ostinato.domains.music.reading import data_sets as music
     from ostinato.nn.devices import find_device
-    from ostinato.results import score_baselines, score_run, score_songs
+    from ostinato.runs.results import score_baselines, score_run, score_songs
+    from ostinato.training.build import load_model
 
     if baselines == (run is not None):
         raise UserError(
@@ -92,8 +92,8 @@ def evaluate(
 
 def _data_for(run: Run, data: str | None, frames_per_beat: int | None, transpose: bool) -> Splits:
     """The data asked for, or the run's own, which must not have changed since."""
-    from ostinato.building import load_model
-    from ostinato.data import music
+    from ostinato.domains.music.reading import data_sets as music
+    from ostinato.training.build import load_model
 
     trained = load_model(run)
     if data is not None:

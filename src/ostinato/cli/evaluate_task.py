@@ -1,12 +1,12 @@
 """`ostinato evaluate` for a run on a task with long delays."""
 
-from ostinato.building import load_model
 from ostinato.cli.output import print_json, print_table
 from ostinato.cli.task_output import task_table
-from ostinato.data.tasks import TaskData, find_task
+from ostinato.domains.delays.problems import TaskData, find_task
 from ostinato.errors import UserError
-from ostinato.results import score_run
-from ostinato.runs import Run
+from ostinato.runs.folder import Run
+from ostinato.runs.results import score_run
+from ostinato.training.build import load_model
 
 
 def evaluate_task(run: Run, data: str | None, *, listing: bool, device: str, json: bool) -> int:

@@ -1,18 +1,18 @@
 """`ostinato evaluate` for runs on text: perplexity, or bits per character."""
 
-from ostinato.building import load_model
 from ostinato.cli.output import print_json, print_table
 from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.cli.text_output import text_table
-from ostinato.data import text
-from ostinato.data.text import TextData
-from ostinato.data.vocabulary import Vocabulary
+from ostinato.domains.load import load_data
+from ostinato.domains.text.reading import data_sets as text
+from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.domains.text.reading.vocabulary import Vocabulary
+from ostinato.domains.text.results import score_sentences, score_text_run, scored_tokens
 from ostinato.errors import UserError
-from ostinato.loading import load_data
-from ostinato.numbers import number
-from ostinato.results import Results
-from ostinato.runs import Run
-from ostinato.text_results import score_sentences, score_text_run, scored_tokens
+from ostinato.evaluation.numbers import number
+from ostinato.runs.folder import Run
+from ostinato.runs.results import Results
+from ostinato.training.build import load_model
 
 
 def evaluate_text(run: Run, data: str | None, per_sentence: str | None, *, device: str, json: bool) -> int:

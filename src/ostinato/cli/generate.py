@@ -15,8 +15,8 @@ from ostinato.cli.output import human, print_json, say
 if TYPE_CHECKING:
     import numpy as np
 
-    from ostinato.data.pieces import Piece
-    from ostinato.music_model import MusicModel
+    from ostinato.domains.music.open import MusicModel
+    from ostinato.domains.music.reading.pieces import Piece
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,9 @@ def compose(
     json: bool,
 ) -> int:
     """Compose music, and write it into files."""
-    from ostinato.data import piano_roll
-    from ostinato.generation import generate as draw
-    from ostinato.music_model import MusicModel, seeded
+    from ostinato.domains.music.compose import generate as draw
+    from ostinato.domains.music.open import MusicModel, seeded
+    from ostinato.domains.music.writing import piano_roll
 
     own = own or MusicOptions()
     music = MusicModel.open(run, device=device)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ostinato.cli.output import data_text, print_json
 from ostinato.errors import UserError
-from ostinato.runs import Run
+from ostinato.runs.folder import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ def write_text(
     """Generate words or characters, printed as they come."""
     import torch
 
-    from ostinato.building import load_model
-    from ostinato.data.vocabulary import Vocabulary
-    from ostinato.text_generation import Sampling, generate_tokens, pieces
+    from ostinato.domains.text.generate import Sampling, generate_tokens, pieces
+    from ostinato.domains.text.reading.vocabulary import Vocabulary
+    from ostinato.training.build import load_model
 
     own, prime = own or TextOptions(), prime or ""
     if own.tokens < 1:

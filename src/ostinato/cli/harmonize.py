@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from ostinato.cli.generate import said
 from ostinato.cli.output import human, print_json, say
 from ostinato.errors import UserError
-from ostinato.numbers import number
+from ostinato.evaluation.numbers import number
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ostinato.data.pieces import Piece
-    from ostinato.harmonization import Constraint
-    from ostinato.smc import Particles
+    from ostinato.domains.music.harmonize import Constraint
+    from ostinato.domains.music.particles import Particles
+    from ostinato.domains.music.reading.pieces import Piece
 
 
 def harmonize(
@@ -70,9 +70,9 @@ def harmonize(
     json
         Print one JSON object.
     """
-    from ostinato.data import piano_roll
-    from ostinato.music_model import MusicModel, seeded
-    from ostinato.smc import sample_conditioned
+    from ostinato.domains.music.open import MusicModel, seeded
+    from ostinato.domains.music.particles import sample_conditioned
+    from ostinato.domains.music.writing import piano_roll
 
     for path in out:
         piano_roll.check_writable(path)
@@ -102,8 +102,8 @@ def harmonize(
 
 
 def _constraint(piece: Piece, fixed: list[str], free: list[str], *, above: bool) -> Constraint:
-    from ostinato import harmonization
-    from ostinato.harmonization import Region
+    from ostinato.domains.music import harmonize as harmonization
+    from ostinato.domains.music.harmonize import Region
 
     if not fixed and not free:
         return harmonization.melody(piece.frames, above=above)

@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError
 
 from ostinato.cli.settings import UNSET, Options, asked_for
 from ostinato.errors import UserError
-from ostinato.recipe import Recipe
+from ostinato.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
@@ -154,7 +154,7 @@ def _recipe_of(app: App, arguments: Sequence[str]) -> tuple[Recipe, str]:
     _, bound, _, _ = app.parse_known_args(arguments)
     given = bound.arguments
     if resumed := given.get("resume"):
-        from ostinato.runs import Run
+        from ostinato.runs.folder import Run
 
         settings = Run.open(resumed).config()
         return Recipe.from_dict(settings), f"Defaults shown: the settings of {resumed}."

@@ -5,13 +5,13 @@ from typing import Any
 
 from ostinato.cli.search_workers import TrialReporter
 from ostinato.cli.workboard import Board, Post, post_to
-from ostinato.effective import effective_settings
 from ostinato.errors import UserError
-from ostinato.monitoring import SilentMonitor
+from ostinato.recipe.effective import effective_settings
 from ostinato.reproduce.training import Job
 from ostinato.search import Study, builtin_space
 from ostinato.search.worker import StudyMonitor
-from ostinato.training import Trainer
+from ostinato.training.loop import Trainer
+from ostinato.training.monitor import SilentMonitor
 
 
 class Watch:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.errors import UserError
-from ostinato.runs import Run
+from ostinato.runs.folder import Run
 
 # By kind of data, what does the work of a command.
 Forms = Mapping[str, Callable[..., int]]

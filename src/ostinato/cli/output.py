@@ -11,14 +11,14 @@ from rich.console import Console
 
 from ostinato.cli.tables import Column, Table, number_columns, print_table, say
 from ostinato.cli.visible import visible
-from ostinato.numbers import recorded
+from ostinato.evaluation.numbers import recorded
 
 if TYPE_CHECKING:
     from ostinato.data.sequences import Splits
-    from ostinato.data.tasks import TaskData
-    from ostinato.data.text import TextData
+    from ostinato.domains.delays.problems import TaskData
+    from ostinato.domains.text.reading.data_sets import TextData
     from ostinato.evaluation.scores import Score
-    from ostinato.results import Results
+    from ostinato.runs.results import Results
 
 SCORE_NAMES = {
     "log_likelihood": "log-likelihood\n(nats/frame)",

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ostinato.cli.tables import folded
-from ostinato.numbers import number, unit_of
+from ostinato.evaluation.numbers import number, unit_of
 from ostinato.report.records import WATCHED, watched_score
-from ostinato.training import Trainer
+from ostinato.training.loop import Trainer
 
 
 class _FoldedProgress(Progress):

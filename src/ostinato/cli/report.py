@@ -37,7 +37,7 @@ def report(
         Another number, other samples.
     """
     from ostinato.report.page import compose, render
-    from ostinato.samples import make_samples
+    from ostinato.report.samples import make_samples
 
     if not folders:
         raise UserError(

@@ -16,10 +16,10 @@ from ostinato.cli.settings import CELL, Overrides, given_settings
 from ostinato.cli.stopping import stop_signals
 from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
+from ostinato.evaluation.numbers import number
 from ostinato.files import FileLock, atomic_write
-from ostinato.monitoring import Interrupted
-from ostinato.numbers import number
 from ostinato.reproduce.cells import find_cells
+from ostinato.training.monitor import Interrupted
 
 if TYPE_CHECKING:
     from ostinato.reproduce.table import Row

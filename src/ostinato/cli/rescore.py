@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ostinato.cli.output import data_text, print_json
-from ostinato.numbers import number
+from ostinato.evaluation.numbers import number
 
 if TYPE_CHECKING:
-    from ostinato.rescoring import Ranked
+    from ostinato.domains.text.rescore import Ranked
 
 
 def rescore_list(
@@ -53,8 +53,8 @@ def rescore_list(
         Print one JSON object.
     """
     from ostinato.cli.score_text import with_mixture
-    from ostinato.rescoring import read_nbest, rescore
-    from ostinato.text_scoring import load_scorer, read_text
+    from ostinato.domains.text.rescore import read_nbest, rescore
+    from ostinato.domains.text.score import load_scorer, read_text
 
     hypotheses = read_nbest(read_text(nbest), str(nbest))
     scorer = with_mixture(load_scorer(run), mix_with, mix_weight, fit_on, independent=True)

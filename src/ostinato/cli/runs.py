@@ -15,7 +15,7 @@ from ostinato.cli.output import print_json, print_table, say
 from ostinato.cli.tables import Column, Table
 from ostinato.cli.visible import visible
 from ostinato.errors import UserError
-from ostinato.numbers import number, recorded, unit_of
+from ostinato.evaluation.numbers import number, recorded, unit_of
 from ostinato.report.listing import (
     Listed,
     check_removable,
@@ -135,7 +135,7 @@ def remove(*folders: Annotated[Path, Parameter(name="RUN")], yes: bool = False) 
 
 
 def _run_in(folder: Path) -> Listed:
-    from ostinato.runs import Run
+    from ostinato.runs.folder import Run
 
     Run.open(folder)
     found = read_listed(folder)

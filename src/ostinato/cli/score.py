@@ -14,11 +14,11 @@ from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.score_text import TextOptions, score_text_file
 from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
-from ostinato.numbers import number
+from ostinato.evaluation.numbers import number
 
 if TYPE_CHECKING:
-    from ostinato.corrections import Correction
-    from ostinato.scoring import PieceScore
+    from ostinato.domains.music.surprise import PieceScore
+    from ostinato.domains.music.wrong_notes import Correction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +80,10 @@ def score(
 
 def score_pieces(run: Path, files: list[Path], own: MusicOptions | None, *, json: bool) -> int:
     """Score pieces of music; print them, or JSON."""
-    from ostinato.corrections import find_corrections
-    from ostinato.data import pictures
-    from ostinato.music_model import MusicModel
-    from ostinato.scoring import score_piece
+    from ostinato.domains.music.open import MusicModel
+    from ostinato.domains.music.surprise import score_piece
+    from ostinato.domains.music.writing import pictures
+    from ostinato.domains.music.wrong_notes import find_corrections
 
     own = own or MusicOptions()
     if own.top < 0:
@@ -116,7 +116,7 @@ def score_pieces(run: Path, files: list[Path], own: MusicOptions | None, *, json
 
 
 def _record(file: Path, one: PieceScore, found: list[Correction], *, wrong_notes: bool) -> dict[str, Any]:
-    from ostinato.corrections import CONVENTION as CORRECTIONS
+    from ostinato.domains.music.wrong_notes import CONVENTION as CORRECTIONS
 
     record = {"file": str(file), **one.to_dict()}
     if wrong_notes:
@@ -126,7 +126,7 @@ def _record(file: Path, one: PieceScore, found: list[Correction], *, wrong_notes
 
 
 def _draw(scores: list[PieceScore], out: Path) -> list[str]:
-    from ostinato.data import pictures
+    from ostinato.domains.music.writing import pictures
 
     paths = []
     for order, one in enumerate(scores, start=1):
@@ -147,7 +147,7 @@ def _draw(scores: list[PieceScore], out: Path) -> list[str]:
 
 
 def _print_ranking(ranked: list[tuple[Path, PieceScore]]) -> None:
-    from ostinato.scoring import CONVENTION
+    from ostinato.domains.music.surprise import CONVENTION
 
     headings = ("frames", "log-likelihood\n(nats/frame)", "note surprisal\n(bits)")
     table = Table([Column("piece", text=True), *number_columns(*headings)], "most likely first")
@@ -175,8 +175,8 @@ def _print_notes(one: PieceScore, top: int) -> None:
 
 
 def _print_corrections(one: PieceScore, found: list[Correction]) -> None:
-    from ostinato.corrections import CONVENTION as CORRECTIONS
-    from ostinato.data import pictures
+    from ostinato.domains.music.writing import pictures
+    from ostinato.domains.music.wrong_notes import CONVENTION as CORRECTIONS
 
     title = f"{one.piece.name}: notes that a semitone would improve"
     table = Table(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ostinato.cli.output import human, print_json, print_table
 from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
-from ostinato.numbers import number, setting
-from ostinato.numbers import score as shown
+from ostinato.evaluation.numbers import number, setting
+from ostinato.evaluation.numbers import score as shown
 
 if TYPE_CHECKING:
-    from ostinato.text_scoring import ScoredText, Scorer
+    from ostinato.domains.text.score import ScoredText, Scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class TextOptions:
 
 def score_text_file(run: Path, files: list[Path], own: TextOptions | None, *, json: bool) -> int:
     """Score each sentence (line) of a text file."""
-    from ostinato.text_scoring import load_scorer, read_text, score_text, unigram_scores
+    from ostinato.domains.text.score import load_scorer, read_text, score_text, unigram_scores
 
     own = own or TextOptions()
     if len(files) != 1:
@@ -88,8 +88,8 @@ def with_mixture(
     independent: bool,
 ) -> Scorer:
     """The first model, or its mixture with a second one, the weight as given or fitted."""
-    from ostinato.rescoring import fit_mixture
-    from ostinato.text_scoring import MixtureScorer, load_scorer, read_text
+    from ostinato.domains.text.rescore import fit_mixture
+    from ostinato.domains.text.score import MixtureScorer, load_scorer, read_text
 
     if mix_with is None:
         if weight is not None or fit_on is not None:

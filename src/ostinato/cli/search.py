@@ -12,14 +12,14 @@ from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.tables import Table, number_columns
 from ostinato.cli.workboard import tell
-from ostinato.effective import effective_settings
 from ostinato.errors import UserError
-from ostinato.numbers import number, setting
-from ostinato.runs import default_folder
+from ostinato.evaluation.numbers import number, setting
+from ostinato.recipe.effective import effective_settings
+from ostinato.runs.folder import default_folder
 
 if TYPE_CHECKING:
-    from ostinato.conclusion import AnyData
-    from ostinato.recipe import Recipe
+    from ostinato.recipe.recipe import Recipe
+    from ostinato.runs.finish import AnyData
     from ostinato.search import Space, Study, StudySettings
 
 
@@ -91,7 +91,7 @@ def search(
     import torch
 
     from ostinato.cli.search_workers import work
-    from ostinato.loading import load_data
+    from ostinato.domains.load import load_data
     from ostinato.search import StudySettings, create_study, join_study
 
     for name, value in (("workers", workers), ("trials", trials)):
@@ -166,7 +166,7 @@ def _folder(name: str, wanted: StudySettings) -> Path:
 
 def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
     from ostinato.cli.text_output import table_of
-    from ostinato.results import Results
+    from ostinato.runs.results import Results
     from ostinato.search import choose, finish
 
     summary = finish(study, data)

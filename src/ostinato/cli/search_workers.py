@@ -14,13 +14,13 @@ import torch
 from ostinato.cli.output import human
 from ostinato.cli.stopping import stop_signals
 from ostinato.cli.workboard import Board, Post, post_to, tell
-from ostinato.conclusion import AnyData
-from ostinato.effective import effective_settings
+from ostinato.domains.load import load_data
 from ostinato.errors import UserError
-from ostinato.loading import load_data
-from ostinato.monitoring import Interrupted
-from ostinato.numbers import number as shown
+from ostinato.evaluation.numbers import number as shown
+from ostinato.recipe.effective import effective_settings
+from ostinato.runs.finish import AnyData
 from ostinato.search import Study, Worker, choose, join_study
+from ostinato.training.monitor import Interrupted
 
 
 class TrialReporter:

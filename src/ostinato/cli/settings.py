@@ -10,9 +10,9 @@ from cyclopts import Group, Parameter
 from ostinato.cli.options import MOST_USED
 from ostinato.cli.output import human
 from ostinato.cli.spelling import spelled
-from ostinato.notices import notices
-from ostinato.recipe import Recipe
-from ostinato.shipped_defaults import MEANT_TOGETHER
+from ostinato.recipe.letters import MEANT_TOGETHER
+from ostinato.recipe.notices import notices
+from ostinato.recipe.recipe import Recipe
 
 DEFAULT_RECIPE = "SGD+CL"
 TEXT_RECIPE = "SGD+CLR"
@@ -121,7 +121,8 @@ def given_settings(options: Any) -> dict[str, Any]:
 
 def _found_again(data: str) -> str:
     """A data set's name as it is; files, several separated by commas, by their absolute paths."""
-    from ostinato.data import music, text
+    from ostinato.domains.music.reading import data_sets as music
+    from ostinato.domains.text.reading import data_sets as text
 
     if data in (*music.names(), *text.names()):
         return data

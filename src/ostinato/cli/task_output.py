@@ -2,8 +2,8 @@
 
 from ostinato.cli.output import show
 from ostinato.cli.tables import Column, Table, number_columns
-from ostinato.data.tasks import MOST_ERRORS
-from ostinato.results import Results
+from ostinato.domains.delays.problems import MOST_ERRORS
+from ostinato.runs.results import Results
 
 
 def task_table(results: Results, title: str) -> Table:

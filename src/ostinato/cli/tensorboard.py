@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.errors import UserError
-from ostinato.training import Monitor, Trainer
+from ostinato.training.loop import Monitor, Trainer
 
 
 class TensorBoardMonitor:

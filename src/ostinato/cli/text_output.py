@@ -7,9 +7,9 @@ from ostinato.cli.output import results_table, show
 from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.cli.task_output import task_table
 from ostinato.data.sequences import SPLITS, Splits
-from ostinato.data.tasks import TaskData
-from ostinato.data.text import TextData
-from ostinato.results import Results
+from ostinato.domains.delays.problems import TaskData
+from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.runs.results import Results
 
 NAMES = {
     "perplexity": "perplexity",

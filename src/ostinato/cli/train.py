@@ -12,16 +12,16 @@ from ostinato.cli.output import human, list_skipped, print_json, print_table, sa
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
-from ostinato.recipe import Recipe
-from ostinato.runs import Run, default_folder
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run, default_folder
 
 if TYPE_CHECKING:
     import torch
 
     from ostinato.data.sequences import Splits
-    from ostinato.data.tasks import TaskData
-    from ostinato.data.text import TextData
-    from ostinato.results import Results
+    from ostinato.domains.delays.problems import TaskData
+    from ostinato.domains.text.reading.data_sets import TextData
+    from ostinato.runs.results import Results
 
 
 def train(
@@ -75,9 +75,9 @@ def train(
     """
     import torch
 
-    from ostinato.loading import load_data
+    from ostinato.domains.load import load_data
     from ostinato.nn.devices import find_device
-    from ostinato.results import score_run
+    from ostinato.runs.results import score_run
 
     if threads is not None and threads < 1:
         raise UserError(f"expected --threads of at least 1, found {threads}")
@@ -147,7 +147,7 @@ def _fit(
     quiet: bool,
 ) -> None:
     from ostinato.cli.progress import ConsoleMonitor
-    from ostinato.training import Interrupted, Trainer
+    from ostinato.training.loop import Interrupted, Trainer
 
     console = human()
     try:
@@ -182,7 +182,7 @@ def _conclude(
 ) -> None:
     """Write results and picture into the run, and print the table."""
     from ostinato.cli.text_output import table_of
-    from ostinato.conclusion import CURVE, write_results
+    from ostinato.runs.finish import CURVE, write_results
 
     summary = write_results(run, data, results)
     list_skipped(data, human())

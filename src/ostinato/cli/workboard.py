@@ -21,7 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ostinato.numbers import setting
+from ostinato.evaluation.numbers import setting
 
 _SLOT_BYTES = 8192
 _KEPT_LINES = 6

@@ -2,10 +2,10 @@
 
 from ostinato.nn import outputs
 from ostinato.nn.cells import GRU, LSTM
-from ostinato.nn.initialization import initialize_recurrent_, sample_leak
+from ostinato.nn.cells.initialization import initialize_recurrent_, sample_leak
+from ostinato.nn.cells.leaky import RNN
 from ostinato.nn.model import SequenceModel
-from ostinato.nn.recurrence import leaky_scan
-from ostinato.nn.rnn import RNN
+from ostinato.nn.scan.recurrence import leaky_scan
 
 __all__ = [
     "GRU",

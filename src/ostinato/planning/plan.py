@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from ostinato.conclusion import AnyData
-from ostinato.domain import domain_of
+from ostinato.domains.domain import domain_of
 from ostinato.planning.rehearsal import Rehearsal, rehearse
-from ostinato.recipe import Recipe
-from ostinato.training_state import Progress
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.finish import AnyData
+from ostinato.training.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from ostinato.conclusion import AnyData
 from ostinato.data.placement import moved
-from ostinato.monitoring import SilentMonitor
 from ostinato.optim import HessianFree
 from ostinato.planning.memory import PeakMemory
-from ostinato.recipe import Recipe
-from ostinato.runs import Run
-from ostinato.training import AnyStreams, Trainer
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.finish import AnyData
+from ostinato.runs.folder import Run
+from ostinato.training.loop import AnyStreams, Trainer
+from ostinato.training.monitor import SilentMonitor
 
 # Seconds of updates to measure, and updates at most; a whole validation is measured where it takes less.
 SECONDS, UPDATES = 2.0, 30

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ostinato.effective import ordered
+from ostinato.recipe.effective import ordered
 from ostinato.report.fanova import Axis, Shares, shares
 from ostinato.report.records import StudyRecord
 

@@ -10,7 +10,7 @@ from typing import Any
 from ostinato.errors import UserError
 from ostinato.files import FileLock, is_locked
 from ostinato.report.records import STUDY, WATCHED, watched_score
-from ostinato.runs import CHECKPOINTS, CONFIG, LOCK, METRICS, Run
+from ostinato.runs.folder import CHECKPOINTS, CONFIG, LOCK, METRICS, Run
 
 RESULTS = "results.json"
 

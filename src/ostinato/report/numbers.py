@@ -1,10 +1,10 @@
-"""Numbers as a page sets them: those of `ostinato.numbers`, with a real minus sign, and a dash for none."""
+"""Numbers as a page sets them: those of `ostinato.evaluation.numbers`, with a real minus sign, and a dash for none."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from ostinato import numbers
+from ostinato.evaluation import numbers
 
 MINUS, NONE = "\u2212", "\u2013"
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ostinato.effective import effective_settings
 from ostinato.errors import UserError
-from ostinato.recipe import Recipe
+from ostinato.recipe.effective import effective_settings
+from ostinato.recipe.recipe import Recipe
 from ostinato.report.measures import WATCHED, Measure, kept_epoch, likelihood_of, measure_of, watched_score
 from ostinato.report.numbers import score
-from ostinato.runs import CONFIG, Run
+from ostinato.runs.folder import CONFIG, Run
 
 # Outputs whose likelihood is too dear to watch.
 _WATCHED_BY = {"rbm": WATCHED[1]}

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from ostinato.errors import UserError, near_names
-from ostinato.recipe import Recipe
+from ostinato.recipe.recipe import Recipe
 from ostinato.report.paper import PAPER_TABLE1, PAPER_TABLE2
 
 TABLES: dict[str, Mapping[str, Mapping[str, Any]]] = {"table1": PAPER_TABLE1, "table2": PAPER_TABLE2}

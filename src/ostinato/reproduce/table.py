@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from ostinato.numbers import number, score, unit_of
+from ostinato.evaluation.numbers import number, score, unit_of
 from ostinato.report.paper import PAPER
 from ostinato.reproduce.cells import Cell
 from ostinato.reproduce.training import Job

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 
 import torch
 
-from ostinato.conclusion import RESULTS, conclude, train_in
-from ostinato.loading import load_data
-from ostinato.monitoring import Interrupted, Monitor, SilentMonitor
-from ostinato.recipe import Recipe
+from ostinato.domains.load import load_data
+from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import Cell
-from ostinato.runs import CONFIG, Run
+from ostinato.runs.finish import RESULTS, conclude, train_in
+from ostinato.runs.folder import CONFIG, Run
 from ostinato.search import Study, StudySettings, Worker, builtin_space, create_study, finish, read_study
 from ostinato.search.study import SETTINGS
 from ostinato.search.worker import SilentStudyMonitor, StudyMonitor
+from ostinato.training.monitor import Interrupted, Monitor, SilentMonitor
 
 OUT_OF_TIME = -1
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from ostinato.errors import UserError, argument
-from ostinato.recipe import Recipe
+from ostinato.recipe.recipe import Recipe
 from ostinato.search.space import Space
 
 Sampler = Literal["random", "tpe"]

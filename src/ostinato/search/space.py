@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ostinato.effective import ordered
 from ostinato.errors import UserError, near_names
-from ostinato.recipe import Recipe, check_setting, number_kind
+from ostinato.recipe.effective import ordered
+from ostinato.recipe.recipe import Recipe, check_setting, number_kind
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

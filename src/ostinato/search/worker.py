@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ostinato.conclusion import AnyData, conclude, train_in
-from ostinato.effective import effective_settings
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
-from ostinato.monitoring import Diverged, Interrupted, SilentMonitor
-from ostinato.recipe import Recipe
-from ostinato.runs import CONFIG, LOCK, Run
+from ostinato.recipe.effective import effective_settings
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.finish import AnyData, conclude, train_in
+from ostinato.runs.folder import CONFIG, LOCK, Run
 from ostinato.search.sampling import is_hopeless
 from ostinato.search.storage import insist, try_lock
 from ostinato.search.study import RESULTS, Attempt, Study
-from ostinato.training import Trainer
+from ostinato.training.loop import Trainer
+from ostinato.training.monitor import Diverged, Interrupted, SilentMonitor
 
 # How often a worker without a trial looks whether there is one again, because another worker died; of a
 # database, which cannot know of a death sooner than its heartbeats tell, no more often than that takes.

@@ -18,7 +18,7 @@ from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.splits import Part, cut_in_time, select, split
 from ostinato.domains.series.streams import SeriesStreams
 from ostinato.nn import RNN, SequenceModel
-from ostinato.nn.gauss_newton import GaussNewton
+from ostinato.nn.curvature.gauss_newton import GaussNewton
 from ostinato.nn.outputs import Gaussian, GaussianMixture
 from ostinato.optim import HessianFree, SimplifiedNesterov, clip_grad_norm
 

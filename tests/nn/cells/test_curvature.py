@@ -10,7 +10,7 @@ from torch.func import functional_call, jacrev
 from ostinato.nn import GRU, LSTM, RNN, SequenceModel
 from ostinato.nn.cells.linearized import LinearizedByAutograd
 from ostinato.nn.cells.state import map_state, select
-from ostinato.nn.gauss_newton import GaussNewton
+from ostinato.nn.curvature.gauss_newton import GaussNewton
 from ostinato.nn.outputs import Bernoulli, Softmax
 from ostinato.optim import HessianFree
 

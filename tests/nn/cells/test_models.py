@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-import ostinato.domain
-from ostinato.corrections import find_corrections
-from ostinato.data.pieces import Piece
+import ostinato.domains.domain
 from ostinato.data.sequences import Sequence, Splits
-from ostinato.generation import generate
+from ostinato.domains.music.compose import generate
+from ostinato.domains.music.particles import sample_conditioned
+from ostinato.domains.music.reading.pieces import Piece
+from ostinato.domains.music.wrong_notes import find_corrections
+from ostinato.domains.text.direct_model import DirectModel
 from ostinato.nn import GRU, LSTM, RNN, SequenceModel
-from ostinato.nn.direct_model import DirectModel
 from ostinato.nn.outputs import NADE, RBM, Bernoulli, ClassSoftmax, DirectNgrams
-from ostinato.recipe import Recipe
-from ostinato.runs import Run
-from ostinato.smc import sample_conditioned
-from ostinato.training import Interrupted, Trainer
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.training.loop import Interrupted, Trainer
 
 CELLS = (RNN, GRU, LSTM)
 OUTPUTS: tuple[Any, ...] = ((Bernoulli, ()), (NADE, (4,)), (RBM, (4,)))
@@ -182,7 +182,7 @@ def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(
         cell = kind(visible_size, 9, 2, leak=0.3, dropout=dropout, generator=generator)
         return SequenceModel(cell, Bernoulli(9, visible_size, generator=generator))
 
-    monkeypatch.setattr(ostinato.domain, "build_model", build)
+    monkeypatch.setattr(ostinato.domains.domain, "build_model", build)
     runs = [Run.create(tmp_path / name, recipe.to_dict()) for name in ("unbroken", "broken")]
     Trainer(recipe, small_data(), runs[0]).fit()
     stops = 0

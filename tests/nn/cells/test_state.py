@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ostinato.checkpoints import decode, encode
 from ostinato.nn.cells import state as states
+from ostinato.runs.checkpoint import decode, encode
 
 ONE = torch.arange(12.0).view(2, 3, 2)
 PAIR = (ONE, -ONE)

@@ -11,7 +11,7 @@ from torch.distributions.kl import kl_divergence
 from torch.func import functional_call
 
 from ostinato.nn import RNN, SequenceModel
-from ostinato.nn.gauss_newton import GaussNewton
+from ostinato.nn.curvature.gauss_newton import GaussNewton
 from ostinato.nn.outputs import Gaussian, GaussianMixture, MixtureOfGaussians, MultivariateGaussian
 from ostinato.nn.outputs.normal import NormalMap, observed_factor
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ostinato.nn.cells.linearized import LinearizedByAutograd
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.cells.state import State
-from ostinato.nn.projection import embed, project
+from ostinato.nn.kernels.projection import embed, project
 
 
 class GatedStack(RecurrentStack):

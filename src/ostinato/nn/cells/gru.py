@@ -11,7 +11,7 @@ from torch import Tensor
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.cells.unrolled import gradients_by_steps, hand_written_serves, reset
 from ostinato.nn.kernels.definition import previous_states
-from ostinato.nn.scan_functions import weight_gradient
+from ostinato.nn.scan.functions import weight_gradient
 
 
 class GRU(GatedStack):

@@ -11,8 +11,8 @@ from torch import Tensor
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.cells.unrolled import gradients_by_steps, hand_written_serves, reset
 from ostinato.nn.kernels.definition import previous_states
-from ostinato.nn.projection import sum_of_biases
-from ostinato.nn.scan_functions import weight_gradient
+from ostinato.nn.kernels.projection import sum_of_biases
+from ostinato.nn.scan.functions import weight_gradient
 
 
 class LSTM(GatedStack):

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ostinato.nn.cells.initialization import initialize_recurrent_
 from ostinato.nn.cells.state import State, map_state
-from ostinato.nn.initialization import initialize_recurrent_
-from ostinato.nn.projection import TOKEN_TYPES
+from ostinato.nn.kernels.projection import TOKEN_TYPES
 
 
 class RecurrentStack(nn.Module):

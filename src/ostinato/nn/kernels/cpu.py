@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ostinato.errors import UserError
-from ostinato.nn import nonlinearities
+from ostinato.nn.kernels import nonlinearities
 
 try:  # after torch: the extension borrows torch's thread pool
     from ostinato.nn.kernels import _native

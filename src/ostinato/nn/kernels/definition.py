@@ -1,13 +1,13 @@
 """The recurrence as it is defined, one line of PyTorch per equation: slow, differentiable, the reference.
 
 Shapes: T time, B streams, H hidden. Every kernel module has the same three functions; see
-`ostinato.nn.recurrence` for the equations.
+`ostinato.nn.scan.recurrence` for the equations.
 """
 
 import torch
 from torch import Tensor
 
-from ostinato.nn import nonlinearities
+from ostinato.nn.kernels import nonlinearities
 
 
 def previous_states(states: Tensor, h0: Tensor, starts: Tensor | None) -> Tensor:

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ostinato.nn import nonlinearities
-from ostinato.nn.kernels import cpu
-from ostinato.nn.projection import sum_of_biases
+from ostinato.nn.kernels import cpu, nonlinearities
+from ostinato.nn.kernels.projection import sum_of_biases
 
 BINARY = (torch.uint8, torch.bool)
 _CODES = {name: code for code, name in enumerate(nonlinearities.NONLINEARITIES)}

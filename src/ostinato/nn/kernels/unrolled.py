@@ -7,7 +7,7 @@ definition, and the path taken wherever the native kernel cannot be.
 import torch
 from torch import Tensor
 
-from ostinato.nn import nonlinearities
+from ostinato.nn.kernels import nonlinearities
 
 
 def _start_rows(starts: Tensor | None, steps: int) -> list[Tensor | None]:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from ostinato.nn.curvature.outputs import AffineCurvature
 from ostinato.nn.devices import uniform
-from ostinato.nn.outputs.curvature import AffineCurvature
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ostinato.nn.outputs.curvature import AffineCurvature, ClassCurvature, ClassPart, softmax_hessian
+from ostinato.nn.curvature.outputs import AffineCurvature, ClassCurvature, ClassPart, softmax_hessian
 from ostinato.nn.outputs.direct import Features
 from ostinato.nn.outputs.softmax import Tokens, softmax_residual
 

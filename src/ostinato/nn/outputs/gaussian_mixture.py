@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
-from ostinato.nn.outputs.curvature import AffineCurvature, softmax_hessian
+from ostinato.nn.curvature.outputs import AffineCurvature, softmax_hessian
 from ostinato.nn.outputs.normal import (
     SCALES,
     NormalMap,

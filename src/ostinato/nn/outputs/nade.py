@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
-from ostinato.nn import nade
-from ostinato.nn.outputs.nade_curvature import NADECurvature, nade_curvature
-from ostinato.nn.outputs.note_order import order_biases, order_frames, order_rows
+from ostinato.nn.curvature.nade import NADECurvature, nade_curvature
+from ostinato.nn.kernels import nade
+from ostinato.nn.kernels.note_order import order_biases, order_frames, order_rows
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 # How many frames `NADEFrames.mean` averages over, and the seed it draws them with.

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from ostinato.nn.curvature.outputs import AffineCurvature, softmax_hessian
 from ostinato.nn.devices import multinomial
-from ostinato.nn.outputs.curvature import AffineCurvature, softmax_hessian
 from ostinato.nn.outputs.direct import Features
 
 

@@ -1,0 +1,193 @@
+"""Scoring piano-rolls: log-likelihood and expected accuracy, summed by song.
+
+Shapes: T time, B streams, V visible, S songs, D frames drawn from each distribution.
+"""
+
+import math
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ostinato.data.placement import moved
+from ostinato.data.sequences import Sequence
+from ostinato.data.streams import Streams
+from ostinato.domains.music.evaluation.accuracy import BAY, PER_FRAME
+from ostinato.domains.music.evaluation.measures import (
+    Sampling,
+    accuracy_columns,
+    cheap_columns,
+    likelihood_columns,
+)
+from ostinato.evaluation.scores import Score, pooled_score
+from ostinato.nn.devices import device_of
+
+POOLED = "pooled over all frames, first frame of each song included (predicted from a zero input)"
+PER_SONG = "mean over songs of each song's mean over frames, first frame included"
+
+ANNEALED = (
+    "annealed importance sampling, too high in expectation; interval: from the estimate by reverse annealing "
+    "(from Gibbs samples: not a bound) to this one, widened by 2 sampling errors"
+)
+SAMPLED = "from {} drawn frames; interval: 2 sampling errors"
+
+# Enough to keep the kernel busy; scores do not depend on either (tests/evaluation/test_frames.py).
+STREAMS, SEGMENT_LENGTH = 16, 200
+
+
+class Predictor(Protocol):
+    """A model, as evaluation sees it: carried states in, distributions of every next frame out."""
+
+    def __call__(
+        self, inputs: Tensor, states: Any = None, starts: Tensor | None = None
+    ) -> tuple[Distribution, Any]:
+        """Predict (T, B) frames."""
+
+
+@dataclass(frozen=True)
+class SongTotals:
+    """Sums over the frames of each song; `frames` is what to divide them by.
+
+    Arguments:
+        names: of the songs.
+        frames: in each song, (S,).
+        log_prob: log-likelihood in nats, (S,); with `cheap` totals the stand-in for it.
+        hits: right notes, (S,), or (D, S) where frames were drawn.
+        errors: notes predicted or true, likewise.
+        overlap: per-frame accuracy, likewise.
+        annealing: where log_prob is estimated: "reverse", "variance", "reverse_variance" and
+            "effective_chains", each (S,).
+    """
+
+    names: tuple[str, ...]
+    frames: np.ndarray
+    log_prob: np.ndarray
+    hits: np.ndarray | None = None
+    errors: np.ndarray | None = None
+    overlap: np.ndarray | None = None
+    annealing: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def log_likelihood(self) -> Score:
+        """Pooled log-likelihood in nats per frame: the score of the literature's tables."""
+        score = pooled_score(self.log_prob, self.frames, "nats/frame", POOLED)
+        return self._annealed(score, np.full_like(self.frames, 1 / max(self.frames.sum(), 1)))
+
+    def effective_chains(self) -> float | None:
+        """Mean over frames of the effective number of annealed chains, where there are any."""
+        if not self.annealing:
+            return None
+        return float(self.annealing["effective_chains"].sum() / self.frames.sum())
+
+    def scores(self) -> dict[str, Score]:
+        """Every score by name."""
+        each = self.log_prob / self.frames
+        per_song = pooled_score(each, np.ones_like(each), "nats/frame", PER_SONG)
+        scores = {
+            "log_likelihood": self.log_likelihood(),
+            "log_likelihood_per_song": self._annealed(per_song, 1 / (self.frames * len(self.frames))),
+        }
+        if self.hits is not None and self.errors is not None and self.overlap is not None:
+            accuracy = _pooled_draws(100 * self.hits, self.errors, BAY)
+            frames = round(float(self.frames.sum()))
+            scores["accuracy_bay"] = replace(accuracy, count=frames)
+            counts = np.broadcast_to(self.frames, self.overlap.shape)
+            scores["accuracy_per_frame"] = _pooled_draws(100 * self.overlap, counts, PER_FRAME)
+        return scores
+
+    def _annealed(self, score: Score, weights: np.ndarray) -> Score:
+        """The score with its interval, if it is an estimate; songs' sums count with `weights` (S,)."""
+        if not self.annealing:
+            return score
+        error = math.sqrt((self.annealing["variance"] * weights**2).sum())
+        reverse_error = math.sqrt((self.annealing["reverse_variance"] * weights**2).sum())
+        reverse = float((self.annealing["reverse"] * weights).sum())
+        low = min(score.value - 2 * error, reverse - 2 * reverse_error)
+        high = max(score.value + 2 * error, reverse + 2 * reverse_error)
+        return score.estimated(error, (low, high), ANNEALED)
+
+
+def _pooled_draws(sums: np.ndarray, counts: np.ndarray, convention: str) -> Score:
+    """The pooled score of exact sums (S,), or of the means of drawn ones (D, S) with their spread."""
+    if sums.ndim == 1:
+        return pooled_score(sums, counts, "%", convention)
+    score = pooled_score(sums.mean(0), counts.mean(0), "%", convention)
+    each = sums.sum(1) / counts.sum(1)
+    error = float(each.std(ddof=1) / math.sqrt(len(each)))
+    interval = (score.value - 2 * error, score.value + 2 * error)
+    return score.estimated(error, interval, SAMPLED.format(len(each)))
+
+
+def total_by_song(
+    predictor: Predictor,
+    songs: SequenceOf[Sequence],
+    *,
+    accuracy: bool = False,
+    cheap: bool = False,
+    sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+    streams: int = STREAMS,
+    segment_length: int = SEGMENT_LENGTH,
+) -> SongTotals:
+    """Run a predictor over songs and sum its scores by song; empty songs are left out.
+
+    Args:
+        predictor: a `SequenceModel`, a baseline, or anything called like them.
+        songs: what to predict.
+        accuracy: also take the expected accuracies (a few times as slow).
+        cheap: where the log-likelihood can only be estimated, take what early stopping watches instead.
+        sampling: how expectations that are not known exactly are estimated.
+        streams: parallel streams, for speed only.
+        segment_length: steps at a time, for speed and memory only.
+    """
+    layout, device = Streams(songs, streams, segment_length), device_of(predictor)
+    generator = torch.Generator().manual_seed(sampling.seed)
+    sums: dict[str, np.ndarray] = {}
+    states = None
+    with torch.no_grad():
+        for segment in layout:
+            there = moved(segment, device)
+            predicted, states = predictor(there.inputs, states, there.starts)
+            frames: Any = predicted.flattened()  # type: ignore[attr-defined]
+            targets, owner = there.targets.flatten(0, 1), segment.sequences.numpy().ravel()
+            if cheap:
+                columns = cheap_columns(frames, targets)
+            else:
+                columns = likelihood_columns(frames, targets, generator)
+            if accuracy:
+                columns |= accuracy_columns(frames, targets, sampling, generator)
+            for name, column in columns.items():
+                sums[name] = sums.get(name, 0) + _by_song(column, owner, len(songs))
+    used = np.array([len(song) > 0 for song in songs])
+    names = tuple(song.name for song in songs if len(song) > 0)
+    counts = np.array([len(song) for song in songs], dtype=np.float64)[used]
+    totals = {name: column[..., used] for name, column in sums.items()}
+    fields = {name: totals.pop(name) for name in ("log_prob", "hits", "errors", "overlap") if name in totals}
+    return SongTotals(names, counts, **fields, annealing=totals)
+
+
+def _by_song(column: Tensor, owner: np.ndarray, songs: int) -> np.ndarray:
+    """Sums (..., N) over the frames of each song, (..., S); frames without an owner are left out."""
+    kept = owner >= 0
+    rows = column.double().cpu().numpy().reshape(-1, len(owner))[:, kept]
+    sums = np.stack([np.bincount(owner[kept], row, minlength=songs) for row in rows])
+    return sums.reshape(*column.shape[:-1], songs)
+
+
+def evaluate_frames(
+    predictor: Predictor,
+    songs: SequenceOf[Sequence],
+    sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+) -> dict[str, Score]:
+    """Log-likelihood and both expected accuracies of a predictor on songs.
+
+    Example:
+        >>> from ostinato.domains.music.evaluation.baselines import fit_baseline
+        >>> song = Sequence("a", np.tile(np.array([[1, 0]], np.uint8), (9, 1)))
+        >>> scores = evaluate_frames(fit_baseline("1-gram", [song]), [song])
+        >>> round(scores["log_likelihood"].value, 4), round(scores["accuracy_per_frame"].value, 1)
+        (-0.1026, 92.6)
+    """
+    return total_by_song(predictor, songs, accuracy=True, sampling=sampling).scores()

@@ -1,0 +1,157 @@
+"""Adding voices to a melody, or notes to any part of a piece: which notes are fixed, and which are free.
+
+Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
+"""
+
+import math
+import re
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+
+import numpy as np
+
+from ostinato.domains.music.notes import COLUMNS, LOWEST, checked
+from ostinato.errors import UserError
+
+_STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_NUMBER = r"\d+(?:\.\d+)?"
+_PITCH = r"([A-Ga-g])([#♯b♭]?)(-?\d)"
+_BEATS = re.compile(rf"({_NUMBER})?-({_NUMBER})?")
+_PITCHES = re.compile(rf"{_PITCH}(?:-{_PITCH})?")
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """Which notes are given.
+
+    Arguments:
+        fixed: boolean (T, V).
+        values: (T, V) uint8; zero where nothing is fixed.
+    """
+
+    fixed: np.ndarray
+    values: np.ndarray
+
+
+def melody(frames: np.ndarray, *, above: bool = False) -> Constraint:
+    """Hold every note of a melody (or of several given voices); all else is free.
+
+    In each frame the rows above the highest given note are held silent, unless `above`: the melody stays the
+    top voice. Where it rests, its last note (at the beginning its first) is the limit.
+
+    Args:
+        frames: the melody, (T, 88).
+        above: whether notes may be added above it.
+
+    Example:
+        >>> constraint = melody(np.eye(88, dtype=np.uint8)[[39]])
+        >>> int(constraint.fixed.sum()), int(constraint.values.sum())
+        (49, 1)
+    """
+    given = checked(frames) != 0
+    if not given.any():
+        raise UserError("expected a melody, found no notes in it")
+    fixed = given.copy()
+    if not above:
+        fixed |= np.arange(COLUMNS) > _top_line(given)[:, None]
+    return Constraint(fixed, given.astype(np.uint8))
+
+
+def _top_line(given: np.ndarray) -> np.ndarray:
+    """Column of the highest note of each frame (T,), carried on through rests."""
+    sounding = given.any(axis=1)
+    top = COLUMNS - 1 - given[:, ::-1].argmax(axis=1)
+    last = np.maximum.accumulate(np.where(sounding, np.arange(len(given)), -1))
+    return top[np.where(last < 0, sounding.argmax(), last)]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Frames `begin` to `end` (exclusive) of the rows `low` to `high` (MIDI pitches, inclusive).
+
+    Example:
+        >>> Region.parse("4-8@C4-G5", frames_per_beat=2)
+        Region(begin=8, end=16, low=60, high=79)
+    """
+
+    begin: int = 0
+    end: int | None = None
+    low: int = LOWEST
+    high: int = LOWEST + COLUMNS - 1
+
+    @classmethod
+    def parse(cls, text: str, frames_per_beat: int) -> "Region":
+        """A region as users write it: `BEATS`, `PITCHES` or `BEATS@PITCHES`.
+
+        Beats are quarter notes from the first frame, `FROM-TO`, either left out for the beginning or the end;
+        pitches are a name, or two, the lower first.
+
+        Example:
+            >>> Region.parse("16-", 1), Region.parse("C2-B♭3", 1)
+            (Region(begin=16, end=None, low=21, high=108), Region(begin=0, end=None, low=36, high=58))
+        """
+        beats, at, pitches = text.strip().partition("@")
+        if not at and _PITCHES.fullmatch(beats):
+            beats, pitches = "-", beats
+        time = _BEATS.fullmatch(beats)
+        rows = _PITCHES.fullmatch(pitches) if at or pitches else None
+        if time is None or ((at or pitches) and rows is None):
+            raise UserError(
+                "expected a region like 16-24 (quarter notes), C4-G5 (pitches) or 16-24@C4-G5, "
+                f"found {text!r}"
+            )
+        begin = round(float(time[1] or 0) * frames_per_beat)
+        end = math.ceil(float(time[2]) * frames_per_beat - 1e-9) if time[2] else None
+        low, high = LOWEST, LOWEST + COLUMNS - 1
+        if rows is not None:
+            low = _pitch(*rows.groups()[:3])
+            high = low if rows[4] is None else _pitch(*rows.groups()[3:])
+        if (end is not None and end <= begin) or high < low:
+            raise UserError(f"expected a region that is not empty, the smaller number first, found {text!r}")
+        return cls(begin, end, low, high)
+
+    def mask(self, frames: int, semitones: int = 0) -> np.ndarray:
+        """Boolean (T, 88): the region in a piece of T frames that was moved up by `semitones`.
+
+        Example:
+            >>> int(Region(0, 2, 60, 61).mask(8).sum())
+            4
+        """
+        inside = np.zeros((frames, COLUMNS), dtype=bool)
+        if self.begin >= frames:
+            raise UserError(f"expected a region within the piece of {frames} frames, found one after its end")
+        rows = np.arange(COLUMNS) + LOWEST - semitones
+        inside[self.begin : self.end] = (rows >= self.low) & (rows <= self.high)
+        return inside
+
+
+def _pitch(name: str, sign: str, octave: str) -> int:
+    return 12 * (int(octave) + 1) + _STEPS[name.upper()] + {"#": 1, "♯": 1, "b": -1, "♭": -1}.get(sign, 0)
+
+
+def regions(
+    frames: np.ndarray,
+    *,
+    fixed: SequenceOf[Region] = (),
+    free: SequenceOf[Region] = (),
+    semitones: int = 0,
+) -> Constraint:
+    """Hold parts of a piece as they are, notes and silences; the rest is free.
+
+    Args:
+        frames: the piece, (T, 88).
+        fixed: the regions that are held; the whole piece if none is named.
+        free: regions that are taken out of them: gaps to fill.
+        semitones: how far the piece was moved up since the regions' pitches were named.
+
+    Example:
+        >>> constraint = regions(np.eye(88, dtype=np.uint8), free=[Region(10, 20)])
+        >>> np.flatnonzero(~constraint.fixed.all(axis=1))
+        array([10, 11, 12, 13, 14, 15, 16, 17, 18, 19])
+    """
+    held = np.full(checked(frames).shape, not fixed)
+    for region in fixed:
+        held |= region.mask(len(frames), semitones)
+    for region in free:
+        held &= ~region.mask(len(frames), semitones)
+    return Constraint(held, ((np.asarray(frames) != 0) & held).astype(np.uint8))

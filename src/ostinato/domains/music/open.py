@@ -1,0 +1,71 @@
+"""A run's model, as composing and scoring use it: with the frames and the key that its data had."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from ostinato.domains.music.reading.pieces import Piece, read_piece
+from ostinato.errors import UserError, argument
+from ostinato.nn import SequenceModel
+from ostinato.runs.folder import Run
+from ostinato.training.build import load_model
+
+
+@dataclass(frozen=True)
+class MusicModel:
+    """A model of music and how its pieces were made into frames.
+
+    Arguments:
+        model: the model, in evaluation mode.
+        visible_size: V, notes in a frame.
+        frames_per_beat: frames to a quarter note.
+        transposed: whether its pieces were moved to C major or C minor.
+        data: name of the data set it was trained on.
+    """
+
+    model: SequenceModel
+    visible_size: int = 88
+    frames_per_beat: int = 1
+    transposed: bool = True
+    data: str = ""
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> "MusicModel":
+        """The best model of the run in a folder, on a device (see `nn.devices.find_device`).
+
+        Raises:
+            UserError: the folder is no run, has no model yet, or its data are no music.
+        """
+        trained = load_model(Run.open(folder), device=device)
+        details = trained.data.get("details", {})
+        if "frames_per_beat" not in details:
+            raise UserError(
+                f"expected a run on music, found one on {trained.data['name']} in {folder}; "
+                "train one with: ostinato train --data bach"
+            )
+        return cls(
+            trained.model,
+            trained.data["visible_size"],
+            details["frames_per_beat"],
+            details["transposed"],
+            trained.data["name"],
+        )
+
+    def read(self, path: str | os.PathLike[str], *, semitones: int | None = None) -> Piece:
+        """A piece as the model reads it: with its frames to a beat, moved to C if its data were.
+
+        Args:
+            path: a MIDI, MusicXML, ABC or kern file.
+            semitones: how far to move it up instead.
+        """
+        return read_piece(
+            path, frames_per_beat=self.frames_per_beat, transpose=self.transposed, semitones=semitones
+        )
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator that starts from a user's seed."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"expected {argument('seed')} of 0 to {2**32 - 1}, found {seed}")
+    return torch.Generator().manual_seed(seed)

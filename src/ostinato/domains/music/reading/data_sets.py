@@ -1,0 +1,138 @@
+"""The music data sets by name, and any file or folder of scores: `load` makes each the same `Splits`."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ostinato.data.listing import COMES_WITH, Listed, origin_of
+from ostinato.data.sequences import Splits
+from ostinato.domains.music.reading import bach, folder, published, statistics
+from ostinato.domains.music.reading.notation import SUFFIXES
+from ostinato.errors import UserError, argument, near_names
+
+DEFAULT = "bach"
+MAX_FRAMES_PER_BEAT = 48
+OPTIONS = ("frames_per_beat", "transpose")
+
+
+def names() -> tuple[str, ...]:
+    """The names that `load` knows, the default first.
+
+    Example:
+        >>> names()
+        ('bach', 'jsb', 'nottingham', 'musedata', 'piano-midi')
+    """
+    return (DEFAULT, *published.PUBLISHED)
+
+
+def owns(path: Path) -> bool:
+    """Whether a file has an ending of scores, or a folder holds one that has.
+
+    Example:
+        >>> owns(Path("song.mid")), owns(Path("song.txt"))
+        (True, False)
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in SUFFIXES
+    try:
+        return bool(folder.find(path)[0])
+    except UserError:
+        return False
+
+
+def describe(data: Splits) -> dict[str, Any]:
+    """As `statistics.describe`."""
+    return statistics.describe(data)
+
+
+def load(
+    name_or_path: str | Path = DEFAULT,
+    *,
+    frames_per_beat: int | None = None,
+    transpose: bool = True,
+    split_seed: int = 0,
+    cache: bool = True,
+    progress: bool = True,
+) -> Splits:
+    """A data set of binary piano-roll frames (T, 88), in train, valid and test.
+
+    Args:
+        name_or_path: One of `names()`, else a file or folder of MIDI, MusicXML, ABC or kern. A folder with
+            the name of a data set is written `./bach`.
+        frames_per_beat: Frames to a quarter note: 1 by default for `bach`, 2 (eighth notes) for files. The
+            published sets have the frames that they have.
+        transpose: Move each piece to C major or C minor (the published sets are there already).
+        split_seed: Another number, another split; the published sets keep theirs.
+        cache: Whether scores that took long to read are kept in the user's cache folder.
+        progress: Whether to show a progress bar, on standard error, while scores are read.
+
+    Raises:
+        UserError: no such name or path, no usable music, no network, or an option that cannot be had.
+
+    Example:
+        >>> load("notingham")
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: expected a data set or a path, found 'notingham'; did you mean nottingham?
+    """
+    if frames_per_beat is not None and not 1 <= frames_per_beat <= MAX_FRAMES_PER_BEAT:
+        raise UserError(
+            f"expected {argument('frames_per_beat')} of 1 to {MAX_FRAMES_PER_BEAT}, found {frames_per_beat}"
+        )
+    if name_or_path in published.PUBLISHED:
+        return _published(str(name_or_path), frames_per_beat, transpose)
+    options: dict[str, Any] = {"transpose": transpose, "split_seed": split_seed, "use_cache": cache}
+    options["progress"] = progress
+    if frames_per_beat is not None:
+        options["frames_per_beat"] = frames_per_beat
+    if name_or_path == DEFAULT:
+        return bach.load(**options)
+    return folder.load(_existing(name_or_path), **options)
+
+
+def listed(name: str) -> Listed:
+    """What a named data set is, and where it comes from."""
+    if name == DEFAULT:
+        return Listed(
+            name, "music", "four-part chorales by Bach", "the corpus of music21", bach.LICENCE, COMES_WITH,
+            f"music21 {version('music21')}",
+        )  # fmt: skip
+    found = published.PUBLISHED[name]
+    origin, place = origin_of(found.file)
+    return Listed(name, "music", found.about, found.file.url, published.LICENCE, origin, place)
+
+
+def listing() -> list[Listed]:
+    """Every named data set of music."""
+    return [listed(name) for name in names()]
+
+
+def _published(name: str, frames_per_beat: int | None, transpose: bool) -> Splits:
+    fixed = published.PUBLISHED[name].frames_per_beat
+    if frames_per_beat not in (None, fixed):
+        raise UserError(
+            f"{name} is published with {fixed} frames per beat, found {frames_per_beat} asked for; "
+            f"leave {argument('frames_per_beat')} out, or use bach or files of your own"
+        )
+    if not transpose:
+        raise UserError(
+            f"{name} is published in C major and C minor, the first keys are lost; "
+            f"leave {argument('transpose')} out, or use bach or files of your own"
+        )
+    return published.load(name)
+
+
+def _existing(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    try:
+        path = path.expanduser()
+        found = bool(str(name_or_path)) and path.exists()
+        broken = path.is_symlink()
+    except (OSError, ValueError, RuntimeError):  # a name too long, with a null character, of no user
+        found = broken = False
+    if found:
+        return path
+    if broken:
+        raise UserError(f"{path} is a link to nothing, or to itself")
+    hint = near_names(str(name_or_path).lower(), names())
+    raise UserError(f"expected a data set or a path, found {str(name_or_path)!r}; {hint}")

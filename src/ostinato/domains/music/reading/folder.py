@@ -1,0 +1,149 @@
+"""A user's own music: one file, or a folder with all that is in it, of MIDI, MusicXML, ABC or kern.
+
+Split: by piece, 60/20/20, in an order made from the names; pieces that are identical (in any key, silence at
+the ends aside) stay together. With fewer than three different pieces, each is cut in time instead. A file
+that cannot be used costs nothing but itself: it is listed in `Splits.skipped` with the reason.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Sequence as SequenceOf
+from pathlib import Path
+
+import numpy as np
+
+from ostinato.data.sequences import SPLITS, Sequence, Skipped, Splits
+from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, gather, same
+from ostinato.domains.music.notes import Notes
+from ostinato.domains.music.reading.cache import read_scores
+from ostinato.domains.music.reading.notation import SUFFIXES
+from ostinato.domains.music.reading.readers import Reading
+from ostinato.errors import UserError
+
+FRAMES_PER_BEAT = 2
+
+
+def load(
+    path: Path,
+    *,
+    frames_per_beat: int = FRAMES_PER_BEAT,
+    transpose: bool = True,
+    split_seed: int = 0,
+    use_cache: bool = True,
+    progress: bool = True,
+) -> Splits:
+    """A file or folder as a data set; frames are eighth notes by default, as in the published sets.
+
+    Raises:
+        UserError: there is no music there, or none that can be used.
+    """
+    files, skipped = find(path)
+    names = [file.relative_to(path).as_posix() if path.is_dir() else file.name for file in files]
+    readings = read_scores(files, use_cache=use_cache, progress=progress)
+    songs, reasons = _songs(names, readings, frames_per_beat, transpose)
+    skipped = sorted([*skipped, *reasons], key=lambda skip: skip.path)
+    if not songs:
+        raise UserError(_nothing_usable(path, skipped))
+    # the pitches above the piece's lowest: identical pieces in different keys are identical
+    groups = connected(len(songs), same([_outline(song.values) for song in songs]))
+    by_piece = len(set(groups)) >= len(SPLITS)
+    if by_piece:
+        where = assign([song.name for song in songs], groups, seed=split_seed)
+        splits = gather(songs, where)
+    else:
+        splits = cut_in_time(songs)
+    return Splits(
+        path.resolve().name,
+        splits["train"],
+        splits["valid"],
+        splits["test"],
+        details={
+            "source": str(path.resolve()),
+            "frames_per_beat": frames_per_beat,
+            "transposed": transpose,
+            "split": "by piece" if by_piece else "in time",
+            "split_seed": split_seed,
+            "shares": SHARES,
+        },
+        skipped=tuple(skipped),
+    )
+
+
+def find(path: Path) -> tuple[list[Path], list[Skipped]]:
+    """All files under a folder with a suffix of music, in a fixed order; hidden ones are left out.
+
+    Links are followed, each file is taken once, and a circle of links ends. A path to a file is that file.
+
+    Raises:
+        UserError: no file has such a suffix.
+    """
+    if not path.is_dir():
+        return [path], []
+    files: dict[str, Path] = {}
+    skipped: list[Skipped] = []
+    seen: set[str] = set()
+    others: Counter[str] = Counter()
+
+    def unreadable(error: OSError) -> None:
+        skipped.append(Skipped(os.path.relpath(error.filename, path), f"cannot be read: {error.strerror}"))
+
+    for folder, below, inside in os.walk(path, followlinks=True, onerror=unreadable):
+        if os.path.realpath(folder) in seen:
+            below.clear()
+            continue
+        seen.add(os.path.realpath(folder))
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(name for name in inside if not name.startswith(".")):
+            file = Path(folder, name)
+            if file.suffix.lower() in SUFFIXES:
+                files.setdefault(os.path.realpath(file), file)
+            else:
+                others[file.suffix.lower() or "no suffix"] += 1
+    if not files and not skipped:
+        raise UserError(_no_music(path, others))
+    return sorted(files.values(), key=lambda file: file.relative_to(path).as_posix()), skipped
+
+
+def _songs(
+    names: SequenceOf[str], readings: SequenceOf[Reading], frames_per_beat: int, transpose: bool
+) -> tuple[list[Sequence], list[Skipped]]:
+    songs: list[Sequence] = []
+    skipped: list[Skipped] = []
+    for file, reading in zip(names, readings, strict=True):
+        if reading.reason:
+            skipped.append(Skipped(file, reading.reason))
+        for number, notes in enumerate(reading.pieces, start=1):
+            name = f"{file}#{number}" if len(reading.pieces) > 1 else file
+            song = _song(name, notes, frames_per_beat, transpose)
+            (songs if isinstance(song, Sequence) else skipped).append(song)  # type: ignore[arg-type]
+    return songs, skipped
+
+
+def _song(name: str, notes: Notes, frames_per_beat: int, transpose: bool) -> Sequence | Skipped:
+    try:
+        return Sequence(name, notes.frames(frames_per_beat, transpose=transpose))
+    except UserError as error:
+        return Skipped(name, str(error))
+
+
+def _outline(frames: np.ndarray) -> tuple[tuple[int, ...], bytes]:
+    """The frames without the key: columns from the lowest note that sounds to the highest."""
+    sounding = np.flatnonzero(frames.any(axis=0))
+    outline = frames[:, sounding[0] : sounding[-1] + 1]
+    return outline.shape, outline.tobytes()
+
+
+def _no_music(path: Path, others: Counter[str]) -> str:
+    if not others:
+        return f"{path} is an empty folder; expected files of {', '.join(SUFFIXES)} in it"
+    found = ", ".join(f"{count} of {suffix}" for suffix, count in others.most_common(3))
+    return f"no music in {path}: expected files of {', '.join(SUFFIXES)}, found {found}"
+
+
+def _nothing_usable(path: Path, skipped: SequenceOf[Skipped]) -> str:
+    if not path.is_dir():
+        return f"{path}: {skipped[0].reason}"
+    more = f", and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    reasons = "; ".join(str(skip) for skip in skipped[:3])
+    files = "the only file" if len(skipped) == 1 else f"none of the {len(skipped)} files"
+    return f"{files} in {path} {'cannot' if len(skipped) == 1 else 'can'} be used: {reasons}{more}"

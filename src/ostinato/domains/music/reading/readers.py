@@ -1,0 +1,205 @@
+"""Many score files at once: in processes of their own, so that a reader that crashes or hangs costs one file.
+
+Each worker is this module run as a program: it takes one path a line and answers with one line of JSON. (Not
+`multiprocessing`: its workers import the user's script again, which needs a guard that newcomers do not
+write, and a crash of one of its workers takes the whole pool with it.)
+"""
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ostinato.domains.music.notes import Notes
+
+# A long orchestral score takes half a minute; what takes longer than this will never end.
+SECONDS_PER_FILE = 120.0
+MAX_WORKERS = 4
+
+# -P: not even a module of the same name in the current folder is imported
+_PROGRAM = ("-P", "-m", "ostinato.domains.music.reading.readers")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came of a file: its pieces, or the reason why there are none.
+
+    `final` says that the same file would give the same again; a crash or a timeout may not come back.
+    """
+
+    pieces: tuple[Notes, ...] = ()
+    reason: str = ""
+    final: bool = True
+
+
+def read_all(
+    paths: Sequence[Path],
+    *,
+    tick: Callable[[], None] = lambda: None,
+    seconds_per_file: float = SECONDS_PER_FILE,
+) -> list[Reading]:
+    """Read every file, in parallel; `tick` is called after each. The answers are in the order of `paths`."""
+    found: list[Reading] = [Reading()] * len(paths)
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for index in range(len(paths)):
+        waiting.put(index)
+    stopping = threading.Event()
+    done: queue.SimpleQueue[tuple[int, Reading] | BaseException] = queue.SimpleQueue()
+
+    def serve() -> None:
+        worker = _Worker(seconds_per_file)
+        try:
+            while not stopping.is_set():
+                index = waiting.get_nowait()
+                done.put((index, worker.read(paths[index])))
+        except queue.Empty:
+            pass
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            done.put(error)
+        finally:
+            worker.stop()
+
+    # a worker takes about as long to start as a few files take to read
+    workers = min(MAX_WORKERS, _processors(), (len(paths) + 3) // 4)
+    threads = [threading.Thread(target=serve, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in paths:
+            answer = done.get()
+            if isinstance(answer, BaseException):
+                raise answer
+            found[answer[0]] = answer[1]
+            tick()
+    finally:
+        stopping.set()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Worker:
+    """A process that reads files, one at a time; started when needed, and again after a crash."""
+
+    def __init__(self, seconds_per_file: float) -> None:
+        self._seconds = seconds_per_file
+        self._process: subprocess.Popen[str] | None = None
+
+    def read(self, path: Path) -> Reading:
+        process = self._process or self._start()
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(self._seconds, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            _ends(process)[0].write(json.dumps(os.fspath(path.absolute())) + "\n")
+            _ends(process)[0].flush()
+            answer = _ends(process)[1].readline()
+        except OSError:
+            answer = ""
+        finally:
+            timer.cancel()
+        if answer:
+            return _decode(answer)
+        self.stop()
+        reason = "reading it crashed the reader: the file is damaged, or too large for the memory"
+        if late.is_set():
+            reason = f"reading it took more than {self._seconds:g} seconds"
+        return Reading(reason=reason, final=False)
+
+    def _start(self) -> "subprocess.Popen[str]":
+        # The worker finds the modules that this process finds, and nothing in the user's current folder.
+        paths = os.pathsep.join(entry for entry in sys.path if entry)
+        self._process = subprocess.Popen(
+            [sys.executable, *_PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # music21 warns about each oddity of each file
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        return self._process
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.kill()
+            for end in _ends(self._process):
+                with contextlib.suppress(OSError):  # what was meant for a worker that is gone
+                    end.close()
+            self._process.wait()
+        self._process = None
+
+
+def _ends(process: "subprocess.Popen[str]") -> tuple[IO[str], IO[str]]:
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the worker was started without pipes")
+    return process.stdin, process.stdout
+
+
+def _encode(reading: Reading) -> str:
+    pieces = [
+        [piece.start.tolist(), piece.end.tolist(), piece.pitch.tolist(), piece.pickup, piece.parts]
+        for piece in reading.pieces
+    ]
+    return json.dumps({"pieces": pieces, "reason": reading.reason})
+
+
+def _decode(line: str) -> Reading:
+    answer = json.loads(line)
+    pieces = (
+        Notes(
+            np.array(start, dtype=float),
+            np.array(end, dtype=float),
+            np.array(pitch, dtype=int),
+            pickup,
+            tuple(parts),
+        )
+        for start, end, pitch, pickup, parts in answer["pieces"]
+    )
+    return Reading(tuple(pieces), answer["reason"])
+
+
+def read_one(path: Path) -> Reading:
+    """Read a file in this process; whatever goes wrong is the reason."""
+    from ostinato.domains.music.reading.notation import read
+    from ostinato.errors import UserError
+
+    try:
+        return Reading(tuple(read(path)))
+    except UserError as error:
+        return Reading(reason=str(error))
+    except (RecursionError, MemoryError) as error:
+        return Reading(reason=f"too large or too deeply nested to read ({type(error).__name__})")
+
+
+def main() -> None:
+    """The worker: a path a line in, an answer a line out."""
+    # Readers may print: only answers go to the real standard output.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        answers.write(_encode(read_one(Path(json.loads(line)))) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""How a model hears a piece: its log-likelihood, and how surprising every note is.
+
+Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ostinato.domains.music.compose import Predictor
+from ostinato.domains.music.notes import LOWEST, spans
+from ostinato.domains.music.reading.pieces import Piece
+from ostinato.domains.music.writing.pictures import pitch_name
+from ostinato.nn.devices import device_of
+
+UNIT = "bits"
+CONVENTION = (
+    "-log2 p(its pitch | frames before, other notes of its frame, one note more), largest of its frames"
+)
+ONSET = "-log2 p(the note sounds | frames before, notes before it in its frame), where it begins"
+ONSET_GIVEN_OTHERS = "-log2 p(the note sounds | frames before, all other notes of its frame), where it begins"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A held note and how surprising it is; `score_piece` has the formulas.
+
+    Arguments:
+        begin, end: its first frame, and the frame after its last.
+        pitch: MIDI pitch, in the piece's own key.
+        surprisal: of its pitch among the other notes, where it fits least, in bits.
+        onset_surprisal: of its beginning there and then, in bits.
+        bar: number of its bar; 0 is an incomplete first bar.
+        beat: where it begins in the bar, in quarter notes; the bar begins at 1.
+    """
+
+    begin: int
+    end: int
+    pitch: int
+    surprisal: float
+    onset_surprisal: float
+    bar: int
+    beat: float
+
+    @property
+    def name(self) -> str:
+        """Of the pitch."""
+        return pitch_name(self.pitch)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields and the name."""
+        return {**vars(self), "name": self.name}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar and its mean log-likelihood in nats per frame."""
+
+    number: int
+    begin: int
+    end: int
+    log_likelihood: float
+
+
+@dataclass(frozen=True)
+class PieceScore:
+    """What a model says of a piece.
+
+    Arguments:
+        piece: what was scored.
+        log_probs: of each frame given those before it, in nats, (T,).
+        pitch_log_probs: of each sounding note's pitch given everything else in its frame, in nats, (T, V).
+        note_log_probs: of each note's value, sounding or silent, in nats, (T, V).
+        exact: whether `log_probs` are exact; else they are estimates.
+        onset_convention: what a note's onset surprisal is, in words.
+        beats_per_bar: quarter notes in a bar.
+    """
+
+    piece: Piece
+    log_probs: np.ndarray
+    pitch_log_probs: np.ndarray
+    note_log_probs: np.ndarray
+    exact: bool = True
+    onset_convention: str = ONSET
+    beats_per_bar: float = 4.0
+
+    @property
+    def log_likelihood(self) -> float:
+        """Nats per frame, the first frame included (predicted from a zero input)."""
+        return float(self.log_probs.mean())
+
+    @property
+    def surprisal(self) -> np.ndarray:
+        """Of each sounding note in bits, (T, V); silent ones have 0."""
+        return 0.0 - self.pitch_log_probs / math.log(2)
+
+    @property
+    def frame_surprisal(self) -> np.ndarray:
+        """Of each frame given those before it in bits, (T,)."""
+        return -self.log_probs / math.log(2)
+
+    def notes(self) -> list[Note]:
+        """Every held note, the most surprising first."""
+        bits, onset_bits = self.surprisal, -self.note_log_probs / math.log(2)
+        found = []
+        for begin, end, column in spans(self.piece.frames):
+            bar, beat = self.place(begin)
+            pitch = column + LOWEST - self.piece.semitones
+            most, onset = float(bits[begin:end, column].max()), float(onset_bits[begin, column])
+            found.append(Note(begin, end, pitch, most, onset, bar, beat))
+        return sorted(found, key=lambda note: -note.surprisal)
+
+    def mean_surprisal(self) -> float:
+        """Mean over the notes, in bits."""
+        return float(np.mean([note.surprisal for note in self.notes()]))
+
+    def bars(self) -> list[Bar]:
+        """Every bar, the least likely first: odd passages."""
+        numbers = np.array([self.place(frame)[0] for frame in range(len(self.piece))])
+        found = []
+        for number in np.unique(numbers):
+            (inside,) = np.nonzero(numbers == number)
+            mean = float(self.log_probs[inside].mean())
+            found.append(Bar(int(number), int(inside[0]), int(inside[-1]) + 1, mean))
+        return sorted(found, key=lambda bar: bar.log_likelihood)
+
+    def place(self, frame: int) -> tuple[int, float]:
+        """Number of a frame's bar, and the quarter note in it, from 1."""
+        # rounded, or a third of a beat could fall a hair before its bar
+        beat = round(self.piece.beat(frame), 6)
+        bar = math.floor(beat / self.beats_per_bar)
+        return bar + 1, round(beat - bar * self.beats_per_bar + 1, 6)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it by name; can be written as JSON."""
+        return {
+            "name": self.piece.name,
+            "frames": len(self.piece),
+            "semitones": self.piece.semitones,
+            "log_likelihood": {
+                "value": self.log_likelihood,
+                "unit": "nats/frame",
+                "convention": "mean over all frames, the first included (predicted from a zero input)",
+                "estimate": not self.exact,
+            },
+            "surprisal": {"mean": self.mean_surprisal(), "unit": UNIT, "convention": CONVENTION},
+            "onset_surprisal": {"unit": UNIT, "convention": self.onset_convention},
+            "notes": [note.to_dict() for note in self.notes()],
+            "bars": [vars(bar) for bar in self.bars()],
+            "frame_log_likelihood": self.log_probs.tolist(),
+        }
+
+
+def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -> PieceScore:
+    """Log-likelihood of a piece, and the surprisal of its notes.
+
+        surprisal of note i in frame t = -log2 p(i | v_t without i, one note more, v_1 ... v_{t-1})
+                                       = log2 sum_j p(v_t with j for i | v_1 ... v_{t-1}) / p(v_t | ...)
+
+    j runs over i and all notes that are silent in frame t: of all pitches that this voice could have, how
+    unlikely is its own? A held note has the largest surprisal of its frames. It says nothing of whether a
+    note should sound at all; that is in
+
+        onset surprisal = -log2 p(v_ti | notes before i in frame t, v_1 ... v_{t-1}), t its first frame
+
+    of which `note_log_probs` has the value for all 88 notes of all frames, silent ones too: they sum to the
+    log-likelihood. "Before" is the output's own order: NADE's lower notes (or higher ones, as it was
+    trained); independent notes have none. An RBM has no order: there it is given all other notes of the
+    frame, and the sum is the pseudo-log-likelihood. Surprisals of pitches are exact for every output.
+
+    Args:
+        model: a `SequenceModel`, a baseline, or anything called like them.
+        piece: what to score, in the frames and the key that the model knows.
+        beats_per_bar: quarter notes in a bar, to number them.
+
+    Example:
+        >>> from ostinato.nn import RNN, SequenceModel
+        >>> from ostinato.nn.outputs import Bernoulli
+        >>> piece = Piece("scale", np.eye(88, dtype=np.uint8)[39:44], frames_per_beat=1)
+        >>> score = score_piece(SequenceModel(RNN(88, 10), Bernoulli(10, 88)), piece)
+        >>> len(score.notes()), bool(np.isclose(score.note_log_probs.sum(), score.log_probs.sum()))
+        (5, True)
+    """
+    frames = torch.from_numpy(np.ascontiguousarray(piece.frames)).unsqueeze(1).to(device_of(model))
+    inputs = torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])
+    with torch.no_grad():
+        predicted = model(inputs)[0]
+        pitches = predicted.pitch_log_probs(frames)[:, 0].double().cpu()
+        notes = predicted.note_log_probs(frames)[:, 0].double().cpu()
+        whole = predicted.log_prob(frames)[:, 0].double().cpu()
+    # an RBM has no order of notes: what it gives of a note is conditional on all others
+    onset = ONSET_GIVEN_OTHERS if hasattr(predicted, "pseudo_log_prob") else ONSET
+    return PieceScore(
+        piece,
+        whole.numpy(),
+        pitches.numpy(),
+        notes.numpy(),
+        exact=bool(predicted.exact),
+        onset_convention=onset,
+        beats_per_bar=beats_per_bar,
+    )

@@ -1,0 +1,119 @@
+"""Scoring text: log-probability of every token, perplexity of words, bits per character.
+
+Shapes: N tokens, T time, B streams, L layers, H hidden.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ostinato.domains.music.evaluation.frames import Predictor
+from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
+from ostinato.evaluation.scores import Score, pooled_score
+from ostinato.nn.devices import device_of
+
+# Steps at a time: bounds memory, and changes nothing else.
+CHUNK = 1000
+
+
+def score_tokens(
+    predictor: Predictor, tokens: np.ndarray, *, independent: bool = False, states: Any = None
+) -> np.ndarray:
+    """Log-probability of each token of a text in nats, read from front to back with its state carried.
+
+    The first token is predicted from the end of a sentence and a zero state. So is the first of every
+    sentence, if they are independent.
+
+    Args:
+        predictor: a language model.
+        tokens: ids (N,).
+        independent: whether sentences know nothing of each other.
+        states: the state to start from, instead of zero.
+
+    Returns:
+        Log-probabilities, shape (N,), float64.
+    """
+    result, device = np.empty(len(tokens)), device_of(predictor)
+    with torch.no_grad():
+        for begin in range(0, len(tokens), CHUNK):
+            targets = np.asarray(tokens[begin : begin + CHUNK]).astype(np.int64)
+            before = END_ID if begin == 0 else int(tokens[begin - 1])
+            inputs = np.concatenate([[before], targets[:-1]])
+            starts = _column(inputs == END_ID, device) if independent else None
+            distribution, states = predictor(_column(inputs, device), states, starts)
+            log_p: Tensor = distribution.log_prob(_column(targets, device))
+            result[begin : begin + CHUNK] = log_p.squeeze(1).double().cpu().numpy()
+    return result
+
+
+def _column(values: np.ndarray, device: torch.device) -> Tensor:
+    """One stream (T, 1) of values (T,) on a device."""
+    return torch.from_numpy(values).unsqueeze(1).to(device)
+
+
+def sentence_totals(log_probs: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts of tokens by sentence, the end of the sentence included, each of shape (S,).
+
+    Example:
+        >>> sentence_totals(np.array([-1.0, -2.0, -4.0]), np.array([5, 0, 7]))
+        (array([-3., -4.]), array([2, 1]))
+    """
+    ends = np.asarray(tokens) == END_ID
+    sentence = np.cumsum(ends) - ends
+    counts = np.bincount(sentence)
+    return np.bincount(sentence, log_probs), counts
+
+
+def text_scores(vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarray) -> dict[str, Score]:
+    """Every score of a text by name, with conventions that say what was counted.
+
+    Perplexity is exp of the mean -log p over words and sentence ends; bits per character the mean of
+    -log2 p over characters and line ends. Standard errors are over sentences.
+
+    Args:
+        vocabulary: names the tokens.
+        log_probs: of each token (N,).
+        tokens: ids (N,).
+
+    Example:
+        >>> vocabulary = Vocabulary.count("words", ["a b\\n"] * 2)
+        >>> scores = text_scores(vocabulary, np.log([0.5, 0.5, 0.125]), np.array([1, 2, 0]))
+        >>> round(scores["perplexity"].value, 4), scores["perplexity"].count
+        (3.1748, 3)
+    """
+    convention = "state carried over sentences, " + _convention(vocabulary, tokens)
+    likelihood = pooled_score(*sentence_totals(log_probs, tokens), "nats/token", convention)
+    scores = {"log_likelihood": likelihood}
+    mean, error = -likelihood.value, likelihood.standard_error
+    counts = (likelihood.count, likelihood.songs)
+    if vocabulary.unit == "chars":
+        bits = 1 / math.log(2)
+        scores["bits_per_character"] = Score(mean * bits, "bits/character", convention, *counts, error * bits)
+        return scores
+    value = math.exp(min(mean, 700))
+    scores["perplexity"] = Score(value, "perplexity", convention, *counts, value * error)
+    known = np.asarray(tokens) != vocabulary.unknown_id
+    if known.any() and not known.all():
+        without = f"as perplexity, without the {int((~known).sum()):,} unknown words"
+        value = math.exp(min(-float(log_probs[known].mean()), 700))
+        sums, _ = sentence_totals(log_probs * known, tokens)
+        counted, _ = sentence_totals(known.astype(float), tokens)
+        error = pooled_score(sums, counted, "nats/token", without).standard_error
+        scores["perplexity_known"] = Score(
+            value, "perplexity", without, int(known.sum()), likelihood.songs, value * error
+        )
+    return scores
+
+
+def _convention(vocabulary: Vocabulary, tokens: np.ndarray) -> str:
+    tokens = np.asarray(tokens)
+    ends, unknown = int((tokens == END_ID).sum()), int((tokens == vocabulary.unknown_id).sum())
+    rest = len(tokens) - ends
+    kind, end = ("words", "sentence ends") if vocabulary.unit == "words" else ("characters", "line ends")
+    return (
+        f"over {len(tokens):,} tokens: {rest:,} {kind} and {ends:,} {end}; {unknown:,} unknown {kind} "
+        f"are scored as the one token {vocabulary.tokens[vocabulary.unknown_id]!r}"
+    )

@@ -1,0 +1,140 @@
+"""Text from a language model, token by token.
+
+Shapes: V vocabulary.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ostinato.domains.text.reading.vocabulary import END, END_ID, Vocabulary
+from ostinato.errors import UserError, argument
+from ostinato.nn import SequenceModel
+from ostinato.nn.devices import device_of
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen from the model's probabilities.
+
+    Arguments:
+        temperature: probabilities are raised to 1 / temperature; 0 takes the most probable token.
+        top_k: of the k most probable tokens only.
+        top_p: of the most probable tokens that together have this probability only.
+        unknown: whether the unknown token may be chosen.
+
+    Raises:
+        UserError: a setting is out of its range.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    unknown: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise UserError(f"expected {argument('temperature')} of at least 0, found {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise UserError(f"expected {argument('top_k')} of at least 1, found {self.top_k}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise UserError(f"expected {argument('top_p')} in (0, 1], found {self.top_p}")
+
+    def choose(self, log_probs: Tensor, generator: torch.Generator | None = None) -> int:
+        """One token id from log-probabilities (V,).
+
+        Example:
+            >>> Sampling(temperature=0).choose(torch.tensor([0.2, 0.5, 0.3]).log())
+            1
+        """
+        if self.temperature == 0:
+            return int(log_probs.argmax())
+        probs = torch.softmax(log_probs.double() / self.temperature, 0)
+        return int(torch.multinomial(self.kept(probs), 1, generator=generator))
+
+    def kept(self, probs: Tensor) -> Tensor:
+        """The probabilities (V,) that top-k and top-p leave, the others 0.
+
+        A token stays under top-p if those before it have less than p together: at least one does.
+
+        Example:
+            >>> Sampling(top_p=0.6).kept(torch.tensor([0.2, 0.5, 0.3]))
+            tensor([0.0000, 0.5000, 0.3000])
+        """
+        ordered, order = probs.sort(descending=True, stable=True)
+        stays = torch.ones_like(ordered, dtype=torch.bool)
+        if self.top_k is not None:
+            stays[self.top_k :] = False
+        if self.top_p is not None:
+            stays &= ordered.cumsum(0) - ordered < self.top_p
+        return torch.zeros_like(probs).scatter(0, order[stays], ordered[stays])
+
+
+@torch.no_grad()  # around each step: a caller that stops between two has gradients
+def generate_tokens(
+    model: SequenceModel,
+    vocabulary: Vocabulary,
+    sampling: Sampling,
+    *,
+    prime: str = "",
+    generator: torch.Generator | None = None,
+) -> Iterator[str]:
+    """Tokens without end, after the priming text; the same generator state, the same tokens.
+
+    Args:
+        model: a language model.
+        vocabulary: its tokens.
+        sampling: how to choose.
+        prime: text that is read first; its words must be known.
+        generator: source of randomness.
+    """
+    states, token, device = None, END_ID, device_of(model)
+    for following in (*_prime_ids(vocabulary, prime), None):
+        distribution, states = model(torch.tensor([[token]], device=device), states)
+        if following is not None:
+            token = following
+    while True:
+        log_p = distribution.log_probs[0, 0].cpu().clone()  # chosen where the generator is
+        if not sampling.unknown:
+            log_p[vocabulary.unknown_id] = -math.inf
+        token = sampling.choose(log_p, generator)
+        yield vocabulary.tokens[token]
+        distribution, states = model(torch.tensor([[token]], device=device), states)
+
+
+def _prime_ids(vocabulary: Vocabulary, prime: str) -> list[int]:
+    tokens = prime.split() if vocabulary.unit == "words" else list(prime)
+    unknown = [token for token in tokens if token not in vocabulary.ids]
+    if unknown:
+        kind = "words" if vocabulary.unit == "words" else "characters"
+        raise UserError(
+            f"expected priming text of {kind} the model knows, found unknown {kind}: "
+            f"{' '.join(map(repr, unknown[:5]))}; leave them out"
+        )
+    return [vocabulary.ids[token] for token in tokens]
+
+
+def pieces(tokens: Iterator[str], unit: str, *, new_line: bool = True) -> Iterator[str]:
+    """Tokens as pieces of text to print as they come: words with spaces between, sentences on lines.
+
+    Args:
+        tokens: words or characters.
+        unit: "words" or "chars".
+        new_line: whether the first word stands at the start of a line.
+
+    Example:
+        >>> "".join(pieces(iter(["a", "b", "</s>", "c"]), "words"))
+        'a b\\nc'
+    """
+    for token in tokens:
+        if unit == "chars":
+            yield token
+        elif token == END["words"]:
+            new_line = True
+            yield "\n"
+        else:
+            yield token if new_line else f" {token}"
+            new_line = False

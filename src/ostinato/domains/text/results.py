@@ -1,0 +1,59 @@
+"""What a language model's run has to show: its scores on every split, beside those of a 1-gram."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ostinato.data.sequences import SPLITS
+from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
+from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.domains.text.reading.vocabulary import Vocabulary
+from ostinato.evaluation.scores import Score
+from ostinato.nn import SequenceModel
+from ostinato.runs.folder import Run
+from ostinato.training.build import load_model
+
+# Training text is scored on a part of it that takes no longer than the other splits.
+MOST_TRAINING_TOKENS = 500_000
+
+
+def scored_tokens(data: TextData, split: str) -> np.ndarray:
+    """The tokens of a split that are scored: all of them, or the first 500,000 of training."""
+    return data[split][:MOST_TRAINING_TOKENS] if split == "train" else data[split]
+
+
+def score_text_run(
+    run: Run, data: TextData, *, baselines: bool = True, device: torch.device | str = "cpu"
+) -> dict[str, dict[str, dict[str, Score]]]:
+    """Scores by system, split and name: the run's best model, and the 1-gram of the training text."""
+    model = load_model(run, device=device).model
+    scores = {"model": {split: score_text(model, data, split) for split in SPLITS}}
+    return scores | (unigram_scores(data) if baselines else {})
+
+
+def score_text(model: SequenceModel, data: TextData, split: str) -> dict[str, Score]:
+    """A model's scores on one split, read in one sequential pass."""
+    tokens = scored_tokens(data, split)
+    return text_scores(data.vocabulary, score_tokens(model, tokens), tokens)
+
+
+def unigram_scores(data: TextData) -> dict[str, dict[str, dict[str, Score]]]:
+    """What token frequencies alone give, add-1/2 smoothed."""
+    log_p = np.log(data.vocabulary.frequencies())
+    each = {split: scored_tokens(data, split) for split in SPLITS}
+    return {"1-gram": {s: text_scores(data.vocabulary, log_p[tokens], tokens) for s, tokens in each.items()}}
+
+
+def score_sentences(model: SequenceModel, vocabulary: Vocabulary, tokens: np.ndarray) -> list[dict[str, Any]]:
+    """Log-probability in nats and tokens (with the end) of every sentence, the state carried over them."""
+    totals, counts = sentence_totals(score_tokens(model, tokens), tokens)
+    ends = np.cumsum(counts)
+    return [
+        {
+            "sentence": vocabulary.decode(tokens[end - count : end]).rstrip("\n"),
+            "tokens": int(count),
+            "log_prob": float(total),
+        }
+        for total, count, end in zip(totals, counts, ends, strict=True)
+    ]

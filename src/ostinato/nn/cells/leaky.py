@@ -1,0 +1,100 @@
+"""RNN: `torch.nn.RNN`'s calling convention and parameter names, with leaky units and more.
+
+Shapes: T time, B streams, I inputs, H hidden, L layers.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from ostinato.nn.cells.stack import RecurrentStack
+from ostinato.nn.kernels import nonlinearities
+from ostinato.nn.kernels.projection import embed, sum_of_biases
+from ostinato.nn.scan.layer import recurrent_layer
+from ostinato.nn.scan.recurrence import leaky_scan
+
+if TYPE_CHECKING:
+    from ostinato.nn.curvature.linearized_rnn import LinearizedRNN
+
+
+class RNN(RecurrentStack):
+    """A stack of leaky recurrent layers.
+
+        h_t = a * h_{t-1} + (1 - a) * phi(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)
+
+    With `leak=None` it computes what `torch.nn.RNN` computes, from the same parameters: state dicts load
+    both ways. Bengio, Boulanger-Lewandowski & Pascanu 2012, section 3.2 (arXiv 1212.0901).
+
+    Args:
+        input_size: I, the size of a frame, or the number of tokens.
+        hidden_size: H, units in a layer.
+        num_layers: L, layers; each one above the first reads the states of the one below.
+        nonlinearity: phi: "tanh", "relu", "sigmoid" or "identity".
+        bias: whether there are b_ih and b_hh.
+        batch_first: whether inputs, outputs and starts have the stream before the time dimension.
+        dropout: probability of dropping an output of every layer but the last, while training.
+        leak: a, the share of the OLD state that is kept (one minus the echo-state "leak rate"): None, a
+            number for all units, or a tensor (H,), each in [0, 1). A tensor that requires a gradient
+            becomes a parameter.
+        initialization: of W_hh; see `initialize_recurrent_`. All else is PyTorch's uniform draw.
+        spectral_radius: largest absolute eigenvalue of an "echo-state" W_hh.
+        token_inputs: whether inputs are token ids only. The first layer's W_ih is then the parameter
+            `embedding`, its transpose (I, H), whose gradient is sparse: only the rows of the tokens that
+            occurred. State dicts with weight_ih_l0 load.
+        generator: source of randomness for the weights and for dropout.
+        device: where the parameters live.
+        dtype: their type.
+
+    Example:
+        >>> import torch
+        >>> rnn = RNN(3, 5, leak=0.5, generator=torch.Generator().manual_seed(0))
+        >>> output, h_n = rnn(torch.zeros(7, 2, 3))
+        >>> output.shape, h_n.shape
+        (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        **settings: Any,
+    ) -> None:
+        nonlinearities.check(nonlinearity)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, **settings)
+        self.nonlinearity = nonlinearity
+
+    def _layer(
+        self, layer: int, below: Tensor, state: Tensor | None, starts: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The states (T, B, H) of one layer, and the last of them (1, B, H)."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self._weight_names[layer]
+        recurrent, leak = self._own(weight_hh), self._own("leak")
+        bias = second_bias = None
+        if self.bias:
+            bias, second_bias = self._own(bias_ih), self._own(bias_hh)
+        if self.token_inputs and layer == 0:
+            rows = self.embedding
+            # A sparse gradient is for a parameter to take; one that goes further through a graph is dense.
+            drive = embed(below, rows, sum_of_biases(bias, second_bias), sparse=rows.is_leaf)
+            h0 = None if state is None else state.squeeze(0)
+            out = leaky_scan(drive, recurrent, leak, h0, starts, self.nonlinearity)
+            return out, out[-1:].clone()
+        return recurrent_layer(
+            below, self._own(weight_ih), bias, recurrent, leak, state, starts, self.nonlinearity, second_bias
+        )
+
+    def linearize(self, input: Tensor, hx: Any = None, starts: Tensor | None = None) -> "LinearizedRNN":
+        """The network at these parameters and inputs, for Gauss-Newton products on its kernels."""
+        from ostinato.nn.curvature.linearized_rnn import LinearizedRNN
+
+        return LinearizedRNN(self, input, hx, starts)
+
+    def extra_repr(self) -> str:
+        """The settings that differ from the defaults."""
+        text = super().extra_repr()
+        return text if self.nonlinearity == "tanh" else f"{text}, nonlinearity={self.nonlinearity!r}"

@@ -1,0 +1,123 @@
+"""One recurrent layer, projection and scan, as a single step of the autograd graph on the CPU.
+
+    drive = x U^T + b,   h = leaky_scan(drive, W, a, h0, starts)
+
+The composition of `project` and `leaky_scan` computes the same; this saves what lies between them: one call
+of the native code goes from the inputs to the states, and one from their gradient to those of all weights. It
+serves plain eager training; whatever differentiates in another way (`torch.func`, forward mode,
+`torch.compile`, a gradient for the leak) gets the composition.
+
+Shapes: T time, B streams, N = T * B frames, I inputs, H hidden.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from ostinato.nn.kernels import layer_cpu, select
+from ostinato.nn.kernels.projection import project, sum_of_biases
+from ostinato.nn.scan.recurrence import leaky_scan
+
+
+def recurrent_layer(
+    inputs: Tensor,
+    weight_ih: Tensor,
+    bias: Tensor | None,
+    weight_hh: Tensor,
+    leak: Tensor | None,
+    h0: Tensor | None,
+    starts: Tensor | None,
+    nonlinearity: str,
+    second_bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """States (T, B, H), and the last of them (1, B, H), of a layer over frames (T, B, I) or tokens (T, B).
+
+    The initial state is (B, H) or (1, B, H). A second bias is added to the first, as in `torch.nn.RNN`.
+    """
+    if _fuses(inputs, weight_ih, leak, starts):
+        return _Layer.apply(inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts, nonlinearity)
+    drive = project(inputs, weight_ih, sum_of_biases(bias, second_bias))
+    states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, nonlinearity)
+    return states, states[-1:].clone()
+
+
+def _row(h0: Tensor | None) -> Tensor | None:
+    return h0 if h0 is None or h0.dim() == 2 else h0.squeeze(0)
+
+
+def _fuses(inputs: Tensor, weight_ih: Tensor, leak: Tensor | None, starts: Tensor | None) -> bool:
+    return (
+        not torch.compiler.is_compiling()
+        and inputs.dim() == 3
+        and (inputs.dtype is weight_ih.dtype or inputs.dtype in layer_cpu.BINARY)
+        and inputs.is_cpu
+        and inputs.numel() > 0
+        and not (leak is not None and leak.requires_grad)
+        and (starts is None or starts.dtype is torch.bool)
+        and select.is_native(weight_ih)
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+    )
+
+
+class _Layer(torch.autograd.Function):
+    """(x, U, b, b2, W, a, h0, starts) -> states and last; second derivatives go through the composition."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
+        """Project and scan."""
+        *tensors, ctx.nonlinearity = arguments
+        states, last, slopes, ctx.sparse = layer_cpu.forward(layer_cpu.Layer(*tensors), ctx.nonlinearity)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, slopes, states)
+        return states, last
+
+    @staticmethod
+    def backward(ctx: Any, grad_states: Tensor | None, grad_last: Tensor | None) -> tuple[Tensor | None, ...]:
+        """One adjoint scan and one product for each weight."""
+        *tensors, slopes, states = ctx.saved_tensors
+        if grad_last is not None:
+            before = torch.zeros_like(states[:-1]) if grad_states is None else grad_states[:-1]
+            end = grad_last if grad_states is None else grad_last + grad_states[-1:]
+            grad_states = torch.cat((before, end))
+        if grad_states is None:
+            return (None,) * 9
+        if torch.is_grad_enabled():
+            return _differentiable_backward(ctx, grad_states)
+        need_inputs, *wanted, _, need_h0, _, _ = ctx.needs_input_grad
+        layer = layer_cpu.Layer(*tensors)
+        grad = layer_cpu.backward(layer, states, slopes, ctx.sparse, grad_states, tuple(wanted), need_inputs)
+        grad_inputs = None
+        if grad.delta is not None:
+            grad_inputs = (grad.delta.flatten(0, 1) @ layer.weight_ih).view(layer.inputs.shape)
+        return (
+            grad_inputs,
+            grad.weight_ih,
+            grad.bias,
+            grad.second_bias,
+            grad.weight_hh,
+            None,
+            grad.h0 if need_h0 else None,
+            None,
+            None,
+        )
+
+
+def _differentiable_backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients once more, with a graph: by the composition, whose derivatives have derivatives."""
+    *inputs, _, _ = ctx.saved_tensors
+    # Aliases cut off whatever one input owes to another upstream.
+    aliases: list[Any] = [None if x is None else x.view_as(x) for x in inputs]
+    x, weight_ih, bias, second_bias, weight_hh, leak, h0, starts = aliases
+    drive = project(x, weight_ih, sum_of_biases(bias, second_bias))
+    states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, ctx.nonlinearity)
+    wanted = [i for i, need in enumerate(ctx.needs_input_grad[:8]) if need]
+    gradients = torch.autograd.grad(
+        states, [aliases[i] for i in wanted], grad_states, create_graph=True, allow_unused=True
+    )
+    result: list[Tensor | None] = [None] * 9
+    for i, gradient in zip(wanted, gradients, strict=True):
+        result[i] = gradient
+    return tuple(result)

@@ -1,0 +1,117 @@
+"""Several runs against one, on the same songs or sentences: which is better, and how sure is that."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ostinato.data.sequences import Splits
+from ostinato.domains.delays.problems import TaskData
+from ostinato.domains.load import load_data
+from ostinato.domains.music.evaluation.frames import total_by_song
+from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
+from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.domains.text.results import scored_tokens
+from ostinato.errors import UserError
+from ostinato.evaluation.bootstrap import Difference, paired_bootstrap
+from ostinato.evaluation.scores import Score
+from ostinato.runs.folder import Run
+from ostinato.training.build import TrainedModel, load_model
+
+Split = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run's totals on one split: log-probability (S,) in nats, and frames or tokens (S,)."""
+
+    run: Run
+    score: Score
+    totals: np.ndarray
+    counts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The runs' scores, and the difference of each from the first: positive where it is better."""
+
+    split: Split
+    scored: tuple[Scored, ...]
+    differences: tuple[Difference, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Split and runs, with their scores; every run but the first with its difference from the first."""
+        rows = [{"run": str(s.run.folder), "score": s.score.to_dict()} for s in self.scored]
+        for row, difference in zip(rows[1:], self.differences, strict=True):
+            row["difference"] = asdict(difference)
+        return {"split": self.split, "runs": rows}
+
+
+def compare_runs(
+    runs: Sequence[Run], split: Split = "test", *, resamples: int = 10_000, seed: int = 0
+) -> Comparison:
+    """Score the best model of each run on one split, and bootstrap the differences from the first run.
+
+    Raises:
+        UserError: fewer than two runs; or their scores do not compare: other data, or another convention.
+    """
+    if len(runs) < 2:
+        raise UserError(f"expected two or more runs to compare, found {len(runs)}")
+    trained = [load_model(run) for run in runs]
+    _check_same_data(runs, trained)
+    data = load_data(trained[0].recipe, progress=False)
+    if data.version != trained[0].data["version"]:
+        raise UserError(
+            f"expected the data the runs were trained on (version {trained[0].data['version'][:12]}), found "
+            f"version {data.version[:12]} of {trained[0].recipe.data}: it changed; put the old files back"
+        )
+    if isinstance(data, TaskData):
+        raise UserError(
+            "expected runs on music or text, whose songs or sentences are resampled, found runs on the task "
+            f"{data.name}; ostinato evaluate gives their share of wrong sequences"
+        )
+    scored = [_scored(run, model, data, split) for run, model in zip(runs, trained, strict=True)]
+    _check_same_convention(scored)
+    first = scored[0]
+    differences = [
+        paired_bootstrap(s.totals, first.totals, s.counts, resamples=resamples, seed=seed) for s in scored[1:]
+    ]
+    return Comparison(split, tuple(scored), tuple(differences))
+
+
+def _check_same_data(runs: Sequence[Run], trained: Sequence[TrainedModel]) -> None:
+    first = trained[0].data
+    for run, model in zip(runs, trained, strict=True):
+        if model.data["version"] != first["version"]:
+            raise UserError(
+                f"expected runs on the same data, found {first['name']} (version {first['version'][:12]}) in "
+                f"{runs[0].folder} and {model.data['name']} (version {model.data['version'][:12]}) in "
+                f"{run.folder}: their scores do not compare; train both on one data set"
+            )
+
+
+def _check_same_convention(scored: Sequence[Scored]) -> None:
+    first = scored[0]
+    for other in scored[1:]:
+        if other.score.convention != first.score.convention:
+            raise UserError(
+                f"expected scores of one convention, found {first.score.convention!r} in {first.run.folder} "
+                f"and {other.score.convention!r} in {other.run.folder}: they do not compare"
+            )
+
+
+def _scored(run: Run, trained: TrainedModel, data: Splits | TextData, split: Split) -> Scored:
+    if isinstance(data, TextData):
+        tokens = scored_tokens(data, split)
+        log_probs = score_tokens(trained.model, tokens)
+        totals, counts = sentence_totals(log_probs, tokens)
+        score = text_scores(data.vocabulary, log_probs, tokens)["log_likelihood"]
+        return Scored(run, score, totals, counts)
+    if sum(len(song) > 0 for song in data[split]) < 2:
+        raise UserError(
+            f"expected two or more songs in {split} of {data.name} to resample, found fewer; "
+            "use another --split"
+        )
+    songs = total_by_song(trained.model, data[split])
+    return Scored(run, songs.log_likelihood(), songs.log_prob, songs.frames)

@@ -1,0 +1,92 @@
+"""From a recipe and a folder to a finished run with its results; and those results as a file."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ostinato.data.sequences import SPLITS, Splits
+from ostinato.domains.delays.problems import TaskData
+from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.recipe.recipe import Recipe
+from ostinato.report.curves import learning_curve
+from ostinato.runs.folder import CONFIG, Run
+from ostinato.runs.results import Results, score_run
+from ostinato.training.loop import Trainer
+from ostinato.training.monitor import Monitor
+from ostinato.training.progress import Progress
+
+AnyData = Splits | TextData | TaskData
+
+RESULTS, CURVE = "results.json", "learning_curve.png"
+
+
+def train_in(
+    folder: Path,
+    recipe: Recipe,
+    data: AnyData,
+    monitor: Monitor | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    checkpoint_seconds: float = 15.0,
+    stop_requested: Callable[[], int] = lambda: 0,
+) -> Progress:
+    """Train in a folder: a new run, or the one there, from its last checkpoint; nothing where it is done.
+
+    Raises:
+        Interrupted: a stop was requested; the same call goes on.
+        UserError: the folder holds a run with other settings, or something else; or training diverged.
+    """
+    run = Run.open(folder) if (folder / CONFIG).is_file() else Run.create(folder, recipe.to_dict())
+    with run:
+        trainer = Trainer(
+            recipe,
+            data,
+            run,
+            monitor,
+            device=device,
+            checkpoint_seconds=checkpoint_seconds,
+            stop_requested=stop_requested,
+        )
+        return trainer.fit()
+
+
+def conclude(run: Run, data: AnyData, splits: tuple[str, ...] = SPLITS) -> dict[str, Any]:
+    """Score a run's best model beside the baselines, write results.json and the learning curve; return what
+    results.json holds.
+    """
+    return write_results(run, data, score_run(run, data, splits))
+
+
+def write_results(run: Run, data: AnyData, results: Results) -> dict[str, Any]:
+    """Write what a run has come to, with everything that it depends on, to results.json, and its picture."""
+    _, state = run.load_checkpoint("last")
+    recipe, progress = Recipe.from_dict(state["recipe"]), state["progress"]
+    summary: dict[str, Any] = {
+        "run": str(run.folder),
+        "data": {"name": data.name, "version": data.version, "details": data.details},
+        "recipe": recipe.to_dict(),
+        "results": results.to_dict(),
+        "skipped": [{"path": s.path, "reason": s.reason} for s in data.skipped],
+        "training": {
+            "epochs": progress["epoch"],
+            "best_epoch": progress["best_epoch"] + 1,
+            "stopped_because": progress["stopped_because"],
+            "clip_threshold": progress["clip_threshold"],
+            "seconds": progress["seconds"],
+            "threads": state["threads"],
+            "devices": state.get("devices", ["cpu"]),
+            "environment": state["environment"],
+        },
+    }
+    run.write_text(RESULTS, json.dumps(summary, indent=1) + "\n")
+    learning_curve(
+        run.metrics(),
+        run.folder / CURVE,
+        title=f"{recipe.recipe} on {data.name}",
+        task=recipe.task,
+        scores=summary["results"],
+    )
+    return summary

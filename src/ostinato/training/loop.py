@@ -1,0 +1,405 @@
+"""The training loop: segments -> loss -> step; validation, early stopping, checkpoints, resume.
+
+Everything random is a function of the seed and the epoch, and everything else that the next step depends
+on is in the checkpoint, so a resumed run ends bit for bit where the unbroken one does.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ostinato.data.placement import moved
+from ostinato.data.sequences import Splits
+from ostinato.data.streams import Streams
+from ostinato.domains.delays.problems import TaskData, TaskStreams
+from ostinato.domains.domain import domain_of
+from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.domains.text.reading.streams import TokenStreams
+from ostinato.errors import UserError, argument
+from ostinato.nn.cells.state import State, from_named_tensors, map_state, named_tensors, zeros_like
+from ostinato.nn.devices import find_device
+from ostinato.optim import AverageNorm, HessianFree, clip_grad_norm
+from ostinato.optim.averaging import WeightAverage
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.training.build import MODEL_PREFIX, build_gradient_descent, build_optimizer, build_rule
+from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor
+from ostinato.training.progress import (
+    ALL_DONE,
+    NO_BETTER,
+    EpochSums,
+    Progress,
+    check_same_run,
+    check_same_settings,
+    environment,
+    go_on,
+    learned,
+    take_learned,
+)
+from ostinato.training.updates import curvature_streams, hessian_free_update
+
+BEFORE_PREFIX = "before."
+
+AnyStreams = Streams | TokenStreams | TaskStreams
+
+# So many updates in a row without a usable gradient mean that the run has diverged for good.
+HOPELESS = 50
+
+
+# A state that is carried over a whole text and has begun to grow goes on growing. Where it shows, as a
+# gradient of so many times the threshold, it is forgotten.
+BURST = 20.0
+
+
+class Trainer:
+    """Trains the recipe's model on the data in the run's folder; `fit` starts or continues.
+
+    Args:
+        recipe: the settings.
+        data: what to train on, and to validate on.
+        run: the run's folder; if it holds a checkpoint, training goes on from there.
+        monitor: what to report to.
+        device: where the model computes; see `nn.devices.find_device`. Everything random is drawn on the CPU.
+        checkpoint_seconds: time between checkpoints; the work a kill can cost.
+        stop_requested: returns the number of a signal that asks to stop, or 0.
+
+    A run that is there may be given other `epochs` and another `patience`: they say when it ends, and change
+    nothing on the way (see `training_state.go_on`).
+
+    Raises:
+        UserError: the run was made with other settings or other data, or the data has no training or
+            validation songs; or there is no such device.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Splits | TextData | TaskData,
+        run: Run,
+        monitor: Monitor | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        checkpoint_seconds: float = 15.0,
+        stop_requested: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.domain = domain_of(data)
+        for split in ("train", "valid"):
+            if data.frames(split) == 0:
+                raise UserError(
+                    f"expected {split} {self.domain.what} in {data.name}, found none; give it more files"
+                )
+        self.recipe, self.data, self.run = recipe, data, run
+        self.monitor: Monitor = monitor or SilentMonitor()
+        self.checkpoint_seconds, self._stop_requested = checkpoint_seconds, stop_requested
+        self.data_identity = self.domain.identity()
+        self.device = find_device(device)
+        self.model = self.domain.model(recipe).to(self.device)
+        self.optimizer = build_optimizer(recipe, self.model)
+        self.rule = build_rule(recipe)
+        self.progress = Progress()
+        self._parameters = list(self.model.parameters())
+        self._average = WeightAverage(self.model, recipe.averaging) if recipe.averaging > 0 else None
+        self._carried: State | None = None
+        self._best: dict[str, Tensor] | None = None
+        self._before: dict[str, Tensor] = {}
+        self._devices = [str(self.device)]
+        self._saved_at = time.monotonic()
+        self._resumed_at = time.monotonic()
+
+    def fit(self) -> Progress:
+        """Train until the epochs are over or validation stops improving; return where it ended.
+
+        Raises:
+            Interrupted: a stop was requested; everything up to here is in the checkpoint.
+            UserError: the run cannot be written.
+            Diverged: 50 updates in a row had no finite gradient.
+        """
+        self.run.lock()
+        if self.run.has_checkpoint("last"):
+            self._restore(*self.run.load_checkpoint("last"))
+        else:
+            check_same_settings(self.recipe, Recipe.from_dict(self.run.config()))
+            self.run.truncate_metrics(0)
+            self.domain.prepare(self.run)
+            self._save()
+        self._keep_settings()
+        self._resumed_at = self._saved_at = time.monotonic()
+        if self.progress.clip_threshold is None and self.recipe.clip != "none":
+            self._find_threshold()
+        self.monitor.started(self)
+        while not self.progress.stopped_because and self.progress.epoch < self.recipe.epochs:
+            self._train_epoch()
+        self.progress.stopped_because = self.progress.stopped_because or ALL_DONE
+        self._save()
+        return self.progress
+
+    # One epoch
+
+    def streams(self, epoch: int) -> AnyStreams:
+        """The training data as an epoch meets them."""
+        return self.domain.streams(self.recipe, epoch)
+
+    def _train_epoch(self) -> None:
+        progress = self.progress
+        streams = self.streams(progress.epoch)
+        if progress.segment == 0 and self.recipe.learning_rate_rule == "halving":
+            self._before = learned(self.model, BEFORE_PREFIX, self.optimizer)
+        while progress.segment < len(streams):
+            self._heed_stop()
+            self.update(streams, progress.segment)
+            if self._average is not None:
+                self._average.update()
+            progress.segment += 1
+            self.monitor.segment(progress.epoch, progress.segment, len(streams), streams.frames)
+            if time.monotonic() - self._saved_at > self.checkpoint_seconds:
+                self._save()
+        self._finish_epoch()
+
+    def update(self, streams: AnyStreams, index: int) -> None:
+        """One update on one segment: loss, gradient, clipping, step; a step of `fit`, which does the rest."""
+        if isinstance(self.optimizer, HessianFree):
+            self._hessian_free_update(self.optimizer, streams, index)
+            return
+        segment, sums = moved(streams[index], self.device), self.progress.sums
+        for parameter in self._parameters:
+            parameter.grad = None
+        stage = self.recipe.stage(self.progress.epoch)
+        loss = self.model.loss(
+            segment.inputs, segment.targets, self._carried, segment.starts, segment.mask, stage
+        )
+        loss.objective.backward()
+        clip_at = self.progress.clip_threshold
+        clip = clip_grad_norm(self._parameters, clip_at)
+        self._carried = loss.states if self.domain.carries_state else None
+        if not clip.finite:
+            self._skip(streams, index)
+            return
+        if self.domain.forgets_bursts and clip.clipped and clip.norm > BURST * (clip_at or 1.0):
+            self._carried = zeros_like(loss.states)
+        self.optimizer.step()
+        sums.nll += float(loss.nll)
+        sums.frames += loss.frames
+        sums.norms += clip.norm
+        sums.updates += 1
+        sums.clipped += clip.clipped
+        sums.skipped_in_a_row = 0
+
+    def _hessian_free_update(self, optimizer: HessianFree, streams: AnyStreams, index: int) -> None:
+        """One segment, whole: the quadratic model, conjugate gradients, the step they lead to."""
+        segment, sums, epoch = moved(streams[index], self.device), self.progress.sums, self.progress.epoch
+        chosen = curvature_streams(self.recipe, epoch, index, segment.targets.shape[1])
+
+        def watch(number: int, objective: float) -> None:
+            self.monitor.iteration(number, objective)
+            self._heed_stop()
+
+        update = hessian_free_update(self.model, optimizer, segment, self._carried, chosen, watch)
+        self._carried = update.states if self.domain.carries_state else None
+        if not update.usable:
+            self._skip(streams, index)
+            return
+        self.run.append_metrics(update.record(epoch, optimizer.steps))
+        sums.nll += update.nll
+        sums.frames += update.frames
+        sums.norms += update.report.gradient_norm
+        sums.updates += 1
+        sums.skipped_in_a_row = 0
+
+    def _skip(self, streams: AnyStreams, index: int) -> None:
+        """Leave the parameters alone, say where it happened, and start the songs from a zero state."""
+        sums = self.progress.sums
+        sums.skipped += 1
+        sums.skipped_in_a_row += 1
+        where = f"epoch {self.progress.epoch}, {streams.describe(index)}"
+        self.run.append_metrics(
+            {"event": "non-finite gradient", "epoch": self.progress.epoch, "where": where}
+        )
+        if sums.skipped_in_a_row == 1:
+            self.monitor.notice(f"gradient not finite, update skipped: {where}")
+        if self._carried is not None:
+            self._carried = _finite(self._carried)
+        if sums.skipped_in_a_row == HOPELESS:
+            raise Diverged(
+                f"training diverged: {HOPELESS} updates in a row had no finite gradient (the last at "
+                f"{where}); use a smaller {argument('learning_rate')} or a recipe with C (clipping)"
+            )
+
+    def _validate(self, stage: str) -> tuple[float, bool]:
+        """The validation score of the weights, or of their average, and whether it is the best so far."""
+        progress = self.progress
+        with self._average.in_place() if self._average is not None else nullcontext():
+            score = self.domain.validate(self.model.eval())
+            # What pre-training reaches is no model to keep.
+            better = score > progress.best_score and stage == "joint"
+            if better:
+                progress.best_score, progress.best_epoch = score, progress.epoch
+                self._best = learned(self.model, MODEL_PREFIX)
+        self.model.train()
+        return score, better
+
+    def _finish_epoch(self) -> None:
+        progress, sums = self.progress, self.progress.sums
+        stage, name = self.recipe.stage(progress.epoch), self.model.score_name
+        score, better = self._validate(stage)
+        record: dict[str, Any] = {
+            "epoch": progress.epoch,
+            f"train_{name}": -sums.nll / max(sums.frames, 1),
+            f"valid_{name}": score,
+            **self.domain.record(score),
+            "best": better,
+            "gradient_norm": sums.norms / max(sums.updates, 1),
+            "clipped": sums.clipped / max(sums.updates, 1),
+            "skipped": sums.skipped,
+            "updates": self.optimizer.steps,
+            **self._pace(),
+            "frames": sums.frames,
+            "seconds": self._elapsed(),
+        }
+        if stage != "joint":
+            record["stage"] = stage
+        self.run.append_metrics(record)
+        if stage == "joint":
+            self._obey_rule(score)
+        in_a_row = sums.skipped_in_a_row
+        progress.sums = EpochSums(skipped_in_a_row=in_a_row)
+        progress.segment, self._carried = 0, None
+        progress.epoch += 1
+        if record.get("solved"):
+            progress.stopped_because = "the task is solved"
+        elif progress.since_best(self.recipe) >= self.recipe.patience:
+            progress.stopped_because = f"{NO_BETTER} for {self.recipe.patience} epochs"
+        self.monitor.epoch(record)
+
+    def _pace(self) -> dict[str, float]:
+        """What governs the length of steps now."""
+        if isinstance(self.optimizer, HessianFree):
+            return {"damping": self.optimizer.damping}
+        return {
+            "learning_rate": self.optimizer.learning_rates()[0],
+            "momentum": self.optimizer.momenta()[0],
+        }
+
+    def _obey_rule(self, score: float) -> None:
+        decision = self.rule.update(score)
+        if decision.restore and self._before:
+            take_learned(self._before, BEFORE_PREFIX, self.model, self.optimizer)
+        if not isinstance(self.optimizer, HessianFree):
+            self.optimizer.scale_learning_rate(decision.learning_rate_factor)
+        if decision.stop:
+            self.progress.stopped_because = "the learning-rate rule: validation stopped improving"
+
+    def _find_threshold(self) -> None:
+        """A fixed clipping threshold, or the paper's rule: the average gradient norm over one pass.
+
+        The pass trains a twin of the model, clipped at the average so far, since the norms at the initial
+        weights alone say little about those that training meets; the twin is then thrown away.
+        """
+        if isinstance(self.recipe.clip, float):
+            self.progress.clip_threshold = self.recipe.clip
+            return
+        twin = self.domain.model(self.recipe).to(self.device)
+        optimizer, average = build_gradient_descent(self.recipe, twin), AverageNorm()
+        states: State | None = None
+        parameters = list(twin.parameters())
+        for here in self.streams(0):
+            self._heed_stop()
+            segment = moved(here, self.device)
+            optimizer.zero_grad()
+            loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
+            loss.objective.backward()
+            states = _finite(loss.states) if self.domain.carries_state else None
+            clip = clip_grad_norm(parameters, average.value if average.total > 0 else None)
+            average.add(clip.norm)
+            if clip.finite:
+                optimizer.step()
+        self.progress.clip_threshold = average.value
+        self.monitor.notice(
+            f"clipping gradients at norm {average.value:.4g}, the average over a first pass "
+            f"({average.count} updates)"
+        )
+
+    # Stopping, saving, resuming
+
+    def _heed_stop(self) -> None:
+        signal = self._stop_requested()
+        if signal:
+            self._save()
+            raise Interrupted(signal)
+
+    def _elapsed(self) -> float:
+        return self.progress.seconds + time.monotonic() - self._resumed_at
+
+    def _state(self) -> dict[str, Any]:
+        progress = asdict(self.progress) | {"seconds": self._elapsed()}
+        return {
+            "recipe": self.recipe.to_dict(),
+            "data": self.data_identity,
+            "progress": progress,
+            "rule": self.rule.state_dict(),
+            "groups": [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups],
+            "averaged": self._average.updates if self._average is not None else 0,
+            "threads": torch.get_num_threads(),
+            "devices": self._devices,
+            "metrics_offset": self.run.metrics_offset(),
+            "environment": environment(self.device),
+        }
+
+    def _save(self) -> None:
+        """The best model, if it is new, then where training stands: a kill between the two loses nothing."""
+        state = self._state()
+        if self._best is not None:
+            self.run.save_checkpoint("best", self._best, state)
+            self._best = None
+        tensors = learned(self.model, MODEL_PREFIX, self.optimizer) | self._before
+        if self._average is not None:
+            tensors |= self._average.tensors()
+        if self._carried is not None:
+            tensors |= named_tensors(self._carried, "carried")
+        if self.model.rnn.generator is not None:
+            tensors["generator"] = self.model.rnn.generator.get_state()
+        self.run.save_checkpoint("last", tensors, state)
+        self._saved_at = time.monotonic()
+
+    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        check_same_run(self.recipe, self.data_identity, state)
+        self.progress = Progress.from_dict(state["progress"])
+        go_on(self.progress, Recipe.from_dict(state["recipe"]), self.recipe)
+        take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer)
+        if self._average is not None:
+            self._average.restore(tensors, state["averaged"])
+        for group, saved in zip(self.optimizer.param_groups, state["groups"], strict=True):
+            group.update(saved)
+        self.rule.load_state_dict(state["rule"])
+        carried = from_named_tensors(tensors, "carried")
+        self._carried = None if carried is None else map_state(lambda x: x.to(self.device), carried)
+        self._before = {k: v for k, v in tensors.items() if k.startswith(BEFORE_PREFIX)}
+        if self.model.rnn.generator is not None:
+            self.model.rnn.generator.set_state(tensors["generator"])
+        self.run.truncate_metrics(state["metrics_offset"])
+        self._note_device(state.get("devices", ["cpu"]))
+
+    def _note_device(self, before: list[str]) -> None:
+        """Keep the devices that a run has been trained on, and say where it goes on on another kind."""
+        self._devices = before if before[-1] == str(self.device) else [*before, str(self.device)]
+        kind = torch.device(before[-1]).type
+        if kind != self.device.type and not self.progress.stopped_because:
+            self.monitor.notice(
+                f"the run was trained on {before[-1]} and goes on on {self.device}: sums are rounded in "
+                "another order there, so that it will not end bit for bit as it would have"
+            )
+
+    def _keep_settings(self) -> None:
+        """Settings that have become others on resume, `go_on` allowing, are the run's from here on."""
+        settings = self.recipe.to_dict()
+        if self.run.config() != settings:
+            self.run.write_config(settings)
+
+
+def _finite(state: State) -> State:
+    """The state with zeros where it is not finite."""
+    return map_state(lambda x: torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0), state)

@@ -1,0 +1,58 @@
+"""What a training run reports to, and how it is stopped from outside."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ostinato.errors import UserError
+
+if TYPE_CHECKING:
+    from ostinato.training.loop import Trainer
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; the checkpoint is written. `signal` is what asked."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"interrupted by signal {signal}")
+        self.signal = signal
+
+
+class Diverged(UserError):
+    """Training has come to where no update has a usable gradient: these settings are hopeless."""
+
+
+class Monitor(Protocol):
+    """What a training run reports to; see `SilentMonitor` for one that does nothing."""
+
+    def started(self, trainer: "Trainer") -> None:
+        """The run is set up, or resumed, and about to train."""
+
+    def notice(self, text: str) -> None:
+        """Something a person should read."""
+
+    def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
+        """One more segment of this epoch is done."""
+
+    def iteration(self, number: int, objective: float) -> None:
+        """One more conjugate-gradient iteration of a Hessian-free update is done."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """An epoch ended with this record."""
+
+
+class SilentMonitor:
+    """Reports nothing."""
+
+    def started(self, trainer: "Trainer") -> None:
+        """Nothing."""
+
+    def notice(self, text: str) -> None:
+        """Nothing."""
+
+    def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
+        """Nothing."""
+
+    def iteration(self, number: int, objective: float) -> None:
+        """Nothing."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Nothing."""

@@ -1,0 +1,84 @@
+import dataclasses
+import itertools
+from pathlib import Path
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostinato.errors import UserError
+from ostinato.recipe.recipe import Recipe
+
+
+@given(st.permutations("CLRM"), st.integers(0, 4))
+def test_letters_in_any_order_mean_the_same(letters: list[str], count: int) -> None:
+    chosen = letters[:count]
+    recipe = Recipe.parse("SGD" + ("+" if chosen else "") + "".join(chosen))
+    assert (recipe.clip == "auto") == ("C" in chosen)
+    assert (recipe.leak_fraction > 0) == ("L" in chosen)
+    assert (recipe.nonlinearity == "relu") == ("R" in chosen)
+    assert (recipe.l1 > 0) == ("R" in chosen)
+    assert (recipe.momentum > 0) == ("M" in chosen)
+
+
+def test_every_recipe_survives_toml(tmp_path: Path) -> None:
+    for count in range(5):
+        for letters in itertools.combinations("CLRM", count):
+            recipe = Recipe.parse("SGD" + ("+" + "".join(letters) if letters else ""), learning_rate=1 / 3)
+            path = tmp_path / "config.toml"
+            path.write_text(tomli_w.dumps(recipe.to_dict()))
+            assert Recipe.from_dict(Recipe.read_settings(path)) == recipe
+
+
+def test_a_setting_overrides_its_letter() -> None:
+    recipe = Recipe.parse("SGD+CR", clip=7, nonlinearity="sigmoid")
+    assert (recipe.clip, recipe.nonlinearity) == (7.0, "sigmoid")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("letters", ["", "ADAM", "SGD+", "SGD+X", "SGD+CC", "SGDC", "HF+C"])
+def test_unknown_letters_are_refused(letters: str) -> None:
+    with pytest.raises(UserError, match="expected a recipe like"):
+        Recipe.parse(letters)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hiden_size": 3}, "did you mean hidden_size"),
+        ({"hidden_size": 0}, r"hidden_size in \[1"),
+        ({"hidden_size": 2.5}, "hidden_size to be int"),
+        ({"hidden_size": True}, "hidden_size to be int"),
+        ({"learning_rate": -1}, "learning_rate at least 0"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"momentum": 1.0}, r"momentum in \[0, 1\)"),
+        ({"nonlinearity": "gelu"}, "'tanh' or 'relu'"),
+        ({"clip": "often"}, "'auto' or 'none'"),
+        ({"leak_low": 0.5, "leak_high": 0.1}, "leak_low <= leak_high"),
+        ({"dropout": 0.5}, "between layers"),
+        ({"transpose": 1}, "transpose to be bool"),
+        ({"data": 3}, "data to be str"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Recipe.from_dict(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"learnig_rate = 0.1", "did you mean learning_rate"),
+        (b"learning_rate = ", "expected a TOML file"),
+        (b"\xff\xfe", "expected a TOML file"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        Recipe.read_settings(path)
+    with pytest.raises(UserError, match="cannot read"):
+        Recipe.read_settings(tmp_path / "none.toml")
