@@ -20,11 +20,12 @@ import torch
 
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.domains.music.compose import Predictor, generate
+from ostinato.domains.music.evaluation.baselines import fit_baseline
+from ostinato.domains.music.evaluation.frames import total_by_song
 from ostinato.domains.music.harmonize import melody
 from ostinato.domains.music.notes import COLUMNS
 from ostinato.domains.music.particles import sample_conditioned
 from ostinato.domains.music.reading import data_sets as music
-from ostinato.evaluation import fit_baseline, total_by_song
 from ostinato.evaluation.scores import pooled_score
 from ostinato.runs.folder import Run
 from ostinato.training.build import load_model

@@ -31,12 +31,12 @@ import torch.nn.functional as F
 
 from ostinato.data.sequences import Sequence
 from ostinato.domains.music.compose import Predictor
+from ostinato.domains.music.evaluation.baselines import fit_baseline
 from ostinato.domains.music.notes import COLUMNS, LOWEST, spans
 from ostinato.domains.music.reading import data_sets as music
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.surprise import score_piece
 from ostinato.domains.music.wrong_notes import find_corrections
-from ostinato.evaluation import fit_baseline
 from ostinato.runs.folder import Run
 from ostinato.training.build import load_model
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ostinato.domains.music.evaluation.frames import evaluate_frames
 from ostinato.domains.music.reading import data_sets as music
 from ostinato.domains.music.writing import piano_roll
-from ostinato.evaluation import evaluate_frames
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import load_model

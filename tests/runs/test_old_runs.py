@@ -1,7 +1,7 @@
 """Runs of version 0.1.0, stopped in their second epoch: they go on, and evaluate, generate and score.
 
-`old_runs/stopped` holds the runs, beside the tunes and the text that they were trained on, made for this;
-`old_runs/expected.json` holds the test scores that the same version came to without the stop.
+`old/stopped` holds the runs, beside the tunes and the text that they were trained on, made for this;
+`old/expected.json` holds the test scores that the same version came to without the stop.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-OLD = Path(__file__).parent / "old_runs"
+OLD = Path(__file__).parent / "old"
 KINDS = ("bernoulli", "chars", "hf", "nade", "rbm", "task", "words")
 EXPECTED = json.loads((OLD / "expected.json").read_text())
 

@@ -9,10 +9,10 @@ import torch
 
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.domains.delays.problems import TaskData, TemporalOrder
+from ostinato.domains.music.evaluation.frames import total_by_song
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.errors import UserError
-from ostinato.evaluation import total_by_song
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run

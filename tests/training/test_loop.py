@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ostinato.data.sequences import Sequence, Splits
+from ostinato.domains.music.evaluation.frames import total_by_song
 from ostinato.errors import UserError
-from ostinato.evaluation import total_by_song
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import build_model, load_model

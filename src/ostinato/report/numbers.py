@@ -1,4 +1,4 @@
-"""Numbers as a page sets them: those of `ostinato.evaluation.numbers`, with a real minus sign, and a dash for none."""
+"""Numbers as a page sets them: those of `evaluation.numbers`, with a real minus sign, and a dash for none."""
 
 import math
 from collections.abc import Mapping

@@ -6,8 +6,8 @@ import torch
 
 from ostinato.data.sequences import Sequence
 from ostinato.domains.music.compose import generate
+from ostinato.domains.music.evaluation.baselines import fit_baseline
 from ostinato.errors import UserError
-from ostinato.evaluation import fit_baseline
 from ostinato.nn import RNN, SequenceModel
 from ostinato.nn.outputs import Bernoulli
 

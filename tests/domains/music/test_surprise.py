@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from ostinato.data.sequences import Sequence
+from ostinato.domains.music.evaluation.baselines import fit_baseline
+from ostinato.domains.music.evaluation.frames import total_by_song
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.surprise import score_piece
-from ostinato.evaluation import fit_baseline, total_by_song
 from ostinato.nn import RNN, SequenceModel
 from ostinato.nn.outputs import RBM, Bernoulli
 

@@ -64,7 +64,7 @@ def find_corrections(model: Predictor, piece: Piece, *, horizon: int = 16) -> li
 
     Example:
         >>> from ostinato.data.sequences import Sequence
-        >>> from ostinato.evaluation import fit_baseline
+        >>> from ostinato.domains.music.evaluation.baselines import fit_baseline
         >>> song = np.eye(88, dtype=np.uint8)[[39, 43, 46] * 9]
         >>> wrong = song.copy()
         >>> wrong[4] = np.eye(88)[44]

@@ -1,6 +1,6 @@
 """The autograd functions of the recurrence: scan, adjoint and tangent, closed under differentiation.
 
-The equations are in `ostinato.nn.scan.recurrence`. Here T is time, B streams, H hidden, N models under `vmap`.
+The equations are in `ostinato.nn.scan.recurrence`. T is time, B streams, H hidden, N models under `vmap`.
 """
 
 from types import ModuleType

@@ -6,7 +6,9 @@ import torch
 
 from ostinato.data.sequences import Sequence
 from ostinato.domains.music.evaluation.accuracy import expected_accuracy
-from ostinato.evaluation import BASELINES, evaluate_frames, fit_baseline, pooled_score, total_by_song
+from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline
+from ostinato.domains.music.evaluation.frames import evaluate_frames, total_by_song
+from ostinato.evaluation.scores import pooled_score
 from ostinato.nn import RNN, SequenceModel
 from ostinato.nn.outputs import Bernoulli, BernoulliFrames
 

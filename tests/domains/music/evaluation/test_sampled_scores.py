@@ -6,7 +6,8 @@ import torch
 
 from ostinato.data.sequences import Sequence
 from ostinato.domains.music.evaluation.accuracy import expected_accuracy, sampled_accuracy
-from ostinato.evaluation import Sampling, total_by_song
+from ostinato.domains.music.evaluation.frames import total_by_song
+from ostinato.domains.music.evaluation.measures import Sampling
 from ostinato.nn import RNN, SequenceModel
 from ostinato.nn.outputs import NADE, RBM, Annealing, BernoulliFrames, NADEFrames
 

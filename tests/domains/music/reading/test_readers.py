@@ -40,7 +40,7 @@ def test_answers_come_in_the_order_of_the_paths(files):
 def test_a_reader_that_crashes_costs_one_file(files, monkeypatch):
     # stands in for a native library that takes the process down on one file
     program = (
-        "import os, sys, json; from ostinato.data import reading\n"
+        "import os, sys, json; from ostinato.domains.music.reading import readers as reading\n"
         "true = reading.read_one\n"
         "reading.read_one = lambda path: os._exit(11) if path.name == '2.mid' else true(path)\n"
         "reading.main()"
@@ -67,7 +67,7 @@ def test_a_reader_that_hangs_is_stopped(files, monkeypatch):
 
 def test_what_readers_print_is_no_answer(files, monkeypatch):
     program = (
-        "import os; from ostinato.data import reading\n"
+        "import os; from ostinato.domains.music.reading import readers as reading\n"
         "true = reading.read_one\n"
         "reading.read_one = lambda path: (print('hello'), os.write(1, b'native'), true(path))[-1]\n"
         "reading.main()"

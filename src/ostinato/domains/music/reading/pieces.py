@@ -80,7 +80,7 @@ def read_piece(
         pieces = read(Path(path))
         if len(pieces) > 1:
             raise UserError(
-                f"expected one piece, found {len(pieces)}; use ostinato.domains.music.reading.data_sets.load for collections"
+                f"expected one piece, found {len(pieces)}; a collection is read by reading.data_sets.load"
             )
         notes = pieces[0]
         if semitones is None:
