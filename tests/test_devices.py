@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_training import small_data, small_recipe, weights
+from test_loop import small_data, small_recipe, weights
 
 from ostinato.data.sequences import Splits
 from ostinato.domains.delays.problems import TaskData, TemporalOrder

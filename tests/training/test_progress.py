@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_hessian_free_training as by_curvature
+import test_hessian_free as by_curvature
 import test_training_text as on_text
-from test_training import scores, small_data, small_recipe, trained, weights
+from test_loop import scores, small_data, small_recipe, trained, weights
 
 from ostinato.domains.delays.problems import TaskData, TemporalOrder
 from ostinato.errors import UserError
