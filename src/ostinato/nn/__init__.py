@@ -1,19 +1,30 @@
 """Recurrent layers, output distributions and the model that joins them."""
 
-from ostinato.nn import outputs
-from ostinato.nn.cells import GRU, LSTM
-from ostinato.nn.cells.initialization import initialize_recurrent_, sample_leak
-from ostinato.nn.cells.leaky import RNN
-from ostinato.nn.model import SequenceModel
-from ostinato.nn.scan.recurrence import leaky_scan
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
-    "SequenceModel",
-    "initialize_recurrent_",
-    "leaky_scan",
-    "outputs",
-    "sample_leak",
-]
+from ostinato import lazily
+
+if TYPE_CHECKING:
+    from ostinato.nn import outputs as outputs
+    from ostinato.nn.cells.gru import GRU as GRU
+    from ostinato.nn.cells.initialization import initialize_recurrent_ as initialize_recurrent_
+    from ostinato.nn.cells.initialization import sample_leak as sample_leak
+    from ostinato.nn.cells.leaky import RNN as RNN
+    from ostinato.nn.cells.lstm import LSTM as LSTM
+    from ostinato.nn.model import SequenceModel as SequenceModel
+    from ostinato.nn.scan.recurrence import leaky_scan as leaky_scan
+
+_PLACES = {
+    "GRU": "cells.gru",
+    "LSTM": "cells.lstm",
+    "RNN": "cells.leaky",
+    "SequenceModel": "model",
+    "initialize_recurrent_": "cells.initialization",
+    "leaky_scan": "scan.recurrence",
+    "outputs": "",
+    "sample_leak": "cells.initialization",
+}
+
+__all__ = [*_PLACES]
+
+__getattr__, __dir__ = lazily(__name__, _PLACES)

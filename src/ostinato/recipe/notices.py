@@ -3,17 +3,12 @@
 A setting may have no effect in this recipe, may take others with it, or may undo one of the recipe's letters.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from ostinato.errors import argument
-from ostinato.recipe.effective import unmet_need
-from ostinato.recipe.letters import LETTERS
-from ostinato.recipe.recipe import Recipe
-
-# The setting that says whether a letter's technique is used at all.
-SWITCHES = {"C": "clip", "L": "leak_fraction", "R": "nonlinearity", "M": "momentum"}
+from ostinato.recipe.letters import LETTERS, SWITCHES
+from ostinato.recipe.recipe import Recipe, every_setting, meaning
 
 
 def notices(recipe: Recipe, given: Mapping[str, Any], file: Mapping[str, Any] | None = None) -> list[str]:
@@ -32,34 +27,31 @@ def notices(recipe: Recipe, given: Mapping[str, Any], file: Mapping[str, Any] | 
         *_undone(recipe, everything),
         *_without_letters(recipe, everything),
         *_without_effect(recipe, given),
+        *_left_out(recipe, file or {}),
     ]
 
 
 def _undone(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
     """A letter that a setting takes back."""
-    letters = recipe.recipe.partition("+")[2]
     return [
-        f"{recipe.recipe} has {letter}, and {argument(switch)} {getattr(recipe, switch)} takes it back"
+        f"{recipe.name} has {letter}, and {argument(switch)} {recipe.get(switch)} takes it back"
         for letter, switch in SWITCHES.items()
-        if letter in letters and switch in given and getattr(recipe, switch) == _off(switch)
+        if letter in recipe.letters and switch in given and recipe.get(switch) == _off(switch)
     ]
 
 
 def _without_letters(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
     """A technique that is used without its letter: what comes with it, and what does not."""
-    letters = recipe.recipe.partition("+")[2]
     said = []
     for letter, switch in SWITCHES.items():
-        value = getattr(recipe, switch)
+        value = recipe.get(switch, _off(switch))
         on = value == LETTERS[letter][switch] if isinstance(value, str) else value != _off(switch)
-        if letter in letters or switch not in given or not on:
+        if letter in recipe.letters or switch not in given or not on:
             continue
-        meant = Recipe.meaning(letter, recipe.task, recipe.output)
-        others = {name: meant[name] for name in meant if name != switch and name not in given}
-        if recipe.hessian_free:
-            others.pop("learning_rate", None)
-        taken = [name for name in others if getattr(recipe, name) == others[name]]
-        left = [name for name in others if getattr(recipe, name) != others[name]]
+        meant = meaning(letter, recipe.to_dict())
+        others = {n: meant[n] for n in meant if n != switch and n not in given and n in recipe}
+        taken = [name for name in others if recipe.get(name) == others[name]]
+        left = [name for name in others if recipe.get(name) != others[name]]
         sentence = f"{argument(switch)} without {letter}"
         if taken:
             sentence += (
@@ -76,20 +68,33 @@ def _without_letters(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
 def _without_effect(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
     """Settings given that nothing asks for in this recipe."""
     said = []
-    for name in given:
-        if unmet := unmet_need(recipe, name):
-            other, wanted = unmet
-            use = " or ".join(wanted) if wanted else "larger values"
-            value = getattr(recipe, other)
-            said.append(f"{argument(name)} has no effect with {argument(other)} {value}: it is for {use}")
+    settings, values = recipe.settings(), recipe.to_dict()
+    for name in (name for name in given if name in settings):
+        idle = settings[name].idle(values)
+        if idle is not None:
+            other, wanted = idle
+            use = " or ".join(map(str, wanted)) if wanted else "a value above 0"
+            said.append(
+                f"{argument(name)} has no effect with {argument(other)} {recipe.get(other)}: it is for {use}"
+            )
     return said
 
 
+def _left_out(recipe: Recipe, file: Mapping[str, Any]) -> list[str]:
+    """Settings of a file that this recipe does not have, where the file says something by them."""
+    lost = [n for n, value in file.items() if n not in recipe and value not in (None, _off(n))]
+    if not lost:
+        return []
+    named = ", ".join(f"{argument(name)} = {file[name]}" for name in lost)
+    return [
+        f"{recipe.name} on {recipe.domain} with {argument('output')} {recipe.output} has no use for {named}"
+    ]
+
+
 def _listed(recipe: Recipe, names: list[str]) -> str:
-    return ", ".join(f"{argument(name)} = {getattr(recipe, name)}" for name in names)
+    return ", ".join(f"{argument(name)} = {recipe.get(name)}" for name in names)
 
 
 def _off(name: str) -> Any:
     """A setting's value where nobody says anything."""
-    (default,) = (field.default for field in dataclasses.fields(Recipe) if field.name == name)
-    return default
+    return every_setting()[name].default

@@ -1,8 +1,26 @@
 """Recurrent cells: GRU and LSTM, and what a model asks of any of them."""
 
-from ostinato.nn.cells.gru import GRU
-from ostinato.nn.cells.lstm import LSTM
-from ostinato.nn.cells.protocol import LinearizedRecurrence, Recurrence
-from ostinato.nn.cells.state import State
+from typing import TYPE_CHECKING
 
-__all__ = ["GRU", "LSTM", "LinearizedRecurrence", "Recurrence", "State"]
+from ostinato import lazily
+
+if TYPE_CHECKING:
+    from ostinato.nn.cells.gru import GRU as GRU
+    from ostinato.nn.cells.leaky import RNN as RNN
+    from ostinato.nn.cells.lstm import LSTM as LSTM
+    from ostinato.nn.cells.protocol import LinearizedRecurrence as LinearizedRecurrence
+    from ostinato.nn.cells.protocol import Recurrence as Recurrence
+    from ostinato.nn.cells.state import State as State
+
+_PLACES = {
+    "GRU": "gru",
+    "LSTM": "lstm",
+    "LinearizedRecurrence": "protocol",
+    "RNN": "leaky",
+    "Recurrence": "protocol",
+    "State": "state",
+}
+
+__all__ = [*_PLACES]
+
+__getattr__, __dir__ = lazily(__name__, _PLACES)

@@ -1,32 +1,50 @@
 """Output layers: each maps a hidden state to a distribution over the next observation."""
 
-from ostinato.nn.outputs.ais import Annealing
-from ostinato.nn.outputs.bernoulli import Bernoulli, BernoulliFrames
-from ostinato.nn.outputs.class_softmax import ClassSoftmax, ClassTokens, balanced_classes
-from ostinato.nn.outputs.direct import DirectNgrams, Features
-from ostinato.nn.outputs.gaussian import Gaussian, MultivariateGaussian
-from ostinato.nn.outputs.gaussian_mixture import GaussianMixture, MixtureOfGaussians
-from ostinato.nn.outputs.nade import NADE, NADEFrames
-from ostinato.nn.outputs.rbm import RBM, RBMFrames
-from ostinato.nn.outputs.softmax import Softmax, Tokens
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "NADE",
-    "RBM",
-    "Annealing",
-    "Bernoulli",
-    "BernoulliFrames",
-    "ClassSoftmax",
-    "ClassTokens",
-    "DirectNgrams",
-    "Features",
-    "Gaussian",
-    "GaussianMixture",
-    "MixtureOfGaussians",
-    "MultivariateGaussian",
-    "NADEFrames",
-    "RBMFrames",
-    "Softmax",
-    "Tokens",
-    "balanced_classes",
-]
+from ostinato import lazily
+
+if TYPE_CHECKING:
+    from ostinato.nn.outputs.ais import Annealing as Annealing
+    from ostinato.nn.outputs.bernoulli import Bernoulli as Bernoulli
+    from ostinato.nn.outputs.bernoulli import BernoulliFrames as BernoulliFrames
+    from ostinato.nn.outputs.class_softmax import ClassSoftmax as ClassSoftmax
+    from ostinato.nn.outputs.class_softmax import ClassTokens as ClassTokens
+    from ostinato.nn.outputs.class_softmax import balanced_classes as balanced_classes
+    from ostinato.nn.outputs.direct import DirectNgrams as DirectNgrams
+    from ostinato.nn.outputs.direct import Features as Features
+    from ostinato.nn.outputs.gaussian import Gaussian as Gaussian
+    from ostinato.nn.outputs.gaussian import MultivariateGaussian as MultivariateGaussian
+    from ostinato.nn.outputs.gaussian_mixture import GaussianMixture as GaussianMixture
+    from ostinato.nn.outputs.gaussian_mixture import MixtureOfGaussians as MixtureOfGaussians
+    from ostinato.nn.outputs.nade import NADE as NADE
+    from ostinato.nn.outputs.nade import NADEFrames as NADEFrames
+    from ostinato.nn.outputs.rbm import RBM as RBM
+    from ostinato.nn.outputs.rbm import RBMFrames as RBMFrames
+    from ostinato.nn.outputs.softmax import Softmax as Softmax
+    from ostinato.nn.outputs.softmax import Tokens as Tokens
+
+_PLACES = {
+    "Annealing": "ais",
+    "Bernoulli": "bernoulli",
+    "BernoulliFrames": "bernoulli",
+    "ClassSoftmax": "class_softmax",
+    "ClassTokens": "class_softmax",
+    "DirectNgrams": "direct",
+    "Features": "direct",
+    "Gaussian": "gaussian",
+    "GaussianMixture": "gaussian_mixture",
+    "MixtureOfGaussians": "gaussian_mixture",
+    "MultivariateGaussian": "gaussian",
+    "NADE": "nade",
+    "NADEFrames": "nade",
+    "RBM": "rbm",
+    "RBMFrames": "rbm",
+    "Softmax": "softmax",
+    "Tokens": "softmax",
+    "balanced_classes": "class_softmax",
+}
+
+__all__ = [*_PLACES]
+
+__getattr__, __dir__ = lazily(__name__, _PLACES)

@@ -1,0 +1,36 @@
+"""Problems with long delays."""
+
+from ostinato.domains.declared import DomainDeclared
+from ostinato.recipe.setting import Setting
+
+DELAYS = DomainDeclared(
+    name="delays",
+    place="ostinato.domains.delays.domain:Delays",
+    summary="problems with long delays",
+    targets="category",
+    recipe="HF",
+    settings=(
+        Setting("length", int, 50, "Data", "steps of the sequences, or of their delay", low=10, high=100_000),
+        Setting(
+            "epoch_sequences",
+            int,
+            10_000,
+            "Data",
+            "fresh sequences between two validations",
+            low=1,
+            high=100_000_000,
+        ),
+    ),
+    defaults={
+        "data": "temporal-order",
+        "output": "softmax",
+        "hidden_size": 100,
+        "initialization": "echo-state",
+        "streams": 20,
+        "learning_rate": 0.01,
+        "epochs": 100,
+    },
+    hessian_free={"streams": 1000},
+    # only 32 sequences differ in the memorisation of five bits: a minibatch holds each once
+    by_data={"memorization": {"streams": 32, "curvature_share": 1.0, "epoch_sequences": 320}},
+)

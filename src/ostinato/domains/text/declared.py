@@ -1,0 +1,149 @@
+"""Text: words, or characters."""
+
+from typing import Any
+
+from ostinato.domains.declared import DomainDeclared
+from ostinato.errors import UserError, argument
+from ostinato.recipe.setting import Setting
+
+_SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "valid_data",
+        str | None,
+        None,
+        "Text",
+        "validation text; with --test-data",
+        unset="held out of the data",
+    ),
+    Setting(
+        "test_data", str | None, None, "Text", "test text; with --valid-data", unset="held out of the data"
+    ),
+    Setting(
+        "vocabulary_size",
+        int,
+        10_000,
+        "Text",
+        "most distinct words or characters; the rest are unknown",
+        low=3,
+        high=10_000_000,
+    ),
+    Setting(
+        "direct",
+        int,
+        0,
+        "Text",
+        "weights for direct n-gram (maximum-entropy) connections; 0 for none",
+        low=0,
+        high=1 << 32,
+    ),
+    Setting(
+        "direct_order",
+        int,
+        3,
+        "Text",
+        "longest n-gram of direct connections",
+        low=2,
+        high=20,
+        needs={"direct": ()},
+    ),
+    Setting(
+        "embedding_scale",
+        float,
+        1.0,
+        "Model",
+        "token embeddings start uniform in [-scale, scale]",
+        low=0,
+        high=100,
+    ),
+    Setting(
+        "embedding_rate",
+        float,
+        1.0,
+        "Optimization",
+        "learning rate of the token embedding, relative to learning_rate",
+        low=0,
+        needs={"learning_rate": ()},
+    ),
+)
+
+# A quarter of the units, in the paper's printed range (docs/text.md tells how it was chosen).
+_LEAK = {"leak_fraction": 0.25, "leak_low": 0.02, "leak_high": 0.2}
+
+
+def _check(recipe: Any) -> None:
+    if recipe.direct > 0 and recipe.optimizer == "hessian-free":
+        raise UserError(f"{argument('direct')} {recipe.direct} does not go with HF; leave it out")
+
+
+def _check_words(recipe: Any) -> None:
+    _check(recipe)
+    if 0 < recipe.direct < 2 * recipe.vocabulary_size:
+        raise UserError(
+            f"expected {argument('direct')} of at least {2 * recipe.vocabulary_size} weights, twice "
+            f"{argument('vocabulary_size')}, found {recipe.direct}; a million is usual"
+        )
+
+
+# Thresholds of C lie above most norms: the average over a pass is one of the few bursts that rectifiers have.
+WORDS = DomainDeclared(
+    name="words",
+    place="ostinato.domains.text.domain:Text",
+    summary="text, word by word",
+    targets="category",
+    recipe="SGD+CLR",
+    step="token",
+    settings=_SETTINGS,
+    check=_check_words,
+    defaults={
+        "data": "pydoc",
+        "output": "class-softmax",
+        "hidden_size": 200,
+        "segment_length": 40,
+        "streams": 20,
+        "embedding_scale": 0.1,
+        "learning_rate": 0.7,
+        "embedding_rate": 80.0,
+        "within_class_rate": 10.0,
+        "learning_rate_rule": "halving",
+        "epochs": 100,
+    },
+    letters={
+        "C": {"clip": 1.0},
+        "L": _LEAK,
+        "R": {"l1": 1e-5},
+        "M": {"learning_rate": 0.07},
+    },
+    hessian_free={"streams": 64},
+)
+
+CHARS = DomainDeclared(
+    name="chars",
+    place="ostinato.domains.text.domain:Text",
+    summary="text, character by character",
+    targets="category",
+    recipe="SGD+CLR",
+    step="token",
+    settings=_SETTINGS,
+    check=_check,
+    defaults={
+        "data": "pydoc",
+        "output": "softmax",
+        "hidden_size": 500,
+        "segment_length": 150,
+        "streams": 10,
+        "initialization": "orthogonal",
+        "embedding_scale": 0.2,
+        "learning_rate": 4.0,
+        "embedding_rate": 10.0,
+        "averaging": 0.999,
+        "learning_rate_rule": "halving",
+        "epochs": 100,
+    },
+    letters={
+        "C": {"clip": 0.5},
+        "L": _LEAK,
+        "R": {"l1": 1e-5},
+        "M": {"learning_rate": 0.5},
+    },
+    hessian_free={"streams": 64},
+)

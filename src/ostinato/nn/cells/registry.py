@@ -1,0 +1,84 @@
+"""The recurrent cells by name, with the settings of each; nothing here imports PyTorch.
+
+To add one: a module with its class, and an entry here, or a call of `CELLS.register` from elsewhere.
+"""
+
+from typing import Any, Literal
+
+from ostinato.errors import UserError, argument
+from ostinato.recipe.declared import Declared, Registry
+from ostinato.recipe.setting import Setting
+
+CELLS: Registry[Declared] = Registry("cell")
+
+
+def _check_leaks(recipe: Any) -> None:
+    low, high = recipe.leak_low, recipe.leak_high
+    if low > high:
+        raise UserError(
+            f"expected {argument('leak_low')} <= {argument('leak_high')}, found {low} > {high}; swap them"
+        )
+
+
+# What every cell with leaky units has.
+LEAKS: tuple[Setting, ...] = (
+    Setting("leak_fraction", float, 0.0, "Model", "share of the units that leak", low=0, high=1),
+    Setting(
+        "leak_low",
+        float,
+        0.02,
+        "Model",
+        "smallest leak: share of the old state a leaky unit keeps",
+        low=0,
+        high=1,
+        below=True,
+        needs={"leak_fraction": ()},
+    ),
+    Setting(
+        "leak_high",
+        float,
+        0.2,
+        "Model",
+        "largest leak",
+        low=0,
+        high=1,
+        below=True,
+        needs={"leak_fraction": ()},
+    ),
+)
+
+CELLS.register(
+    Declared(
+        name="rnn",
+        place="ostinato.nn.cells.leaky:RNN",
+        summary="one state a unit, and a nonlinearity",
+        check=_check_leaks,
+        settings=(
+            Setting(
+                "nonlinearity",
+                Literal["tanh", "relu", "sigmoid", "identity"],
+                "tanh",
+                "Model",
+                "of the recurrent units",
+            ),
+            Setting(
+                "initialization",
+                Literal["uniform", "echo-state", "identity", "orthogonal"],
+                "uniform",
+                "Model",
+                "of the recurrent weights",
+            ),
+            Setting(
+                "spectral_radius",
+                float,
+                1.1,
+                "Model",
+                "largest eigenvalue of echo-state weights",
+                low=0,
+                high=10,
+                needs={"initialization": ("echo-state",)},
+            ),
+            *LEAKS,
+        ),
+    )
+)

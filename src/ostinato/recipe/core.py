@@ -1,0 +1,46 @@
+"""The settings that every run has, whatever it models and however it learns."""
+
+from typing import Literal
+
+from ostinato.recipe.setting import Setting
+
+CORE: tuple[Setting, ...] = (
+    Setting(
+        "recipe",
+        str,
+        "SGD",
+        "Recipe",
+        "the paper's letters: SGD, or SGD+ any of C, L, R, M; HF, or HF+ any of L, R",
+    ),
+    Setting("domain", str, "music", "Recipe", "the kind of data"),
+    Setting("data", str, "bach", "Data", "data set name, or a file or folder"),
+    Setting("output", str, "bernoulli", "Model", "distribution over the next frame, token or value"),
+    Setting("cell", str, "rnn", "Model", "recurrent cell"),
+    Setting("optimizer", str, "sgd", "Optimization", "rule of the updates"),
+    Setting("hidden_size", int, 200, "Model", "recurrent units in a layer", low=1, high=100_000),
+    Setting("num_layers", int, 1, "Model", "recurrent layers", low=1, high=100),
+    Setting("l1", float, 0.0, "Model", "weight of the L1 penalty on hidden outputs", low=0),
+    Setting("l2", float, 0.0, "Model", "weight of the L2 penalty, l2 / 2 times the squared weights", low=0),
+    Setting("dropout", float, 0.0, "Model", "dropout between layers", low=0, high=1),
+    Setting(
+        "averaging",
+        float,
+        0.0,
+        "Optimization",
+        "decay of an average of the weights over updates, which is validated and kept; 0 for none",
+        low=0,
+        high=1,
+        below=True,
+    ),
+    Setting("streams", int, 1, "Training", "parallel streams, the minibatch size", low=1, high=100_000),
+    Setting("segment_length", int, 100, "Training", "steps between parameter updates", low=1, high=1_000_000),
+    Setting("epochs", int, 200, "Training", "passes through the data at most", low=0, high=1_000_000),
+    Setting(
+        "patience", int, 20, "Training", "epochs without a better validation score before stopping", low=1
+    ),
+    Setting("dtype", Literal["float32", "float64"], "float32", "Model", "floating-point type of the model"),
+    Setting("seed", int, 0, "Training", "of everything random", low=0, high=2**32 - 1),
+)
+
+# Those that choose whose own settings a recipe has besides.
+CHOOSERS = ("domain", "output", "cell", "optimizer")

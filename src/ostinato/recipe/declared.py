@@ -1,0 +1,122 @@
+"""What a domain, an output, a cell and an optimizer say of themselves before they are loaded.
+
+A recipe and a command's help need names, settings and defaults only. These stand in a declaration, which
+imports nothing heavy; `load` then brings the class itself. A `Registry` knows the declarations of one sort by
+name. What a program adds with `register` is treated as what comes with the package is.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from ostinato.errors import UserError, argument, near_names
+from ostinato.recipe.setting import Setting
+
+Settings = Mapping[str, Any]
+Letters = Mapping[str, Settings]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What a recipe knows of one domain, output, cell or optimizer.
+
+    Args:
+        name: as settings and options call it.
+        place: where the class is: "package.module:Name".
+        summary: what it is, in a few words.
+        settings: those that it alone has.
+        defaults: what is other than the settings' defaults with it, its own or a recipe's common ones.
+        letters: what a letter of the recipe means with it, over what the letter means in general.
+        hessian_free: what HF means with it, over what HF means in general.
+        check: raises a UserError where settings of a recipe that has it do not go together.
+    """
+
+    name: str
+    place: str
+    summary: str = ""
+    settings: tuple[Setting, ...] = ()
+    defaults: Settings = field(default_factory=dict)
+    letters: Letters = field(default_factory=dict)
+    hessian_free: Settings = field(default_factory=dict)
+    check: Callable[[Any], None] = lambda recipe: None
+
+    def load(self) -> Any:
+        """The class, imported now."""
+        module, _, name = self.place.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+Entry = TypeVar("Entry", bound=Declared)
+
+
+class Registry(Generic[Entry]):
+    """The declarations of one sort by name, in the order in which they came.
+
+    Args:
+        sort: the setting that chooses among them, for messages.
+
+    Example:
+        >>> cells = Registry[Declared]("cell")
+        >>> cells.register(Declared(name="rnn", place="ostinato.nn:RNN"))
+        >>> cells["rnn"].load().__name__, "gru" in cells
+        ('RNN', False)
+        >>> cells["rn"]
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: unknown cell 'rn': did you mean rnn?
+    """
+
+    def __init__(self, sort: str) -> None:
+        self.sort = sort
+        self._entries: dict[str, Entry] = {}
+        self._aliases: dict[str, str] = {}
+
+    def register(self, entry: Entry, *, aliases: tuple[str, ...] = ()) -> None:
+        """Add a declaration.
+
+        Args:
+            entry: the declaration.
+            aliases: other names that mean the same where a name is asked for; they are not listed.
+
+        Raises:
+            ValueError: the name is taken by another declaration.
+        """
+        for name in (entry.name, *aliases):
+            known = self._entries.get(self._aliases.get(name, name))
+            if known is not None and known != entry:
+                raise ValueError(f"expected a new name for a {self.sort}, found {name!r}, which is taken")
+        self._entries[entry.name] = entry
+        self._aliases |= dict.fromkeys(aliases, entry.name)
+
+    def forget(self, name: str) -> None:
+        """Take back what `register` added."""
+        del self._entries[name]
+        self._aliases = {alias: of for alias, of in self._aliases.items() if of != name}
+
+    def name(self, name: str) -> str:
+        """The name that a name or an alias stands for.
+
+        Raises:
+            UserError: there is none; the message names near ones.
+        """
+        found = self._aliases.get(name, name)
+        if not isinstance(name, str) or found not in self._entries:
+            raise UserError(f"unknown {argument(self.sort)} {name!r}: {near_names(str(name), self._entries)}")
+        return found
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._entries[self.name(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return self._aliases.get(str(name), name) in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entries(self) -> list[Entry]:
+        """All declarations."""
+        return list(self._entries.values())

@@ -1,0 +1,108 @@
+"""A setting of a run: its type, default, range and help text, declared beside what it is a setting of."""
+
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ostinato.errors import UserError, argument
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    Args:
+        name: as settings files and Python call it; the option is the same with dashes.
+        kind: its type: int, float, str, bool, a `Literal`, or a union of these and None.
+        default: where neither the recipe's letters nor the user say anything.
+        group: the heading it stands under in a command's help.
+        help: what it is, in a line.
+        low, high: the range of a number, both ends included.
+        below: whether `high` itself is left out.
+        needs: other settings without which it does nothing, by name: the values they must have; an empty
+            tuple stands for any number above 0.
+        unset: what the default None stands for, in words.
+
+    Example:
+        >>> leak = Setting("leak_low", float, 0.02, "Model", "smallest leak", low=0, high=1, below=True)
+        >>> leak.checked(0)
+        0.0
+        >>> leak.checked(1.0)
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: expected leak_low in [0, 1), found 1.0
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    group: str
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    below: bool = False
+    needs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    unset: str = ""
+
+    @property
+    def option(self) -> str:
+        """How the command line writes it."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def number(self) -> type[int] | type[float] | None:
+        """int or float for a number, None for anything else."""
+        kinds = _alternatives(self.kind)
+        return int if int in kinds else float if float in kinds else None
+
+    def idle(self, values: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]] | None:
+        """The first of the settings it needs that leaves it without effect, and the values it would take.
+
+        Example:
+            >>> leak = Setting("leak_low", float, 0.02, "Model", "smallest leak", needs={"leak_fraction": ()})
+            >>> leak.idle({"leak_fraction": 0.0}), leak.idle({"leak_fraction": 0.5})
+            (('leak_fraction', ()), None)
+        """
+        for other, wanted in self.needs.items():
+            value = values.get(other)
+            if not (value in wanted if wanted else isinstance(value, int | float) and value > 0):
+                return other, wanted
+        return None
+
+    def checked(self, value: Any) -> Any:
+        """The value in the setting's type.
+
+        Raises:
+            UserError: it is of another type, or out of its range.
+        """
+        kinds = _alternatives(self.kind)
+        choices = [choice for kind in kinds for choice in typing.get_args(kind)]
+        if (value in choices and not isinstance(value, bool)) or (value is None and type(None) in kinds):
+            return value
+        if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        plain = tuple(kind for kind in kinds if isinstance(kind, type) and kind is not type(None))
+        if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
+            wanted = [kind.__name__ for kind in plain] + [repr(choice) for choice in choices]
+            raise UserError(f"expected {argument(self.name)} to be {' or '.join(wanted)}, found {value!r}")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            self._check_range(value)
+        return value
+
+    def _check_range(self, value: float) -> None:
+        inside = self.low <= value < self.high if self.below else self.low <= value <= self.high
+        if inside and math.isfinite(value):
+            return
+        span = f"at least {self.low}"
+        if self.high < math.inf:
+            span = f"in [{self.low}, {self.high}{')' if self.below else ']'}"
+        raise UserError(f"expected {argument(self.name)} {span}, found {value}")
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return typing.get_args(kind)
+    return (kind,)
