@@ -15,9 +15,15 @@ class DomainDeclared(Declared):
         recipe: the letters where none are given.
         by_data: under HF, what suits a data set better, by its name.
         step: what a step of a sequence is called, such as "frame".
+        names: of its data sets.
+        data_sets: the module that has them; see `ostinato.domains.catalogue`.
+        unused: settings that all recipes have and that mean nothing here.
     """
 
     targets: Targets
     recipe: str
     by_data: dict[str, Settings] = field(default_factory=dict)
     step: str = "step"
+    names: tuple[str, ...] = ()
+    data_sets: str = ""
+    unused: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from ostinato.optim.nesterov import ClassicalMomentum, SimplifiedNesterov
 from ostinato.optim.schedules import Schedule
 
 
-class PlainDescent(ClassicalMomentum):
+class PlainDescent(SimplifiedNesterov):
     """Gradient descent without momentum: theta_t = theta_{t-1} - eps g, with weight decay.
 
     Example:

@@ -12,7 +12,7 @@ from ostinato.domains.text.generate import Sampling, generate_tokens, pieces
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.report.records import RunRecord, Sample
 from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 
 FRAMES, TOKENS = 32, {"words": 120, "chars": 600}
 TEMPO = 120.0

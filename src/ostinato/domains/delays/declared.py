@@ -9,6 +9,9 @@ DELAYS = DomainDeclared(
     summary="problems with long delays",
     targets="category",
     recipe="HF",
+    names=("temporal-order", "memorization"),
+    data_sets="ostinato.domains.delays.problems",
+    unused=("segment_length",),
     settings=(
         Setting("length", int, 50, "Data", "steps of the sequences, or of their delay", low=10, high=100_000),
         Setting(

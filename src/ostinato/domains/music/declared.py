@@ -10,6 +10,8 @@ MUSIC = DomainDeclared(
     targets="binary",
     recipe="SGD+CL",
     step="frame",
+    names=("bach", "jsb", "nottingham", "musedata", "piano-midi"),
+    data_sets="ostinato.domains.music.reading.data_sets",
     settings=(
         Setting(
             "frames_per_beat",
