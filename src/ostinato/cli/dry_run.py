@@ -48,7 +48,7 @@ def print_plan(
 
 
 def _print(plan: Plan, progress: Progress | None) -> None:
-    letters = plan.recipe.recipe
+    letters = plan.recipe.name
     say(f"dry run of {letters} on {plan.data['name']}: nothing is trained or written")
     if plan.changed:
         table = _table("settings of your own", "setting", "here", f"{letters}'s")

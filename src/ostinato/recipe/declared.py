@@ -117,6 +117,11 @@ class Registry(Generic[Entry]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def default(self) -> str:
+        """The first one's name: what is meant where none is named."""
+        return next(iter(self._entries))
+
     def entries(self) -> list[Entry]:
         """All declarations."""
         return list(self._entries.values())

@@ -14,9 +14,16 @@ _SETTINGS: tuple[Setting, ...] = (
         "Text",
         "validation text; with --test-data",
         unset="held out of the data",
+        files=True,
     ),
     Setting(
-        "test_data", str | None, None, "Text", "test text; with --valid-data", unset="held out of the data"
+        "test_data",
+        str | None,
+        None,
+        "Text",
+        "test text; with --valid-data",
+        unset="held out of the data",
+        files=True,
     ),
     Setting(
         "vocabulary_size",
