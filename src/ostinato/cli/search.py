@@ -140,11 +140,12 @@ def _announce(study: Study, trials: int | None, *, quiet: bool) -> None:
 
 def _space(recipe: Recipe, path: Path | None, given: dict[str, Any]) -> Space:
     """The space from a file, or the built-in one without what is given."""
-    from ostinato.search import Space, builtin_space
+    from ostinato.search import Space, builtin_space, check_fits
 
     if path is None:
         return builtin_space(recipe, frozenset(given))
     space = Space.read(path)
+    check_fits(space, recipe)
     for name in sorted(space.ranges.keys() & given.keys()):
         raise UserError(f"{name} is given and searched, in {path}; leave one of them out")
     return space

@@ -15,9 +15,11 @@ class DomainDeclared(Declared):
         recipe: the letters where none are given.
         by_data: under HF, what suits a data set better, by its name.
         step: what a step of a sequence is called, such as "frame".
+        fixed: settings that decide what is modelled: scores compare only where they are the same.
     """
 
     targets: Targets
     recipe: str
     by_data: dict[str, Settings] = field(default_factory=dict)
     step: str = "step"
+    fixed: tuple[str, ...] = ()

@@ -31,6 +31,7 @@ DELAYS = DomainDeclared(
         "epochs": 100,
     },
     hessian_free={"streams": 1000},
+    fixed=("length",),
     # only 32 sequences differ in the memorisation of five bits: a minibatch holds each once
     by_data={"memorization": {"streams": 32, "curvature_share": 1.0, "epoch_sequences": 320}},
 )

@@ -25,4 +25,18 @@ MUSIC = DomainDeclared(
     ),
     defaults={"data": "bach", "output": "bernoulli"},
     hessian_free={"streams": 64},
+    fixed=("frames_per_beat", "transpose"),
+    search={
+        "hidden_size": {"low": 100, "high": 400},
+        "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+    },
+    search_letters={
+        "L": {
+            "leak_fraction": {"choices": [0.0, 0.25, 0.5]},
+            "leak_low": {"low": 0.02, "high": 0.2},
+            "leak_high": {"low": 0.02, "high": 0.2},
+        },
+        "R": {"l1": {"low": 1e-6, "high": 1e-3, "log": True}},
+        "M": {"momentum": {"low": 1e-3, "high": 0.95}},
+    },
 )

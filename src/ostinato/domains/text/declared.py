@@ -73,6 +73,10 @@ _SETTINGS: tuple[Setting, ...] = (
     ),
 )
 
+# Scores on other texts, or with other unknown words, do not compare.
+_FIXED = ("valid_data", "test_data", "vocabulary_size")
+_MOMENTUM = {"momentum": {"low": 1e-3, "high": 0.95}}
+
 # A quarter of the units, in the paper's printed range (docs/text.md tells how it was chosen).
 _LEAK = {"leak_fraction": 0.25, "leak_low": 0.02, "leak_high": 0.2}
 
@@ -121,6 +125,15 @@ WORDS = DomainDeclared(
         "M": {"learning_rate": 0.07},
     },
     hessian_free={"streams": 64},
+    fixed=_FIXED,
+    search={"learning_rate": {"choices": [0.1, 0.01, 0.001]}},
+    search_letters={
+        "C": {"clip": {"choices": [30.0, 50.0, "none"]}},
+        # none or 50 of the 200 units; the leaks themselves are spread over [0.02, 0.2]
+        "L": {"leak_fraction": {"choices": [0.0, 0.25]}},
+        "R": {"nonlinearity": {"choices": ["relu", "sigmoid"]}},
+        "M": _MOMENTUM,
+    },
 )
 
 CHARS = DomainDeclared(
@@ -153,4 +166,7 @@ CHARS = DomainDeclared(
         "M": {"learning_rate": 0.5},
     },
     hessian_free={"streams": 64},
+    fixed=_FIXED,
+    search={"learning_rate": {"choices": [0.5, 0.1, 0.01]}},
+    search_letters={"M": _MOMENTUM},
 )
