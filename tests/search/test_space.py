@@ -68,8 +68,8 @@ def test_a_draw_depends_on_seed_number_and_name_only():
 
 
 @pytest.mark.parametrize("letters", ["SGD", "SGD+CLRM", "HF+LR"])
-@pytest.mark.parametrize("task", ["music", "words", "chars"])
-def test_optuna_records_the_very_draws(task, letters):
+@pytest.mark.parametrize("domain", ["music", "words", "chars"])
+def test_optuna_records_the_very_draws(domain, letters):
     recipe = Recipe.parse(letters, domain=domain)
     space = builtin_space(recipe)
     settings = StudySettings(recipe=recipe, space=space, data_version="1")

@@ -1,6 +1,5 @@
 """One study in one process: what it leaves, and who may take which trial."""
 
-import dataclasses
 import json
 import shutil
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +77,7 @@ class PlainHelp:
         if about := _plain(panel.description).strip():
             _print(console, _wrapped(about, console.width, "  ", "  "))
         wide = console.width >= _WIDE
-        column = (
-            _COLUMN if panel.format == "parameter" else 2 + max(len(_label(e)) for e in entries) + 2
-        )
+        column = _COLUMN if panel.format == "parameter" else 2 + max(len(_label(e)) for e in entries) + 2
         for entry in entries:
             label, text = _label(entry), self._text(entry)
             if not wide:

@@ -117,7 +117,9 @@ def asked_for(options: Any, config: Path | None, domain: str | None = None) -> t
     former, said = _former(options, letters, settings)
     recipe = Recipe.parse(letters, kept | former, **{n: v for n, v in given.items() if n != "recipe"})
     said += notices(recipe, given, kept)
-    lost = [name for name in file if name not in settings and name in recipe and file[name] != recipe.get(name)]
+    lost = [
+        name for name in file if name not in settings and name in recipe and file[name] != recipe.get(name)
+    ]
     if "recipe" in given and (lost := [name for name in lost if name != "recipe"]):
         taken = ", ".join(f"{name} = {file[name]}" for name in lost)
         said.append(f"{recipe.name} takes back what {config} says: {taken}")
@@ -137,9 +139,7 @@ def resumed(folder: Path, options: Any, domain: str | None = None) -> Recipe:
     return Recipe.from_dict(Recipe.read_settings(folder / CONFIG)).replace(**given)
 
 
-def _former(
-    options: Any, letters: str, settings: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
+def _former(options: Any, letters: str, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What options of earlier versions set, as a file of theirs would; and where they set nothing."""
     found, said = {}, []
     for name, (setting, _) in _FORMER.items():

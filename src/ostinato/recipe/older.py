@@ -7,8 +7,8 @@ from typing import Any
 def renewed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a file in today's names.
 
-    Up to version 0.1 the domain was called a task, the problems with long delays "task", and the kind of momentum
-    was a setting beside the recipe that decided between gradient descent and HF.
+    Up to version 0.1 the domain was called a task, the problems with long delays "task", and the kind of
+    momentum was a setting beside the recipe that decided between gradient descent and HF.
 
     Example:
         >>> renewed({"task": "task", "recipe": "SGD+M", "momentum": 0.9, "momentum_kind": "classical"})

@@ -190,16 +190,16 @@ class Space:
 
 
 def check_fits(space: Space, recipe: Recipe) -> None:
-    """Refuse what no trial could have a use for, such as an output's settings where another output is trained.
+    """Refuse what no trial has a use for, such as the settings of an output that is not trained.
 
     Raises:
         UserError: a searched setting is none of the recipe's, nor of what is searched over besides.
 
     Example:
-        >>> check_fits(Space.from_toml({"rbm_size": {"choices": [10, 20]}}), Recipe.parse("SGD"))
+        >>> check_fits(Space.from_toml({"momentum": {"choices": [0.5]}}), Recipe.parse("HF"))
         Traceback (most recent call last):
         ...
-        ostinato.errors.UserError: rbm_size in [search] is for output rbm, found output bernoulli; leave it out
+        ostinato.errors.UserError: momentum in [search] is for optimizer nesterov or classical, found ...
     """
     for name in space.ranges:
         chooser, having = owners(name)
@@ -227,9 +227,7 @@ def builtin_space(recipe: Recipe, given: frozenset[str] = frozenset()) -> Space:
         ['hidden_size', 'learning_rate', 'momentum']
     """
     if not DOMAINS[recipe.domain].search:
-        raise UserError(
-            f"expected --space FILE.toml for {recipe.domain}, found none; see docs/searching.md"
-        )
+        raise UserError(f"expected --space FILE.toml for {recipe.domain}, found none; see docs/searching.md")
     table: dict[str, Any] = {}
     for declared in recipe.declared():
         table |= declared.search

@@ -1,6 +1,7 @@
 """Problems with long delays."""
 
-from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.declared import DomainDeclared, columns_of
+from ostinato.evaluation.measure import Measure
 from ostinato.recipe.setting import Setting
 
 DELAYS = DomainDeclared(
@@ -9,6 +10,8 @@ DELAYS = DomainDeclared(
     summary="problems with long delays",
     targets="category",
     recipe="HF",
+    measure=Measure("error", "wrong sequences", "%", "%", None, lower_is_better=True),
+    columns=columns_of("error", "wrong sequences, %", ("valid", "test")),
     settings=(
         Setting("length", int, 50, "Data", "steps of the sequences, or of their delay", low=10, high=100_000),
         Setting(

@@ -1,6 +1,7 @@
 """Music: songs as binary frames of notes."""
 
 from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.music.paper import TABLE1
 from ostinato.recipe.setting import Setting
 
 MUSIC = DomainDeclared(
@@ -10,6 +11,18 @@ MUSIC = DomainDeclared(
     targets="binary",
     recipe="SGD+CL",
     step="frame",
+    sequences="songs",
+    columns=(
+        ("log_likelihood", "train", "train, nats/frame"),
+        ("log_likelihood", "valid", "validation, nats/frame"),
+        ("log_likelihood", "test", "test, nats/frame"),
+        ("accuracy_bay", "test", "test accuracy (a), %"),
+        ("accuracy_per_frame", "test", "test accuracy (b), %"),
+    ),
+    published=TABLE1,
+    generate="--steps 64",
+    sampler="ostinato.domains.music.samples:make",
+    sounds=True,
     settings=(
         Setting(
             "frames_per_beat",

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.declared import DomainDeclared, columns_of
+from ostinato.domains.text.paper import TABLE2_CHARS, TABLE2_WORDS
 from ostinato.errors import UserError, argument
+from ostinato.evaluation.measure import BITS_PER_CHARACTER, PERPLEXITY
 from ostinato.recipe.setting import Setting
 
 _SETTINGS: tuple[Setting, ...] = (
@@ -103,6 +105,16 @@ WORDS = DomainDeclared(
     targets="category",
     recipe="SGD+CLR",
     step="token",
+    sequences="sentences",
+    of_data="words",
+    measure=PERPLEXITY,
+    columns=(
+        *columns_of("perplexity", "perplexity"),
+        *columns_of("perplexity_known", "without unknown words", ("test",)),
+    ),
+    published=TABLE2_WORDS,
+    generate="--tokens 200",
+    sampler="ostinato.domains.text.samples:make",
     settings=_SETTINGS,
     check=_check_words,
     defaults={
@@ -143,6 +155,13 @@ CHARS = DomainDeclared(
     targets="category",
     recipe="SGD+CLR",
     step="token",
+    sequences="sentences",
+    of_data="characters",
+    measure=BITS_PER_CHARACTER,
+    columns=columns_of("bits_per_character", "bits/character"),
+    published=TABLE2_CHARS,
+    generate="--tokens 200",
+    sampler="ostinato.domains.text.samples:make",
     settings=_SETTINGS,
     check=_check,
     defaults={
