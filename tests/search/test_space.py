@@ -191,7 +191,7 @@ def test_a_file_without_a_space_is_refused(tmp_path, text, found):
 def test_draws_for_another_output_are_left_out_and_none_is_searched_in_vain():
     recipe = Recipe.parse("SGD", output="nade")
     space = Space.from_toml({"nade_size": {"choices": [3]}, "rbm_size": {"choices": [4]}})
-    with pytest.raises(UserError, match="rbm_size in .search. is for output rbm, found output nade"):
+    with pytest.raises(UserError, match="searched rbm_size is for output rbm, found output nade"):
         check_fits(space, recipe)
     space = Space(space.ranges | {"output": Choices(("nade", "rbm"))})
     check_fits(space, recipe)

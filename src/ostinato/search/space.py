@@ -196,10 +196,10 @@ def check_fits(space: Space, recipe: Recipe) -> None:
         UserError: a searched setting is none of the recipe's, nor of what is searched over besides.
 
     Example:
-        >>> check_fits(Space.from_toml({"momentum": {"choices": [0.5]}}), Recipe.parse("HF"))
+        >>> check_fits(Space.from_toml({"damping": {"choices": [0.5, 1]}}), Recipe.parse("SGD"))
         Traceback (most recent call last):
         ...
-        ostinato.errors.UserError: momentum in [search] is for optimizer nesterov or classical, found ...
+        ostinato.errors.UserError: searched damping is for optimizer hessian-free, found optimizer sgd; leave it out
     """
     for name in space.ranges:
         chooser, having = owners(name)
@@ -207,7 +207,7 @@ def check_fits(space: Space, recipe: Recipe) -> None:
         drawn = searched.values if isinstance(searched, Choices) else ()
         if name not in recipe and not {*having} & {*drawn}:
             raise UserError(
-                f"{name} in [search] is for {chooser} {' or '.join(having)}, found {chooser} "
+                f"searched {name} is for {chooser} {' or '.join(having)}, found {chooser} "
                 f"{recipe.get(chooser)}; leave it out"
             )
 
