@@ -28,7 +28,7 @@ from ostinato.domains.music.particles import sample_conditioned
 from ostinato.domains.music.reading import data_sets as music
 from ostinato.evaluation.scores import pooled_score
 from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 
 PIECES, STEPS = 50, 64
 HARMONIES = 20

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ostinato.domains.load import load_data
+from ostinato.domains.domain import load_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.results import score_run

@@ -38,7 +38,7 @@ from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.surprise import score_piece
 from ostinato.domains.music.wrong_notes import find_corrections
 from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 
 MOVED = 0.05
 # how the bits of a held note's frames become one figure; `ostinato score` takes the largest

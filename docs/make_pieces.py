@@ -19,7 +19,7 @@ from ostinato.domains.music.reading import data_sets as music
 from ostinato.domains.music.writing import audio, pictures
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 from ostinato.training.loop import Trainer
 
 FRAMES, FRAMES_PER_BEAT, TEMPO, RATE = 24, 1, 92.0, 22_050

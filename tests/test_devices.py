@@ -35,7 +35,7 @@ from ostinato.runs.folder import Run
 from ostinato.runs.results import score_run
 from ostinato.training import build as building
 from ostinato.training import loop as training
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 from ostinato.training.loop import Interrupted, SilentMonitor, Trainer
 from pretend_device import ELSEWHERE, MixedDevices, PretendDevice, there
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ostinato.domains.load import load_data
+from ostinato.domains.domain import load_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.search import Space, StudySettings
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from ostinato.domains.load import load_data
+from ostinato.domains.domain import load_data
 from ostinato.errors import UserError
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.finish import train_in

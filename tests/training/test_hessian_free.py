@@ -16,7 +16,7 @@ from ostinato.errors import UserError
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 from ostinato.training.loop import Interrupted, SilentMonitor, Trainer
 from ostinato.training.updates import curvature_streams
 

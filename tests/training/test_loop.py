@@ -12,7 +12,8 @@ from ostinato.domains.music.evaluation.frames import total_by_song
 from ostinato.errors import UserError
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import build_model, load_model
+from ostinato.runs.trained import load_model
+from ostinato.training.build import build_model
 from ostinato.training.loop import Interrupted, SilentMonitor, Trainer
 
 

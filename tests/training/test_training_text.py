@@ -16,7 +16,8 @@ from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.nn import RNN
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import build_optimizer, load_model
+from ostinato.runs.trained import load_model
+from ostinato.training.build import build_optimizer
 from ostinato.training.loop import Interrupted, Trainer
 
 

@@ -59,7 +59,7 @@ def evaluate(
     from ostinato.domains.music.reading import data_sets as music
     from ostinato.nn.devices import find_device
     from ostinato.runs.results import score_baselines, score_run, score_songs
-    from ostinato.training.build import load_model
+    from ostinato.runs.trained import load_model
 
     if baselines == (run is not None):
         raise UserError(
@@ -93,7 +93,7 @@ def evaluate(
 def _data_for(run: Run, data: str | None, frames_per_beat: int | None, transpose: bool) -> Splits:
     """The data asked for, or the run's own, which must not have changed since."""
     from ostinato.domains.music.reading import data_sets as music
-    from ostinato.training.build import load_model
+    from ostinato.runs.trained import load_model
 
     trained = load_model(run)
     if data is not None:

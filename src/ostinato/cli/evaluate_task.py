@@ -6,7 +6,7 @@ from ostinato.domains.delays.problems import TaskData, find_task
 from ostinato.errors import UserError
 from ostinato.runs.folder import Run
 from ostinato.runs.results import score_run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 
 
 def evaluate_task(run: Run, data: str | None, *, listing: bool, device: str, json: bool) -> int:

@@ -3,7 +3,7 @@
 from ostinato.cli.output import print_json, print_table
 from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.cli.text_output import text_table
-from ostinato.domains.load import load_data
+from ostinato.domains.domain import load_data
 from ostinato.domains.text.reading import data_sets as text
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.vocabulary import Vocabulary
@@ -12,7 +12,7 @@ from ostinato.errors import UserError
 from ostinato.evaluation.numbers import number
 from ostinato.runs.folder import Run
 from ostinato.runs.results import Results
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 
 
 def evaluate_text(run: Run, data: str | None, per_sentence: str | None, *, device: str, json: bool) -> int:

@@ -49,7 +49,7 @@ def write_text(
 
     from ostinato.domains.text.generate import Sampling, generate_tokens, pieces
     from ostinato.domains.text.reading.vocabulary import Vocabulary
-    from ostinato.training.build import load_model
+    from ostinato.runs.trained import load_model
 
     own, prime = own or TextOptions(), prime or ""
     if own.tokens < 1:

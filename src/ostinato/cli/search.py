@@ -91,7 +91,7 @@ def search(
     import torch
 
     from ostinato.cli.search_workers import work
-    from ostinato.domains.load import load_data
+    from ostinato.domains.domain import load_data
     from ostinato.search import StudySettings, create_study, join_study
 
     for name, value in (("workers", workers), ("trials", trials)):

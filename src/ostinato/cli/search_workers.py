@@ -14,7 +14,7 @@ import torch
 from ostinato.cli.output import human
 from ostinato.cli.stopping import stop_signals
 from ostinato.cli.workboard import Board, Post, post_to, tell
-from ostinato.domains.load import load_data
+from ostinato.domains.domain import load_data
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import number as shown
 from ostinato.recipe.effective import effective_settings

@@ -179,12 +179,10 @@ def _found_again(data: str) -> str:
     for parts in ([data], data.split(",")):
         paths = [Path(part.strip()) for part in parts]
         if all(part.strip() for part in parts) and all(path.exists() for path in paths):
-            # a name that is also a file's is the data set; asked only here, as it takes time
+            # a name that is also a file's is the data set
             return data if _is_data_set(data) else ",".join(str(path.resolve()) for path in paths)
     return data
 
 
 def _is_data_set(name: str) -> bool:
-    from ostinato.domains.catalogue import names
-
-    return name in names()
+    return any(name in declared.names for declared in DOMAINS.entries())

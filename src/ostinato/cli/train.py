@@ -75,7 +75,7 @@ def train(
     """
     import torch
 
-    from ostinato.domains.load import load_data
+    from ostinato.domains.domain import load_data
     from ostinato.nn.devices import find_device
     from ostinato.runs.results import score_run
 

@@ -60,6 +60,9 @@ class DomainDeclared(Declared):
         generate: options of `ostinato generate` that make an example; "" where nothing is generated.
         sampler: where the function is that makes a report's samples (`report.samples`); "" for none.
         sounds: whether its samples have sound.
+        names: of its data sets.
+        data_sets: the module that has them; see `ostinato.domains.catalogue`.
+        unused: settings that all recipes have and that mean nothing here.
     """
 
     targets: Targets
@@ -75,6 +78,9 @@ class DomainDeclared(Declared):
     generate: str = ""
     sampler: str = ""
     sounds: bool = False
+    names: tuple[str, ...] = ()
+    data_sets: str = ""
+    unused: tuple[str, ...] = ()
 
     def shown_columns(self) -> tuple[Column, ...]:
         """The columns of a table of scores."""

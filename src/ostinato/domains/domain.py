@@ -1,159 +1,207 @@
-"""What training asks of its data, whether they are music or text."""
+"""What everything else asks of a kind of data: the whole contract, written once.
 
-import math
+Training, evaluation, comparison and the command line know a domain by what is here; none asks which it is.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
-from ostinato.data.sequences import SPLITS, Splits
-from ostinato.data.streams import Streams
-from ostinato.domains.delays.domain import TaskDomain
-from ostinato.domains.delays.problems import TaskData, TaskStreams
-from ostinato.domains.music.evaluation.baselines import note_frequencies
-from ostinato.domains.music.evaluation.frames import total_by_song
-from ostinato.domains.text.evaluation.scores import score_tokens
-from ostinato.domains.text.reading.data_sets import TextData
-from ostinato.domains.text.reading.streams import TokenStreams
-from ostinato.domains.text.reading.vocabulary import END_ID
+from ostinato.data.sequences import Skipped
+from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.registry import DOMAINS
+from ostinato.errors import UserError
+from ostinato.evaluation.scores import Score
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import build_model
+
+# Scores by system ("model", then baselines), by split, by name.
+Scores = dict[str, dict[str, dict[str, Score]]]
+
+
+class Data(Protocol):
+    """A data set of some domain."""
+
+    @property
+    def name(self) -> str:
+        """As a user would ask for it."""
+
+    @property
+    def version(self) -> str:
+        """Equal versions, equal data."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """How the data were made; can be written as JSON."""
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The files that could not be used."""
+
+    def frames(self, split: str) -> int:
+        """Steps of one split."""
+
+
+class Segment(Protocol):
+    """T steps of B streams."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the network reads."""
+
+    @property
+    def targets(self) -> Tensor:
+        """What it should predict."""
+
+    @property
+    def starts(self) -> Tensor | None:
+        """Where sequences start."""
+
+    @property
+    def mask(self) -> Tensor | None:
+        """Which steps count."""
+
+
+class Segments(Protocol):
+    """The training data as an epoch meets them, segment by segment."""
+
+    @property
+    def frames(self) -> int:
+        """Steps that count, in all."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Segment: ...
+
+    def __iter__(self) -> Iterator[Segment]: ...
+
+    def describe(self, index: int) -> str:
+        """What a segment covers, for messages."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How a model does on the validation data.
+
+    Arguments:
+        score: what early stopping watches, nats per step; larger is better.
+        record: what an epoch's record says besides.
+        solved: whether there is nothing left to learn.
+    """
+
+    score: float
+    record: dict[str, Any] = field(default_factory=dict)
+    solved: bool = False
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a comparison resamples: log-probability in nats (S,) and steps (S,) of each of S sequences."""
+
+    score: Score
+    log_prob: np.ndarray
+    counts: np.ndarray
 
 
 class Domain(Protocol):
-    """A kind of data: how to lay it in streams, to build a model for it, and to validate that."""
+    """A kind of data.
 
+    Attributes:
+        declared: what recipes and help pages know of it.
+        what: what a split is made of, in the plural: "songs".
+        carries_state: whether the state at a segment's end is where the next one begins.
+        forgets_bursts: whether a carried state that has begun to grow is forgotten.
+    """
+
+    declared: DomainDeclared
     what: str
     carries_state: bool
     forgets_bursts: bool
 
-    def identity(self) -> dict[str, Any]:
+    def load(self, recipe: Recipe, *, progress: bool = True) -> Data:
+        """The data that a recipe names."""
+
+    def identity(self, data: Any) -> dict[str, Any]:
         """What a checkpoint says of the data: name, version, visible_size, details."""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, data: Any) -> dict[str, Any]:
         """What a person wants to know of the data: "splits", with counts by name, and other facts."""
 
-    def model(self, recipe: Recipe) -> SequenceModel:
-        """A fresh model."""
+    def model(
+        self,
+        recipe: Recipe,
+        identity: Mapping[str, Any],
+        data: Any = None,
+        stored: Mapping[str, Tensor] | None = None,
+    ) -> SequenceModel:
+        """A fresh model of data with this identity.
 
-    def streams(self, recipe: Recipe, epoch: int) -> Streams | TokenStreams | TaskStreams:
+        Args:
+            recipe: the settings.
+            identity: of the data.
+            data: whose statistics the output's biases start from; None for a model that is loaded.
+            stored: the weights that the model will be given.
+        """
+
+    def streams(self, recipe: Recipe, data: Any, epoch: int) -> Segments:
         """The training data as an epoch meets them."""
 
-    def validate(self, model: SequenceModel) -> float:
-        """Log-likelihood of the validation data in nats per frame or token."""
+    def validate(self, model: SequenceModel, data: Any) -> Validation:
+        """The score of the validation data."""
 
-    def record(self, score: float) -> dict[str, Any]:
-        """What an epoch's record says besides the log-likelihood."""
-
-    def prepare(self, run: Run) -> None:
+    def prepare(self, data: Any, run: Run) -> None:
         """Put into the run's folder what its model needs besides weights."""
 
+    def score(
+        self, recipe: Recipe, model: SequenceModel, data: Any, splits: tuple[str, ...], *, baselines: bool
+    ) -> Scores:
+        """A model and the baselines on those of the splits that have anything in them."""
 
-class MusicDomain:
-    """Songs of binary frames."""
+    def totals(self, model: SequenceModel, data: Any, split: str) -> Totals:
+        """A model's log-probability of each sequence of a split.
 
-    what = "songs"
-    carries_state = True
-    forgets_bursts = False
-
-    def __init__(self, data: Splits) -> None:
-        self.data = data
-
-    def identity(self) -> dict[str, Any]:
-        """Name, version, V and details."""
-        data = self.data
-        visible = data.train[0].values.shape[1]
-        return {
-            "name": data.name,
-            "version": data.version,
-            "visible_size": visible,
-            "details": data.details,
-        }
-
-    def summary(self) -> dict[str, Any]:
-        """Songs and frames of each split, notes in a frame."""
-        data = self.data
-        counts = {s: {"songs": len(data[s]), "frames": data.frames(s)} for s in SPLITS}
-        return {"splits": counts, "notes": self.identity()["visible_size"]}
-
-    def model(self, recipe: Recipe) -> SequenceModel:
-        """A model whose output starts at the note frequencies."""
-        songs = self.data.train
-        return build_model(recipe, songs[0].values.shape[1], note_frequencies(songs))
-
-    def streams(self, recipe: Recipe, epoch: int) -> Streams:
-        """Songs dealt anew each epoch."""
-        generator = np.random.default_rng([recipe.seed, epoch])
-        return Streams(self.data.train, recipe.streams, recipe.segment_length, generator)
-
-    def validate(self, model: SequenceModel) -> float:
-        """Pooled over frames; of an RBM, whose likelihood is dear, the score that stands in for it."""
-        return total_by_song(model, self.data.valid, cheap=True).log_likelihood().value
-
-    def record(self, score: float) -> dict[str, Any]:
-        """Nothing more."""
-        return {}
-
-    def prepare(self, run: Run) -> None:
-        """Nothing."""
+        Raises:
+            UserError: sequences of this domain, or of this split, cannot be resampled.
+        """
 
 
-class TextDomain:
-    """One long text of token ids in each split."""
-
-    what = "text"
-    carries_state = True
-    forgets_bursts = True
-
-    def __init__(self, data: TextData) -> None:
-        self.data = data
-
-    def identity(self) -> dict[str, Any]:
-        """Name, version, V and details."""
-        data = self.data
-        return {
-            "name": data.name,
-            "version": data.version,
-            "visible_size": len(data.vocabulary),
-            "details": data.details,
-        }
-
-    def summary(self) -> dict[str, Any]:
-        """Sentences or lines and tokens of each split, size of the vocabulary."""
-        counts = {
-            s: {"sentences": int((np.asarray(self.data[s]) == END_ID).sum()), "tokens": self.data.frames(s)}
-            for s in SPLITS
-        }
-        return {"splits": counts, "vocabulary": len(self.data.vocabulary)}
-
-    def model(self, recipe: Recipe) -> SequenceModel:
-        """A model whose output starts at the token frequencies."""
-        vocabulary = self.data.vocabulary
-        return build_model(recipe, len(vocabulary), vocabulary.frequencies())
-
-    def streams(self, recipe: Recipe, epoch: int) -> TokenStreams:
-        """The text as a ring, turned anew each epoch."""
-        generator = np.random.default_rng([recipe.seed, epoch])
-        return TokenStreams(self.data.train, recipe.streams, recipe.segment_length, generator)
-
-    def validate(self, model: SequenceModel) -> float:
-        """In one sequential pass."""
-        return float(score_tokens(model, self.data.valid).mean())
-
-    def record(self, score: float) -> dict[str, Any]:
-        """Perplexity of words, bits per character of characters."""
-        if self.data.vocabulary.unit == "words":
-            return {"valid_perplexity": math.exp(min(-score, 700))}
-        return {"valid_bits_per_character": -score / math.log(2)}
-
-    def prepare(self, run: Run) -> None:
-        """The vocabulary."""
-        self.data.vocabulary.write(run.folder)
+_MADE: dict[str, Domain] = {}
 
 
-def domain_of(data: Splits | TextData | TaskData) -> Domain:
-    """The domain of a data set."""
-    if isinstance(data, TaskData):
-        return TaskDomain(data)
-    return TextDomain(data) if isinstance(data, TextData) else MusicDomain(data)
+def domain_named(name: str) -> Domain:
+    """The domain of a name or an alias.
+
+    Example:
+        >>> domain_named("music").what
+        'songs'
+    """
+    declared = DOMAINS[name]
+    if declared.name not in _MADE or _MADE[declared.name].declared is not declared:
+        _MADE[declared.name] = declared.load()(declared)
+    return _MADE[declared.name]
+
+
+def load_data(recipe: Recipe, *, progress: bool = True) -> Data:
+    """The data that a recipe names.
+
+    Raises:
+        UserError: there are none, or they are of another kind.
+
+    Example:
+        >>> load_data(Recipe.parse("SGD", domain="words", data="bach"))
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: bach is for music, found words; use: ostinato train music --data bach
+    """
+    if recipe.data not in DOMAINS[recipe.domain].names:
+        for other in DOMAINS.entries():
+            if recipe.data in other.names:
+                raise UserError(
+                    f"{recipe.data} is for {other.name}, found {recipe.domain}; "
+                    f"use: ostinato train {other.name} --data {recipe.data}"
+                )
+    return domain_named(recipe.domain).load(recipe, progress=progress)

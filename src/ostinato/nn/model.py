@@ -4,7 +4,6 @@ Shapes: T time, B streams, I inputs, H hidden, L layers, V visible.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,35 +11,7 @@ from torch.distributions import Distribution
 
 from ostinato.nn.cells.protocol import Recurrence
 from ostinato.nn.cells.state import State, detached
-
-
-class OutputLayer(Protocol):
-    """What a model asks of its output layer; any `nn.Module` with these two methods will do.
-
-    One that cannot be trained on -log p also has the methods of `SurrogateLayer`.
-    """
-
-    def __call__(self, hidden: Tensor) -> Distribution:
-        """The distribution of the next observation for every state (..., H)."""
-
-    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Sum over N frames of -log p in nats; hidden (N, H), targets (N, ...)."""
-
-
-@runtime_checkable
-class SurrogateLayer(Protocol):
-    """An output layer that is trained on something else than -log p, such as the RBM."""
-
-    score_name: str
-
-    def training_loss(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What to minimise, summed over frames."""
-
-    def mean_field_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """What pre-trains the RNN, summed over frames."""
-
-    def training_score(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
-        """A cheap score to watch, called `score_name`, summed over frames."""
+from ostinato.nn.outputs.base import OutputLayer, SurrogateLayer
 
 
 @dataclass(frozen=True)

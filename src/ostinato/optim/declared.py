@@ -9,17 +9,35 @@ from ostinato.errors import UserError, argument
 from ostinato.recipe.declared import Declared, Registry
 from ostinato.recipe.setting import Setting
 
-OPTIMIZERS: Registry[Declared] = Registry("optimizer")
+
+def _of_torch(name: str) -> Declared | None:
+    """Any other optimizer of PyTorch's, which is only imported to look for one."""
+    from ostinato.optim import registry
+
+    return registry.declared(name)
+
+
+OPTIMIZERS: Registry[Declared] = Registry("optimizer", further=_of_torch)
 
 # What every optimizer has that follows one gradient after the other.
 DESCENT: tuple[Setting, ...] = (
     Setting("learning_rate", float, 0.05, "Optimization", "step size", low=0),
     Setting(
         "learning_rate_rule",
-        Literal["constant", "halving"],
+        Literal["constant", "halving", "cosine", "one-cycle"],
         "constant",
         "Optimization",
-        "halving: halve the rate once validation improves by less than a factor 1.003",
+        "halving: halve the rate once validation improves by less than a factor 1.003; cosine and one-cycle "
+        "end with the last epoch",
+    ),
+    Setting(
+        "weight_decay",
+        float | None,
+        None,
+        "Optimization",
+        "weights shrink by this share of the step size at every step",
+        low=0,
+        unset="the optimizer's own: 0 for most, 0.01 for adamw",
     ),
     Setting(
         "clip",
@@ -30,17 +48,18 @@ DESCENT: tuple[Setting, ...] = (
         low=0,
     ),
 )
+MOMENTUM = Setting(
+    "momentum",
+    float,
+    0.0,
+    "Optimization",
+    "momentum, or its maximum under a schedule",
+    low=0,
+    high=1,
+    below=True,
+)
 _MOMENTUM: tuple[Setting, ...] = (
-    Setting(
-        "momentum",
-        float,
-        0.0,
-        "Optimization",
-        "momentum, or its maximum under a schedule",
-        low=0,
-        high=1,
-        below=True,
-    ),
+    MOMENTUM,
     Setting(
         "momentum_schedule",
         Literal["constant", "sutskever"],
@@ -80,6 +99,36 @@ OPTIMIZERS.register(
         place="ostinato.optim.nesterov:ClassicalMomentum",
         summary="classical momentum (eq. 3 to 5 of the paper)",
         settings=(*DESCENT, *_MOMENTUM),
+    )
+)
+# What further arguments a class of PyTorch's takes.
+FURTHER = Setting(
+    "optimizer_settings",
+    str | None,
+    None,
+    "Optimization",
+    "further arguments of the optimizer's class, such as 'betas = [0.9, 0.95]'",
+    unset="those of torch.optim",
+)
+# Steps of these do not grow with the gradient: a rate of its own for rare parameters is not needed.
+ADAPTIVE: dict[str, Any] = {"learning_rate": 0.003, "embedding_rate": 1.0, "within_class_rate": 1.0}
+
+OPTIMIZERS.register(
+    Declared(
+        name="adam",
+        place="torch.optim:Adam",
+        summary="steps scaled by running moments of the gradient",
+        settings=(*DESCENT, FURTHER),
+        defaults=ADAPTIVE,
+    )
+)
+OPTIMIZERS.register(
+    Declared(
+        name="adamw",
+        place="torch.optim:AdamW",
+        summary="adam whose weight decay stands apart from the gradient",
+        settings=(*DESCENT, FURTHER),
+        defaults=ADAPTIVE,
     )
 )
 OPTIMIZERS.register(

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from ostinato.errors import UserError, near_names
+from ostinato.optim.declared import ADAPTIVE, DESCENT, FURTHER, MOMENTUM
 from ostinato.optim.nesterov import ClassicalMomentum, SimplifiedNesterov
 from ostinato.optim.schedules import Schedule
+from ostinato.recipe.declared import Declared
 
 
-class PlainDescent(ClassicalMomentum):
+class PlainDescent(SimplifiedNesterov):
     """Gradient descent without momentum: theta_t = theta_{t-1} - eps g, with weight decay.
 
     Example:
@@ -152,3 +154,28 @@ def _refusal(name: str) -> str:
     if closure is not None and closure.default is inspect.Parameter.empty:
         return "it asks for the loss several times a step, which training by segments does not give"
     return ""
+
+
+def declared(name: str) -> Declared | None:
+    """What a recipe is to know of a class of torch.optim that can train here; None if there is none.
+
+    Example:
+        >>> found = declared("rmsprop")
+        >>> found.defaults["learning_rate"], any(setting.name == "momentum" for setting in found.settings)
+        (0.01, True)
+        >>> declared("lbfgs") is None
+        True
+    """
+    key = name.lower()
+    kind = _OPTIMIZERS.get(key) or _torch_optimizers().get(key)
+    if kind is None or (key not in _OPTIMIZERS and _refusal(key)):
+        return None
+    known = inspect.signature(kind).parameters
+    rate = known["lr"].default if "lr" in known else None
+    return Declared(
+        name=key,
+        place=f"{kind.__module__}:{kind.__qualname__}",
+        summary=f"{kind.__name__} of {kind.__module__.partition('.')[0]}",
+        settings=(*DESCENT, *((MOMENTUM,) if "momentum" in known else ()), FURTHER),
+        defaults=ADAPTIVE | ({"learning_rate": float(rate)} if isinstance(rate, int | float) else {}),
+    )

@@ -1,15 +1,14 @@
 """A training run before it is begun: what it would do, and what it would take."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ostinato.domains.domain import domain_of
+from ostinato.domains.domain import Data, domain_named
 from ostinato.planning.rehearsal import Rehearsal, rehearse
 from ostinato.recipe.recipe import Recipe
-from ostinato.runs.finish import AnyData
 from ostinato.training.progress import Progress
 
 
@@ -76,7 +75,7 @@ class Plan:
                 "updates_measured": each.updates,
                 "updates_per_epoch": each.updates_per_epoch,
                 "validation_measured": each.validation_measured,
-                "upper_bound": self.recipe.hessian_free,
+                "upper_bound": self.recipe.optimizer == "hessian-free",
             },
             "bytes": sizes | {"update": each.update_bytes, "all": sum(sizes.values()) + each.update_bytes},
         }
@@ -84,7 +83,7 @@ class Plan:
 
 def make_plan(
     recipe: Recipe,
-    data: AnyData,
+    data: Data,
     folder: Path,
     *,
     device: torch.device | str = "cpu",
@@ -100,21 +99,21 @@ def make_plan(
         progress: where a run stands that would go on.
     """
     usual = usual_recipe(recipe)
-    settings, others = asdict(recipe), asdict(usual)
-    changed = {name: (value, others[name]) for name, value in settings.items() if value != others[name]}
-    domain = domain_of(data)
-    identity = domain.identity()
+    settings, others = recipe.to_dict(), usual.to_dict()
+    changed = {n: (value, others.get(n)) for n, value in settings.items() if value != others.get(n)}
+    domain = domain_named(recipe.domain)
+    identity = domain.identity(data)
     begun = progress or Progress()
     return Plan(
         recipe,
         changed,
-        {"name": identity["name"], "version": identity["version"]} | domain.summary(),
+        {"name": identity["name"], "version": identity["version"]} | domain.summary(data),
         folder,
         str(device),
         torch.get_num_threads(),
         begun.epoch,
         begun.stopped_because,
-        recipe.clip == "auto" and begun.clip_threshold is None,
+        recipe.get("clip") == "auto" and begun.clip_threshold is None,
         rehearse(recipe, data, device),
     )
 
@@ -126,8 +125,9 @@ def usual_recipe(recipe: Recipe) -> Recipe:
         >>> usual_recipe(Recipe.parse("SGD+CM", output="nade", hidden_size=7)).hidden_size
         200
     """
-    asked = {"task": recipe.task, "data": recipe.data}
-    alike = Recipe.parse(recipe.recipe, **asked)
-    if alike.output != recipe.output:
-        return Recipe.parse(recipe.recipe, **asked, output=recipe.output)
-    return alike
+    asked = {"domain": recipe.domain, "data": recipe.data}
+    alike = Recipe.parse(recipe.name, **asked)
+    asked |= {n: getattr(recipe, n) for n in ("output", "cell") if getattr(alike, n) != getattr(recipe, n)}
+    if alike.optimizer != recipe.optimizer and "M" not in recipe.letters:
+        asked["optimizer"] = recipe.optimizer
+    return Recipe.parse(recipe.name, **asked)

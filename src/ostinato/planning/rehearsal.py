@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 
 from ostinato.data.placement import moved
+from ostinato.domains.domain import Data, Segments
 from ostinato.optim import HessianFree
 from ostinato.planning.memory import PeakMemory
 from ostinato.recipe.recipe import Recipe
-from ostinato.runs.finish import AnyData
 from ostinato.runs.folder import Run
-from ostinato.training.loop import AnyStreams, Trainer
+from ostinato.training.loop import Trainer
 from ostinato.training.monitor import SilentMonitor
+from ostinato.training.updates import pretraining_epochs
 
 # Seconds of updates to measure, and updates at most; a whole validation is measured where it takes less.
 SECONDS, UPDATES = 2.0, 30
@@ -77,7 +78,7 @@ class _Clock(SilentMonitor):
             raise _Enough
 
 
-def rehearse(recipe: Recipe, data: AnyData, device: torch.device | str = "cpu") -> Rehearsal:
+def rehearse(recipe: Recipe, data: Data, device: torch.device | str = "cpu") -> Rehearsal:
     """Measure updates of a fresh model, in a temporary folder.
 
     They are of the joint training: stages of pre-training are taken to be as long.
@@ -94,12 +95,12 @@ def rehearse(recipe: Recipe, data: AnyData, device: torch.device | str = "cpu") 
         clock = _Clock()
         trainer = Trainer(recipe, data, run, clock, device=device)
         # to measure, any threshold will do: the rule that finds one takes a pass
-        trainer.progress.clip_threshold = None if recipe.clip == "none" else 1.0
-        trainer.progress.epoch = recipe.pretrain_frames + recipe.pretrain_rnn
+        trainer.progress.clip_threshold = None if recipe.get("clip", "none") == "none" else 1.0
+        trainer.progress.epoch = pretraining_epochs(recipe)
         return _measured(trainer, data, clock)
 
 
-def _measured(trainer: Trainer, data: AnyData, clock: _Clock) -> Rehearsal:
+def _measured(trainer: Trainer, data: Data, clock: _Clock) -> Rehearsal:
     streams = trainer.streams(trainer.progress.epoch)
     number = len(streams)
     chosen = list(dict.fromkeys(round(k * (number - 1) / (UPDATES - 1)) for k in range(UPDATES)))
@@ -119,7 +120,7 @@ def _measured(trainer: Trainer, data: AnyData, clock: _Clock) -> Rehearsal:
     validation = number * loss * data.frames("valid") / max(data.frames("train"), 1)
     measured = validation < SECONDS
     if measured:
-        validation = _timed(lambda: trainer.domain.validate(trainer.model.eval()))
+        validation = _timed(lambda: trainer.domain.validate(trainer.model.eval(), trainer.data))
     parameters = dict(trainer.model.named_parameters())
     size = sum(p.numel() * p.element_size() for p in parameters.values())
     return Rehearsal(
@@ -135,12 +136,12 @@ def _measured(trainer: Trainer, data: AnyData, clock: _Clock) -> Rehearsal:
     )
 
 
-def _update(trainer: Trainer, streams: AnyStreams, index: int) -> None:
+def _update(trainer: Trainer, streams: Segments, index: int) -> None:
     with contextlib.suppress(_Enough):
         trainer.update(streams, index)
 
 
-def _loss_seconds(trainer: Trainer, streams: AnyStreams) -> float:
+def _loss_seconds(trainer: Trainer, streams: Segments) -> float:
     """Of the loss of a segment without its gradient."""
     segment = moved(streams[0], trainer.device)
 
@@ -152,7 +153,7 @@ def _loss_seconds(trainer: Trainer, streams: AnyStreams) -> float:
     return _timed(loss)
 
 
-def _hessian_free_seconds(trainer: Trainer, streams: AnyStreams, clock: _Clock, loss: float) -> float:
+def _hessian_free_seconds(trainer: Trainer, streams: Segments, clock: _Clock, loss: float) -> float:
     """An update at most: gradient, all iterations, and a loss for each candidate on their way."""
     clock.times.clear()
     begin = time.perf_counter()
@@ -166,8 +167,8 @@ def _hessian_free_seconds(trainer: Trainer, streams: AnyStreams, clock: _Clock, 
 
 def _optimizer_bytes(trainer: Trainer, size: int) -> int:
     """Of its state; Hessian-free's is one direction, which an update that was stopped has not left yet."""
-    state = trainer.optimizer.state.values()
-    found = sum(x.numel() * x.element_size() for own in state for x in own.values())
+    state, _ = trainer.optimizer.flat_state(list(trainer.model.parameters()))
+    found = sum(x.numel() * x.element_size() for x in state.values())
     if isinstance(trainer.optimizer, HessianFree):
         found = size
     return found + (size if trainer.recipe.averaging > 0 else 0)

@@ -59,6 +59,7 @@ class Registry(Generic[Entry]):
 
     Args:
         sort: the setting that chooses among them, for messages.
+        further: gives a declaration for a name that nobody has registered, or None.
 
     Example:
         >>> cells = Registry[Declared]("cell")
@@ -71,8 +72,8 @@ class Registry(Generic[Entry]):
         ostinato.errors.UserError: unknown cell 'rn': did you mean rnn?
     """
 
-    def __init__(self, sort: str) -> None:
-        self.sort = sort
+    def __init__(self, sort: str, further: Callable[[str], Entry | None] = lambda name: None) -> None:
+        self.sort, self._further = sort, further
         self._entries: dict[str, Entry] = {}
         self._aliases: dict[str, str] = {}
 
@@ -105,6 +106,11 @@ class Registry(Generic[Entry]):
             UserError: there is none; the message names near ones.
         """
         found = self._aliases.get(name, name)
+        if isinstance(name, str) and found not in self._entries:
+            entry = self._further(name)
+            if entry is not None:
+                self.register(entry)
+                return entry.name
         if not isinstance(name, str) or found not in self._entries:
             raise UserError(f"unknown {argument(self.sort)} {name!r}: {near_names(str(name), self._entries)}")
         return found

@@ -1,7 +1,7 @@
 """Recipe: every setting of a run, checked, and the paper's letters for it.
 
-A recipe has the settings that all runs have (`recipe.core`) and those that its domain, its output, its cell
-and its optimizer declare. It has no others: a run on words knows nothing of an RBM.
+A recipe has the settings that all runs have (`recipe.core`) and those that its domain, output, cell and
+optimizer declare. It has no others: a run on words knows nothing of an RBM.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,8 +36,7 @@ class Recipe:
         settings: by name; the others are at their defaults.
 
     Raises:
-        UserError: a setting is unknown, not one of this recipe, or out of its range, or two do not go
-            together.
+        UserError: a setting is unknown, not this recipe's, or out of its range, or two do not go together.
 
     Example:
         >>> recipe = Recipe.parse("SGD+CL", learning_rate=0.1)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ostinato.domains.load import load_data
+from ostinato.domains.domain import load_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import Cell
 from ostinato.runs.finish import RESULTS, conclude, train_in

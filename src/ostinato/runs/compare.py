@@ -6,18 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ostinato.data.sequences import Splits
-from ostinato.domains.delays.problems import TaskData
-from ostinato.domains.load import load_data
-from ostinato.domains.music.evaluation.frames import total_by_song
-from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
-from ostinato.domains.text.reading.data_sets import TextData
-from ostinato.domains.text.results import scored_tokens
+from ostinato.domains.domain import Data, domain_named, load_data
 from ostinato.errors import UserError
 from ostinato.evaluation.bootstrap import Difference, paired_bootstrap
 from ostinato.evaluation.scores import Score
 from ostinato.runs.folder import Run
-from ostinato.training.build import TrainedModel, load_model
+from ostinato.runs.trained import TrainedModel, load_model
 
 Split = Literal["train", "valid", "test"]
 
@@ -66,11 +60,6 @@ def compare_runs(
             f"expected the data the runs were trained on (version {trained[0].data['version'][:12]}), found "
             f"version {data.version[:12]} of {trained[0].recipe.data}: it changed; put the old files back"
         )
-    if isinstance(data, TaskData):
-        raise UserError(
-            "expected runs on music or text, whose songs or sentences are resampled, found runs on the task "
-            f"{data.name}; ostinato evaluate gives their share of wrong sequences"
-        )
     scored = [_scored(run, model, data, split) for run, model in zip(runs, trained, strict=True)]
     _check_same_convention(scored)
     first = scored[0]
@@ -101,17 +90,6 @@ def _check_same_convention(scored: Sequence[Scored]) -> None:
             )
 
 
-def _scored(run: Run, trained: TrainedModel, data: Splits | TextData, split: Split) -> Scored:
-    if isinstance(data, TextData):
-        tokens = scored_tokens(data, split)
-        log_probs = score_tokens(trained.model, tokens)
-        totals, counts = sentence_totals(log_probs, tokens)
-        score = text_scores(data.vocabulary, log_probs, tokens)["log_likelihood"]
-        return Scored(run, score, totals, counts)
-    if sum(len(song) > 0 for song in data[split]) < 2:
-        raise UserError(
-            f"expected two or more songs in {split} of {data.name} to resample, found fewer; "
-            "use another --split"
-        )
-    songs = total_by_song(trained.model, data[split])
-    return Scored(run, songs.log_likelihood(), songs.log_prob, songs.frames)
+def _scored(run: Run, trained: TrainedModel, data: Data, split: Split) -> Scored:
+    found = domain_named(trained.recipe.domain).totals(trained.model, data, split)
+    return Scored(run, found.score, found.log_prob, found.counts)

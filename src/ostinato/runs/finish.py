@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from ostinato.data.sequences import SPLITS, Splits
-from ostinato.domains.delays.problems import TaskData
-from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.data.sequences import SPLITS
+from ostinato.domains.domain import Data
 from ostinato.recipe.recipe import Recipe
 from ostinato.report.curves import learning_curve
 from ostinato.runs.folder import CONFIG, Run
@@ -18,15 +17,13 @@ from ostinato.training.loop import Trainer
 from ostinato.training.monitor import Monitor
 from ostinato.training.progress import Progress
 
-AnyData = Splits | TextData | TaskData
-
 RESULTS, CURVE = "results.json", "learning_curve.png"
 
 
 def train_in(
     folder: Path,
     recipe: Recipe,
-    data: AnyData,
+    data: Data,
     monitor: Monitor | None = None,
     *,
     device: torch.device | str = "cpu",
@@ -53,14 +50,14 @@ def train_in(
         return trainer.fit()
 
 
-def conclude(run: Run, data: AnyData, splits: tuple[str, ...] = SPLITS) -> dict[str, Any]:
+def conclude(run: Run, data: Data, splits: tuple[str, ...] = SPLITS) -> dict[str, Any]:
     """Score a run's best model beside the baselines, write results.json and the learning curve; return what
     results.json holds.
     """
     return write_results(run, data, score_run(run, data, splits))
 
 
-def write_results(run: Run, data: AnyData, results: Results) -> dict[str, Any]:
+def write_results(run: Run, data: Data, results: Results) -> dict[str, Any]:
     """Write what a run has come to, with everything that it depends on, to results.json, and its picture."""
     _, state = run.load_checkpoint("last")
     recipe, progress = Recipe.from_dict(state["recipe"]), state["progress"]
@@ -85,8 +82,8 @@ def write_results(run: Run, data: AnyData, results: Results) -> dict[str, Any]:
     learning_curve(
         run.metrics(),
         run.folder / CURVE,
-        title=f"{recipe.recipe} on {data.name}",
-        task=recipe.task,
+        title=f"{recipe.name} on {data.name}",
+        domain=recipe.domain,
         scores=summary["results"],
     )
     return summary

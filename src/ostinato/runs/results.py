@@ -5,17 +5,11 @@ from typing import Any
 
 import torch
 
-from ostinato.data.sequences import SPLITS, Splits
-from ostinato.domains.delays.domain import score_task_run
-from ostinato.domains.delays.problems import TaskData
-from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline
-from ostinato.domains.music.evaluation.frames import evaluate_frames, total_by_song
-from ostinato.domains.music.evaluation.measures import Sampling
-from ostinato.domains.text.reading.data_sets import TextData
-from ostinato.domains.text.results import score_text_run
+from ostinato.data.sequences import SPLITS
+from ostinato.domains.domain import Data, domain_named
 from ostinato.evaluation.scores import Score
 from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 
 
 @dataclass(frozen=True)
@@ -55,47 +49,18 @@ class Results:
         }
 
 
-def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Results:
-    """Every baseline, fitted on the training songs, on the splits that have songs."""
-    scores = {}
-    for name in BASELINES:
-        baseline = fit_baseline(name, data.train)
-        scores[name] = {
-            split: evaluate_frames(baseline, data[split]) for split in splits if data.frames(split) > 0
-        }
-    return Results(scores)
-
-
 def score_run(
     run: Run,
-    data: Splits | TextData | TaskData,
+    data: Data,
     splits: tuple[str, ...] = SPLITS,
     *,
     baselines: bool = True,
     device: torch.device | str = "cpu",
 ) -> Results:
-    """The run's best model, and the baselines, on the splits that have songs, or on those of a text.
+    """The run's best model, and the baselines, on those of the splits that have anything in them.
 
     The model computes on the device, the baselines on the CPU.
     """
-    if isinstance(data, TaskData):
-        return Results(score_task_run(run, data, device=device))
-    if isinstance(data, TextData):
-        return Results(score_text_run(run, data, baselines=baselines, device=device))
     trained = load_model(run, device=device)
-    sampling = Sampling(trained.recipe.accuracy_samples)
-    scores = {
-        "model": {s: evaluate_frames(trained.model, data[s], sampling) for s in splits if data.frames(s) > 0}
-    }
-    return Results(scores | (score_baselines(data, splits).scores if baselines else {}))
-
-
-def score_songs(
-    run: Run, data: Splits, split: str, *, device: torch.device | str = "cpu"
-) -> list[dict[str, Any]]:
-    """Log-likelihood of each song of a split under the run's best model, in nats per frame."""
-    totals = total_by_song(load_model(run, device=device).model, data[split])
-    return [
-        {"name": name, "frames": int(frames), "log_likelihood": float(total / frames)}
-        for name, frames, total in zip(totals.names, totals.frames, totals.log_prob, strict=True)
-    ]
+    domain = domain_named(trained.recipe.domain)
+    return Results(domain.score(trained.recipe, trained.model, data, splits, baselines=baselines))

@@ -1,5 +1,7 @@
-"""From a recipe to its model, optimizer and learning-rate rule; from a run's checkpoint back to its model."""
+"""From a recipe to its model, its optimizer and its learning-rate rule: the one place that builds them."""
 
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,96 +9,101 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostinato.domains.delays.model import build_task_model
-from ostinato.domains.text.model import build_language_model
-from ostinato.errors import UserError
-from ostinato.nn import RNN, SequenceModel, sample_leak
-from ostinato.nn.devices import find_device
-from ostinato.nn.outputs import NADE, RBM, Annealing, Bernoulli, ClassSoftmax
+from ostinato.errors import UserError, argument
+from ostinato.nn import SequenceModel, sample_leak
+from ostinato.nn.cells import Recurrence
+from ostinato.nn.cells.registry import CELLS, LEAKS
+from ostinato.nn.outputs.base import make_output
+from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.optim import (
-    ClassicalMomentum,
     ConstantRule,
+    GradientDescent,
     HalvingRule,
     HessianFree,
     Rule,
-    SimplifiedNesterov,
     SutskeverMomentum,
+    learning_rate_schedule,
+    make_optimizer,
 )
 from ostinato.optim.hessian_free import LevenbergMarquardt
 from ostinato.recipe.recipe import Recipe
-from ostinato.runs.folder import Run
 
 MODEL_PREFIX = "model."
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What a model reads and predicts at a step.
+
+    Arguments:
+        inputs: the size of an input, or the number of tokens.
+        targets: the size of a target: notes, tokens, classes or values.
+        tokens: whether inputs are token ids.
+    """
+
+    inputs: int
+    targets: int
+    tokens: bool = False
+
+
 def build_model(
     recipe: Recipe,
-    visible_size: int,
-    frequencies: np.ndarray | None = None,
-    class_sizes: list[int] | None = None,
+    sizes: Sizes,
+    start: Mapping[str, np.ndarray] | None = None,
+    stored: Mapping[str, Tensor] | None = None,
 ) -> SequenceModel:
-    """The recipe's model, drawn from its seed.
+    """The recipe's cell and output, drawn from its seed.
 
     Args:
         recipe: the settings.
-        visible_size: V, notes in a frame, or tokens.
-        frequencies: of each note or token (V,); the output biases start there if given.
-        class_sizes: of a class-softmax; by default what the frequencies say.
+        sizes: of inputs and targets.
+        start: what the data alone say, such as the frequencies of notes; the output's biases start there.
+        stored: the weights that the model will be given, if it was trained before.
 
     Example:
-        >>> model = build_model(Recipe.parse("SGD+L", hidden_size=8), visible_size=88)
+        >>> model = build_model(Recipe.parse("SGD+L", hidden_size=8), Sizes(88, 88))
         >>> int((model.rnn.leak > 0).sum()), model.output
         (4, Bernoulli(8, 88))
+        >>> build_model(Recipe.parse("SGD", cell="gru", hidden_size=8), Sizes(88, 88)).rnn
+        GRU(88, 8)
     """
-    if recipe.task == "task":
-        return build_task_model(recipe)
-    if recipe.task != "music":
-        return build_language_model(recipe, visible_size, frequencies, class_sizes)
-    dtype: torch.dtype = getattr(torch, recipe.dtype)
     generator = torch.Generator().manual_seed(recipe.seed)
-    rnn = RNN(
-        visible_size,
+    dtype: torch.dtype = getattr(torch, recipe.dtype)
+    rnn = build_recurrence(recipe, sizes, generator, dtype)
+    declared = OUTPUTS[recipe.output]
+    output = make_output(
+        declared,
         recipe.hidden_size,
-        recipe.num_layers,
-        recipe.nonlinearity,
-        dropout=recipe.dropout,
-        leak=_leak(recipe, generator),
-        initialization=recipe.initialization,
-        spectral_radius=recipe.spectral_radius,
+        sizes.targets,
+        {setting.name: recipe.get(setting.name) for setting in declared.settings},
+        start={name: torch.from_numpy(value) for name, value in (start or {}).items()},
+        stored={k.removeprefix("output."): v for k, v in (stored or {}).items() if k.startswith("output.")},
         generator=generator,
         dtype=dtype,
     )
-    output = _output(recipe, visible_size, generator, dtype)
-    if frequencies is not None:
-        output.initialize_bias_(torch.from_numpy(frequencies))
     return SequenceModel(rnn, output, recipe.l1, recipe.l2)
 
 
-def _output(
-    recipe: Recipe, visible_size: int, generator: torch.Generator, dtype: torch.dtype
-) -> Bernoulli | NADE | RBM:
-    sizes = (recipe.hidden_size, visible_size)
-    if recipe.output == "nade":
-        return NADE(
-            *sizes,
-            recipe.nade_size,
-            order=recipe.nade_order,
-            state_scale=recipe.state_scale,
-            generator=generator,
-            dtype=dtype,
-        )
-    if recipe.output == "rbm":
-        return RBM(
-            *sizes,
-            recipe.rbm_size,
-            cd_steps=recipe.cd_steps,
-            persistent_chains=recipe.persistent_chains,
-            annealing=Annealing(recipe.ais_steps, recipe.ais_chains),
-            state_scale=recipe.state_scale,
-            generator=generator,
-            dtype=dtype,
-        )
-    return Bernoulli(*sizes, generator=generator, dtype=dtype)
+def build_recurrence(
+    recipe: Recipe, sizes: Sizes, generator: torch.Generator, dtype: torch.dtype
+) -> Recurrence:
+    """The recipe's cell: its own settings are arguments of its class, those of the leak make one, `leak`."""
+    declared = CELLS[recipe.cell]
+    leaks = {setting.name for setting in LEAKS}
+    arguments = {s.name: recipe.get(s.name) for s in declared.settings if s.name not in leaks}
+    if leaks <= {setting.name for setting in declared.settings}:
+        arguments["leak"] = _leak(recipe, generator)
+    cell: Recurrence = declared.load()(
+        sizes.inputs,
+        recipe.hidden_size,
+        recipe.num_layers,
+        dropout=recipe.dropout,
+        token_inputs=sizes.tokens,
+        generator=generator,
+        dtype=dtype,
+        **arguments,
+    )
+    return cell
 
 
 def _leak(recipe: Recipe, generator: torch.Generator) -> Tensor | None:
@@ -107,11 +114,15 @@ def _leak(recipe: Recipe, generator: torch.Generator) -> Tensor | None:
     )
 
 
-def build_optimizer(
-    recipe: Recipe, model: SequenceModel
-) -> SimplifiedNesterov | ClassicalMomentum | HessianFree:
-    """The recipe's optimizer over all parameters of the model."""
-    if recipe.hessian_free:
+def build_optimizer(recipe: Recipe, model: SequenceModel, updates: int) -> GradientDescent | HessianFree:
+    """The recipe's optimizer over all parameters of the model.
+
+    Args:
+        recipe: the settings.
+        model: the model.
+        updates: of the whole training, for schedules that know its end.
+    """
+    if recipe.optimizer == "hessian-free":
         return HessianFree(
             model.parameters(),
             recipe.damping,
@@ -121,16 +132,44 @@ def build_optimizer(
             preconditioner=recipe.preconditioner,
             rule=LevenbergMarquardt(smallest=max(recipe.damping_floor, 1e-10)),
         )
-    return build_gradient_descent(recipe, model)
+    return build_gradient_descent(recipe, model, updates)
 
 
-def build_gradient_descent(recipe: Recipe, model: SequenceModel) -> SimplifiedNesterov | ClassicalMomentum:
-    """Gradient descent with the recipe's momentum; plain gradient descent is momentum 0."""
-    kind = SimplifiedNesterov if recipe.momentum_kind == "nesterov" else ClassicalMomentum
-    momentum: Any = recipe.momentum
-    if recipe.momentum_schedule == "sutskever" and recipe.momentum > 0:
-        momentum = SutskeverMomentum(recipe.momentum)
-    return kind(_rate_groups(recipe, model), recipe.learning_rate, momentum)
+def build_gradient_descent(recipe: Recipe, model: SequenceModel, updates: int) -> GradientDescent:
+    """The recipe's optimizer that steps along gradients, with the schedule of its rate."""
+    momentum: Any = recipe.get("momentum")
+    if recipe.get("momentum_schedule") == "sutskever" and momentum:
+        momentum = SutskeverMomentum(momentum)
+    optimizer = make_optimizer(
+        recipe.optimizer,
+        _rate_groups(recipe, model),
+        learning_rate=recipe.learning_rate,
+        momentum=momentum,
+        weight_decay=recipe.get("weight_decay"),
+        **_further(recipe.get("optimizer_settings")),
+    )
+    rule = recipe.learning_rate_rule
+    if rule in ("constant", "halving"):
+        return GradientDescent(optimizer)
+    return GradientDescent(optimizer, learning_rate_schedule(rule, updates))
+
+
+def _further(text: str | None) -> dict[str, Any]:
+    """Arguments of an optimizer's class, from TOML in a line.
+
+    Example:
+        >>> _further("betas = [0.9, 0.95], eps = 1e-6")
+        {'betas': (0.9, 0.95), 'eps': 1e-06}
+    """
+    if not text:
+        return {}
+    try:
+        found = tomllib.loads(f"settings = {{{text}}}")["settings"]
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(
+            f"expected {argument('optimizer_settings')} like 'betas = [0.9, 0.95]', found {text!r}: {error}"
+        ) from None
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 def _rate_groups(recipe: Recipe, model: SequenceModel) -> list[dict[str, Any]]:
@@ -140,9 +179,8 @@ def _rate_groups(recipe: Recipe, model: SequenceModel) -> list[dict[str, Any]]:
     means: its embedding where it is read, its output weights where its class is asked for. At the rate that
     the rest of the model can bear they would hardly move, hence rates of their own.
     """
-    factors = {"rnn.embedding": recipe.embedding_rate}
-    if isinstance(model.output, ClassSoftmax):
-        factors |= {f"output.{name}": recipe.within_class_rate for name in ("weight", "bias")}
+    factors = {"rnn.embedding": recipe.get("embedding_rate", 1.0)}
+    factors |= {f"output.{name}": recipe.get("within_class_rate", 1.0) for name in ("weight", "bias")}
     groups: dict[float, list[Tensor]] = {1.0: []}
     for name, parameter in model.named_parameters():
         groups.setdefault(factors.get(name, 1.0), []).append(parameter)
@@ -151,46 +189,4 @@ def _rate_groups(recipe: Recipe, model: SequenceModel) -> list[dict[str, Any]]:
 
 def build_rule(recipe: Recipe) -> Rule:
     """The recipe's learning-rate rule."""
-    return HalvingRule() if recipe.learning_rate_rule == "halving" else ConstantRule()
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model read from a run, with what it was trained on.
-
-    Arguments:
-        model: the model, in evaluation mode.
-        recipe: the run's settings.
-        data: name, version, visible_size and details of its data set.
-        state: the rest of the checkpoint's state.
-    """
-
-    model: SequenceModel
-    recipe: Recipe
-    data: dict[str, Any]
-    state: dict[str, Any]
-
-
-def load_model(run: Run, checkpoint: str = "best", *, device: torch.device | str = "cpu") -> TrainedModel:
-    """The model of a run's checkpoint, by default the one with the best validation score.
-
-    Args:
-        run: the run, whatever device it was trained on.
-        checkpoint: "best" or "last".
-        device: where the model is to compute; see `find_device`.
-    """
-    place = find_device(device)
-    if not run.has_checkpoint(checkpoint):
-        raise UserError(
-            f"expected a trained model in {run.folder}, found no checkpoint {checkpoint!r} yet; "
-            f"continue with: ostinato train --resume {run.folder}"
-        )
-    tensors, state = run.load_checkpoint(checkpoint)
-    recipe = Recipe.from_dict(state["recipe"])
-    weights = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
-    sizes = weights.get("output.class_sizes")
-    model = build_model(
-        recipe, state["data"]["visible_size"], class_sizes=None if sizes is None else sizes.tolist()
-    )
-    model.load_state_dict(weights)
-    return TrainedModel(model.eval().to(place), recipe, state["data"], state)
+    return HalvingRule() if recipe.get("learning_rate_rule") == "halving" else ConstantRule()

@@ -14,20 +14,16 @@ import torch
 from torch import Tensor
 
 from ostinato.data.placement import moved
-from ostinato.data.sequences import Splits
-from ostinato.data.streams import Streams
-from ostinato.domains.delays.problems import TaskData, TaskStreams
-from ostinato.domains.domain import domain_of
-from ostinato.domains.text.reading.data_sets import TextData
-from ostinato.domains.text.reading.streams import TokenStreams
+from ostinato.domains.domain import Data, Segments, Validation, domain_named
 from ostinato.errors import UserError, argument
+from ostinato.nn import SequenceModel
 from ostinato.nn.cells.state import State, from_named_tensors, map_state, named_tensors, zeros_like
 from ostinato.nn.devices import find_device
-from ostinato.optim import AverageNorm, HessianFree, clip_grad_norm
+from ostinato.optim import AverageNorm, clip_grad_norm
 from ostinato.optim.averaging import WeightAverage
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import MODEL_PREFIX, build_gradient_descent, build_optimizer, build_rule
+from ostinato.training.build import MODEL_PREFIX, build_gradient_descent, build_rule
 from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor
 from ostinato.training.progress import (
     ALL_DONE,
@@ -41,11 +37,11 @@ from ostinato.training.progress import (
     learned,
     take_learned,
 )
-from ostinato.training.updates import curvature_streams, hessian_free_update
+from ostinato.training.updates import build_updates
+from ostinato.training.updates import stage as stage_of
 
 BEFORE_PREFIX = "before."
 
-AnyStreams = Streams | TokenStreams | TaskStreams
 
 # So many updates in a row without a usable gradient mean that the run has diverged for good.
 HOPELESS = 50
@@ -79,7 +75,7 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        data: Splits | TextData | TaskData,
+        data: Data,
         run: Run,
         monitor: Monitor | None = None,
         *,
@@ -87,7 +83,7 @@ class Trainer:
         checkpoint_seconds: float = 15.0,
         stop_requested: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.domain = domain_of(data)
+        self.domain = domain_named(recipe.domain)
         for split in ("train", "valid"):
             if data.frames(split) == 0:
                 raise UserError(
@@ -96,10 +92,11 @@ class Trainer:
         self.recipe, self.data, self.run = recipe, data, run
         self.monitor: Monitor = monitor or SilentMonitor()
         self.checkpoint_seconds, self._stop_requested = checkpoint_seconds, stop_requested
-        self.data_identity = self.domain.identity()
+        self.data_identity = self.domain.identity(data)
         self.device = find_device(device)
-        self.model = self.domain.model(recipe).to(self.device)
-        self.optimizer = build_optimizer(recipe, self.model)
+        self.model = self._fresh_model()
+        self._updates = build_updates(recipe, self.model, self._updates_in_all())
+        self.optimizer = self._updates.optimizer
         self.rule = build_rule(recipe)
         self.progress = Progress()
         self._parameters = list(self.model.parameters())
@@ -125,11 +122,11 @@ class Trainer:
         else:
             check_same_settings(self.recipe, Recipe.from_dict(self.run.config()))
             self.run.truncate_metrics(0)
-            self.domain.prepare(self.run)
+            self.domain.prepare(self.data, self.run)
             self._save()
         self._keep_settings()
         self._resumed_at = self._saved_at = time.monotonic()
-        if self.progress.clip_threshold is None and self.recipe.clip != "none":
+        if self.progress.clip_threshold is None and self.recipe.get("clip", "none") != "none":
             self._find_threshold()
         self.monitor.started(self)
         while not self.progress.stopped_because and self.progress.epoch < self.recipe.epochs:
@@ -140,14 +137,22 @@ class Trainer:
 
     # One epoch
 
-    def streams(self, epoch: int) -> AnyStreams:
+    def streams(self, epoch: int) -> Segments:
         """The training data as an epoch meets them."""
-        return self.domain.streams(self.recipe, epoch)
+        return self.domain.streams(self.recipe, self.data, epoch)
+
+    def _fresh_model(self) -> SequenceModel:
+        return self.domain.model(self.recipe, self.data_identity, self.data).to(self.device)
+
+    def _updates_in_all(self) -> int:
+        """Of the whole training, for schedules that know its end; the others need not count."""
+        knows = self.recipe.get("learning_rate_rule", "constant") not in ("constant", "halving")
+        return len(self.streams(0)) * self.recipe.epochs if knows else 1
 
     def _train_epoch(self) -> None:
         progress = self.progress
         streams = self.streams(progress.epoch)
-        if progress.segment == 0 and self.recipe.learning_rate_rule == "halving":
+        if progress.segment == 0 and self.recipe.get("learning_rate_rule") == "halving":
             self._before = learned(self.model, BEFORE_PREFIX, self.optimizer)
         while progress.segment < len(streams):
             self._heed_stop()
@@ -160,57 +165,39 @@ class Trainer:
                 self._save()
         self._finish_epoch()
 
-    def update(self, streams: AnyStreams, index: int) -> None:
-        """One update on one segment: loss, gradient, clipping, step; a step of `fit`, which does the rest."""
-        if isinstance(self.optimizer, HessianFree):
-            self._hessian_free_update(self.optimizer, streams, index)
-            return
-        segment, sums = moved(streams[index], self.device), self.progress.sums
-        for parameter in self._parameters:
-            parameter.grad = None
-        stage = self.recipe.stage(self.progress.epoch)
-        loss = self.model.loss(
-            segment.inputs, segment.targets, self._carried, segment.starts, segment.mask, stage
-        )
-        loss.objective.backward()
-        clip_at = self.progress.clip_threshold
-        clip = clip_grad_norm(self._parameters, clip_at)
-        self._carried = loss.states if self.domain.carries_state else None
-        if not clip.finite:
-            self._skip(streams, index)
-            return
-        if self.domain.forgets_bursts and clip.clipped and clip.norm > BURST * (clip_at or 1.0):
-            self._carried = zeros_like(loss.states)
-        self.optimizer.step()
-        sums.nll += float(loss.nll)
-        sums.frames += loss.frames
-        sums.norms += clip.norm
-        sums.updates += 1
-        sums.clipped += clip.clipped
-        sums.skipped_in_a_row = 0
-
-    def _hessian_free_update(self, optimizer: HessianFree, streams: AnyStreams, index: int) -> None:
-        """One segment, whole: the quadratic model, conjugate gradients, the step they lead to."""
-        segment, sums, epoch = moved(streams[index], self.device), self.progress.sums, self.progress.epoch
-        chosen = curvature_streams(self.recipe, epoch, index, segment.targets.shape[1])
+    def update(self, streams: Segments, index: int) -> None:
+        """One update on one segment; a step of `fit`, which does the rest."""
+        segment, sums, progress = moved(streams[index], self.device), self.progress.sums, self.progress
 
         def watch(number: int, objective: float) -> None:
             self.monitor.iteration(number, objective)
             self._heed_stop()
 
-        update = hessian_free_update(self.model, optimizer, segment, self._carried, chosen, watch)
+        update = self._updates(
+            segment,
+            self._carried,
+            epoch=progress.epoch,
+            index=index,
+            clip_at=progress.clip_threshold,
+            watch=watch,
+        )
         self._carried = update.states if self.domain.carries_state else None
         if not update.usable:
             self._skip(streams, index)
             return
-        self.run.append_metrics(update.record(epoch, optimizer.steps))
+        burst = BURST * (progress.clip_threshold or 1.0)
+        if self.domain.forgets_bursts and update.clipped and update.norm > burst:
+            self._carried = zeros_like(update.states)
+        if update.record is not None:
+            self.run.append_metrics(update.record)
         sums.nll += update.nll
         sums.frames += update.frames
-        sums.norms += update.report.gradient_norm
+        sums.norms += update.norm
         sums.updates += 1
+        sums.clipped += update.clipped
         sums.skipped_in_a_row = 0
 
-    def _skip(self, streams: AnyStreams, index: int) -> None:
+    def _skip(self, streams: Segments, index: int) -> None:
         """Leave the parameters alone, say where it happened, and start the songs from a zero state."""
         sums = self.progress.sums
         sums.skipped += 1
@@ -229,34 +216,34 @@ class Trainer:
                 f"{where}); use a smaller {argument('learning_rate')} or a recipe with C (clipping)"
             )
 
-    def _validate(self, stage: str) -> tuple[float, bool]:
-        """The validation score of the weights, or of their average, and whether it is the best so far."""
+    def _validate(self, stage: str) -> tuple[Validation, bool]:
+        """How the weights do, or their average, on the validation data, and whether it is the best so far."""
         progress = self.progress
         with self._average.in_place() if self._average is not None else nullcontext():
-            score = self.domain.validate(self.model.eval())
+            found = self.domain.validate(self.model.eval(), self.data)
             # What pre-training reaches is no model to keep.
-            better = score > progress.best_score and stage == "joint"
+            better = found.score > progress.best_score and stage == "joint"
             if better:
-                progress.best_score, progress.best_epoch = score, progress.epoch
+                progress.best_score, progress.best_epoch = found.score, progress.epoch
                 self._best = learned(self.model, MODEL_PREFIX)
         self.model.train()
-        return score, better
+        return found, better
 
     def _finish_epoch(self) -> None:
         progress, sums = self.progress, self.progress.sums
-        stage, name = self.recipe.stage(progress.epoch), self.model.score_name
-        score, better = self._validate(stage)
+        stage, name = stage_of(self.recipe, progress.epoch), self.model.score_name
+        found, better = self._validate(stage)
         record: dict[str, Any] = {
             "epoch": progress.epoch,
             f"train_{name}": -sums.nll / max(sums.frames, 1),
-            f"valid_{name}": score,
-            **self.domain.record(score),
+            f"valid_{name}": found.score,
+            **found.record,
             "best": better,
             "gradient_norm": sums.norms / max(sums.updates, 1),
             "clipped": sums.clipped / max(sums.updates, 1),
             "skipped": sums.skipped,
             "updates": self.optimizer.steps,
-            **self._pace(),
+            **self.optimizer.pace(),
             "frames": sums.frames,
             "seconds": self._elapsed(),
         }
@@ -264,32 +251,23 @@ class Trainer:
             record["stage"] = stage
         self.run.append_metrics(record)
         if stage == "joint":
-            self._obey_rule(score)
+            self._obey_rule(found.score)
         in_a_row = sums.skipped_in_a_row
         progress.sums = EpochSums(skipped_in_a_row=in_a_row)
         progress.segment, self._carried = 0, None
         progress.epoch += 1
-        if record.get("solved"):
+        if found.solved:
             progress.stopped_because = "the task is solved"
         elif progress.since_best(self.recipe) >= self.recipe.patience:
             progress.stopped_because = f"{NO_BETTER} for {self.recipe.patience} epochs"
         self.monitor.epoch(record)
 
-    def _pace(self) -> dict[str, float]:
-        """What governs the length of steps now."""
-        if isinstance(self.optimizer, HessianFree):
-            return {"damping": self.optimizer.damping}
-        return {
-            "learning_rate": self.optimizer.learning_rates()[0],
-            "momentum": self.optimizer.momenta()[0],
-        }
-
     def _obey_rule(self, score: float) -> None:
         decision = self.rule.update(score)
         if decision.restore and self._before:
-            take_learned(self._before, BEFORE_PREFIX, self.model, self.optimizer)
-        if not isinstance(self.optimizer, HessianFree):
-            self.optimizer.scale_learning_rate(decision.learning_rate_factor)
+            now = self.optimizer.flat_state(self._parameters)[1]
+            take_learned(self._before, BEFORE_PREFIX, self.model, self.optimizer, now)
+        self.optimizer.scale_learning_rate(decision.learning_rate_factor)
         if decision.stop:
             self.progress.stopped_because = "the learning-rate rule: validation stopped improving"
 
@@ -302,14 +280,14 @@ class Trainer:
         if isinstance(self.recipe.clip, float):
             self.progress.clip_threshold = self.recipe.clip
             return
-        twin = self.domain.model(self.recipe).to(self.device)
-        optimizer, average = build_gradient_descent(self.recipe, twin), AverageNorm()
+        twin = self._fresh_model()
+        optimizer, average = build_gradient_descent(self.recipe, twin, self._updates_in_all()), AverageNorm()
         states: State | None = None
         parameters = list(twin.parameters())
         for here in self.streams(0):
             self._heed_stop()
             segment = moved(here, self.device)
-            optimizer.zero_grad()
+            twin.zero_grad()
             loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
             loss.objective.backward()
             states = _finite(loss.states) if self.domain.carries_state else None
@@ -341,7 +319,7 @@ class Trainer:
             "data": self.data_identity,
             "progress": progress,
             "rule": self.rule.state_dict(),
-            "groups": [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups],
+            "optimizer": self.optimizer.flat_state(self._parameters)[1],
             "averaged": self._average.updates if self._average is not None else 0,
             "threads": torch.get_num_threads(),
             "devices": self._devices,
@@ -369,11 +347,11 @@ class Trainer:
         check_same_run(self.recipe, self.data_identity, state)
         self.progress = Progress.from_dict(state["progress"])
         go_on(self.progress, Recipe.from_dict(state["recipe"]), self.recipe)
-        take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer)
+        # a run of before there were others than our own has its groups alone
+        numbers = state.get("optimizer") or {"groups": state["groups"]}
+        take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer, numbers)
         if self._average is not None:
             self._average.restore(tensors, state["averaged"])
-        for group, saved in zip(self.optimizer.param_groups, state["groups"], strict=True):
-            group.update(saved)
         self.rule.load_state_dict(state["rule"])
         carried = from_named_tensors(tensors, "carried")
         self._carried = None if carried is None else map_state(lambda x: x.to(self.device), carried)

@@ -2,6 +2,7 @@
 
 import math
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 import ostinato
 from ostinato.errors import UserError, argument
+from ostinato.optim import TrainingOptimizer
 from ostinato.recipe.recipe import Recipe
 
 # Why a run ended, where more epochs or more patience would let it go on.
@@ -55,7 +57,7 @@ class Progress:
 
     def since_best(self, recipe: Recipe) -> int:
         """Whole epochs since the best validation score, or since pre-training: what patience limits."""
-        first_joint = recipe.pretrain_frames + recipe.pretrain_rnn
+        first_joint = recipe.get("pretrain_frames", 0) + recipe.get("pretrain_rnn", 0)
         return self.epoch - 1 - max(self.best_epoch, first_joint - 1)
 
 
@@ -137,31 +139,29 @@ def go_on(progress: Progress, saved: Recipe, recipe: Recipe) -> None:
     progress.stopped_because = ""
 
 
-def learned(
-    model: nn.Module, prefix: str, optimizer: torch.optim.Optimizer | None = None
-) -> dict[str, Tensor]:
-    """Copies of the weights, and of an optimizer's velocities, under names with a prefix."""
+def learned(model: nn.Module, prefix: str, optimizer: TrainingOptimizer | None = None) -> dict[str, Tensor]:
+    """Copies of the weights, and of the tensors of an optimizer, under names with a prefix."""
     tensors = {f"{prefix}{name}": x.detach().clone() for name, x in model.state_dict().items()}
     if optimizer is not None:
-        for index, parameter in enumerate(model.parameters()):
-            for name, value in optimizer.state[parameter].items():
-                tensors[f"{prefix}{OPTIMIZER_PREFIX}{index}.{name}"] = value.detach().clone()
+        own, _ = optimizer.flat_state(list(model.parameters()))
+        tensors |= {f"{prefix}{OPTIMIZER_PREFIX}{name}": value for name, value in own.items()}
     return tensors
 
 
 def take_learned(
-    tensors: dict[str, Tensor], prefix: str, model: nn.Module, optimizer: torch.optim.Optimizer
+    tensors: dict[str, Tensor],
+    prefix: str,
+    model: nn.Module,
+    optimizer: TrainingOptimizer,
+    state: Mapping[str, Any],
 ) -> None:
-    """The reverse of `learned`, from tensors on any device."""
+    """The reverse of `learned`, from tensors on any device; `state` is the rest of the optimizer's."""
     own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     model.load_state_dict({k: v for k, v in own.items() if not k.startswith(OPTIMIZER_PREFIX)})
-    optimizer.state.clear()
-    parameters = list(model.parameters())
-    for name, value in own.items():
-        if name.startswith(OPTIMIZER_PREFIX):
-            index, key = name.removeprefix(OPTIMIZER_PREFIX).split(".", 1)
-            parameter = parameters[int(index)]
-            optimizer.state[parameter][key] = value.to(parameter.device, copy=True)
+    velocities = {
+        k.removeprefix(OPTIMIZER_PREFIX): v for k, v in own.items() if k.startswith(OPTIMIZER_PREFIX)
+    }
+    optimizer.load_flat_state(list(model.parameters()), velocities, state)
 
 
 def environment(device: torch.device) -> dict[str, str]:

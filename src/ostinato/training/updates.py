@@ -1,4 +1,7 @@
-"""One update of a Hessian-free training run: a segment in, what was done out."""
+"""One update: a segment in, what was done out; by gradient descent, or by Hessian-free optimisation.
+
+The training loop asks both in the same words, `Updates`, and the recipe's optimizer decides which it has.
+"""
 
 import math
 from collections.abc import Callable
@@ -9,32 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ostinato.domains.domain import Segment
 from ostinato.nn import SequenceModel
 from ostinato.nn.cells import State
 from ostinato.nn.curvature.gauss_newton import GaussNewton
-from ostinato.optim import HessianFree
-from ostinato.optim.hessian_free import StepReport
+from ostinato.optim import GradientDescent, HessianFree, TrainingOptimizer, clip_grad_norm
 from ostinato.recipe.recipe import Recipe
-
-
-class AnySegment(Protocol):
-    """T steps of B streams, of music, text or a task."""
-
-    @property
-    def inputs(self) -> Tensor:
-        """What the network reads."""
-
-    @property
-    def targets(self) -> Tensor:
-        """What it should predict."""
-
-    @property
-    def starts(self) -> Tensor | None:
-        """Where sequences start."""
-
-    @property
-    def mask(self) -> Tensor | None:
-        """Which frames count."""
+from ostinato.training.build import build_optimizer
 
 
 @dataclass(frozen=True)
@@ -42,25 +26,158 @@ class Update:
     """What one update did, and what was seen on the way, at the parameters before it.
 
     Arguments:
-        report: of the optimizer.
-        nll: sum over the segment's frames of -log p.
-        frames: the frames that count.
+        usable: whether loss and gradient were finite; if not, nothing was changed.
+        nll: sum over the segment's steps of -log p.
+        frames: the steps that count.
         states: after the segment, as `nn.model.Loss` has them.
+        norm: of the gradient, before clipping.
+        clipped: whether it was clipped.
+        record: a line for the run's metrics, if there is more to say.
     """
 
-    report: StepReport
+    usable: bool
     nll: float
     frames: int
     states: State
+    norm: float
+    clipped: bool = False
+    record: dict[str, Any] | None = None
 
-    @property
-    def usable(self) -> bool:
-        """Whether loss and gradient were finite."""
-        return math.isfinite(self.report.loss_before) and math.isfinite(self.report.gradient_norm)
 
-    def record(self, epoch: int, update: int) -> dict[str, Any]:
-        """The update as a line of the run's metrics."""
-        return {"event": "hessian-free update", "epoch": epoch, "update": update, **asdict(self.report)}
+class Updates(Protocol):
+    """How a model is updated on a segment."""
+
+    optimizer: TrainingOptimizer
+
+    def __call__(
+        self,
+        segment: Segment,
+        states: State | None,
+        *,
+        epoch: int,
+        index: int,
+        clip_at: float | None,
+        watch: Callable[[int, float], None],
+    ) -> Update:
+        """One update.
+
+        Args:
+            segment: the minibatch.
+            states: carried into it; zero if None.
+            epoch, index: its place in training.
+            clip_at: threshold of the gradient's norm; None for no clipping.
+            watch: called with number and objective of what an update repeats; it may raise.
+        """
+
+
+class GradientUpdates:
+    """Loss, gradient, clipping, step.
+
+    Args:
+        model: the model.
+        recipe: its recipe.
+        optimizer: over all of its parameters.
+    """
+
+    def __init__(self, model: SequenceModel, recipe: Recipe, optimizer: GradientDescent) -> None:
+        self.model, self.recipe, self.optimizer = model, recipe, optimizer
+        self._parameters = list(model.parameters())
+
+    def __call__(
+        self,
+        segment: Segment,
+        states: State | None,
+        *,
+        epoch: int,
+        index: int,
+        clip_at: float | None,
+        watch: Callable[[int, float], None],
+    ) -> Update:
+        """See `Updates`."""
+        for parameter in self._parameters:
+            parameter.grad = None
+        loss = self.model.loss(
+            segment.inputs, segment.targets, states, segment.starts, segment.mask, stage(self.recipe, epoch)
+        )
+        loss.objective.backward()
+        clip = clip_grad_norm(self._parameters, clip_at)
+        if clip.finite:
+            self.optimizer.step()
+        return Update(clip.finite, float(loss.nll), loss.frames, loss.states, clip.norm, clip.clipped)
+
+
+class HessianFreeUpdates:
+    """The quadratic model of a whole segment, conjugate gradients, the step they lead to.
+
+    Args:
+        model: the model.
+        recipe: its recipe.
+        optimizer: over all of its parameters.
+    """
+
+    def __init__(self, model: SequenceModel, recipe: Recipe, optimizer: HessianFree) -> None:
+        self.model, self.recipe, self.optimizer = model, recipe, optimizer
+
+    def __call__(
+        self,
+        segment: Segment,
+        states: State | None,
+        *,
+        epoch: int,
+        index: int,
+        clip_at: float | None,
+        watch: Callable[[int, float], None],
+    ) -> Update:
+        """See `Updates`; gradient and losses on all of the segment, curvature on some of its streams."""
+        chosen = curvature_streams(self.recipe, epoch, index, segment.targets.shape[1])
+        few = len(chosen) < segment.targets.shape[1]
+        operator = GaussNewton(
+            self.model,
+            segment.inputs,
+            segment.targets,
+            states,
+            segment.starts,
+            segment.mask,
+            curvature_streams=chosen.to(segment.targets.device) if few else None,
+        )
+        report = self.optimizer.step(operator, watch)
+        assert operator.last_states is not None  # `step` takes the gradient
+        usable = math.isfinite(report.loss_before) and math.isfinite(report.gradient_norm)
+        record = {
+            "event": "hessian-free update",
+            "epoch": epoch,
+            "update": self.optimizer.steps,
+            **asdict(report),
+        }
+        frames, norm = int(operator.frames), report.gradient_norm
+        return Update(usable, operator.last_nll, frames, operator.last_states, norm, record=record)
+
+
+def build_updates(recipe: Recipe, model: SequenceModel, updates: int) -> Updates:
+    """How the recipe updates a model; `updates` of the whole training are for schedules that know its end."""
+    optimizer = build_optimizer(recipe, model, updates)
+    if isinstance(optimizer, HessianFree):
+        return HessianFreeUpdates(model, recipe, optimizer)
+    return GradientUpdates(model, recipe, optimizer)
+
+
+def stage(recipe: Recipe, epoch: int) -> str:
+    """What an epoch trains: pre-training of the RBM, then of the RNN, comes before the joint training.
+
+    Example:
+        >>> recipe = Recipe(output="rbm", pretrain_frames=1, pretrain_rnn=2)
+        >>> [stage(recipe, epoch) for epoch in range(4)]
+        ['frames', 'rnn', 'rnn', 'joint']
+    """
+    first = recipe.get("pretrain_frames", 0)
+    if epoch < first:
+        return "frames"
+    return "rnn" if epoch < pretraining_epochs(recipe) else "joint"
+
+
+def pretraining_epochs(recipe: Recipe) -> int:
+    """Epochs before the joint training."""
+    return int(recipe.get("pretrain_frames", 0) + recipe.get("pretrain_rnn", 0))
 
 
 def curvature_streams(recipe: Recipe, epoch: int, index: int, streams: int) -> Tensor:
@@ -74,36 +191,3 @@ def curvature_streams(recipe: Recipe, epoch: int, index: int, streams: int) -> T
     generator = np.random.default_rng([recipe.seed, epoch, index])
     number = max(1, round(recipe.curvature_share * streams))
     return torch.from_numpy(np.sort(generator.choice(streams, number, replace=False)))
-
-
-def hessian_free_update(
-    model: SequenceModel,
-    optimizer: HessianFree,
-    segment: AnySegment,
-    states: State | None,
-    chosen: Tensor,
-    callback: Callable[[int, float], None] | None = None,
-) -> Update:
-    """Take one step on a segment: gradient and losses on all of it, curvature on the chosen streams.
-
-    Args:
-        model: the model.
-        optimizer: over all of its parameters.
-        segment: the minibatch.
-        states: carried into the segment; zero if None.
-        chosen: indices of streams.
-        callback: called after every conjugate-gradient iteration.
-    """
-    few = len(chosen) < segment.targets.shape[1]
-    operator = GaussNewton(
-        model,
-        segment.inputs,
-        segment.targets,
-        states,
-        segment.starts,
-        segment.mask,
-        curvature_streams=chosen.to(segment.targets.device) if few else None,
-    )
-    report = optimizer.step(operator, callback)
-    assert operator.last_states is not None  # `step` takes the gradient
-    return Update(report, operator.last_nll, int(operator.frames), operator.last_states)

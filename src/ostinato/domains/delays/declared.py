@@ -12,6 +12,9 @@ DELAYS = DomainDeclared(
     recipe="HF",
     measure=Measure("error", "wrong sequences", "%", "%", None, lower_is_better=True),
     columns=columns_of("error", "wrong sequences, %", ("valid", "test")),
+    names=("temporal-order", "memorization"),
+    data_sets="ostinato.domains.delays.problems",
+    unused=("segment_length",),
     settings=(
         Setting("length", int, 50, "Data", "steps of the sequences, or of their delay", low=10, high=100_000),
         Setting(

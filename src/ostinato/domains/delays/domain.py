@@ -1,34 +1,39 @@
-"""A task with long delays, as training and scoring see it."""
+"""Problems with long delays as everything else sees them: sequences drawn from a seed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from ostinato.data.sequences import SPLITS
+from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.delays.evaluation import chance, is_solved, score_task
-from ostinato.domains.delays.problems import TaskData, TaskStreams
-from ostinato.evaluation.scores import Score
+from ostinato.domains.delays.problems import TaskData, TaskStreams, find_task
+from ostinato.domains.domain import Scores, Totals, Validation
+from ostinato.errors import UserError
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import build_model, load_model
+from ostinato.training.build import Sizes, build_model
 
 
-class TaskDomain:
+class Delays:
     """Sequences drawn from a seed; an epoch is fresh ones."""
 
     what = "sequences"
     carries_state = False
     forgets_bursts = False
 
-    def __init__(self, data: TaskData) -> None:
-        self.data = data
-        self._validation: dict[str, Score] = {}
+    def __init__(self, declared: DomainDeclared) -> None:
+        self.declared = declared
 
-    def identity(self) -> dict[str, Any]:
+    def load(self, recipe: Recipe, *, progress: bool = True) -> TaskData:
+        """The problem of a name, at its length."""
+        return TaskData(find_task(recipe.data, recipe.length), epoch_sequences=recipe.epoch_sequences)
+
+    def identity(self, data: TaskData) -> dict[str, Any]:
         """Name, version, the number of symbols and details."""
-        data = self.data
         return {
             "name": data.name,
             "version": data.version,
@@ -36,45 +41,59 @@ class TaskDomain:
             "details": data.details,
         }
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, data: TaskData) -> dict[str, Any]:
         """Sequences and steps of an epoch, of validation and of test; symbols and classes."""
-        task = self.data.task
+        task = data.task
         length = len(task.generate(1, np.random.default_rng(0)).inputs)
         counts = {
-            split: {"sequences": self.data.frames(split), "steps": length * self.data.frames(split)}
-            for split in SPLITS
+            split: {"sequences": data.frames(split), "steps": length * data.frames(split)} for split in SPLITS
         }
         return {"splits": counts, "symbols": task.symbols, "classes": task.classes}
 
-    def model(self, recipe: Recipe) -> SequenceModel:
+    def model(
+        self,
+        recipe: Recipe,
+        identity: Mapping[str, Any],
+        data: TaskData | None = None,
+        stored: Mapping[str, Tensor] | None = None,
+    ) -> SequenceModel:
         """A fresh model."""
-        return build_model(recipe, self.data.task.symbols)
+        problem = find_task(recipe.data, recipe.length)
+        return build_model(recipe, Sizes(problem.symbols, problem.classes), stored=stored)
 
-    def streams(self, recipe: Recipe, epoch: int) -> TaskStreams:
+    def streams(self, recipe: Recipe, data: TaskData, epoch: int) -> TaskStreams:
         """Fresh sequences, `streams` of them in a minibatch."""
-        return TaskStreams(
-            self.data.task, recipe.streams, recipe.seed, epoch, sequences=self.data.frames("train")
-        )
+        return TaskStreams(data.task, recipe.streams, recipe.seed, epoch, sequences=data.frames("train"))
 
-    def validate(self, model: SequenceModel) -> float:
-        """Log-likelihood of 10,000 other sequences in nats per step that counts."""
-        self._validation = score_task(model, self.data.sequences("valid"))
-        return self._validation["log_likelihood"].value
+    def validate(self, model: SequenceModel, data: TaskData) -> Validation:
+        """Log-likelihood of 10,000 other sequences in nats per step that counts, and how many go wrong."""
+        found = score_task(model, data.sequences("valid"))
+        solved = is_solved(found)
+        record = {"valid_error": found["error"].value, "solved": solved}
+        return Validation(found["log_likelihood"].value, record, solved)
 
-    def record(self, score: float) -> dict[str, Any]:
-        """The share of validation sequences that are wrong, and whether that solves the task."""
-        solved = is_solved(self._validation)
-        return {"valid_error": self._validation["error"].value, "solved": solved}
-
-    def prepare(self, run: Run) -> None:
+    def prepare(self, data: TaskData, run: Run) -> None:
         """Nothing."""
 
+    def score(
+        self,
+        recipe: Recipe,
+        model: SequenceModel,
+        data: TaskData,
+        splits: tuple[str, ...] = SPLITS,
+        *,
+        baselines: bool = True,
+    ) -> Scores:
+        """The model on validation and test sequences, beside guessing."""
+        some = [split for split in splits if split != "train"]
+        scores: Scores = {"model": {split: score_task(model, data.sequences(split)) for split in some}}
+        if baselines:
+            scores["guessing"] = {split: chance(data.task) for split in some}
+        return scores
 
-def score_task_run(
-    run: Run, data: TaskData, *, device: torch.device | str = "cpu"
-) -> dict[str, dict[str, dict[str, Score]]]:
-    """The run's best model on validation and test sequences, beside guessing."""
-    model = load_model(run, device=device).model
-    splits = ("valid", "test")
-    scores = {"model": {split: score_task(model, data.sequences(split)) for split in splits}}
-    return scores | {"guessing": {split: chance(data.task) for split in splits}}
+    def totals(self, model: SequenceModel, data: TaskData, split: str) -> Totals:
+        """None: what counts is how many sequences go wrong."""
+        raise UserError(
+            "expected runs on data whose songs or sentences are resampled, found runs on the problem "
+            f"{data.name}; ostinato evaluate gives their share of wrong sequences"
+        )

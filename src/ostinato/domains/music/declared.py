@@ -23,6 +23,8 @@ MUSIC = DomainDeclared(
     generate="--steps 64",
     sampler="ostinato.domains.music.samples:make",
     sounds=True,
+    names=("bach", "jsb", "nottingham", "musedata", "piano-midi"),
+    data_sets="ostinato.domains.music.reading.data_sets",
     settings=(
         Setting(
             "frames_per_beat",

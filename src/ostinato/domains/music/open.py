@@ -9,7 +9,7 @@ from ostinato.domains.music.reading.pieces import Piece, read_piece
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
@@ -11,8 +10,6 @@ from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.evaluation.scores import Score
 from ostinato.nn import SequenceModel
-from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
 
 # Training text is scored on a part of it that takes no longer than the other splits.
 MOST_TRAINING_TOKENS = 500_000
@@ -21,15 +18,6 @@ MOST_TRAINING_TOKENS = 500_000
 def scored_tokens(data: TextData, split: str) -> np.ndarray:
     """The tokens of a split that are scored: all of them, or the first 500,000 of training."""
     return data[split][:MOST_TRAINING_TOKENS] if split == "train" else data[split]
-
-
-def score_text_run(
-    run: Run, data: TextData, *, baselines: bool = True, device: torch.device | str = "cpu"
-) -> dict[str, dict[str, dict[str, Score]]]:
-    """Scores by system, split and name: the run's best model, and the 1-gram of the training text."""
-    model = load_model(run, device=device).model
-    scores = {"model": {split: score_text(model, data, split) for split in SPLITS}}
-    return scores | (unigram_scores(data) if baselines else {})
 
 
 def score_text(model: SequenceModel, data: TextData, split: str) -> dict[str, Score]:

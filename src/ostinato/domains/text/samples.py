@@ -9,7 +9,7 @@ from ostinato.domains.sample import Sample
 from ostinato.domains.text.generate import Sampling, generate_tokens, pieces
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 
 # By what a token is.
 TOKENS = {"words": 120, "chars": 600}

@@ -23,7 +23,7 @@ from ostinato.errors import UserError
 from ostinato.evaluation.scores import pooled_score
 from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 
 
 class Scorer(Protocol):

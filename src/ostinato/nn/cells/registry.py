@@ -47,6 +47,26 @@ LEAKS: tuple[Setting, ...] = (
     ),
 )
 
+_RECURRENT_WEIGHTS: tuple[Setting, ...] = (
+    Setting(
+        "initialization",
+        Literal["uniform", "echo-state", "identity", "orthogonal"],
+        "uniform",
+        "Model",
+        "of the recurrent weights",
+    ),
+    Setting(
+        "spectral_radius",
+        float,
+        1.1,
+        "Model",
+        "largest eigenvalue of echo-state weights",
+        low=0,
+        high=10,
+        needs={"initialization": ("echo-state",)},
+    ),
+)
+
 CELLS.register(
     Declared(
         name="rnn",
@@ -61,24 +81,26 @@ CELLS.register(
                 "Model",
                 "of the recurrent units",
             ),
-            Setting(
-                "initialization",
-                Literal["uniform", "echo-state", "identity", "orthogonal"],
-                "uniform",
-                "Model",
-                "of the recurrent weights",
-            ),
-            Setting(
-                "spectral_radius",
-                float,
-                1.1,
-                "Model",
-                "largest eigenvalue of echo-state weights",
-                low=0,
-                high=10,
-                needs={"initialization": ("echo-state",)},
-            ),
+            *_RECURRENT_WEIGHTS,
             *LEAKS,
         ),
+    )
+)
+CELLS.register(
+    Declared(
+        name="gru",
+        place="ostinato.nn.cells.gru:GRU",
+        summary="gated recurrent units, which may leak",
+        check=_check_leaks,
+        settings=(*_RECURRENT_WEIGHTS, *LEAKS),
+    )
+)
+CELLS.register(
+    Declared(
+        name="lstm",
+        place="ostinato.nn.cells.lstm:LSTM",
+        summary="long short-term memory, whose cells may leak",
+        check=_check_leaks,
+        settings=(*_RECURRENT_WEIGHTS, *LEAKS),
     )
 )

@@ -12,7 +12,7 @@ recurrent neural network language model".
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -274,6 +274,26 @@ class ClassSoftmax(nn.Module):
         p = torch.softmax(F.linear(hidden, self.class_weight, self.class_bias), 1)
         of_class = AffineCurvature(hidden, self.class_weight, softmax_hessian(p))
         return ClassCurvature(of_class, tuple(parts), self.vocabulary_size)
+
+    @classmethod
+    def from_settings(
+        cls,
+        hidden_size: int,
+        size: int,
+        settings: Mapping[str, Any],
+        *,
+        start: Mapping[str, Tensor],
+        stored: Mapping[str, Tensor],
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> "ClassSoftmax":
+        """See `ostinato.nn.outputs.base.FromSettings`; the classes follow the frequencies."""
+        if "class_sizes" in stored:
+            sizes = stored["class_sizes"].tolist()
+        else:
+            counts = start["frequencies"].numpy() if "frequencies" in start else np.ones(size)
+            sizes = balanced_classes(counts, settings["classes"])
+        return cls(hidden_size, sizes, generator=generator, dtype=dtype)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the biases so that, with h = 0, p(w) is the frequency of w (V,), all above 0: the 1-gram."""

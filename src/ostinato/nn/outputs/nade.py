@@ -5,6 +5,7 @@ Sources: Larochelle & Murray 2011; Boulanger-Lewandowski, Bengio & Vincent 2012 
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -246,6 +247,29 @@ class NADE(nn.Module):
             self.decoder,
             self.order,
             self.state_scale,
+        )
+
+    @classmethod
+    def from_settings(
+        cls,
+        hidden_size: int,
+        size: int,
+        settings: Mapping[str, Any],
+        *,
+        start: Mapping[str, Tensor],
+        stored: Mapping[str, Tensor],
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> "NADE":
+        """See `ostinato.nn.outputs.base.FromSettings`."""
+        return cls(
+            hidden_size,
+            size,
+            settings["nade_size"],
+            order=settings["nade_order"],
+            state_scale=settings["state_scale"],
+            generator=generator,
+            dtype=dtype,
         )
 
     def initialize_bias_(self, frequencies: Tensor) -> None:

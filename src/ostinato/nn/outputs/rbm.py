@@ -5,6 +5,7 @@ RBM. Source: Boulanger-Lewandowski, Bengio & Vincent 2012 (RNN-RBM).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -381,6 +382,31 @@ class RBM(nn.Module):
         visible = self.visible_size
         logits = F.linear(self.state_scale * hidden, self.weight[:visible], self.bias[:visible])
         return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum")
+
+    @classmethod
+    def from_settings(
+        cls,
+        hidden_size: int,
+        size: int,
+        settings: Mapping[str, Any],
+        *,
+        start: Mapping[str, Tensor],
+        stored: Mapping[str, Tensor],
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> "RBM":
+        """See `ostinato.nn.outputs.base.FromSettings`."""
+        return cls(
+            hidden_size,
+            size,
+            settings["rbm_size"],
+            cd_steps=settings["cd_steps"],
+            persistent_chains=settings["persistent_chains"],
+            annealing=Annealing(settings["ais_steps"], settings["ais_chains"]),
+            state_scale=settings["state_scale"],
+            generator=generator,
+            dtype=dtype,
+        )
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the visible biases to the log-odds of the note frequencies (V,)."""

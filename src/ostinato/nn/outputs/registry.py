@@ -195,3 +195,25 @@ OUTPUTS.register(
         ),
     )
 )
+_COVARIANCE = "how values of a step go together"
+OUTPUTS.register(
+    Output(
+        name="gaussian",
+        place="ostinato.nn.outputs.gaussian:Gaussian",
+        summary="a normal distribution of the next values",
+        targets="real",
+        settings=(Setting("covariance", Literal["full", "diagonal"], "full", "Output", _COVARIANCE),),
+    )
+)
+OUTPUTS.register(
+    Output(
+        name="gaussian-mixture",
+        place="ostinato.nn.outputs.gaussian_mixture:GaussianMixture",
+        summary="a mixture of normal distributions",
+        targets="real",
+        settings=(
+            Setting("components", int, 5, "Output", "normal distributions in a mixture", low=1, high=1000),
+            Setting("covariance", Literal["full", "diagonal"], "diagonal", "Output", _COVARIANCE),
+        ),
+    )
+)

@@ -1,0 +1,113 @@
+"""Music as everything else sees it: songs of binary frames."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ostinato.data.sequences import SPLITS, Splits
+from ostinato.data.streams import Streams
+from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.domain import Scores, Totals, Validation
+from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
+from ostinato.domains.music.evaluation.frames import evaluate_frames, total_by_song
+from ostinato.domains.music.evaluation.measures import Sampling
+from ostinato.domains.music.reading import data_sets
+from ostinato.errors import UserError, argument
+from ostinato.nn import SequenceModel
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.training.build import Sizes, build_model
+
+
+class Music:
+    """Songs of binary frames."""
+
+    what = "songs"
+    carries_state = True
+    forgets_bursts = False
+
+    def __init__(self, declared: DomainDeclared) -> None:
+        self.declared = declared
+
+    def load(self, recipe: Recipe, *, progress: bool = True) -> Splits:
+        """A data set by name, or files."""
+        return data_sets.load(
+            recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose, progress=progress
+        )
+
+    def identity(self, data: Splits) -> dict[str, Any]:
+        """Name, version, V and details."""
+        visible = data.train[0].values.shape[1]
+        return {
+            "name": data.name,
+            "version": data.version,
+            "visible_size": visible,
+            "details": data.details,
+        }
+
+    def summary(self, data: Splits) -> dict[str, Any]:
+        """Songs and frames of each split, notes in a frame."""
+        counts = {s: {"songs": len(data[s]), "frames": data.frames(s)} for s in SPLITS}
+        return {"splits": counts, "notes": self.identity(data)["visible_size"]}
+
+    def model(
+        self,
+        recipe: Recipe,
+        identity: Mapping[str, Any],
+        data: Splits | None = None,
+        stored: Mapping[str, Tensor] | None = None,
+    ) -> SequenceModel:
+        """A model whose output starts at the note frequencies."""
+        size = identity["visible_size"]
+        start = {} if data is None else {"frequencies": note_frequencies(data.train)}
+        return build_model(recipe, Sizes(size, size), start, stored)
+
+    def streams(self, recipe: Recipe, data: Splits, epoch: int) -> Streams:
+        """Songs dealt anew each epoch."""
+        generator = np.random.default_rng([recipe.seed, epoch])
+        return Streams(data.train, recipe.streams, recipe.segment_length, generator)
+
+    def validate(self, model: SequenceModel, data: Splits) -> Validation:
+        """Pooled over frames; of an RBM, whose likelihood is dear, the score that stands in for it."""
+        return Validation(total_by_song(model, data.valid, cheap=True).log_likelihood().value)
+
+    def prepare(self, data: Splits, run: Run) -> None:
+        """Nothing."""
+
+    def score(
+        self,
+        recipe: Recipe,
+        model: SequenceModel,
+        data: Splits,
+        splits: tuple[str, ...] = SPLITS,
+        *,
+        baselines: bool = True,
+    ) -> Scores:
+        """Log-likelihood and expected accuracies."""
+        some = [split for split in splits if data.frames(split) > 0]
+        sampling = Sampling(recipe.get("accuracy_samples", Sampling().samples))
+        scores: Scores = {"model": {split: evaluate_frames(model, data[split], sampling) for split in some}}
+        return scores | (score_baselines(data, splits) if baselines else {})
+
+    def totals(self, model: SequenceModel, data: Splits, split: str) -> Totals:
+        """Of each song."""
+        if sum(len(song) > 0 for song in data[split]) < 2:
+            raise UserError(
+                f"expected two or more songs in {split} of {data.name} to resample, found fewer; "
+                f"use another {argument('split')}"
+            )
+        songs = total_by_song(model, data[split])
+        return Totals(songs.log_likelihood(), songs.log_prob, songs.frames)
+
+
+def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Scores:
+    """Every baseline, fitted on the training songs, on the splits that have songs."""
+    scores: Scores = {}
+    for name in BASELINES:
+        baseline = fit_baseline(name, data.train)
+        scores[name] = {
+            split: evaluate_frames(baseline, data[split]) for split in splits if data.frames(split) > 0
+        }
+    return scores

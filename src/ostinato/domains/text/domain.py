@@ -1,0 +1,121 @@
+"""Text as everything else sees it: one long sequence of token ids in each split."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ostinato.data.sequences import SPLITS
+from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.domain import Scores, Totals, Validation
+from ostinato.domains.text.direct_model import DirectModel
+from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
+from ostinato.domains.text.reading import data_sets
+from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.domains.text.reading.streams import TokenStreams
+from ostinato.domains.text.reading.vocabulary import END_ID
+from ostinato.domains.text.results import score_text, scored_tokens, unigram_scores
+from ostinato.nn import SequenceModel
+from ostinato.nn.outputs import DirectNgrams
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.training.build import Sizes, build_model
+
+
+class Text:
+    """Words, or characters: the name of the domain is the unit."""
+
+    what = "text"
+    carries_state = True
+    forgets_bursts = True
+
+    def __init__(self, declared: DomainDeclared) -> None:
+        self.declared = declared
+
+    def load(self, recipe: Recipe, *, progress: bool = True) -> TextData:
+        """A data set by name, or files."""
+        return data_sets.load(
+            recipe.data,
+            self.declared.name,  # type: ignore[arg-type]
+            vocabulary_size=recipe.vocabulary_size,
+            valid=recipe.valid_data,
+            test=recipe.test_data,
+        )
+
+    def identity(self, data: TextData) -> dict[str, Any]:
+        """Name, version, V and details."""
+        return {
+            "name": data.name,
+            "version": data.version,
+            "visible_size": len(data.vocabulary),
+            "details": data.details,
+        }
+
+    def summary(self, data: TextData) -> dict[str, Any]:
+        """Sentences or lines and tokens of each split, size of the vocabulary."""
+        counts = {
+            s: {"sentences": int((np.asarray(data[s]) == END_ID).sum()), "tokens": data.frames(s)}
+            for s in SPLITS
+        }
+        return {"splits": counts, "vocabulary": len(data.vocabulary)}
+
+    def model(
+        self,
+        recipe: Recipe,
+        identity: Mapping[str, Any],
+        data: TextData | None = None,
+        stored: Mapping[str, Tensor] | None = None,
+    ) -> SequenceModel:
+        """A model whose output starts at the token frequencies; with direct n-grams if there are any."""
+        size = identity["visible_size"]
+        start = {} if data is None else {"frequencies": data.vocabulary.frequencies()}
+        model = build_model(recipe, Sizes(size, size, tokens=True), start, stored)
+        # One token is on at a time: a fan-in of 1, not of V.
+        with torch.no_grad():
+            model.rnn.embedding.mul_(math.sqrt(recipe.hidden_size) * recipe.embedding_scale)
+        if recipe.direct == 0:
+            return model
+        output: Any = model.output
+        direct = DirectNgrams(
+            recipe.direct, recipe.direct_order, output.widest, dtype=getattr(torch, recipe.dtype)
+        )
+        return DirectModel(model.rnn, output, direct, recipe.l1, recipe.l2)
+
+    def streams(self, recipe: Recipe, data: TextData, epoch: int) -> TokenStreams:
+        """The text as a ring, turned anew each epoch."""
+        generator = np.random.default_rng([recipe.seed, epoch])
+        return TokenStreams(data.train, recipe.streams, recipe.segment_length, generator)
+
+    def validate(self, model: SequenceModel, data: TextData) -> Validation:
+        """In one sequential pass; with the perplexity of words, or the bits of a character."""
+        score = float(score_tokens(model, data.valid).mean())
+        if data.vocabulary.unit == "words":
+            return Validation(score, {"valid_perplexity": math.exp(min(-score, 700))})
+        return Validation(score, {"valid_bits_per_character": -score / math.log(2)})
+
+    def prepare(self, data: TextData, run: Run) -> None:
+        """The vocabulary."""
+        data.vocabulary.write(run.folder)
+
+    def score(
+        self,
+        recipe: Recipe,
+        model: SequenceModel,
+        data: TextData,
+        splits: tuple[str, ...] = SPLITS,
+        *,
+        baselines: bool = True,
+    ) -> Scores:
+        """The model, and the 1-gram of the training text."""
+        scores: Scores = {"model": {split: score_text(model, data, split) for split in splits}}
+        return scores | (unigram_scores(data) if baselines else {})
+
+    def totals(self, model: SequenceModel, data: TextData, split: str) -> Totals:
+        """Of each sentence."""
+        tokens = scored_tokens(data, split)
+        log_probs = score_tokens(model, tokens)
+        totals, counts = sentence_totals(log_probs, tokens)
+        return Totals(text_scores(data.vocabulary, log_probs, tokens)["log_likelihood"], totals, counts)
