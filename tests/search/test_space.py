@@ -1,7 +1,5 @@
 """What settings are drawn from."""
 
-import dataclasses
-
 import optuna
 import pytest
 from hypothesis import given
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 
 from ostinato.errors import UserError
 from ostinato.recipe.recipe import Recipe
-from ostinato.search import Choices, Interval, Space, StudySettings, builtin_space
+from ostinato.search import Choices, Interval, Space, StudySettings, builtin_space, check_fits
 from ostinato.search.sampling import make_sampler
 
 shares = st.floats(0, 1, exclude_max=True)
@@ -70,9 +68,9 @@ def test_a_draw_depends_on_seed_number_and_name_only():
 
 
 @pytest.mark.parametrize("letters", ["SGD", "SGD+CLRM", "HF+LR"])
-@pytest.mark.parametrize("task", ["music", "words", "chars"])
-def test_optuna_records_the_very_draws(task, letters):
-    recipe = Recipe.parse(letters, task=task)
+@pytest.mark.parametrize("domain", ["music", "words", "chars"])
+def test_optuna_records_the_very_draws(domain, letters):
+    recipe = Recipe.parse(letters, domain=domain)
     space = builtin_space(recipe)
     settings = StudySettings(recipe=recipe, space=space, data_version="1")
     for number in range(5):
@@ -82,7 +80,7 @@ def test_optuna_records_the_very_draws(task, letters):
 
 
 @pytest.mark.parametrize(
-    ("task", "letters", "names"),
+    ("domain", "letters", "names"),
     [
         ("music", "SGD", {"hidden_size", "learning_rate"}),
         ("music", "SGD+C", {"hidden_size", "learning_rate"}),
@@ -98,8 +96,8 @@ def test_optuna_records_the_very_draws(task, letters):
         ("chars", "SGD+CL", {"learning_rate"}),
     ],
 )
-def test_letters_decide_what_is_searched(task, letters, names):
-    assert set(builtin_space(Recipe.parse(letters, task=task)).ranges) == names
+def test_letters_decide_what_is_searched(domain, letters, names):
+    assert set(builtin_space(Recipe.parse(letters, domain=domain)).ranges) == names
 
 
 def test_the_papers_intervals():
@@ -109,7 +107,7 @@ def test_the_papers_intervals():
     assert ranges["momentum"] == Interval(1e-3, 0.95)
     assert ranges["l1"] == Interval(1e-6, 1e-3, log=True)
     assert ranges["leak_fraction"] == Choices((0.0, 0.25, 0.5))
-    words = builtin_space(Recipe.parse("SGD+C", task="words")).ranges
+    words = builtin_space(Recipe.parse("SGD+C", domain="words")).ranges
     assert words["learning_rate"] == Choices((0.1, 0.01, 0.001))
     assert words["clip"] == Choices((30.0, 50.0, "none"))
 
@@ -131,8 +129,7 @@ def test_a_recipe_differs_from_the_base_in_what_is_searched_only():
     recipe = Recipe.parse("SGD+CM", epochs=7)
     space = builtin_space(recipe)
     params = space.sample(0, 0)
-    made = dataclasses.asdict(space.recipe(recipe, params))
-    assert made == dataclasses.asdict(recipe) | params
+    assert space.recipe(recipe, params).to_dict() == recipe.to_dict() | params
 
 
 def test_toml_there_and_back(tmp_path):
@@ -189,3 +186,27 @@ def test_a_file_without_a_space_is_refused(tmp_path, text, found):
         Space.read(path)
     with pytest.raises(UserError, match="cannot read"):
         Space.read(tmp_path / "nothing.toml")
+
+
+def test_draws_for_another_output_are_left_out_and_none_is_searched_in_vain():
+    recipe = Recipe.parse("SGD", output="nade")
+    space = Space.from_toml({"nade_size": {"choices": [3]}, "rbm_size": {"choices": [4]}})
+    with pytest.raises(UserError, match="searched rbm_size is for output rbm, found output nade"):
+        check_fits(space, recipe)
+    space = Space(space.ranges | {"output": Choices(("nade", "rbm"))})
+    check_fits(space, recipe)
+    made = space.recipe(recipe, {"nade_size": 3, "rbm_size": 4, "output": "rbm"})
+    assert (made.rbm_size, "nade_size" in made) == (4, False)
+    assert space.recipe(recipe, {"nade_size": 3, "rbm_size": 4, "output": "nade"}).nade_size == 3
+
+
+def test_an_older_study_over_the_momentum_keeps_its_kind():
+    recipe = Recipe.parse("SGD").to_dict()
+    for new in ("domain", "optimizer", "cell"):
+        del recipe[new]
+    old = recipe | {"task": "music", "momentum": 0.0, "momentum_kind": "classical", "rbm_size": 150}
+    search = {"momentum": {"low": 0.5, "high": 0.9}}
+    study = {"data_version": "1", "trials": 3}
+    found = StudySettings.from_dict({"study": study, "recipe": old, "search": search})
+    made = found.space.recipe(found.recipe, {"momentum": 0.7})
+    assert (made.optimizer, made.momentum) == ("classical", 0.7)

@@ -1,6 +1,5 @@
 """One study in one process: what it leaves, and who may take which trial."""
 
-import dataclasses
 import json
 import shutil
 
@@ -120,7 +119,7 @@ def test_a_run_that_was_not_trained_to_its_end_is_never_scored(data_and_settings
     study = searched(tmp_path / "study", data, settings)
     folder = study.trial_folder(choose(study.records())["number"])
     # as on a machine that was cut off from the others after the first epoch
-    shorter = dataclasses.replace(Recipe.from_dict(Recipe.read_settings(folder / "config.toml")), epochs=1)
+    shorter = Recipe.from_dict(Recipe.read_settings(folder / "config.toml")).replace(epochs=1)
     shutil.rmtree(folder)
     train_in(folder, shorter, data)
     assert finish(study, data) is None
@@ -318,9 +317,9 @@ def test_joining_nothing_is_a_mistake(ostinato):
 
 
 def test_a_task_has_no_intervals(ostinato):
-    code, _, err = ostinato("search", "task")
+    code, _, err = ostinato("search", "delays")
     assert code == 2
-    assert "expected --space FILE.toml for task" in err
+    assert "expected --space FILE.toml for delays" in err
 
 
 def test_a_study_keeps_its_settings(ostinato, small, tmp_path):

@@ -48,7 +48,7 @@ def print_plan(
 
 
 def _print(plan: Plan, progress: Progress | None) -> None:
-    letters = plan.recipe.recipe
+    letters = plan.recipe.name
     say(f"dry run of {letters} on {plan.data['name']}: nothing is trained or written")
     if plan.changed:
         table = _table("settings of your own", "setting", "here", f"{letters}'s")
@@ -87,14 +87,15 @@ def _time(plan: Plan) -> list[str]:
     """An epoch and all of them, and how that is known."""
     each = plan.rehearsal
     how = "measured" if each.validation_measured else "estimated from the time of a loss"
-    if plan.recipe.hessian_free:
+    bounded = "cg_iterations" in plan.recipe  # an update is as long as it takes, up to this
+    if bounded:
         of = (
             f"all {plan.recipe.cg_iterations} iterations, from the first of one that was measured; updates "
             "may stop earlier"
         )
     else:
         of = f"the mean of {each.updates} that were measured"
-    most = "at most " if plan.recipe.hessian_free else "about "
+    most = "at most " if bounded else "about "
     passes = " and a pass to find the clipping threshold" if plan.finds_threshold else ""
     if plan.ended:
         return [f"time: none, the run has ended: {plan.ended}"]

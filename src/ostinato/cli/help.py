@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError
 
-from ostinato.cli.settings import UNSET, Options, asked_for
+from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
-from ostinato.recipe.recipe import Recipe
+from ostinato.nn.outputs.registry import OUTPUTS
+from ostinato.recipe.recipe import REGISTRIES, Recipe, every_setting, owners
+from ostinato.recipe.setting import Setting
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
@@ -26,10 +28,30 @@ _KINDS = {"INT": "N", "FLOAT": "X", "STR": "TEXT", "FLOAT|CHOICE": "X|CHOICE"}
 
 
 @dataclasses.dataclass(frozen=True)
-class PlainHelp:
-    """How cyclopts is to print a help page: `defaults` by option, and what to say about them."""
+class Shown:
+    """What a help page shows of an option.
 
-    defaults: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    Arguments:
+        default: its value where it is not given; None where that is not said.
+        use: what it is for, where it is not for everything.
+        choices: of its values, those that can be given here; None for all.
+    """
+
+    default: str | None = None
+    use: str = ""
+    choices: tuple[str, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PlainHelp:
+    """How cyclopts is to print a help page.
+
+    Arguments:
+        options: what is shown of options, by option; None for those that are left out.
+        about: what is said about the defaults.
+    """
+
+    options: Mapping[str, Shown | None] = dataclasses.field(default_factory=dict)
     about: str = ""
 
     def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
@@ -48,16 +70,15 @@ class PlainHelp:
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """One group of options or commands."""
-        if not panel.entries:
+        entries = [entry for entry in panel.entries if self.options.get(_option(entry), _ALL) is not None]
+        if not entries:
             return
         _print(console, [str(panel.title)], "bold")
         if about := _plain(panel.description).strip():
             _print(console, _wrapped(about, console.width, "  ", "  "))
         wide = console.width >= _WIDE
-        column = (
-            _COLUMN if panel.format == "parameter" else 2 + max(len(_label(e)) for e in panel.entries) + 2
-        )
-        for entry in panel.entries:
+        column = _COLUMN if panel.format == "parameter" else 2 + max(len(_label(e)) for e in entries) + 2
+        for entry in entries:
             label, text = _label(entry), self._text(entry)
             if not wide:
                 _print(console, _wrapped(label, console.width, "  ", "      "), "cyan")
@@ -74,10 +95,12 @@ class PlainHelp:
     def _text(self, entry: HelpEntry) -> str:
         """The description of an entry, its choices and its default."""
         text = [_plain(entry.description).strip()]
-        if entry.choices:
-            text.append(f"[choices: {', '.join(entry.choices)}]")
-        option = next(iter(entry.positive_names), "")
-        default = self.defaults.get(option, entry.default)
+        shown = self.options.get(_option(entry)) or _ALL
+        if shown.use:
+            text.append(f"[for {shown.use}]")
+        if choices := shown.choices or entry.choices:
+            text.append(f"[choices: {', '.join(choices)}]")
+        default = entry.default if shown.default is None else shown.default
         if default == "False" and not entry.negative_names:
             default = None  # a flag
         if default is not None:
@@ -86,6 +109,13 @@ class PlainHelp:
         if entry.required:
             text.append("[required]")
         return " ".join(filter(None, text))
+
+
+_ALL = Shown()
+
+
+def _option(entry: HelpEntry) -> str:
+    return next(iter(entry.positive_names), "")
 
 
 def _label(entry: HelpEntry) -> str:
@@ -146,41 +176,94 @@ def show_defaults(app: App, arguments: Sequence[str]) -> None:
 
         human().print(f"ostinato: {one_line(error)}", markup=False)
         recipe, about = _recipe_of(app, rest[:1])
-    command.help_formatter = PlainHelp(shown_defaults(recipe), about)
+    command.help_formatter = PlainHelp(shown_options(recipe), about)
 
 
 def _recipe_of(app: App, arguments: Sequence[str]) -> tuple[Recipe, str]:
     """The recipe that a command line gives, and a sentence about it."""
+    from ostinato.cli.settings import asked_for, resumed
+
     _, bound, _, _ = app.parse_known_args(arguments)
     given = bound.arguments
-    if resumed := given.get("resume"):
+    if folder := given.get("resume"):
         from ostinato.runs.folder import Run
 
-        settings = Run.open(resumed).config()
-        return Recipe.from_dict(settings), f"Defaults shown: the settings of {resumed}."
+        run = Run.open(folder)
+        return resumed(run.folder, None), f"Defaults shown: the settings of {folder}."
     config: Path | None = given.get("config")
-    recipe, _ = asked_for(given.get("settings"), config, given.get("task"))
+    recipe, _ = asked_for(given.get("settings"), config, given.get("domain"))
     of = f" with {config}" if config else ""
-    kind = {"music": "music", "task": "a task"}.get(recipe.task, recipe.task)
     return recipe, (
-        f"Defaults shown: those of {recipe.recipe} on {kind} (data {recipe.data}, output {recipe.output})"
-        f"{of}; for others, add --help to the options that you want to give."
+        f"Defaults shown: those of {recipe.name} on {recipe.domain} (data {recipe.data}, output "
+        f"{recipe.output}){of}; for others, add --help to the options that you want to give."
     )
 
 
-def shown_defaults(recipe: Recipe) -> dict[str, str]:
-    """What help shows as the default of each option, for a recipe.
+def shown_options(recipe: Recipe) -> dict[str, Shown | None]:
+    """What help shows of each setting's option: those that a recipe on the same kind of data may have.
+
+    These are the settings that every run has, those of the kind of data, of the outputs that fit it, of the
+    cells and of the optimizers. None stands for every other one.
 
     Example:
-        >>> defaults = shown_defaults(Recipe.parse("SGD+CL", output="nade"))
-        >>> defaults["--learning-rate"], defaults["--clip"], defaults["--frames-per-beat"]
-        ('0.3', '1.0', "the data set's own")
+        >>> shown = shown_options(Recipe.parse("SGD+CL", output="nade"))
+        >>> shown["--learning-rate"].default, shown["--frames-per-beat"].default, shown["--direct"]
+        ('0.3', "the data set's own", None)
+        >>> shown["--rbm-size"]
+        Shown(default='150', use='output rbm', choices=None)
     """
-    return dict(_defaults(recipe))
+    shown: dict[str, Shown | None] = {}
+    for name, setting in every_setting().items():
+        if name == "domain":
+            continue
+        chooser, having = owners(name)
+        fitting = _fitting(chooser, recipe)
+        own = [entry for entry in having if entry in fitting]
+        if chooser and not own:
+            shown[setting.option] = None
+            continue
+        value = recipe.get(name) if name in recipe else _value_with(recipe, chooser, own[0], setting)
+        shown[setting.option] = Shown(
+            default=setting.unset if value is None else _written(value),
+            use=_use(chooser, own, fitting),
+            choices=tuple(_fitting(name, recipe)) if name in REGISTRIES else None,
+        )
+    return shown
 
 
-def _defaults(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    for field in dataclasses.fields(Options):
-        value = getattr(recipe, field.name)
-        said = UNSET[field.name] if value is None else str(value)
-        yield "--" + field.name.replace("_", "-"), {"True": "yes", "False": "no"}.get(said, said)
+def _fitting(chooser: str, recipe: Recipe) -> list[str]:
+    """The outputs, say, that a recipe on this kind of data can have; of the kinds of data, its own."""
+    if chooser == "domain":
+        return [recipe.domain]
+    if chooser == "output":
+        targets = DOMAINS[recipe.domain].targets
+        return [entry.name for entry in OUTPUTS.entries() if entry.targets == targets]
+    return [*REGISTRIES.get(chooser, ())]
+
+
+def _use(chooser: str, own: Sequence[str], fitting: Sequence[str]) -> str:
+    """Which outputs, say, an option is for; "" where it is for all that fit."""
+    others = [name for name in fitting if name not in own]
+    if not others:
+        return ""
+    return f"{chooser} {_or(own)}" if len(own) <= len(others) else f"every {chooser} but {_or(others)}"
+
+
+def _or(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _value_with(recipe: Recipe, chooser: str, name: str, setting: Setting) -> Any:
+    """The default of a setting that the recipe does not have, with the first output, say, that has it."""
+    for letters in ("SGD", "HF"):
+        try:
+            other = Recipe.parse(letters, domain=recipe.domain, **{chooser: name})
+        except UserError:  # an optimizer that goes with HF alone, say
+            continue
+        return other.get(setting.name, setting.default)
+    return setting.default
+
+
+def _written(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
+from ostinato.recipe.older import renewed
 from ostinato.runs.folder import Run
 
 # By kind of data, what does the work of a command.
@@ -15,7 +17,7 @@ ARPA = (".arpa", ".arpa.gz")
 
 
 def kind_of(run: Path) -> str:
-    """What a run was trained on: "music", "words", ..; "words" for an ARPA file.
+    """The domain of a run: "music", "words", ..; "words" for an ARPA file.
 
     Raises:
         UserError: there is no run.
@@ -26,7 +28,7 @@ def kind_of(run: Path) -> str:
     """
     if run.name.endswith(ARPA):
         return "words"
-    return str(Run.open(run).config().get("task", "music"))
+    return str(renewed(Run.open(run).config()).get("domain", DOMAINS.default))
 
 
 def for_kind(run: Path, forms: Forms, options: Mapping[str, Any]) -> tuple[Callable[..., int], Any]:
@@ -42,7 +44,7 @@ def for_kind(run: Path, forms: Forms, options: Mapping[str, Any]) -> tuple[Calla
     """
     kind = kind_of(run)
     if kind not in forms:
-        raise UserError(f"expected a run on {' or '.join(forms)}, found one on a {kind}: {run}")
+        raise UserError(f"expected a run on {' or '.join(forms)}, found one on {kind}: {run}")
     form = forms[kind]
     for other, given in options.items():
         if given is not None and forms[other] is not form:

@@ -20,7 +20,7 @@ from ostinato.errors import UserError
 # import only what they need themselves.
 COMMANDS = {
     "Train": {
-        "train": ("train:train", "Train a recurrent network on music, text or a task."),
+        "train": ("train:train", "Train a recurrent network on music, text or long delays."),
         "search": ("search:search", "Search for settings, and choose by validation."),
         "reproduce": ("reproduce:reproduce", "Train the cells of the paper's tables, or one of them."),
     },

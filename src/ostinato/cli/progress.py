@@ -89,7 +89,7 @@ class ConsoleMonitor:
         parameters = sum(p.numel() for p in trainer.model.parameters())
         if not self._quiet:
             self._console.print(
-                f"training {trainer.recipe.recipe}: {parameters:,} parameters, "
+                f"training {trainer.recipe.name}: {parameters:,} parameters, "
                 f"{trainer.data.frames('train'):,} frames an epoch, in {trainer.run.folder}",
             )
         self._begin = time.monotonic()

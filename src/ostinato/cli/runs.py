@@ -14,6 +14,7 @@ from ostinato.cli.options import OPTIONS
 from ostinato.cli.output import print_json, print_table, say
 from ostinato.cli.tables import Column, Table
 from ostinato.cli.visible import visible
+from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import number, recorded, unit_of
 from ostinato.report.listing import (
@@ -33,7 +34,6 @@ Sort = Literal["name", "data", "recipe", "output", "epochs", "valid", "test", "s
 
 _NAMES = {"error": "% of sequences wrong"}
 _UNITS = {"log_likelihood": " in nats", "pseudo_log_likelihood": " in nats"}
-_KINDS = {"music": "", "task": "task "}
 
 # How rows are ordered: what is unknown comes last.
 _KEYS: dict[str, Callable[[Listed], Any]] = {
@@ -166,7 +166,7 @@ def _table(found: list[Listed], folder: Path) -> Table:
     for run in found:
         table.add(
             run.name,
-            _KINDS.get(run.kind, f"{run.kind} ") + _short(run.data),
+            ("" if run.kind == DOMAINS.default else f"{run.kind} ") + _short(run.data),
             run.recipe,
             run.output,
             str(run.epochs),

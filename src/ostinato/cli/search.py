@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, print_json, print_table, say
-from ostinato.cli.settings import Options, given_settings, recipe_from
+from ostinato.cli.settings import Domain, Options, given_settings, recipe_from
 from ostinato.cli.tables import Table, number_columns
 from ostinato.cli.workboard import tell
 from ostinato.errors import UserError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def search(
-    task: Literal["music", "words", "chars", "task"] | None = None,
+    domain: Domain = None,
     /,
     *,
     settings: Annotated[Options | None, Parameter(name="*")] = None,
@@ -55,8 +55,8 @@ def search(
 
     Parameters
     ----------
-    task
-        What to model: music (the default), words or chars, or a task with long delays.
+    domain
+        What to model: music by default.
     config
         Settings from a TOML file, such as the config.toml of a run.
     space
@@ -102,12 +102,12 @@ def search(
     chosen: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
     if join is not None:
         given = [name for name, value in (("config", config), ("space", space)) if value is not None]
-        if task is not None or given_settings(settings) or given or chosen:
+        if domain is not None or given_settings(settings) or given or chosen:
             raise UserError("expected --join without settings, found some; a study keeps its own")
         opened = join_study(join, storage, study, trials=trials)
         data = load_data(opened.settings.recipe, progress=not quiet)
     else:
-        recipe = recipe_from(settings, config, task)
+        recipe = recipe_from(settings, config, domain)
         searched = _space(recipe, space, given_settings(settings))
         data = load_data(recipe, progress=not quiet)
         if trials is not None:
@@ -140,11 +140,12 @@ def _announce(study: Study, trials: int | None, *, quiet: bool) -> None:
 
 def _space(recipe: Recipe, path: Path | None, given: dict[str, Any]) -> Space:
     """The space from a file, or the built-in one without what is given."""
-    from ostinato.search import Space, builtin_space
+    from ostinato.search import Space, builtin_space, check_fits
 
     if path is None:
         return builtin_space(recipe, frozenset(given))
     space = Space.read(path)
+    check_fits(space, recipe)
     for name in sorted(space.ranges.keys() & given.keys()):
         raise UserError(f"{name} is given and searched, in {path}; leave one of them out")
     return space
@@ -180,7 +181,7 @@ def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
     if json:
         print_json(summary)
         return 0
-    title = f"{study.settings.recipe.recipe} on {data.name}"
+    title = f"{study.settings.recipe.name} on {data.name}"
     print_table(_best_trials(study, title, records))
     chosen = summary["chosen"]["number"]
     say("")

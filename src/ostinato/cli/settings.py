@@ -1,107 +1,164 @@
-"""The recipe's settings as command-line options: every field of `Recipe`, each of them optional."""
+"""The settings of a recipe as command-line options: those of every domain, output, cell and optimizer.
+
+The parser takes them all, and a recipe says which it has no use for; a help page shows those that can matter
+where it is asked for (`cli.help`).
+"""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
 from ostinato.cli.options import MOST_USED
 from ostinato.cli.output import human
 from ostinato.cli.spelling import spelled
+from ostinato.domains.registry import DOMAINS
+from ostinato.errors import argument
+from ostinato.recipe.declared import Registry
 from ostinato.recipe.letters import MEANT_TOGETHER
 from ostinato.recipe.notices import notices
-from ostinato.recipe.recipe import Recipe
-
-DEFAULT_RECIPE = "SGD+CL"
-TEXT_RECIPE = "SGD+CLR"
-TASK_RECIPE = "HF"
+from ostinato.recipe.recipe import REGISTRIES, Recipe, every_setting, letter_settings
+from ostinato.recipe.setting import Setting
+from ostinato.runs.folder import CONFIG
 
 # The settings that most people need.
 _MOST_USED = ("recipe", "data", "output", "hidden_size", "learning_rate", "epochs", "seed")
-
-GROUPS = {
-    name: Group(name, sort_key=place)
-    for place, name in enumerate(
-        ("Recipe", "Data", "Text", "Model", "Output", "Optimization", "Hessian-free", "Training"), start=2
-    )
-}
-
-# What a setting that is None stands for.
-UNSET = {
-    "frames_per_beat": "the data set's own",
-    "valid_data": "held out of the data",
-    "test_data": "held out of the data",
-}
+# The order of the groups; those that a declaration brings besides come last.
+_GROUPS = ("Recipe", "Data", "Text", "Model", "Output", "Optimization", "Hessian-free", "Training")
+# An option of earlier versions, and the setting whose value it gave.
+_FORMER = {"momentum_kind": ("optimizer", ("nesterov", "classical"))}
 
 
-def _options(name: str, *, hidden: Iterable[str] = ()) -> type:
-    """A dataclass of every setting as an option; `hidden` are understood, but not in the help."""
-    every = {field.name: field for field in dataclasses.fields(Recipe)}
-    first = [every.pop(most_used) for most_used in _MOST_USED]
-    fields = [
+def choice(registry: Registry[Any]) -> Any:
+    """The type of an option that names an entry of a registry, or an alias of one."""
+
+    def named(kind: Any, tokens: Any) -> str:
+        return registry.name(tokens[0].value)
+
+    return Annotated[Literal[tuple(registry)] | None, Parameter(converter=named)]  # type: ignore[misc]
+
+
+def _options(name: str, *, hidden: Iterable[str] = (), former: Iterable[str] = ()) -> type:
+    """A dataclass of every setting as an option.
+
+    Args:
+        name: of the class.
+        hidden: settings that are understood, but not in the help.
+        former: options of earlier versions, which are not in the help either.
+    """
+    every = every_setting()
+    del every["domain"]  # the command's first word
+    found = [*(setting.group for setting in every.values() if setting.group not in _GROUPS)]
+    groups = {
+        title: Group(title, sort_key=place)
+        for place, title in enumerate(dict.fromkeys((*_GROUPS, *found)), start=2)
+    }
+    ordered = [every.pop(most_used) for most_used in _MOST_USED] + [*every.values()]
+    fields: list[tuple[str, Any, None]] = [
         (
-            field.name,
+            setting.name,
             Annotated[
-                field.type | None,  # type: ignore[operator]
+                _kind(setting),
                 Parameter(
-                    help=field.metadata["help"],
-                    group=MOST_USED if field.name in _MOST_USED else GROUPS[field.metadata["group"]],
-                    negative=f"--no-{field.name}" if field.type is bool else (),
-                    show=field.name not in hidden,
+                    help=setting.help,
+                    group=MOST_USED if setting.name in _MOST_USED else groups[setting.group],
+                    negative=f"--no-{setting.name}" if setting.kind is bool else (),
+                    show=setting.name not in hidden,
                 ),
             ],
             None,
         )
-        for field in (*first, *every.values())
-        if field.name != "task"  # the command's first word
+        for setting in ordered
+    ]
+    fields += [
+        (own, Annotated[Literal[_FORMER[own][1]] | None, Parameter(show=False)], None)  # type: ignore[misc]
+        for own in former
     ]
     options = dataclasses.make_dataclass(name, fields, frozen=True, kw_only=True)
     options.__module__ = __name__  # where cyclopts looks up the annotations
     return options
 
 
-Options: Any = _options("Options")
+def _kind(setting: Setting) -> Any:
+    registry = REGISTRIES.get(setting.name)
+    return setting.kind | None if registry is None else choice(registry)
+
+
 # What makes a cell of a table another cell: `reproduce` says so where it is given.
 CELL = ("recipe", "output", "data", "seed")
+
+# What comes with the package, and what was registered before a command is run.
+Domain: Any = choice(DOMAINS)
+Options: Any = _options("Options", former=_FORMER)
 Overrides: Any = _options("Overrides", hidden=CELL)
 
 
-def recipe_from(options: Any, config: Path | None, task: str | None = None) -> Recipe:
+def recipe_from(options: Any, config: Path | None, domain: str | None = None) -> Recipe:
     """The recipe asked for, as `asked_for` puts it together; what is not plain about it is printed."""
-    recipe, said = asked_for(options, config, task)
+    recipe, said = asked_for(options, config, domain)
     for line in said:
         human().print(f"note: {spelled(line)}", markup=False)
     return recipe
 
 
-def asked_for(options: Any, config: Path | None, task: str | None = None) -> tuple[Recipe, list[str]]:
+def asked_for(options: Any, config: Path | None, domain: str | None = None) -> tuple[Recipe, list[str]]:
     """The letters' settings, over them the config file's, over them the options given; and notices about it.
 
     Letters given as an option take back what the config file says about the settings they stand for; a
     technique given as an option takes back what the file, which does without it, says of its details.
     """
-    given = given_settings(options) | ({} if task is None else {"task": task})
+    given = given_settings(options) | ({} if domain is None else {"domain": domain})
     file = {} if config is None else Recipe.read_settings(config)
     kept = _kept(file, given)
     settings = kept | given
-    defaults = {"music": DEFAULT_RECIPE, "task": TASK_RECIPE}
-    letters = settings.pop("recipe", defaults.get(settings.get("task", "music"), TEXT_RECIPE))
-    recipe = Recipe.parse(letters, **settings)
-    said = notices(recipe, given, kept)
-    lost = [name for name in file if name not in settings and file[name] != getattr(recipe, name)]
+    letters = settings.pop("recipe", None) or DOMAINS[settings.get("domain", DOMAINS.default)].recipe
+    former, said = _former(options, letters, settings)
+    recipe = Recipe.parse(letters, kept | former, **{n: v for n, v in given.items() if n != "recipe"})
+    said += notices(recipe, given, kept)
+    lost = [
+        name for name in file if name not in settings and name in recipe and file[name] != recipe.get(name)
+    ]
     if "recipe" in given and (lost := [name for name in lost if name != "recipe"]):
         taken = ", ".join(f"{name} = {file[name]}" for name in lost)
-        said.append(f"{recipe.recipe} takes back what {config} says: {taken}")
+        said.append(f"{recipe.name} takes back what {config} says: {taken}")
     return recipe, said
+
+
+def resumed(folder: Path, options: Any, domain: str | None = None) -> Recipe:
+    """A run's recipe, with the options given.
+
+    Raises:
+        UserError: an option is none that this recipe has.
+    """
+    given = given_settings(options) | ({} if domain is None else {"domain": domain})
+    for name, (setting, _) in _FORMER.items():
+        if getattr(options, name, None) is not None:
+            given[setting] = getattr(options, name)
+    return Recipe.from_dict(Recipe.read_settings(folder / CONFIG)).replace(**given)
+
+
+def _former(options: Any, letters: str, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What options of earlier versions set, as a file of theirs would; and where they set nothing."""
+    found, said = {}, []
+    for name, (setting, _) in _FORMER.items():
+        value = getattr(options, name, None)
+        if value is None:
+            continue
+        base, _, rest = letters.upper().partition("+")
+        if base == "HF" or not ("M" in rest or settings.get("momentum")):
+            said.append(f"{argument(name)} has no effect without momentum")
+        else:
+            found[setting] = value
+    return found, said
 
 
 def _kept(file: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """What of a file's settings stands beside the options given."""
     taken_back: set[str] = set()
     if "recipe" in given:
-        taken_back = Recipe.letter_settings(given["recipe"], file.get("recipe", ""))
+        taken_back = letter_settings(given["recipe"], file.get("recipe", ""))
     for switch, details in MEANT_TOGETHER.values():
         if given.get(switch) and not file.get(switch):
             # a complete file without the technique holds what its details are where they have no effect
@@ -110,23 +167,22 @@ def _kept(file: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def given_settings(options: Any) -> dict[str, Any]:
-    """The options given, by name; a folder of scores by its absolute path, to be found on resume."""
+    """The options given, by name; files by their absolute paths, to be found on resume."""
     given = {} if options is None else dataclasses.asdict(options)
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in ("data", "valid_data", "test_data"):
-        if name in given:
-            given[name] = _found_again(given[name])
-    return given
+    given = {name: value for name, value in given.items() if value is not None and name not in _FORMER}
+    every = every_setting()
+    return {name: _found_again(value) if every[name].files else value for name, value in given.items()}
 
 
 def _found_again(data: str) -> str:
     """A data set's name as it is; files, several separated by commas, by their absolute paths."""
-    from ostinato.domains.music.reading import data_sets as music
-    from ostinato.domains.text.reading import data_sets as text
+    for parts in ([data], data.split(",")):
+        paths = [Path(part.strip()) for part in parts]
+        if all(part.strip() for part in parts) and all(path.exists() for path in paths):
+            # a name that is also a file's is the data set
+            return data if _is_data_set(data) else ",".join(str(path.resolve()) for path in paths)
+    return data
 
-    if data in (*music.names(), *text.names()):
-        return data
-    if Path(data).exists():
-        return str(Path(data).resolve())
-    parts = [Path(part.strip()) for part in data.split(",")]
-    return ",".join(str(part.resolve()) for part in parts) if all(p.exists() for p in parts) else data
+
+def _is_data_set(name: str) -> bool:
+    return any(name in declared.names for declared in DOMAINS.entries())

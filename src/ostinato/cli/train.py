@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, list_skipped, print_json, print_table, say
-from ostinato.cli.settings import Options, given_settings, recipe_from
+from ostinato.cli.settings import Domain, Options, recipe_from, resumed
 from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
 from ostinato.recipe.recipe import Recipe
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    task: Literal["music", "words", "chars", "task"] | None = None,
+    domain: Domain = None,
     /,
     *,
     settings: Annotated[Options | None, Parameter(name="*")] = None,
@@ -47,8 +47,8 @@ def train(
 
     Parameters
     ----------
-    task
-        What to model: music (the default), words or chars, or a task with long delays.
+    domain
+        What to model: music by default.
     config
         Settings from a TOML file, such as the config.toml of another run.
     run
@@ -86,14 +86,13 @@ def train(
         if config is not None or run is not None:
             raise UserError("expected --resume alone, found --config or --run too; a run keeps its settings")
         opened = Run.open(resume)
-        given = given_settings(settings) | ({} if task is None else {"task": task})
-        recipe = Recipe.from_dict(Recipe.read_settings(opened.folder / "config.toml") | given)
+        recipe = resumed(opened.folder, settings, domain)
         before = opened.load_checkpoint("last")[1] if opened.has_checkpoint("last") else {}
         # as it was made: with others sums could be rounded differently
         threads = threads or before.get("threads")
         place = _place(device, before.get("devices", ["cpu"])[-1])
     else:
-        recipe, place = recipe_from(settings, config, task), find_device(device or "cpu")
+        recipe, place = recipe_from(settings, config, domain), find_device(device or "cpu")
     torch.set_num_threads(threads or default_threads(recipe))
     data = load_data(recipe, progress=not quiet)
     folder = resume or run or default_folder(data.name)
@@ -189,5 +188,5 @@ def _conclude(
     if json:
         print_json(summary)
     else:
-        print_table(table_of(data)(results, f"{recipe.recipe} on {data.name}"))
+        print_table(table_of(data)(results, f"{recipe.name} on {data.name}"))
         say(f"run: {run.folder}  (learning curve: {run.folder / CURVE})")

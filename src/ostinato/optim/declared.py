@@ -137,6 +137,8 @@ OPTIMIZERS.register(
         place="ostinato.optim.hessian_free.optimizer:HessianFree",
         summary="truncated Newton steps",
         check=_check_hessian_free,
+        # of the authors' program; the paper names no interval
+        search={"structural_damping": {"low": 0.03, "high": 1.0, "log": True}},
         settings=(
             Setting("damping", float, 0.1, "Hessian-free", "lambda of the first update", low=0),
             Setting("damping_floor", float, 1e-10, "Hessian-free", "lambda never falls below this", low=0),

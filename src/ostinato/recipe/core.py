@@ -13,7 +13,7 @@ CORE: tuple[Setting, ...] = (
         "the paper's letters: SGD, or SGD+ any of C, L, R, M; HF, or HF+ any of L, R",
     ),
     Setting("domain", str, "music", "Recipe", "the kind of data"),
-    Setting("data", str, "bach", "Data", "data set name, or a file or folder"),
+    Setting("data", str, "bach", "Data", "data set name, or a file or folder", files=True),
     Setting("output", str, "bernoulli", "Model", "distribution over the next frame, token or value"),
     Setting("cell", str, "rnn", "Model", "recurrent cell"),
     Setting("optimizer", str, "sgd", "Optimization", "rule of the updates"),

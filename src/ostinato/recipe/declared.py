@@ -29,6 +29,8 @@ class Declared:
         defaults: what is other than the settings' defaults with it, its own or a recipe's common ones.
         letters: what a letter of the recipe means with it, over what the letter means in general.
         hessian_free: what HF means with it, over what HF means in general.
+        search: what a search draws settings from where the user says nothing, as a table [search] has it.
+        search_letters: the same for what a letter of the recipe adds.
         check: raises a UserError where settings of a recipe that has it do not go together.
     """
 
@@ -39,6 +41,8 @@ class Declared:
     defaults: Settings = field(default_factory=dict)
     letters: Letters = field(default_factory=dict)
     hessian_free: Settings = field(default_factory=dict)
+    search: Settings = field(default_factory=dict)
+    search_letters: Letters = field(default_factory=dict)
     check: Callable[[Any], None] = lambda recipe: None
 
     def load(self) -> Any:
@@ -122,6 +126,11 @@ class Registry(Generic[Entry]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def default(self) -> str:
+        """The first one's name: what is meant where none is named."""
+        return next(iter(self._entries))
 
     def entries(self) -> list[Entry]:
         """All declarations."""

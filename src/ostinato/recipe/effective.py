@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ostinato.errors import UserError
-from ostinato.recipe.recipe import Recipe
+from ostinato.recipe.recipe import Recipe, owned_settings
 
 
 def idle_settings(recipe: Recipe) -> frozenset[str]:
@@ -38,6 +38,23 @@ def ordered(draws: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def with_draws(base: Recipe, draws: Mapping[str, Any]) -> Recipe:
+    """The recipe of a trial: the base with its draws, but for those that it has no use for.
+
+    Where outputs are searched over, say, a draw may be for another output than the one that was drawn.
+
+    Raises:
+        UserError: the draws do not go together.
+
+    Example:
+        >>> with_draws(Recipe.parse("SGD"), {"output": "rbm", "nade_size": 5, "rbm_size": 7}).rbm_size
+        7
+    """
+    settings = ordered(draws)
+    owned = owned_settings(base.to_dict() | settings)
+    return base.replace(**{name: value for name, value in settings.items() if name in owned})
+
+
 def effective_settings(base: Recipe, draws: Mapping[str, Any]) -> dict[str, Any]:
     """What a trial of a search trained with: each searched setting's value; None for one without effect.
 
@@ -55,7 +72,7 @@ def effective_settings(base: Recipe, draws: Mapping[str, Any]) -> dict[str, Any]
     """
     settings = ordered(draws)
     try:
-        recipe = base.replace(**settings)
+        recipe = with_draws(base, settings)
     except UserError:
         return settings
     idle = idle_settings(recipe)

@@ -29,3 +29,21 @@ def renewed(settings: Mapping[str, Any]) -> dict[str, Any]:
     elif kept.get("momentum"):
         found["optimizer"] = kind
     return found | kept
+
+
+def renewed_study(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of a study's file, with settings in today's names.
+
+    A study of an older version could search over the momentum where its trials have none in common.
+
+    Example:
+        >>> old = {"task": "music", "recipe": "SGD", "momentum": 0.0, "momentum_kind": "nesterov"}
+        >>> renewed_study({"recipe": old, "search": {"momentum": {"low": 0.5, "high": 0.9}}})["recipe"]
+        {'domain': 'music', 'recipe': 'SGD', 'momentum': 0.0, 'optimizer': 'nesterov'}
+    """
+    recipe = content["recipe"]
+    found = renewed(recipe)
+    searched = "momentum" in content.get("search", {}) and not str(recipe.get("recipe", "")).startswith("HF")
+    if searched and "momentum_kind" in recipe:
+        found["optimizer"] = recipe["momentum_kind"]
+    return {**content, "recipe": found}

@@ -25,6 +25,7 @@ class Setting:
         needs: other settings without which it does nothing, by name: the values they must have; an empty
             tuple stands for any number above 0.
         unset: what the default None stands for, in words.
+        files: whether it names a data set, or files, which are to be found again from another folder.
 
     Example:
         >>> leak = Setting("leak_low", float, 0.02, "Model", "smallest leak", low=0, high=1, below=True)
@@ -46,6 +47,7 @@ class Setting:
     below: bool = False
     needs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     unset: str = ""
+    files: bool = False
 
     @property
     def option(self) -> str:

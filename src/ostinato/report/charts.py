@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ostinato.report.measures import NOT_DRAWN, Measure, log_ticks, window
+from ostinato.evaluation.measure import Measure
+from ostinato.report.measures import NOT_DRAWN, log_ticks, window
 from ostinato.report.numbers import brief, number, recorded, score
 from ostinato.report.records import RunRecord
 

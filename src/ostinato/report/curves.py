@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ostinato.domains.registry import DOMAINS
+from ostinato.evaluation.measure import WATCHED, Measure
 from ostinato.files import atomic_write
 from ostinato.report.measures import (
     NOT_DRAWN,
-    WATCHED,
-    Measure,
     kept_epoch,
     log_ticks,
     measure_of,
@@ -28,7 +28,7 @@ def learning_curve(
     path: Path,
     *,
     title: str,
-    task: str = "music",
+    domain: str = DOMAINS.default,
     scores: Scores | None = None,
 ) -> None:
     """Draw the score that training watched against epochs, to a PNG, SVG or PDF file.
@@ -40,7 +40,7 @@ def learning_curve(
         records: a run's metrics; those of epochs are drawn.
         path: where to; the ending decides the format.
         title: over the picture.
-        task: music, words, chars or task: what the curve shows.
+        domain: the kind of data, which decides what the curve shows.
         scores: those of results.json, by system ("model", then baselines), split and name.
     """
     import io
@@ -48,7 +48,7 @@ def learning_curve(
     from matplotlib.figure import Figure
 
     epochs = [record for record in records if watched_score(record)]
-    measure = measure_of(task, (watched_score(epochs[0]) if epochs else None) or WATCHED[0])
+    measure = measure_of(domain, (watched_score(epochs[0]) if epochs else None) or WATCHED[0])
     final, levels = _validation(measure, scores or {})
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.errors import UserError
+from ostinato.evaluation.measure import WATCHED
 from ostinato.files import FileLock, is_locked
-from ostinato.report.records import STUDY, WATCHED, watched_score
+from ostinato.report.measures import watched_score
+from ostinato.report.records import STUDY, domain_in
 from ostinato.runs.folder import CHECKPOINTS, CONFIG, LOCK, METRICS, Run
 
 RESULTS = "results.json"
@@ -128,7 +130,7 @@ def _read(folder: Path, name: str) -> Listed:
         folder=folder,
         state=RUNNING if is_locked(folder / LOCK) else idle,
         is_run=True,
-        kind=str(settings.get("task", "music")),
+        kind=domain_in(settings),
         data=str(settings["data"]),
         recipe=str(settings.get("recipe", "")),
         output=str(settings.get("output", "")),

@@ -1,134 +1,36 @@
-"""What the curves of a run show: the score that training watched, in the unit that its readers know.
-
-Training watches a mean log-likelihood in nats, or a stand-in for it. A language model of words is read by its
-perplexity exp(-l), one of characters by bits per character -l / log 2, a problem with long delays by the
-share of sequences that are wrong, which its metrics record beside the log-likelihood.
-"""
+"""What the curves of a run show: the score that training watched, in the unit that its readers know."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-# What validation watches: the first is the score itself, the others are stand-ins for it.
-WATCHED = ("log_likelihood", "pseudo_log_likelihood")
-# What a likelihood is a mean over, in each kind of data.
-NATS = {"music": "nats/frame", "task": "nats/step", "words": "nats/token", "chars": "nats/token"}
+from ostinato.domains.registry import DOMAINS
+from ostinato.evaluation.measure import WATCHED, Measure, finite, likelihood
+
 # A baseline so far from every model that a curve beside it would be flat.
 NOT_DRAWN = ("model", "iid")
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A score as curves show it.
-
-    Arguments:
-        name: of the score in results.json.
-        label: what an axis says, without the unit.
-        unit: of its values, as results.json has it.
-        bracket: what is said of the unit; empty where the label says it.
-        shown: the value for a mean log-likelihood in nats; None where the metrics record the score itself.
-        lower_is_better: whether a good model has a small one.
-        log: whether differences of the logarithm are what counts.
-        stand_in: whether it stands in for the score, and does not compare with it.
-    """
-
-    name: str
-    label: str
-    unit: str
-    bracket: str = ""
-    shown: Callable[[float], float] | None = lambda nats: nats
-    lower_is_better: bool = False
-    log: bool = False
-    stand_in: bool = False
-
-    @property
-    def axis(self) -> str:
-        """The title of an axis.
-
-        Example:
-            >>> measure_of("music").axis, measure_of("words").axis, measure_of("chars").axis
-            ('log-likelihood (nats/frame)', 'perplexity', 'bits per character')
-            >>> measure_of("task").axis, measure_of("music", "pseudo_log_likelihood").axis
-            ('wrong sequences (%)', 'pseudo-log-likelihood, a stand-in (nats/frame)')
-        """
-        label = self.label + (", a stand-in" if self.stand_in else "")
-        return f"{label} ({self.bracket})" if self.bracket else label
-
-    def told(self, number: str) -> str:
-        """A number with what it is.
-
-        Example:
-            >>> measure_of("music").told("-8.500"), measure_of("words").told("126.26")
-            ('-8.500 nats/frame', 'perplexity 126.26')
-        """
-        return f"{number} {self.bracket}" if self.bracket else f"{self.label} {number}"
-
-    def of(self, record: Mapping[str, Any], split: str) -> float | None:
-        """The value that an epoch's record has for train or valid; None where it has none, or no finite one.
-
-        Example:
-            >>> record = {"train_log_likelihood": -1.0, "valid_log_likelihood": -2.0, "valid_error": 12.5}
-            >>> measure_of("music").of(record, "valid"), round(measure_of("words").of(record, "train"), 4)
-            (-2.0, 2.7183)
-            >>> measure_of("task").of(record, "valid"), measure_of("task").of(record, "train")
-            (12.5, None)
-        """
-        if self.shown is None:
-            return _finite(record.get(f"{split}_{self.name}"))
-        watched = self.name if self.stand_in else WATCHED[0]
-        return self.converted(record.get(f"{split}_{watched}"))
-
-    def converted(self, nats: Any) -> float | None:
-        """The value for a mean log-likelihood in nats; None for None, or where it is not finite.
-
-        Example:
-            >>> round(measure_of("chars").converted(-1.0), 4), measure_of("words").converted(-1e4)
-            (1.4427, None)
-        """
-        value = _finite(nats)
-        try:
-            return None if value is None or self.shown is None else _finite(self.shown(value))
-        except OverflowError:
-            return None
-
-
-_READ = {
-    "words": Measure(
-        "perplexity",
-        "perplexity",
-        "perplexity",
-        "",
-        lambda nats: math.exp(-nats),
-        lower_is_better=True,
-        log=True,
-    ),
-    "chars": Measure(
-        "bits_per_character",
-        "bits per character",
-        "bits/character",
-        "",
-        lambda nats: -nats / math.log(2),
-        lower_is_better=True,
-    ),
-    "task": Measure("error", "wrong sequences", "%", "%", None, lower_is_better=True),
-}
-
-
-def measure_of(task: str, watched: str = WATCHED[0]) -> Measure:
+def measure_of(domain: str, watched: str = WATCHED[0]) -> Measure:
     """What the curves of a run show.
 
     Args:
-        task: music, words, chars or task.
+        domain: the kind of its data.
         watched: the score that its validation watched.
+
+    Example:
+        >>> measure_of("music").axis, measure_of("words").axis, measure_of("chars").axis
+        ('log-likelihood (nats/frame)', 'perplexity', 'bits per character')
+        >>> measure_of("delays").axis, measure_of("music", "pseudo_log_likelihood").axis
+        ('wrong sequences (%)', 'pseudo-log-likelihood, a stand-in (nats/frame)')
     """
-    return _READ[task] if task in _READ and watched == WATCHED[0] else likelihood_of(task, watched)
+    shown = DOMAINS[domain].measure
+    return shown if shown is not None and watched == WATCHED[0] else likelihood_of(domain, watched)
 
 
-def likelihood_of(task: str, watched: str = WATCHED[0]) -> Measure:
+def likelihood_of(domain: str, watched: str = WATCHED[0]) -> Measure:
     """The watched score itself, in nats: what a search compares its trials by."""
-    unit, stand_in = NATS.get(task, "nats"), watched != WATCHED[0]
-    return Measure(watched, watched.replace("_", "-"), unit, unit, stand_in=stand_in)
+    return likelihood(DOMAINS[domain].step, watched)
 
 
 def watched_score(record: Mapping[str, Any]) -> str | None:
@@ -154,7 +56,7 @@ def kept_epoch(epochs: list[dict[str, Any]]) -> dict[str, Any]:
     watched = next(filter(None, map(watched_score, epochs)), WATCHED[0])
 
     def score(record: dict[str, Any]) -> float:
-        value = _finite(record.get(f"valid_{watched}"))
+        value = finite(record.get(f"valid_{watched}"))
         return -math.inf if value is None else value
 
     return max([record for record in epochs if "stage" not in record] or epochs, key=score)
@@ -217,8 +119,3 @@ def log_ticks(low: float, high: float) -> list[float]:
         if len(found) >= 3:
             break
     return found
-
-
-def _finite(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
+from ostinato.domains.registry import DOMAINS
+from ostinato.domains.sample import Sample
 from ostinato.report.charts import Chart, gradient_norms, hessian_free, learning_curves, looks_of
 from ostinato.report.piano_roll import piano_roll
-from ostinato.report.records import RunRecord, Sample, StudyRecord
+from ostinato.report.records import RunRecord, StudyRecord
 from ostinato.report.study_charts import study_charts
 from ostinato.report.tables import Table, chosen_said, epochs_table, facts, scores_table, trials_table
 
@@ -95,7 +97,7 @@ def compose(
     """
     together: dict[tuple[str, str], list[RunRecord]] = {}
     for run in runs:
-        together.setdefault((run.task, run.data_name), []).append(run)
+        together.setdefault((run.domain, run.data_name), []).append(run)
     groups = [_group(f"data{i}", own, samples) for i, own in enumerate(together.values())]
     return Report(
         title=_title(runs, studies),
@@ -156,10 +158,8 @@ def commands(run: RunRecord) -> list[tuple[str, str]]:
         ("Go on with this run", f"ostinato train --resume {folder}"),
         ("Score it", f"ostinato evaluate {folder}"),
     ]
-    made = {"music": f"ostinato generate {folder} --steps 64 --seed 0"}
-    made |= dict.fromkeys(("words", "chars"), f"ostinato generate {folder} --tokens 200 --seed 0")
-    if run.task in made:
-        found.append(("Let it generate", made[run.task]))
+    if options := DOMAINS[run.domain].generate:
+        found.append(("Let it generate", f"ostinato generate {folder} {options} --seed 0"))
     return found
 
 

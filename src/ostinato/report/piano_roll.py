@@ -2,7 +2,7 @@
 
 from markupsafe import Markup
 
-from ostinato.report.records import Sample
+from ostinato.domains.sample import Sample
 
 _ROW, _WIDTH, _NARROWEST = 6, 440, 8  # pixels of a semitone, a short piece, a frame
 _NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")

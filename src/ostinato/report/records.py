@@ -3,20 +3,21 @@
 import json
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
+from ostinato.evaluation.measure import WATCHED, Measure
+from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.recipe.effective import effective_settings
+from ostinato.recipe.older import renewed, renewed_study
 from ostinato.recipe.recipe import Recipe
-from ostinato.report.measures import WATCHED, Measure, kept_epoch, likelihood_of, measure_of, watched_score
+from ostinato.report.measures import kept_epoch, likelihood_of, measure_of, watched_score
 from ostinato.report.numbers import score
 from ostinato.runs.folder import CONFIG, Run
-
-# Outputs whose likelihood is too dear to watch.
-_WATCHED_BY = {"rbm": WATCHED[1]}
 
 STUDY, TRIALS, RESULTS = "study.toml", "trials.json", "results.json"
 
@@ -50,9 +51,9 @@ class RunRecord:
     skipped: list[dict[str, str]] = field(default_factory=list)
 
     @property
-    def task(self) -> str:
-        """music, words, chars or task."""
-        return str(self.config.get("task", "music"))
+    def domain(self) -> str:
+        """The kind of data."""
+        return domain_in(self.config)
 
     @property
     def data_name(self) -> str:
@@ -62,7 +63,8 @@ class RunRecord:
     @property
     def data_title(self) -> str:
         """The data set and what of it is modelled: one text has words and characters."""
-        return self.data_name + {"words": " (words)", "chars": " (characters)"}.get(self.task, "")
+        of_data = DOMAINS[self.domain].of_data
+        return self.data_name + (f" ({of_data})" if of_data else "")
 
     @property
     def watched(self) -> str:
@@ -77,7 +79,7 @@ class RunRecord:
     @property
     def measure(self) -> Measure:
         """What its curves show."""
-        return measure_of(self.task, self.watched)
+        return measure_of(self.domain, self.watched)
 
     def score(self, split: str, name: str, system: str = "model") -> dict[str, Any] | None:
         """A score of results.json with its error and unit; None where there is none."""
@@ -127,8 +129,9 @@ class StudyRecord:
     def measure(self) -> Measure:
         """What trials are compared by: the score that training watched."""
         recipe = self.settings["recipe"]
-        stand_in = self.run.watched if self.run else _WATCHED_BY.get(recipe.get("output", ""), WATCHED[0])
-        return likelihood_of(recipe.get("task", "music"), stand_in)
+        exact = OUTPUTS[recipe.get("output", OUTPUTS.default)].exact
+        watched = self.run.watched if self.run else WATCHED[0 if exact else 1]
+        return likelihood_of(domain_in(recipe), watched)
 
     def score_of(self, trial: dict[str, Any]) -> str:
         """A trial's score; the chosen one's with its standard error, once it is known."""
@@ -137,31 +140,14 @@ class StudyRecord:
         return score(trial["value"], self.measure.unit, (final or {}).get("standard_error"))
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Something that a run's model made.
+def domain_in(settings: Mapping[str, Any]) -> str:
+    """The kind of data that a run's settings name, as this or an older version wrote them.
 
-    Arguments:
-        run: the run's name.
-        seed: of the draw.
-        command: what makes the like of it.
-        text: of a language model; empty for music.
-        notes: begin and end (frames) and MIDI pitch of every note.
-        frames: length of the piece.
-        frames_per_beat: frames to a quarter note.
-        wav: its sound, a WAV file.
-        seconds: its length.
+    Example:
+        >>> domain_in({"task": "task"}), domain_in({"domain": "words"}), domain_in({})
+        ('delays', 'words', 'music')
     """
-
-    run: str
-    seed: int
-    command: str
-    text: str = ""
-    notes: Sequence[tuple[int, int, int]] = ()
-    frames: int = 0
-    frames_per_beat: int = 1
-    wav: bytes = b""
-    seconds: float = 0.0
+    return DOMAINS.name(renewed(settings).get("domain", DOMAINS.default))
 
 
 def read_records(folders: Sequence[Path]) -> tuple[list[RunRecord], list[StudyRecord]]:
@@ -272,7 +258,7 @@ def read_study(folder: Path, name: str) -> StudyRecord:
 def _common_recipe(path: Path, settings: dict[str, Any]) -> Recipe:
     """What the trials of a study have in common."""
     try:
-        return Recipe.from_dict(settings["recipe"])
+        return Recipe.from_dict(renewed_study(settings)["recipe"])
     except (KeyError, TypeError):
         raise UserError(f"expected the table [recipe] of a study in {path}, found none") from None
     except UserError as error:

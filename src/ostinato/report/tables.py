@@ -4,36 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ostinato.domains.declared import SPLITS, Column, Figures
+from ostinato.domains.registry import DOMAINS
+from ostinato.evaluation.measure import WATCHED
 from ostinato.report.charts import thinned
-from ostinato.report.measures import WATCHED, likelihood_of
+from ostinato.report.measures import likelihood_of
 from ostinato.report.numbers import MINUS, NONE, brief, number, recorded
-from ostinato.report.paper import PAPER, music_figures, text_figures
 from ostinato.report.records import RunRecord, StudyRecord
 
-# Score and split of every column, and what stands over it.
-Column = tuple[str, str, str]
-MUSIC: tuple[Column, ...] = (
-    ("log_likelihood", "train", "train, nats/frame"),
-    ("log_likelihood", "valid", "validation, nats/frame"),
-    ("log_likelihood", "test", "test, nats/frame"),
-    ("accuracy_bay", "test", "test accuracy (a), %"),
-    ("accuracy_per_frame", "test", "test accuracy (b), %"),
-)
-_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
-COLUMNS: dict[str, tuple[Column, ...]] = {
-    "music": MUSIC,
-    "words": tuple(
-        (name, split, f"{_SPLITS[split]}, {label}")
-        for name, label in (("perplexity", "perplexity"), ("perplexity_known", "without unknown words"))
-        for split in ("train", "valid", "test")
-        if name == "perplexity" or split == "test"
-    ),
-    "chars": tuple(
-        ("bits_per_character", s, f"{_SPLITS[s]}, bits/character") for s in ("train", "valid", "test")
-    ),
-    "task": tuple(("error", split, f"{_SPLITS[split]}, wrong sequences, %") for split in ("valid", "test")),
-}
-_BETTER = {"words": "below 0: better than the paper", "chars": "below 0: better than the paper"}
 MOST_ROWS = 200
 
 
@@ -74,7 +52,8 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
     scored = [run for run in runs if run.scores.get("model")]
     if not scored:
         return None
-    columns = COLUMNS.get(scored[0].task, MUSIC)
+    domain = DOMAINS[scored[0].domain]
+    columns = domain.shown_columns()
     rows, compared = [], False
     for run in scored:
         rows.append(Row(run.name, _cells(run.scores["model"], columns), "model"))
@@ -87,17 +66,17 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
             rows.append(Row("difference", _differences(run, columns, own), "difference"))
     baselines = {name: run.scores[name] for run in scored for name in run.baselines}
     rows += [Row(name, _cells(scores, columns), "baseline") for name, scores in baselines.items()]
-    mean = {"music": "songs", "task": "sequences"}.get(scored[0].task, "sentences")
+    mean = domain.sequences
     notes = [f"± standard error over {mean}."]
     if any(cell.startswith("≈") for row in rows for cell in row.cells):
         notes = [f"± standard error over {mean}; ≈ an estimate, with the interval for the exact value."]
-    if compared:
-        better = _BETTER.get(scored[0].task, "above 0: better than the paper")
-        notes.append(f"Paper: {PAPER}. Difference: this run less the paper, with this run's error; {better}.")
-        if scored[0].task == "music":
-            notes.append(
-                "The paper does not define its accuracy: (b) is the one that its baselines agree with."
-            )
+    if compared and domain.published is not None:
+        better = "below" if scored[0].measure.lower_is_better else "above"
+        notes.append(
+            f"Paper: {domain.published.source}. Difference: this run less the paper, with this run's error; "
+            f"{better} 0: better than the paper."
+        )
+        notes += [domain.published.note] if domain.published.note else []
     return Table(
         f"Scores on {scored[0].data_title}",
         [label for *_, label in columns],
@@ -107,27 +86,15 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
     )
 
 
-def paper_figures(run: RunRecord) -> tuple[str, dict[tuple[str, str], float | None]] | None:
+def paper_figures(run: RunRecord) -> tuple[str, Figures] | None:
     """The paper's row that a run compares with, and its figures by score and split; None without one."""
-    music = music_figures(run.config, run.data_name)
-    if music:
-        name, figures = music
-        return name, {
-            ("log_likelihood", "train"): figures.train,
-            ("log_likelihood", "test"): figures.test,
-            ("accuracy_per_frame", "test"): figures.accuracy,
-        }
-    text = text_figures(run.config, run.data_name)
-    if text:
-        name, (train, test) = text
-        score = run.measure.name
-        return name, {(score, "train"): train, (score, "test"): test}
-    return None
+    published = DOMAINS[run.domain].published
+    return None if published is None else published.figures(run.config, run.data_name)
 
 
 def epochs_table(run: RunRecord) -> Table:
     """What a run recorded of its epochs: the numbers behind its curves."""
-    watched = likelihood_of(run.task, run.watched)
+    watched = likelihood_of(run.domain, run.watched)
     wanted = {
         f"train_{watched.name}": (f"train {watched.axis}", watched.unit),
         f"valid_{watched.name}": (f"validation {watched.axis}", watched.unit),
@@ -260,13 +227,17 @@ def _differences(run: RunRecord, columns: Sequence[Column], paper: list[float | 
 def _conventions(runs: Sequence[RunRecord], columns: Sequence[Column]) -> list[str]:
     """How each score was taken, once for each convention."""
     label = {"log_likelihood": "Log-likelihood", "accuracy_bay": "(a)", "accuracy_per_frame": "(b)"}
-    found: dict[str, None] = {}
-    for run in runs:
-        for splits in run.scores.values():
-            for name, split, _ in columns:
-                convention = splits.get(split, {}).get(name, {}).get("convention")
-                if convention:
-                    kind = label.get(name, name.replace("_", " ").capitalize())
-                    where = "" if run.task == "music" else f", {_SPLITS[split]}"
-                    found.setdefault(f"{kind}{where}: {convention}.")
-    return list(found)
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    several = set()  # scores that were not taken in the same way on all splits
+    for splits in (splits for run in runs for splits in run.scores.values()):
+        own: dict[str, set[str]] = {}
+        for name, split, _ in columns:
+            if convention := splits.get(split, {}).get(name, {}).get("convention"):
+                kind = label.get(name, name.replace("_", " ").capitalize())
+                found.setdefault((kind, convention), {})[SPLITS[split]] = None
+                own.setdefault(kind, set()).add(convention)
+        several |= {kind for kind, conventions in own.items() if len(conventions) > 1}
+    return [
+        f"{kind}{', ' + ' and '.join(splits) if kind in several else ''}: {convention}."
+        for (kind, convention), splits in found.items()
+    ]

@@ -83,7 +83,7 @@ def write_results(run: Run, data: Data, results: Results) -> dict[str, Any]:
         run.metrics(),
         run.folder / CURVE,
         title=f"{recipe.name} on {data.name}",
-        task=recipe.domain,
+        domain=recipe.domain,
         scores=summary["results"],
     )
     return summary

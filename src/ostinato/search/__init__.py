@@ -14,7 +14,7 @@ storage.py    journal, database, locks
 
 from ostinato.search.opening import create_study, join_study, read_settings, read_study
 from ostinato.search.settings import StudySettings
-from ostinato.search.space import Choices, Interval, Space, builtin_space
+from ostinato.search.space import Choices, Interval, Space, builtin_space, check_fits
 from ostinato.search.study import Study
 from ostinato.search.worker import Worker, choose, finish
 
@@ -26,6 +26,7 @@ __all__ = [
     "StudySettings",
     "Worker",
     "builtin_space",
+    "check_fits",
     "choose",
     "create_study",
     "finish",

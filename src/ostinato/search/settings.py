@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from ostinato.errors import UserError, argument
+from ostinato.recipe.older import renewed_study
 from ostinato.recipe.recipe import Recipe
 from ostinato.search.space import Space
 
@@ -74,6 +75,7 @@ class StudySettings:
             UserError: something is missing, or wrong.
         """
         try:
+            content = renewed_study(content)
             study, recipe, space = content["study"], content["recipe"], content["search"]
             return cls(recipe=Recipe.from_dict(recipe), space=Space.from_toml(space), **study)
         except (KeyError, TypeError) as error:

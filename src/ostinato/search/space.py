@@ -1,6 +1,5 @@
 """What a search draws settings from: intervals and choices, by the name of the setting."""
 
-import dataclasses
 import math
 import tomllib
 import zlib
@@ -11,25 +10,23 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, near_names
-from ostinato.recipe.effective import ordered
-from ostinato.recipe.recipe import Recipe, check_setting, number_kind
+from ostinato.recipe.effective import with_draws
+from ostinato.recipe.recipe import Recipe, check_setting, every_setting, owners
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-# Trials are compared by their validation score, and scores on different data do not compare.
-FIXED = {
-    "task",
-    "recipe",
-    "data",
-    "frames_per_beat",
-    "transpose",
-    "length",
-    "valid_data",
-    "test_data",
-    "vocabulary_size",
-}
+
+def fixed_settings() -> set[str]:
+    """Those that no search may draw: trials are compared by their score, and other data have others.
+
+    Example:
+        >>> sorted(fixed_settings() - {"domain", "recipe", "data"})[:3]
+        ['frames_per_beat', 'length', 'test_data']
+    """
+    return {"domain", "recipe", "data"} | {name for entry in DOMAINS.entries() for name in entry.fixed}
 
 
 @dataclass(frozen=True)
@@ -183,12 +180,36 @@ class Space:
     def recipe(self, base: Recipe, params: Mapping[str, Any]) -> Recipe:
         """The base with a trial's settings.
 
-        The ends of the leak's range are drawn each by itself: the smaller one is the lower end.
+        The ends of the leak's range are drawn each by itself: the smaller one is the lower end. What is drawn
+        for another output, say, than the one that is drawn is left out.
 
         Raises:
             UserError: the settings do not go together.
         """
-        return dataclasses.replace(base, **ordered(params))
+        return with_draws(base, params)
+
+
+def check_fits(space: Space, recipe: Recipe) -> None:
+    """Refuse what no trial has a use for, such as the settings of an output that is not trained.
+
+    Raises:
+        UserError: a searched setting is none of the recipe's, nor of what is searched over besides.
+
+    Example:
+        >>> check_fits(Space.from_toml({"damping": {"choices": [0.5, 1]}}), Recipe.parse("SGD"))
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: searched damping is for optimizer hessian-free, found optimizer sgd; leave it out
+    """
+    for name in space.ranges:
+        chooser, having = owners(name)
+        searched = space.ranges.get(chooser)
+        drawn = searched.values if isinstance(searched, Choices) else ()
+        if name not in recipe and not {*having} & {*drawn}:
+            raise UserError(
+                f"searched {name} is for {chooser} {' or '.join(having)}, found {chooser} "
+                f"{recipe.get(chooser)}; leave it out"
+            )
 
 
 def builtin_space(recipe: Recipe, given: frozenset[str] = frozenset()) -> Space:
@@ -199,59 +220,24 @@ def builtin_space(recipe: Recipe, given: frozenset[str] = frozenset()) -> Space:
         given: names of settings that the user has decided, and which are left alone.
 
     Raises:
-        UserError: there are none for this task, or nothing is left to search.
+        UserError: there are none for this kind of data, or nothing is left to search.
 
     Example:
         >>> sorted(builtin_space(Recipe.parse("SGD+CM")).ranges)
         ['hidden_size', 'learning_rate', 'momentum']
     """
-    if recipe.task not in _SHARED:
-        raise UserError(
-            f"expected --space FILE.toml for task {recipe.task}, found none; see docs/searching.md"
-        )
-    letters = recipe.recipe.partition("+")[2]
-    table = dict(_SHARED[recipe.task])
-    table |= _HESSIAN_FREE if recipe.hessian_free else _DESCENT[recipe.task]
-    for letter in letters:
-        table |= _LETTERS[recipe.task].get(letter, {})
-    table = {name: entry for name, entry in table.items() if name not in given}
+    if not DOMAINS[recipe.domain].search:
+        raise UserError(f"expected --space FILE.toml for {recipe.domain}, found none; see docs/searching.md")
+    table: dict[str, Any] = {}
+    for declared in recipe.declared():
+        table |= declared.search
+    for letter in recipe.letters:
+        for declared in recipe.declared():
+            table |= declared.search_letters.get(letter, {})
+    table = {name: entry for name, entry in table.items() if name in recipe and name not in given}
     if not table:
         raise UserError("expected something to search, found every searched setting given; leave one out")
     return Space.from_toml(table)
-
-
-_MOMENTUM = {"momentum": {"low": 1e-3, "high": 0.95}}
-_SHARED: dict[str, dict[str, Any]] = {
-    "music": {"hidden_size": {"low": 100, "high": 400}},
-    "words": {},
-    "chars": {},
-}
-_DESCENT: dict[str, dict[str, Any]] = {
-    "music": {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}},
-    "words": {"learning_rate": {"choices": [0.1, 0.01, 0.001]}},
-    "chars": {"learning_rate": {"choices": [0.5, 0.1, 0.01]}},
-}
-# Of the authors' program; the paper names no interval.
-_HESSIAN_FREE: dict[str, Any] = {"structural_damping": {"low": 0.03, "high": 1.0, "log": True}}
-_LETTERS: dict[str, dict[str, dict[str, Any]]] = {
-    "music": {
-        "L": {
-            "leak_fraction": {"choices": [0.0, 0.25, 0.5]},
-            "leak_low": {"low": 0.02, "high": 0.2},
-            "leak_high": {"low": 0.02, "high": 0.2},
-        },
-        "R": {"l1": {"low": 1e-6, "high": 1e-3, "log": True}},
-        "M": _MOMENTUM,
-    },
-    "words": {
-        "C": {"clip": {"choices": [30.0, 50.0, "none"]}},
-        # none or 50 of the 200 units; the leaks themselves are spread over [0.02, 0.2]
-        "L": {"leak_fraction": {"choices": [0.0, 0.25]}},
-        "R": {"nonlinearity": {"choices": ["relu", "sigmoid"]}},
-        "M": _MOMENTUM,
-    },
-    "chars": {"M": _MOMENTUM},
-}
 
 
 def _read_range(name: str, entry: Any) -> Interval | Choices:
@@ -269,8 +255,9 @@ def _read_range(name: str, entry: Any) -> Interval | Choices:
 
 def _check_name(name: str) -> None:
     """A UserError where a name is no setting, or one that cannot be searched."""
-    names = {field.name for field in dataclasses.fields(Recipe)} - FIXED
-    if name in FIXED:
+    fixed = fixed_settings()
+    names = every_setting().keys() - fixed
+    if name in fixed:
         raise UserError(f"{name} cannot be searched, as it decides what is compared; give it as an option")
     if name not in names:
         raise UserError(f"unknown setting {name!r} in [search]: {near_names(name, names)}")
@@ -287,7 +274,7 @@ def _read_choices(name: str, entry: dict[str, Any]) -> Choices:
 
 
 def _read_interval(name: str, entry: dict[str, Any]) -> Interval:
-    kind = number_kind(name)
+    kind = every_setting()[name].number
     if kind is None:
         raise UserError(f"expected {name} = {{choices = [...]}} in [search], as it is no number")
     if "low" not in entry or "high" not in entry:

@@ -1,6 +1,7 @@
 """Problems with long delays."""
 
-from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.declared import DomainDeclared, columns_of
+from ostinato.evaluation.measure import Measure
 from ostinato.recipe.setting import Setting
 
 DELAYS = DomainDeclared(
@@ -9,6 +10,8 @@ DELAYS = DomainDeclared(
     summary="problems with long delays",
     targets="category",
     recipe="HF",
+    measure=Measure("error", "wrong sequences", "%", "%", None, lower_is_better=True),
+    columns=columns_of("error", "wrong sequences, %", ("valid", "test")),
     names=("temporal-order", "memorization"),
     data_sets="ostinato.domains.delays.problems",
     unused=("segment_length",),
@@ -34,6 +37,7 @@ DELAYS = DomainDeclared(
         "epochs": 100,
     },
     hessian_free={"streams": 1000},
+    fixed=("length",),
     # only 32 sequences differ in the memorisation of five bits: a minibatch holds each once
     by_data={"memorization": {"streams": 32, "curvature_share": 1.0, "epoch_sequences": 320}},
 )

@@ -1,6 +1,7 @@
 """Music: songs as binary frames of notes."""
 
 from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.music.paper import TABLE1
 from ostinato.recipe.setting import Setting
 
 MUSIC = DomainDeclared(
@@ -10,6 +11,18 @@ MUSIC = DomainDeclared(
     targets="binary",
     recipe="SGD+CL",
     step="frame",
+    sequences="songs",
+    columns=(
+        ("log_likelihood", "train", "train, nats/frame"),
+        ("log_likelihood", "valid", "validation, nats/frame"),
+        ("log_likelihood", "test", "test, nats/frame"),
+        ("accuracy_bay", "test", "test accuracy (a), %"),
+        ("accuracy_per_frame", "test", "test accuracy (b), %"),
+    ),
+    published=TABLE1,
+    generate="--steps 64",
+    sampler="ostinato.domains.music.samples:make",
+    sounds=True,
     names=("bach", "jsb", "nottingham", "musedata", "piano-midi"),
     data_sets="ostinato.domains.music.reading.data_sets",
     settings=(
@@ -27,4 +40,18 @@ MUSIC = DomainDeclared(
     ),
     defaults={"data": "bach", "output": "bernoulli"},
     hessian_free={"streams": 64},
+    fixed=("frames_per_beat", "transpose"),
+    search={
+        "hidden_size": {"low": 100, "high": 400},
+        "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+    },
+    search_letters={
+        "L": {
+            "leak_fraction": {"choices": [0.0, 0.25, 0.5]},
+            "leak_low": {"low": 0.02, "high": 0.2},
+            "leak_high": {"low": 0.02, "high": 0.2},
+        },
+        "R": {"l1": {"low": 1e-6, "high": 1e-3, "log": True}},
+        "M": {"momentum": {"low": 1e-3, "high": 0.95}},
+    },
 )

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.declared import DomainDeclared, columns_of
+from ostinato.domains.text.paper import TABLE2_CHARS, TABLE2_WORDS
 from ostinato.errors import UserError, argument
+from ostinato.evaluation.measure import BITS_PER_CHARACTER, PERPLEXITY
 from ostinato.recipe.setting import Setting
 
 _SETTINGS: tuple[Setting, ...] = (
@@ -14,9 +16,16 @@ _SETTINGS: tuple[Setting, ...] = (
         "Text",
         "validation text; with --test-data",
         unset="held out of the data",
+        files=True,
     ),
     Setting(
-        "test_data", str | None, None, "Text", "test text; with --valid-data", unset="held out of the data"
+        "test_data",
+        str | None,
+        None,
+        "Text",
+        "test text; with --valid-data",
+        unset="held out of the data",
+        files=True,
     ),
     Setting(
         "vocabulary_size",
@@ -66,6 +75,10 @@ _SETTINGS: tuple[Setting, ...] = (
     ),
 )
 
+# Scores on other texts, or with other unknown words, do not compare.
+_FIXED = ("valid_data", "test_data", "vocabulary_size")
+_MOMENTUM = {"momentum": {"low": 1e-3, "high": 0.95}}
+
 # A quarter of the units, in the paper's printed range (docs/text.md tells how it was chosen).
 _LEAK = {"leak_fraction": 0.25, "leak_low": 0.02, "leak_high": 0.2}
 
@@ -92,6 +105,16 @@ WORDS = DomainDeclared(
     targets="category",
     recipe="SGD+CLR",
     step="token",
+    sequences="sentences",
+    of_data="words",
+    measure=PERPLEXITY,
+    columns=(
+        *columns_of("perplexity", "perplexity"),
+        *columns_of("perplexity_known", "without unknown words", ("test",)),
+    ),
+    published=TABLE2_WORDS,
+    generate="--tokens 200",
+    sampler="ostinato.domains.text.samples:make",
     names=("pydoc", "ptb"),
     data_sets="ostinato.domains.text.reading.data_sets",
     settings=_SETTINGS,
@@ -116,6 +139,15 @@ WORDS = DomainDeclared(
         "M": {"learning_rate": 0.07},
     },
     hessian_free={"streams": 64},
+    fixed=_FIXED,
+    search={"learning_rate": {"choices": [0.1, 0.01, 0.001]}},
+    search_letters={
+        "C": {"clip": {"choices": [30.0, 50.0, "none"]}},
+        # none or 50 of the 200 units; the leaks themselves are spread over [0.02, 0.2]
+        "L": {"leak_fraction": {"choices": [0.0, 0.25]}},
+        "R": {"nonlinearity": {"choices": ["relu", "sigmoid"]}},
+        "M": _MOMENTUM,
+    },
 )
 
 CHARS = DomainDeclared(
@@ -125,6 +157,13 @@ CHARS = DomainDeclared(
     targets="category",
     recipe="SGD+CLR",
     step="token",
+    sequences="sentences",
+    of_data="characters",
+    measure=BITS_PER_CHARACTER,
+    columns=columns_of("bits_per_character", "bits/character"),
+    published=TABLE2_CHARS,
+    generate="--tokens 200",
+    sampler="ostinato.domains.text.samples:make",
     names=("pydoc", "ptb"),
     data_sets="ostinato.domains.text.reading.data_sets",
     settings=_SETTINGS,
@@ -150,4 +189,7 @@ CHARS = DomainDeclared(
         "M": {"learning_rate": 0.5},
     },
     hessian_free={"streams": 64},
+    fixed=_FIXED,
+    search={"learning_rate": {"choices": [0.5, 0.1, 0.01]}},
+    search_letters={"M": _MOMENTUM},
 )
