@@ -24,12 +24,11 @@ PIECE = 1000
 def score_task(model: SequenceModel, batch: TaskSegment) -> dict[str, Score]:
     """Log-likelihood in nats per step that counts, and the share of wrong sequences in %.
 
-        Example:
-            >>> from ostinato.evaluation.tasks import chance
-            >>> from ostinato.data.placement import moved
-    from ostinato.data.tasks import TemporalOrder
-            >>> round(chance(TemporalOrder(50))["error"].value)
-            75
+    Example:
+        >>> from ostinato.evaluation.tasks import chance
+        >>> from ostinato.data.tasks import TemporalOrder
+        >>> round(chance(TemporalOrder(50))["error"].value)
+        75
     """
     nll, counted, wrong, sequences = 0.0, 0, 0, batch.inputs.shape[1]
     batch = moved(batch, device_of(model))

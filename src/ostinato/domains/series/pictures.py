@@ -91,11 +91,22 @@ def surprise_picture(
         axes.plot(steps, series, color=_INK, lw=0.8)
         for k in marked:
             axes.axvline(k, color=_ALARM, lw=0.8, alpha=0.5, zorder=0)
-    # one step may be a million times as surprising as the others
-    if np.nanmax(found.steps, initial=0.0) > _LINEAR_UP_TO:
-        panels[-1].set_yscale("symlog", linthresh=_LINEAR_UP_TO)
+    _scale_surprise(panels[-1], found.steps)
     panels[-1].set_xlabel("step")
     _save(figure, path)
+
+
+def _scale_surprise(axes: Any, steps: np.ndarray) -> None:
+    """A logarithmic axis beyond some nats: one step may be a million times as surprising as the others."""
+    lowest, highest = np.nanmin(steps, initial=0.0), np.nanmax(steps, initial=0.0)
+    if max(highest, -lowest) <= _LINEAR_UP_TO:
+        return
+    axes.set_yscale("symlog", linthresh=_LINEAR_UP_TO)
+    axes.set_ylim(1.5 * lowest - 3, 2 * highest + 3)
+    powers = 10.0 ** np.arange(2, 20)
+    ticks = [*-powers[powers <= -lowest][::-1], 0, *powers[powers <= 2 * highest]]
+    axes.set_yticks(ticks, [f"{tick:,.0f}" if abs(tick) < 1e6 else f"{tick:.0e}" for tick in ticks])
+    axes.minorticks_off()
 
 
 def _checked(path: str | Path) -> Path:

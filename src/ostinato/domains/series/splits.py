@@ -161,7 +161,7 @@ def cut_in_time(series: list[Sequence]) -> dict[str, tuple[Part, ...]]:
 
 
 def pieces(part: Part, count: int, turn: int = 0) -> list[Part]:
-    """A part cut in `count` pieces that are scored one after the other, each with the context before it.
+    """A part cut in `count` pieces that know nothing of each other; the first has the part's context.
 
     Args:
         part: what to cut.
@@ -169,15 +169,15 @@ def pieces(part: Part, count: int, turn: int = 0) -> list[Part]:
         turn: moves the cuts to the left, by less than a piece.
 
     Example:
-        >>> [(p.context, p.scored) for p in pieces(Part("a", np.zeros((500, 1))), 2)]
-        [(0, 250), (100, 250)]
+        >>> [(p.context, p.scored) for p in pieces(Part("a", np.zeros((500, 1)), context=20), 2)]
+        [(20, 240), (0, 240)]
     """
     length = -(-part.scored // max(1, min(count, part.scored)))
     cuts = [c - turn % length for c in range(length, part.scored + length, length)]
     bounds = [0, *(c for c in cuts if 0 < c < part.scored), part.scored]
     found = []
     for begin, end in pairwise(bounds):
-        context = min(part.context + begin, CONTEXT)
-        first = part.context + begin
-        found.append(replace(part, values=part.values[first - context : part.context + end], context=context))
+        context = part.context if begin == 0 else 0
+        values = part.values[part.context + begin - context : part.context + end]
+        found.append(replace(part, values=values, context=context))
     return found
