@@ -7,8 +7,9 @@ from cyclopts import App
 from cyclopts.docs.markdown import generate_markdown_docs
 from sphinx.application import Sphinx
 
-from ostinato.cli.help import _recipe_of, shown_defaults
+from ostinato.cli.help import shown_defaults
 from ostinato.cli.main import app as command_line
+from ostinato.cli.settings import asked_for
 
 PAGE = "reference/commands"
 SECTION = re.compile(r"^## (.+)")
@@ -28,7 +29,7 @@ def commands_page(app: App, defaults: dict[str, dict[str, str]] | None = None) -
         >>> app = App(name="player", help="Play.")
         >>> _ = app.command(play)
         >>> page = commands_page(app, {"player play": {"--times": "1"}})
-        >>> "## player play" in page, "* `--times INT`:  *[default: 1]*" in page
+        >>> "## player play" in page, "* `--times INT`: *[default: 1]*" in page
         (True, True)
     """
     page = generate_markdown_docs(app, heading_level=1, generate_toc=False)
@@ -52,7 +53,7 @@ def _page() -> str:
         if command.default_command is not None:
             command.help = None  # the line of the list; its docstring says more
         if name in ("train", "search"):
-            recipe, _ = _recipe_of(command_line, [name])
+            recipe, _ = asked_for(None, None)
             defaults[f"ostinato {name}"] = shown_defaults(recipe)
     return commands_page(command_line, defaults)
 

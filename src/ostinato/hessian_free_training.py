@@ -94,6 +94,7 @@ def hessian_free_update(
         chosen: indices of streams.
         callback: called after every conjugate-gradient iteration.
     """
+    few = len(chosen) < segment.targets.shape[1]
     operator = GaussNewton(
         model,
         segment.inputs,
@@ -101,7 +102,7 @@ def hessian_free_update(
         states,
         segment.starts,
         segment.mask,
-        curvature_streams=None if len(chosen) == segment.targets.shape[1] else chosen,
+        curvature_streams=chosen.to(segment.targets.device) if few else None,
     )
     report = optimizer.step(operator, callback)
     assert operator.last_states is not None  # `step` takes the gradient

@@ -111,6 +111,18 @@ def test_results_fit(width):
     check_table(results_table(results(), "SGD+CL on [bach]", ("train", "valid", "test")), width)
 
 
+@pytest.mark.parametrize("width", range(20, 100))
+def test_long_numbers_are_aligned_and_whole(width):
+    table = Table([Column("", text=True), *number_columns("a", "b c")])
+    table.add("x", "-123456789.123 ± 0.123", "1")
+    table.add("y", "1", "≈ -123456789.123 ± 0.123\n[-123456789.2, 1]")
+    check_table(table, width)
+    lines = [line.text for line in render(table, width)]
+    assert all(len(line) <= width for line in lines)
+    if width > 50:
+        assert len({len(line) for line in lines}) == 1
+
+
 def test_a_narrow_table_is_parted_and_a_narrower_one_stacked():
     table = results_table(results(), "", ("valid", "test"))
     parts = {w: sum("──" in line.text for line in render(table, w)) for w in (80, 40, 20)}
@@ -161,6 +173,7 @@ def test_any_width_that_is_said_prints_everything(monkeypatch, capsys, columns):
     say("a result of 12345.678 nats")
     out = capsys.readouterr().out
     assert out.count("-9.038 ± 0.073") == 2
+    assert out.count("────\n") == {"40": 4, "1": 0}.get(columns, 1)
     assert "12345.678" in out
     assert max(map(len, out.splitlines())) <= {"300": 300, "40": 40, "1": 20}.get(columns, 110)
 
@@ -171,10 +184,11 @@ def test_markup_and_control_characters_of_users_are_shown(capsys, monkeypatch):
         [Column("[red]piece", text=True), *number_columns("nats [b]")], "[/quote]", ["[url]x[/url]"]
     )
     table.add("see [url]the cat[/url] and [/quote]\x1b[2Jhome\r\n:smile:", "1")
+    table.add("\u202edim.3", "2")
     print_table(table)
     human().print("skipped [/x] \x1b[31m.mid")
     out, err = capsys.readouterr()
-    for text in ("[red]piece", "[b]", "[/quote]", "[url]x[/url]", r"\x1b[2Jhome\r\n:smile:"):
+    for text in ("[red]piece", "[b]", "[/quote]", "[url]x[/url]", r"\x1b[2Jhome\r\n:smile:", r"\u202edim.3"):
         assert text in out
     assert r"skipped [/x] \x1b[31m.mid" in err
     assert "\x1b" not in out + err

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from ostinato.cli import main
 from ostinato.cli.data import app
 from ostinato.data import catalogue, music, tasks, text
 from ostinato.data.listing import DOWNLOAD
@@ -74,6 +75,15 @@ def test_show_json_is_one_object_on_standard_output(capsys, tmp_path, write_song
     assert found["all"]["polyphony_mean"] == 1.0
     assert found["details"]["transposed"] is False
     assert found["skipped"] == []
+
+
+def test_show_as_the_command_line_has_it(tmp_path, write_song, capsys):
+    song = write_song(tmp_path / "a.mid", 1)
+    for option, kept in (("--no-transpose", True), ("--transpose", False)):
+        assert main.run(["data", "show", str(song), option, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["details"]["transposed"] is not kept
+    assert main.run(["data", "show", "pydok"]) == 2
+    assert "did you mean pydoc" in capsys.readouterr().err
 
 
 def test_show_words(capsys, news):

@@ -182,6 +182,16 @@ def test_what_was_learned_goes_back_while_rates_and_counts_stay():
     assert int(descent.optimizer.state[weight]["step"]) == 3
 
 
+def test_what_was_not_there_yet_is_gone_again():
+    (weight,) = parameters()[:1]
+    descent = GradientDescent(make_optimizer("nesterov", [weight], learning_rate=0.05, momentum=0.9))
+    first = descent.flat_state([weight])
+    walk(descent, [weight], 3)
+    descent.load_flat_state([weight], *first)
+    assert descent.flat_state([weight]) == first
+    assert first[0] == {}
+
+
 def test_rates_are_those_of_the_groups_times_scale_and_schedule():
     weights = parameters()
     groups = [{"params": weights[:1]}, {"params": weights[1:], "lr": 0.4}]

@@ -7,7 +7,6 @@ import pytest
 
 from ostinato.report import charts, study_charts, tables
 from ostinato.report.curves import learning_curve
-from ostinato.report.importance import importances
 from ostinato.report.numbers import MINUS
 from ostinato.report.paper import PAPER_TABLE1, PAPER_TABLE2
 from ostinato.report.records import read_records, read_run, read_study
@@ -136,14 +135,6 @@ def test_hessian_free_updates_are_drawn(make_run):
     assert (iterations["y"], iterations["yaxis"]) == ([10, 20, 30], "y2")
     assert "3 updates, 1 rejected, 60 conjugate-gradient iterations" in chart.summary
     assert charts.hessian_free([read_run(make_run("none"), "b")], "key", {}) is None
-
-
-def test_the_setting_that_matters_is_the_most_important(make_study):
-    study = read_study(make_study(), "study")
-    found = importances(study)
-    assert next(iter(found)) == "learning_rate"
-    assert sum(found.values()) == pytest.approx(1)
-    assert importances(read_study(make_study(5, "small"), "small")) == {}
 
 
 def test_parallel_coordinates_place_every_trial(make_study):

@@ -66,7 +66,7 @@ def show(
     *,
     out: Path | None = None,
     frames_per_beat: int | None = None,
-    transpose: bool | None = None,
+    transpose: Annotated[bool | None, Parameter(negative="--no-transpose")] = None,
     unit: Literal["words", "chars"] | None = None,
     vocabulary_size: int | None = None,
     length: int | None = None,

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from ostinato.cli.options import OPTIONS
 from ostinato.cli.output import print_json, print_table, say
 from ostinato.cli.tables import Column, Table
+from ostinato.cli.visible import visible
 from ostinato.errors import UserError
 from ostinato.numbers import number, recorded, unit_of
 from ostinato.report.listing import (
@@ -28,7 +29,7 @@ from ostinato.report.records import short_names
 
 app = App(name="runs", group_commands="Commands", group_parameters=OPTIONS)
 
-Sort = Literal["name", "data", "recipe", "output", "epochs", "validation", "test", "state", "date"]
+Sort = Literal["name", "data", "recipe", "output", "epochs", "valid", "test", "state", "date"]
 
 _NAMES = {"error": "% of sequences wrong"}
 _UNITS = {"log_likelihood": " in nats", "pseudo_log_likelihood": " in nats"}
@@ -41,7 +42,7 @@ _KEYS: dict[str, Callable[[Listed], Any]] = {
     "recipe": lambda run: run.recipe,
     "output": lambda run: run.output,
     "epochs": lambda run: -run.epochs,
-    "validation": lambda run: -(run.log_likelihood if run.log_likelihood is not None else -1e300),
+    "valid": lambda run: -(run.log_likelihood if run.log_likelihood is not None else -1e300),
     "test": lambda run: _test_key(run),
     "state": lambda run: run.state,
     "date": lambda run: -run.changed,
@@ -57,8 +58,8 @@ def runs(folder: Path = Path("runs"), *, sort: Sort = "name", json: bool = False
     folder
         The folder that the runs are in.
     sort
-        Order by this column: best scores, most epochs and latest dates come first. Validation is ordered by
-        log-likelihood, whatever is shown.
+        Order by this column: best scores, most epochs and latest dates come first. Validation scores (valid)
+        are ordered by log-likelihood, whatever is shown.
     json
         Print one JSON object.
     """
@@ -98,7 +99,7 @@ def diff(*folders: Annotated[Path, Parameter(name="RUN")], json: bool = False) -
         return 0
     table = Table([Column(""), *map(Column, short_names(folders))], "what differs")
     for name, values in rows.items():
-        table.add(name, *("-" if value is None else str(value) for value in values))
+        table.add(name, *("-" if value is None else visible(str(value)) for value in values))
     for label, cell in _SCORES.items():
         table.add(label, *(cell(run) for run in found))
     table.notes += _measures(found)

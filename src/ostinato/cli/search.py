@@ -11,6 +11,7 @@ from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import Options, given_settings, recipe_from
 from ostinato.cli.tables import Table, number_columns
+from ostinato.cli.workboard import tell
 from ostinato.effective import effective_settings
 from ostinato.errors import UserError
 from ostinato.numbers import number, setting
@@ -124,17 +125,17 @@ def _announce(study: Study, trials: int | None, *, quiet: bool) -> None:
     console, has = human(), study.settings.trials
     if trials is not None and has > trials:
         # said even if quiet: it is not what was asked for
-        console.print(
+        tell(
+            console,
             f"the study {study.folder} has {has} trials already; --trials {trials} takes none away: it goes "
             f"on to {has}",
-            markup=False,
         )
     if quiet:
         return
     if study.extended_from is not None:
-        console.print(f"extended from {study.extended_from} to {has} trials: {study.folder}", markup=False)
+        tell(console, f"extended from {study.extended_from} to {has} trials: {study.folder}")
     names = ", ".join(study.settings.space.ranges)
-    console.print(f"searching {names}: {has} trials, in {study.folder}", markup=False)
+    tell(console, f"searching {names}: {has} trials, in {study.folder}")
 
 
 def _space(recipe: Recipe, path: Path | None, given: dict[str, Any]) -> Space:

@@ -13,7 +13,7 @@ import torch
 
 from ostinato.cli.output import human
 from ostinato.cli.stopping import stop_signals
-from ostinato.cli.workboard import Board, Post, post_to
+from ostinato.cli.workboard import Board, Post, post_to, tell
 from ostinato.conclusion import AnyData
 from ostinato.effective import effective_settings
 from ostinato.errors import UserError
@@ -77,7 +77,7 @@ def work(study: Study, data: AnyData, workers: int, checkpoint_seconds: float, *
             Worker(study, data, checkpoint_seconds, asked, TrialReporter(study, board.post(0))).work()
         except Interrupted as interruption:
             stop_others(interruption.signal)
-            console.print(f"stopped; the same command continues: {study.folder}", markup=False)
+            tell(console, f"stopped; the same command continues: {study.folder}")
             raise SystemExit(128 + interruption.signal) from None
         except BaseException:
             stop_others(signal.SIGTERM)
@@ -142,7 +142,7 @@ def _join(folder: Path, url: str | None, checkpoint_seconds: float, quiet: bool,
         except UserError as error:
             said = f"ostinato: a worker ended: {error}"
             if slot is None:
-                human().print(said, markup=False)
+                tell(human(), said)
             else:
                 post.notice(said)
             sys.exit(2)

@@ -78,7 +78,7 @@ class LinePost(SilentPost):
 
     def notice(self, line: str) -> None:
         """The line."""
-        self.console.print(line, markup=False)
+        tell(self.console, line)
 
 
 class SlotPost:
@@ -95,16 +95,18 @@ class SlotPost:
     def at(self, label: str, settings: dict[str, Any], epochs: int) -> None:
         """See `Post`."""
         shown = {name: setting(value) for name, value in settings.items()}
-        self._write(label=label, settings=shown, epoch=0, epochs=epochs)
+        self._write(label=label, settings=shown, epoch=0, epochs=epochs, first=None)
 
     def epoch(self, done: int) -> None:
         """See `Post`."""
-        first = self._state.get("first")
-        self._write(epoch=done, first=done - 1 if first is None else first)
+        if self._state.get("first") is None:
+            # from here on, as what comes before the first epoch's end is not like what comes after
+            self._write(first=done, since=time.time())
+        self._write(epoch=done)
 
     def done(self, line: str, counts: dict[str, Any]) -> None:
         """See `Post`."""
-        self._write(label=None, first=None, ended=self._state["ended"] + 1, **counts)
+        self._write(label=None, ended=self._state["ended"] + 1, **counts)
         if line:
             self.notice(line)
 
@@ -172,7 +174,7 @@ class Board:
     def say(self, line: str) -> None:
         """Print a line, above the picture if there is one."""
         if not self._quiet:
-            self._console.print(line, markup=False)
+            tell(self._console, line)
 
     def __enter__(self) -> Self:
         if self.live:
@@ -230,14 +232,15 @@ class Picture:
 
     def __init__(self, unit: str, done: int, total: int) -> None:
         self._unit, self._first, self._done, self._total = unit, done, done, total
-        self._best = ""
+        self._best, self._known = "", 0
         self._begin = time.monotonic()
 
     def count(self, counts: dict[str, Any], ended: int = 0) -> None:
         """Take up how far all are, as one of them knows it, and how many have ended here."""
         self._done = max(self._done, counts.get("done", 0), self._first + ended)
         self._total = max(self._total, counts.get("total", 0))
-        self._best = counts.get("best") or self._best
+        if counts.get("best") and counts.get("done", 0) >= self._known:
+            self._best, self._known = counts["best"], counts["done"]
 
     def draw(self, states: Sequence[dict[str, Any]], height: int = 24) -> RenderableType:
         """The picture, for workers with these states."""
@@ -267,14 +270,19 @@ class Picture:
             left = (self._total - self._done) * elapsed / done
             return f"{rate(done / elapsed, self._unit)}, about {duration(left)} left"
         # before the first end, by epochs: a trial may end before its last one
-        parts = [
-            (state["epoch"] - state["first"]) / state["epochs"]
-            for state in states
-            if state["epochs"] and state.get("first") is not None
-        ]
-        if not sum(parts):
-            return "the first epoch is not done yet"
-        return f"at most {duration((self._total - self._done - sum(parts)) * elapsed / sum(parts))} left"
+        now = time.time()
+        going = [state for state in states if state["epochs"] and state.get("first") is not None]
+        going = [state for state in going if state["epoch"] > state["first"]]
+        if not going:
+            return "the first epochs are not done yet"
+        parts = sum(state["epoch"] / state["epochs"] for state in going)
+        speed = sum((s["epoch"] - s["first"]) / s["epochs"] / max(now - s["since"], 1e-9) for s in going)
+        return f"at most {duration((self._total - self._done - parts) / speed)} left"
+
+
+def tell(console: Console, line: str) -> None:
+    """A line; on a terminal it is broken between words, so that no number is cut."""
+    console.print(_wrapped(line), soft_wrap=not console.is_terminal)
 
 
 def _wrapped(text: str) -> Text:

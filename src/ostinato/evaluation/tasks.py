@@ -9,9 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ostinato.data.placement import moved
 from ostinato.data.tasks import MOST_ERRORS, Task, TaskSegment
 from ostinato.evaluation.scores import Score, pooled_score
 from ostinato.nn import SequenceModel
+from ostinato.nn.devices import device_of
 
 WRONG = "sequences with any judged step wrong (most probable class), of fresh sequences; solved below 1%"
 LIKELIHOOD = "mean over the steps that count"
@@ -29,6 +31,7 @@ def score_task(model: SequenceModel, batch: TaskSegment) -> dict[str, Score]:
         75
     """
     nll, counted, wrong, sequences = 0.0, 0, 0, batch.inputs.shape[1]
+    batch = moved(batch, device_of(model))
     sums: list[Tensor] = []
     counts: list[Tensor] = []
     with torch.no_grad():
@@ -43,7 +46,7 @@ def score_task(model: SequenceModel, batch: TaskSegment) -> dict[str, Score]:
             counts.append(mask.sum(0).double())
             guess = distribution.logits[batch.judged].argmax(-1)
             wrong += int((guess != targets[batch.judged]).any(0).sum())
-    return _scores(-nll / counted, wrong / sequences, torch.cat(sums), torch.cat(counts))
+    return _scores(-nll / counted, wrong / sequences, torch.cat(sums).cpu(), torch.cat(counts).cpu())
 
 
 def chance(task: Task) -> dict[str, Score]:

@@ -81,9 +81,10 @@ def load_flat_state(
     for name, value in entries.items():
         index, _, key = name.partition(".")
         parameter = parameters[int(index)]
+        own = value
         if isinstance(value, Tensor):
-            value = value.clone() if name in elsewhere else value.to(parameter.device, copy=True)
-        optimizer.state[parameter][key] = value
+            own = value.clone() if name in elsewhere else value.to(parameter.device, copy=True)
+        optimizer.state[parameter][key] = own
 
 
 def _checked(value: Any, name: str) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-TREES = 1000
+TREES = 300
 
 
 @dataclass(frozen=True)

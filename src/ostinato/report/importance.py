@@ -1,44 +1,118 @@
-"""How much each hyper-parameter of a study mattered."""
+"""How much each hyper-parameter of a study mattered, and what its trials are too few to tell."""
 
-import warnings
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
+from ostinato.effective import ordered
+from ostinato.report.fanova import Axis, Shares, shares
 from ostinato.report.records import StudyRecord
 
-# With fewer, the best tenth that PED-ANOVA looks at is one trial or none.
-FEWEST_TRIALS = 10
+# With fewer, no forest tells a setting from chance.
+FEWEST_TRIALS = 12
+# A forest that foretells less of the scores of trials that it has not seen has found nothing.
+LEAST_EXPLAINED = 0.1
+# An order of two settings is said to be sure at this level, by Student's t; error bars are at 95 %.
+SURE = 0.99
+_BARS = 0.95
 # A range over more than this factor was surely searched by its logarithm.
 _LOGARITHMIC = 50.0
 
 METHOD = (
-    "PED-ANOVA (Watanabe et al. 2023) over the complete trials: the share of each parameter in the "
-    "divergence between the best tenth of the trials and all of them. It ranks; with few trials it is noisy."
+    "fANOVA (Hutter et al. 2014) over the complete trials: the share of the score's variance over the whole "
+    "searched space that each setting explains alone, by a random forest; what they explain only together is "
+    "the rest. Error bars: 95%, by the infinitesimal jackknife (Wager et al. 2014). An order of two settings "
+    "counts as sure at 99%."
 )
 
 
-def importances(study: StudyRecord) -> dict[str, float]:
-    """Importance of each parameter that varied, the largest first, adding up to 1; empty for few trials."""
-    trials = study.complete
-    names = [name for name in study.parameters if all(name in trial["params"] for trial in trials)]
-    values = {name: [trial["params"][name] for trial in trials] for name in names}
-    varied = {name: own for name, own in values.items() if len(set(map(repr, own))) > 1}
-    if len(trials) < FEWEST_TRIALS or not varied:
-        return {}
-    import optuna
+@dataclass(frozen=True)
+class Importance:
+    """A setting's share of the variance of the score, with its 95 % interval."""
 
-    distributions = {name: _distribution(own) for name, own in varied.items()}
-    with warnings.catch_warnings():
-        # the evaluator's interface is marked as experimental
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        again = _quiet_study(direction(study))
-        for trial in trials:
-            params = {name: _plain(trial["params"][name]) for name in varied}
-            again.add_trial(
-                optuna.trial.create_trial(params=params, distributions=distributions, value=trial["value"])
-            )
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        found = optuna.importance.get_param_importances(again, evaluator=evaluator)
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+    name: str
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Importances:
+    """What the trials of a study tell about its settings.
+
+    Arguments:
+        settings: those that varied, the largest share first; empty where the trials are too few.
+        sure: pairs of names, of which the first surely matters more than the second.
+        doubt: why nothing is sure; empty where something is.
+    """
+
+    settings: tuple[Importance, ...]
+    sure: tuple[tuple[str, str], ...]
+    doubt: str = ""
+
+
+def importances(study: StudyRecord) -> Importances | None:
+    """How much each setting mattered; None where fewer than two were searched."""
+    trials = [ordered(trial["params"]) for trial in study.complete]
+    names = [name for name in study.parameters if all(name in params for params in trials)]
+    varied = [name for name in names if len({repr(params[name]) for params in trials}) > 1]
+    if len(varied) < 2:
+        return None
+    if len(trials) < FEWEST_TRIALS:
+        doubt = f"{len(trials)} complete trials cannot tell; it takes {FEWEST_TRIALS} or more"
+        return Importances((), (), doubt)
+    space = study.settings.get("search", {})
+    axes = [_axis([params[name] for params in trials], space.get(name, {})) for name in varied]
+    scores = np.array([float(trial["value"]) for trial in study.complete])
+    if np.ptp(scores) == 0:
+        return Importances((), (), "all complete trials have the same score")
+    return _told(varied, shares(axes, scores), len(trials))
+
+
+def _told(names: list[str], found: Shares, trials: int) -> Importances:
+    """The shares in words: with intervals, and which orders are sure."""
+    from scipy.stats import t
+
+    bar, enough = (float(t.ppf((1 + level) / 2, trials - 1)) for level in (_BARS, SURE))
+    order = sorted(range(len(names)), key=lambda place: -found.mean[place])
+    settings = []
+    for place in order:
+        share, error = float(found.mean[place]), found.error(place)
+        settings.append(
+            Importance(names[place], share, max(share - bar * error, 0.0), min(share + bar * error, 1.0))
+        )
+    if found.explained < LEAST_EXPLAINED:
+        doubt = f"{trials} trials cannot tell: what is found in some of them does not hold for the others"
+        return Importances(tuple(settings), (), doubt)
+    sure = [
+        (names[one], names[other])
+        for at, one in enumerate(order)
+        for other in order[at + 1 :]
+        if found.separation(one, other) > enough
+    ]
+    doubt = "" if sure else f"{trials} trials cannot tell which setting matters more"
+    return Importances(tuple(settings), tuple(sure), doubt)
+
+
+def in_words(found: Importances) -> str:
+    """What is sure, and what is not.
+
+    Example:
+        >>> in_words(Importances((), (("a", "b"), ("a", "c"), ("b", "c")), ""))
+        'Sure: a matters more than b and c; b more than c'
+        >>> in_words(Importances((), (), "12 trials cannot tell which setting matters more"))
+        '12 trials cannot tell which setting matters more'
+    """
+    below: dict[str, list[str]] = {}
+    for one, other in found.sure:
+        below.setdefault(one, []).append(other)
+    if not below:
+        return found.doubt
+    parts = [f"{one} more than {' and '.join(others)}" for one, others in below.items()]
+    return "Sure: " + "; ".join([parts[0].replace(" more", " matters more", 1), *parts[1:]])
 
 
 def direction(study: StudyRecord) -> Literal["minimize", "maximize"]:
@@ -66,29 +140,14 @@ def is_numeric(values: list[Any]) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
-def _quiet_study(direction: Literal["minimize", "maximize"]) -> Any:
-    """An empty study in memory, without Optuna's line about it on standard error."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        return optuna.create_study(direction=direction)
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-
-
-def _distribution(values: list[Any]) -> Any:
-    """Where a parameter was drawn from, as far as the values tell."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    few = len(set(map(repr, values))) <= 3 < len(values)
-    if not is_numeric(values) or few:
-        return CategoricalDistribution([_plain(value) for value in {repr(v): v for v in values}.values()])
-    kind = IntDistribution if all(isinstance(value, int) for value in values) else FloatDistribution
-    return kind(min(values), max(values), log=is_logarithmic(values))
-
-
-def _plain(value: Any) -> Any:
-    """Optuna's choices are plain values: others stand as text."""
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+def _axis(values: list[Any], table: Mapping[str, Any]) -> Axis:
+    """The setting as it was searched: by the study's [search] where it says so, else by the values."""
+    if "choices" in table or not is_numeric(values):
+        known = {repr(value): value for value in [*table.get("choices", []), *values]}
+        # numbers in their order, so that a cut parts the small from the large
+        places = sorted(known, key=lambda text: known[text]) if is_numeric([*known.values()]) else list(known)
+        return Axis(np.array([places.index(repr(value)) for value in values], float), len(places))
+    low, high = min([table.get("low", values[0]), *values]), max([table.get("high", values[0]), *values])
+    log = table.get("log", is_logarithmic([low, high]) if not table else False)
+    scaled = np.array([math.log(value) if log else float(value) for value in [low, high, *values]])
+    return Axis((scaled[2:] - scaled[0]) / (scaled[1] - scaled[0]))

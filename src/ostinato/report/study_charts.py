@@ -19,6 +19,7 @@ from ostinato.report.importance import (
     METHOD,
     direction,
     importances,
+    in_words,
     is_logarithmic,
     is_numeric,
 )
@@ -84,29 +85,48 @@ def history(study: StudyRecord, key: str) -> Chart | None:
 
 
 def importance(study: StudyRecord, key: str) -> Chart | None:
-    """A bar for each parameter's importance, the largest on top."""
+    """A bar for each setting's importance with its interval, the largest on top; grey where none is sure."""
     found = importances(study)
-    if not found:
+    if found is None:
         return None
-    names, values = list(found)[::-1], list(found.values())[::-1]
+    told, title = f"{in_words(found)}.", "Importance of the settings"
+    if not found.settings:
+        note = {
+            "text": wrapped(told),
+            "showarrow": False,
+            "xref": "paper",
+            "yref": "paper",
+            "x": 0.5,
+            "y": 0.5,
+        }
+        hidden: dict[str, Any] = {"visible": False}
+        layout = {"xaxis": hidden, "yaxis": hidden, "annotations": [note]}
+        return Chart(key, title, told, {"data": [], "layout": layout}, 110)
+    upwards = found.settings[::-1]
     bars = {
         "type": "bar",
         "orientation": "h",
-        "y": [escaped(name) for name in names],
-        "x": values,
-        "text": [f"{value:.2f}" for value in values],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "marker": {"color": PALETTE[0]},
+        "y": [escaped(own.name) for own in upwards],
+        "x": [own.share for own in upwards],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [own.high - own.share for own in upwards],
+            "arrayminus": [own.share - own.low for own in upwards],
+            "color": QUIET,
+        },
+        "customdata": [[own.low, own.high] for own in upwards],
+        "marker": {"color": PALETTE[0] if found.sure else QUIET, "opacity": 1.0 if found.sure else 0.5},
         "showlegend": False,
+        "hovertemplate": "%{y}: %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]<extra></extra>",
     }
     layout = {
-        "xaxis": axis("importance (share)", range=[0, 1.15 * values[-1]]),
+        "xaxis": axis("share of the variance", range=[0, 1.03]),
         "yaxis": axis("", type="category"),
     }
-    said = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+    said = ", ".join(f"{own.name} {own.share:.2f} [{own.low:.2f}, {own.high:.2f}]" for own in found.settings)
     figure = {"data": [bars], "layout": layout}
-    return Chart(key, "Importance of the settings", f"{said}. {METHOD}", figure, 130 + 34 * len(found))
+    return Chart(key, title, f"{told} {said}. {METHOD}", figure, 130 + 34 * len(found.settings))
 
 
 def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:

@@ -124,7 +124,9 @@ attempts as (
 _ALL = f"{_ATTEMPTS} select * from attempts order by number"
 
 _OPEN = f"""{_ATTEMPTS}
-select * from attempts where trial not in (select trial from attempts where ended) order by number
+select trial_id, number, trial, state, ended, begun from attempts
+join (select trial from attempts group by trial having not bool_or(ended)) unfinished using (trial)
+order by number
 """
 
 _ENDED = f"{_ATTEMPTS} select count(distinct trial) from attempts where ended and trial < :below"
@@ -150,7 +152,8 @@ insert into trial_heartbeats (trial_id, heartbeat) select trial_id, current_time
 returning trial_id
 """
 
-# NaN is no value, and stands as null, as Optuna keeps it.
+# NaN is no value, and stands as null, as Optuna keeps it. Lateral and limit: one look into the index for each
+# complete trial, not a pass over all epochs of all trials.
 _RIVALS = """
 select count(*), percentile_cont(0.5) within group (order by
     case own.intermediate_value_type
@@ -159,7 +162,9 @@ select count(*), percentile_cont(0.5) within group (order by
         when 'INF_NEG' then cast('-infinity' as double precision)
     end)
 from trials t
-left join trial_intermediate_values own on own.trial_id = t.trial_id and own.step = :step
+left join lateral (
+    select * from trial_intermediate_values one where one.trial_id = t.trial_id and one.step = :step limit 1
+) own on true
 where t.study_id = :study and t.state = 'COMPLETE'
 """
 

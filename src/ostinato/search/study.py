@@ -49,11 +49,13 @@ _LAST_PATIENCE_SECONDS = 5.0
 class Attempt:
     """A worker's attempt at a trial: make one with `Study.claim`."""
 
-    def __init__(self, study: "Study", trial: "Trial", number: int, hold: Hold) -> None:
+    def __init__(
+        self, study: "Study", trial: "Trial", number: int, hold: Hold, reported: dict[int, float]
+    ) -> None:
         self.study, self.trial, self.number, self.hold = study, trial, number, hold
         self.folder = study.trial_folder(number)
         # first those of an earlier attempt, from whose checkpoint this one goes on
-        self.reported = dict(study.storage.get_trial(trial._trial_id).intermediate_values)
+        self.reported = reported
 
     def report(self, score: float, epoch: int) -> None:
         """Tell the storage an epoch's score, unless an earlier attempt has."""
@@ -262,7 +264,8 @@ class Study:
         trial = Trial(study, attempt.trial_id)
         # the cache knows only the trials that it has read, and random search needs none of them
         trial.storage = self.storage
-        return Attempt(self, trial, attempt.trial, hold)
+        there = self.storage.get_trial(attempt.trial_id).intermediate_values
+        return Attempt(self, trial, attempt.trial, hold, dict(there))
 
     # What they have come to
 

@@ -18,6 +18,7 @@ from ostinato.domains.series.generated import autoregression
 from ostinato.domains.series.predictor import SeriesModel, walk
 from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.splits import Part
+from ostinato.evaluation.scores import pooled_score
 from ostinato.nn import RNN, SequenceModel
 from ostinato.nn.outputs import Gaussian, GaussianMixture
 
@@ -127,8 +128,20 @@ def test_scores_are_the_same_numbers_added_up_by_hand():
     assert scores["crps/y"].value == pytest.approx(np.mean(sums["crps"]), rel=0.01)
     assert scores["coverage_90/y"].value == pytest.approx(100 * np.mean(sums["covered"]), abs=2)
     assert scores["rmse/y"].count == len(sums["square"])
+    bounds = [math.sqrt(_mean_square_moved(predictor, parts, scaling, way)) for way in (-1, 1)]
+    assert (bounds[1] - bounds[0]) / 2 == pytest.approx(scores["rmse/y"].standard_error, rel=0.02)
     assert scores["rmse"].count == scores["rmse/x"].count + scores["rmse/y"].count
     assert scores["log_likelihood"].count == len(sums["log_likelihood"])
+
+
+def _mean_square_moved(predictor, parts, scaling, way: int) -> float:
+    """The mean square of the second column's errors, moved by its standard error."""
+    steps = score_steps(predictor, parts, scaling)
+    square = steps.squared[:, 1] * scaling.scale[1] ** 2
+    score = pooled_score(
+        np.bincount(steps.series, square), np.bincount(steps.series, steps.observed[:, 1]), "", ""
+    )
+    return score.value + way * score.standard_error
 
 
 def test_units_change_nats_by_the_jacobian_and_nothing_else():
@@ -252,11 +265,15 @@ def test_a_missing_value_counts_as_the_last_observed():
     assert torch.isfinite(mean).all()
 
 
-def test_a_series_starts_without_the_one_before_it_in_its_stream():
-    parts = parts_of(3, 50)
+@pytest.mark.parametrize("segment_length", [1, 17])
+@pytest.mark.parametrize("order", [1, 4])
+def test_a_series_starts_without_the_one_before_it_in_its_stream(order, segment_length):
+    parts = parts_of(3, 50, 0.2)
+    for part in parts:
+        part.values[0, 0] = NAN
     scaling = scaling_of(parts)
-    fitted = fit_var(parts, scaling, 4)
-    together = score_steps(fitted, parts, scaling, streams=1, segment_length=17)
+    fitted = fit_var(parts, scaling, order)
+    together = score_steps(fitted, parts, scaling, streams=1, segment_length=segment_length)
     alone = np.concatenate([score_steps(fitted, [p], scaling).log_prob for p in parts])
     np.testing.assert_allclose(together.log_prob, alone, atol=1e-10)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from ostinato.data.sequences import Sequence
 from ostinato.domains.series.reading import Collection
 from ostinato.domains.series.scaling import Scaling
-from ostinato.domains.series.splits import CONTEXT, Part, pieces, split
+from ostinato.domains.series.splits import CONTEXT, Part, pieces, select, split
 from ostinato.domains.series.streams import SeriesStreams, cut_for, encode
 from ostinato.errors import UserError
 
@@ -78,6 +79,43 @@ def test_what_cannot_be_split():
         split(empty)
 
 
+@pytest.mark.parametrize("lengths", [(300,), (30, 30, 30, 30)])
+def test_a_column_that_is_constant_in_training_is_left_out_and_said(lengths):
+    made = collection(*lengths, size=3)
+    for series in made.series:
+        series.values[:, 1] = 0.1
+        series.values[::7, 1] = NAN
+    later = made.series[-1].values
+    later[-1, 1] = 5.0 if len(lengths) == 1 else 0.1
+    data = split(replace(made, notices=("before",)))
+    assert data.details["columns"] == ["x", "z"]
+    assert data.details["notices"] == ["before", "constant in training and left out: 'y'"]
+    assert data.details["missing"] is False
+    for _, parts in data.items():
+        for part in parts:
+            assert part.values.shape[1] == 2
+    last = data.test[-1]
+    (whole,) = (s.values for s in made.series if last.name.startswith(s.name))
+    np.testing.assert_array_equal(last.values[-3:], whole[-3:, [0, 2]])
+    for series in made.series:
+        series.values[:] = 3
+    with pytest.raises(UserError, match="expected a column that changes in a test, found none in training"):
+        split(made)
+    for series in made.series:
+        series.values[:, 2] = NAN
+    with pytest.raises(UserError, match="expected values in column 'z' of the training series of a test"):
+        split(made)
+
+
+def test_a_model_finds_its_columns_by_name():
+    made = collection(30, 40, size=3)
+    chosen = select(made, ("z", "x"))
+    assert chosen.columns == ("z", "x")
+    np.testing.assert_array_equal(chosen.series[1].values, made.series[1].values[:, [2, 0]])
+    with pytest.raises(UserError, match="expected the columns z, w in a test, found x, y, z"):
+        select(made, ("z", "w"))
+
+
 def test_a_series_without_values_is_left_out_and_said():
     base = collection(*[30] * 4)
     hollow = (*base.series, Sequence("hollow", np.full((30, 2), NAN)))
@@ -87,16 +125,14 @@ def test_a_series_without_values_is_left_out_and_said():
 
 
 @given(st.integers(1, 400), st.integers(0, 150), st.integers(1, 12), st.integers(0, 500))
-def test_pieces_score_every_step_once_with_the_steps_before_it(scored, context, count, turn):
+def test_pieces_score_every_step_once(scored, context, count, turn):
     values = np.arange(scored + context, dtype=float).reshape(-1, 1)
     found = pieces(Part("a", values, context=context), count, turn)
-    steps = np.concatenate([p.values[p.context :, 0] for p in found])
-    np.testing.assert_array_equal(steps, values[context:, 0])
-    for piece in found:
-        assert piece.scored > 0
-        assert piece.context == min(CONTEXT, int(piece.values[piece.context, 0]))
-        assert (np.diff(piece.values[:, 0]) == 1).all()
+    np.testing.assert_array_equal(np.concatenate([p.values for p in found]), values)
+    assert [p.context for p in found] == [context] + [0] * (len(found) - 1)
+    assert all(p.scored > 0 for p in found)
     assert len(found) <= count + 1
+    assert max(p.scored for p in found) <= -(-scored // min(count, scored))
 
 
 # Scaling
@@ -110,12 +146,10 @@ def test_training_is_standardised_over_observed_values_and_comes_back():
     np.testing.assert_allclose(np.nanstd(scaled, 0), [1, 1, 0], atol=1e-12)
     np.testing.assert_allclose(scaling.invert(scaled), values)
     assert scaling.scale[2] == 1
-    assert scaling.constant == ("z",)
-    assert scaling.notices() == ("constant in training, so not scaled but shifted to 0: 'z'",)
     again = Scaling.from_dict(json.loads(json.dumps(scaling.to_dict())))
     assert again.mean.tobytes() == scaling.mean.tobytes()
     assert again.scale.tobytes() == scaling.scale.tobytes()
-    assert (again.columns, again.constant) == (scaling.columns, scaling.constant)
+    assert again.columns == scaling.columns
 
 
 def test_a_large_offset_and_a_constant_that_is_no_binary_fraction():
@@ -123,7 +157,6 @@ def test_a_large_offset_and_a_constant_that_is_no_binary_fraction():
     scaling = Scaling.fit(("x", "y"), [values])
     assert scaling.scale.tolist() == [0.5, 1.0]
     assert scaling.mean[0] == 1e15 + 0.5
-    assert scaling.constant == ("y",)
 
 
 def test_the_jacobian_is_of_the_observed_columns():
@@ -141,7 +174,7 @@ def test_columns_that_cannot_be_scaled():
         Scaling(("x",), np.zeros(1), np.ones(1)).apply(np.array([[1e13]]))
     with pytest.raises(UserError, match="check its unit"):
         Scaling(("x",), np.zeros(1), np.full(1, 1e-300)).apply(np.array([[NAN], [1e300]]))
-    for wrong in ({}, {"columns": ["x"], "mean": [0], "scale": [0], "constant": []}, {"columns": 3}):
+    for wrong in ({}, {"columns": ["x"], "mean": [0], "scale": [0]}, {"columns": 3}):
         with pytest.raises(UserError, match="a mean and a scale above 0 each"):
             Scaling.from_dict(wrong)
 
@@ -189,7 +222,7 @@ def test_every_observed_step_counts_once_and_is_predicted_from_the_one_before(
             before[tuple(np.nan_to_num(part.values[t], nan=-1))] = part.values[t - 1] if t else None
             if t >= part.context and not np.isnan(part.values[t]).all():
                 expected.append(tuple(np.nan_to_num(part.values[t], nan=-1)))
-    counted = []
+    counted, begun = [], 0
     for segment in layout:
         mask = torch.ones_like(segment.starts) if segment.mask is None else segment.mask
         for target, read, start in zip(
@@ -201,14 +234,17 @@ def test_every_observed_step_counts_once_and_is_predicted_from_the_one_before(
             key = tuple(np.nan_to_num(target, nan=-1))
             counted.append(key)
             was = before[key]
-            if was is None:
-                assert start
+            if start:
+                # of a series, or of a piece of one
+                assert not read.any()
+                begun += 1
             else:
-                assert not start
+                assert was is not None
                 np.testing.assert_array_equal(read[:2], np.nan_to_num(was))
                 np.testing.assert_array_equal(read[2:], ~np.isnan(was))
     assert sorted(counted) == sorted(expected)
     assert layout.frames == len(expected)
+    assert begun <= 2 * max(streams, len(parts))
 
 
 def test_one_series_fills_all_streams_and_is_cut_elsewhere_each_epoch():

@@ -23,6 +23,7 @@ from ostinato.smc import sample_conditioned
 from ostinato.training import Interrupted, Trainer
 
 CELLS = (RNN, GRU, LSTM)
+OUTPUTS: tuple[Any, ...] = ((Bernoulli, ()), (NADE, (4,)), (RBM, (4,)))
 double = torch.float64
 
 
@@ -139,17 +140,17 @@ def test_every_output_trains_over_every_cell(kind: type) -> None:
     frames = torch.zeros(9, 4, 6, dtype=torch.uint8)
     frames[::2, :, [0, 2]] = 1
     frames[1::2, :, [1, 3]] = 1
-    for output in (Bernoulli(8, 6), NADE(8, 6, 4), RBM(8, 6, 4)):
+    for output in (kind_of(8, 6, *size, generator=seeded(1)) for kind_of, size in OUTPUTS):
         model = SequenceModel(kind(6, 8, 2, dropout=0.1, leak=0.2, generator=seeded()), output, l1=1e-4)
         optimizer = torch.optim.Adam(model.parameters(), 0.05)
         scores = []
-        for _ in range(60):
+        for _ in range(100):
             optimizer.zero_grad()
             loss = model.loss(frames[:-1], frames[1:])
             loss.objective.backward()
             optimizer.step()
             scores.append(float(loss.nll) / loss.frames)
-        assert scores[-1] < scores[0] - 0.5
+        assert scores[-1] < scores[0] - 2
 
 
 def small_data() -> Splits:

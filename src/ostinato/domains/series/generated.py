@@ -180,8 +180,13 @@ def autoregression(
 
 
 def _one_mackey_glass(seed: int) -> Collection:
-    values = mackey_glass(10_000, seed)[:, np.newaxis]
-    source = f"Mackey-Glass, tau 17, one series of 10,000 steps of time 1, seed {seed}"
+    """Every sixth unit of time, as is usual since Lapedes & Farber 1987 (x(t + 6) from x(t), x(t - 6), ...).
+
+    At every unit the series is so smooth that a linear predictor is enough: the error of an autoregression of
+    order 32 is 0.0005 standard deviations, at every sixth 0.26.
+    """
+    values = mackey_glass(10_000, seed, sampling=6.0, substeps=60)[:, np.newaxis]
+    source = f"Mackey-Glass, tau 17, one series of 10,000 steps of time 6, seed {seed}"
     return Collection("mackey-glass", ("x",), (Sequence("mackey-glass", values),), source)
 
 

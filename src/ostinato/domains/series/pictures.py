@@ -16,6 +16,7 @@ from ostinato.files import atomic_write
 
 FORMATS = (".png", ".svg", ".pdf")
 MOST_COLUMNS = 12  # in one picture
+_LINEAR_UP_TO = 30.0  # nats; beyond, the axis of surprise is logarithmic
 _INK, _GRID, _FORECAST, _ALARM = "#22333b", "#d9d4cc", "#b5542d", "#9b2226"
 
 
@@ -54,7 +55,7 @@ def forecast_picture(
         axes.fill_between(then, low[:, k], high[:, k], alpha=0.18, label="90%", **outer)
         axes.fill_between(then, lower[:, k], upper[:, k], alpha=0.35, label="50%", **outer)
         axes.plot(then, median[:, k], color=_FORECAST, lw=1.2, label="median")
-    panels[0].legend(loc="upper left", frameon=False, fontsize=8, ncols=3)
+    panels[0].legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=8, ncols=3)
     panels[-1].set_xlabel("step")
     _save(figure, path)
 
@@ -90,8 +91,22 @@ def surprise_picture(
         axes.plot(steps, series, color=_INK, lw=0.8)
         for k in marked:
             axes.axvline(k, color=_ALARM, lw=0.8, alpha=0.5, zorder=0)
+    _scale_surprise(panels[-1], found.steps)
     panels[-1].set_xlabel("step")
     _save(figure, path)
+
+
+def _scale_surprise(axes: Any, steps: np.ndarray) -> None:
+    """A logarithmic axis beyond some nats: one step may be a million times as surprising as the others."""
+    lowest, highest = np.nanmin(steps, initial=0.0), np.nanmax(steps, initial=0.0)
+    if max(highest, -lowest) <= _LINEAR_UP_TO:
+        return
+    axes.set_yscale("symlog", linthresh=_LINEAR_UP_TO)
+    axes.set_ylim(1.5 * lowest - 3, 2 * highest + 3)
+    powers = 10.0 ** np.arange(2, 20)
+    ticks = [*-powers[powers <= -lowest][::-1], 0, *powers[powers <= 2 * highest]]
+    axes.set_yticks(ticks, [f"{tick:,.0f}" if abs(tick) < 1e6 else f"{tick:.0e}" for tick in ticks])
+    axes.minorticks_off()
 
 
 def _checked(path: str | Path) -> Path:
@@ -123,9 +138,12 @@ def _panels(columns: tuple[str, ...], title: str, *more: str) -> tuple[Any, list
 
 
 def _save(figure: Any, path: Path) -> None:
+    from matplotlib import rc_context
+
     data = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")
-    # no date in the file: the same numbers make the same picture
+    # no date and no random names in the file: the same numbers make the same picture
     dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    figure.savefig(data, format=kind, dpi=150, metadata=dateless)
+    with rc_context({"svg.hashsalt": "ostinato"}):
+        figure.savefig(data, format=kind, dpi=150, metadata=dateless)
     atomic_write(path, data.getvalue())

@@ -22,14 +22,12 @@ class Scaling:
 
         z = (x - mean) / scale,   log p(x) = log p(z) - sum over observed columns of log scale
 
-    The scale of a column that is constant in training is 1: it is only shifted, and a change of it shows in
-    the data's own unit.
+    The scale of a column that is constant in training is 1: it is only shifted. (`split` leaves such out.)
 
     Arguments:
         columns: their names.
         mean: (D,).
         scale: (D,), above 0.
-        constant: names of the columns whose scale is 1 for want of another.
 
     Example:
         >>> scaling = Scaling.fit(("x",), [np.array([[1.0], [3.0], [np.nan]])])
@@ -42,7 +40,6 @@ class Scaling:
     columns: tuple[str, ...]
     mean: np.ndarray
     scale: np.ndarray
-    constant: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, columns: tuple[str, ...], series: Iterable[np.ndarray]) -> "Scaling":
@@ -71,10 +68,8 @@ class Scaling:
                     f"expected numbers that can be squared in column {name!r}, found some too large; "
                     "divide the column by a power of ten"
                 )
-        constant = np.nanmax(shifted, 0) == np.nanmin(shifted, 0)
-        names = tuple(name for name, flat in zip(columns, constant.tolist(), strict=True) if flat)
-        # squares of the smallest numbers vanish
-        return cls(columns, first + mean, np.where(constant | (scale == 0), 1.0, scale), names)
+        # of a constant it is 0 to the bit: around the first value all are 0
+        return cls(columns, first + mean, np.where(scale == 0, 1.0, scale))
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Values (..., D) standardised; NaN stays.
@@ -105,20 +100,12 @@ class Scaling:
         """
         return observed @ np.log(self.scale)
 
-    def notices(self) -> tuple[str, ...]:
-        """What the user should know: constant columns."""
-        if not self.constant:
-            return ()
-        shown = ", ".join(repr(name) for name in self.constant)
-        return (f"constant in training, so not scaled but shifted to 0: {shown}",)
-
     def to_dict(self) -> dict[str, Any]:
         """The fields, as JSON can hold them; numbers come back to the bit."""
         return {
             "columns": list(self.columns),
             "mean": self.mean.tolist(),
             "scale": self.scale.tolist(),
-            "constant": list(self.constant),
         }
 
     @classmethod
@@ -129,7 +116,7 @@ class Scaling:
             UserError: they are none: a file was changed by hand.
         """
         try:
-            columns, constant = tuple(fields["columns"]), tuple(fields["constant"])
+            columns = tuple(fields["columns"])
             mean, scale = (np.array(fields[name], dtype=np.float64) for name in ("mean", "scale"))
             fine = mean.shape == scale.shape == (len(columns),)
             fine = fine and all(math.isfinite(x) for x in mean) and all(0 < x < math.inf for x in scale)
@@ -137,4 +124,4 @@ class Scaling:
             fine = False
         if not fine:
             raise UserError("expected columns with a mean and a scale above 0 each, found other settings")
-        return cls(columns, mean, scale, constant)
+        return cls(columns, mean, scale)

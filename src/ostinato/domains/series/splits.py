@@ -43,8 +43,11 @@ def split(collection: Collection, seed: int = 0) -> Splits:
     100 steps of the part before, as context: they are read, so that the first step of the part is predicted
     from its past, but no step is scored twice.
 
+    A column that is constant in training is left out, and `details["notices"]` says so: its density would be
+    as large as the outputs' bounds let it be, and its gradient would drown those of all others.
+
     Raises:
-        UserError: too few steps.
+        UserError: too few steps, or no column that changes.
 
     Example:
         >>> walk = Collection("walk", ("x",), (Sequence("walk", np.arange(1000.0).reshape(-1, 1)),), "")
@@ -55,32 +58,79 @@ def split(collection: Collection, seed: int = 0) -> Splits:
     series = [s for s in collection.series if s.name not in empty]
     if not series:
         raise UserError(f"expected values in {collection.source}, found none that is not missing")
-    digests = [hashlib.sha256(repr(s.values.shape).encode() + s.values.tobytes()).digest() for s in series]
-    groups = connected(len(series), same(digests))
-    by_series = len(set(groups)) >= len(SPLITS)
-    if by_series:
-        where = assign([s.name for s in series], groups, seed=seed)
+    parts, how = _dealt(series, seed)
+    changing = _changing(parts["train"], collection)
+    names, notices = np.array(collection.columns), [*collection.notices]
+    if not changing.all():
+        left_out = ", ".join(map(repr, names[~changing].tolist()))
+        notices.append(f"constant in training and left out: {left_out}")
         parts = {
-            name: tuple(Part(s.name, s.values) for s, w in zip(series, where, strict=True) if w == name)
-            for name in SPLITS
+            name: tuple(replace(part, values=part.values[:, changing]) for part in of)
+            for name, of in parts.items()
         }
-    else:
-        parts = cut_in_time(series)
     details = {
         "source": collection.source,
-        "columns": list(collection.columns),
-        "split": f"by series, seed {seed}" if by_series else "by time: the first 60%, 20%, 20%",
-        "missing": any(bool(np.isnan(s.values).any()) for s in series),
+        "columns": names[changing].tolist(),
+        "split": how,
+        "missing": any(bool(np.isnan(part.values).any()) for of in parts.values() for part in of),
+        "notices": notices,
     }
-    return Splits(
-        collection.name,
-        parts["train"],
-        parts["valid"],
-        parts["test"],
-        kind="series",
-        details=details,
-        skipped=tuple(Skipped(name, "every value is missing") for name in empty),
-    )
+    skipped = tuple(Skipped(name, "every value is missing") for name in empty)
+    train, valid, test = (parts[name] for name in SPLITS)
+    return Splits(collection.name, train, valid, test, kind="series", details=details, skipped=skipped)
+
+
+def _dealt(series: list[Sequence], seed: int) -> tuple[dict[str, tuple[Part, ...]], str]:
+    """The parts by split, and how they came there."""
+    digests = [hashlib.sha256(repr(s.values.shape).encode() + s.values.tobytes()).digest() for s in series]
+    groups = connected(len(series), same(digests))
+    if len(set(groups)) < len(SPLITS):
+        return cut_in_time(series), "by time: the first 60%, 20%, 20%"
+    where = assign([s.name for s in series], groups, seed=seed)
+    parts = {
+        name: tuple(Part(s.name, s.values) for s, w in zip(series, where, strict=True) if w == name)
+        for name in SPLITS
+    }
+    return parts, f"by series, seed {seed}"
+
+
+def _changing(parts: tuple[Part, ...], collection: Collection) -> np.ndarray:
+    """Whether each column has two different values in these parts, boolean (D,)."""
+    values = np.concatenate([part.values for part in parts])
+    highest = np.where(np.isnan(values), -np.inf, values).max(0)
+    lowest = np.where(np.isnan(values), np.inf, values).min(0)
+    changing = np.asarray(highest > lowest)
+    for name, top in zip(collection.columns, highest.tolist(), strict=True):
+        if top == -np.inf:
+            raise UserError(
+                f"expected values in column {name!r} of the training series of {collection.source}, "
+                "found none; remove the column"
+            )
+    if not changing.any():
+        raise UserError(f"expected a column that changes in {collection.source}, found none in training")
+    return changing
+
+
+def select(collection: Collection, columns: tuple[str, ...]) -> Collection:
+    """The columns of a model out of a collection, in the model's order.
+
+    Raises:
+        UserError: one is not there.
+
+    Example:
+        >>> read = Collection("a", ("x", "y"), (Sequence("a", np.array([[1.0, 2.0]])),), "a file")
+        >>> select(read, ("y",)).series[0].values.tolist()
+        [[2.0]]
+    """
+    for name in columns:
+        if name not in collection.columns:
+            raise UserError(
+                f"expected the columns {', '.join(columns)} in {collection.source}, found "
+                f"{', '.join(collection.columns)}"
+            )
+    places = [collection.columns.index(name) for name in columns]
+    series = tuple(Sequence(s.name, s.values[:, places]) for s in collection.series)
+    return replace(collection, columns=columns, series=series)
 
 
 def cut_in_time(series: list[Sequence]) -> dict[str, tuple[Part, ...]]:
@@ -111,7 +161,7 @@ def cut_in_time(series: list[Sequence]) -> dict[str, tuple[Part, ...]]:
 
 
 def pieces(part: Part, count: int, turn: int = 0) -> list[Part]:
-    """A part cut in `count` pieces that are scored one after the other, each with the context before it.
+    """A part cut in `count` pieces that know nothing of each other; the first has the part's context.
 
     Args:
         part: what to cut.
@@ -119,15 +169,15 @@ def pieces(part: Part, count: int, turn: int = 0) -> list[Part]:
         turn: moves the cuts to the left, by less than a piece.
 
     Example:
-        >>> [(p.context, p.scored) for p in pieces(Part("a", np.zeros((500, 1))), 2)]
-        [(0, 250), (100, 250)]
+        >>> [(p.context, p.scored) for p in pieces(Part("a", np.zeros((500, 1)), context=20), 2)]
+        [(20, 240), (0, 240)]
     """
     length = -(-part.scored // max(1, min(count, part.scored)))
     cuts = [c - turn % length for c in range(length, part.scored + length, length)]
     bounds = [0, *(c for c in cuts if 0 < c < part.scored), part.scored]
     found = []
     for begin, end in pairwise(bounds):
-        context = min(part.context + begin, CONTEXT)
-        first = part.context + begin
-        found.append(replace(part, values=part.values[first - context : part.context + end], context=context))
+        context = part.context if begin == 0 else 0
+        values = part.values[part.context + begin - context : part.context + end]
+        found.append(replace(part, values=values, context=context))
     return found

@@ -38,9 +38,10 @@ def encode(previous: Tensor, starts: Tensor, *, with_mask: bool) -> Tensor:
 class SeriesStreams:
     """Parallel streams over series, as `Streams` lays them, with the inputs of `encode`.
 
-    Where there are fewer series than streams, the longest are cut in pieces, each with the context before it:
-    the network does not learn beginnings that are none. `mask` is False where a step does not count: filler,
-    context, and steps of which no value was observed. Targets are NaN where a value is missing.
+    Where there are fewer series than streams, the longest are cut in pieces that begin from nothing: the
+    network learns to predict, and how far to trust itself, wherever it begins to read. `mask` is False where
+    a step does not count: filler, context, and steps of which no value was observed. Targets are NaN where a
+    value is missing.
 
     Args:
         parts: series in the data's own units; those without a step to score are left out.

@@ -187,8 +187,9 @@ class RecurrentStack(nn.Module):
             return below
         if self.dropout == 1:
             return torch.zeros_like(below)
-        keep = torch.empty_like(below).bernoulli_(1 - self.dropout, generator=self.generator)
-        return below * keep / (1 - self.dropout)
+        place = below.device if self.generator is None else self.generator.device
+        drawn = torch.empty_like(below, device=place).bernoulli_(1 - self.dropout, generator=self.generator)
+        return below * drawn.to(below.device) / (1 - self.dropout)
 
     def _standard_form(
         self, input: Tensor, hx: State | None, starts: Tensor | None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 # A state holds states: mypy would need a recursive type here, whose checks in callers say nothing useful.
+#: What a layer carries from step to step: a tensor, or several.
 State = Tensor | tuple[Any, ...]
 
 

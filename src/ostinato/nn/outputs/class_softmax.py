@@ -130,7 +130,7 @@ class _ByClass:
     def back(self) -> Tensor:
         """The permutation that undoes the sorting."""
         back = torch.empty_like(self.order)
-        back[self.order] = torch.arange(len(self.order))
+        back[self.order] = torch.arange(len(self.order), device=self.order.device)
         return back
 
 
