@@ -14,6 +14,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ostinato.recipe import Recipe
+from ostinato.report.measures import NATS
 from ostinato.runs import Run
 
 COLORS = ("#8a8a8a", "#0b6e99", "#e0a030", "#c8452c", "#5a8f3c", "#7a4e9c")
@@ -44,15 +45,24 @@ def main() -> None:
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     lowest, highest = float("inf"), 0.0
-    for text, color in zip(options.runs, COLORS, strict=False):
+    units = set()
+    for number, text in enumerate(options.runs):
         name, _, folder = text.partition("=")
-        seconds, costs, losses = curve(Run.open(folder))
+        run, color = Run.open(folder), COLORS[number % len(COLORS)]
+        units.add(NATS[run.config()["task"]])
+        seconds, costs, losses = curve(run)
+        if not losses:
+            parser.error(
+                f"expected runs that watch a log-likelihood, found another score, or none, in {folder}"
+            )
         for axes, x in ((left, seconds), (right, costs)):
             axes.plot(x, losses, label=name, color=color, linewidth=1.4)
             best = min(range(len(losses)), key=losses.__getitem__)
             axes.plot(x[best], losses[best], "o", color=color, markersize=4)
         lowest, highest = min(lowest, *losses), max(highest, losses[0])
-    left.set(xlabel="wall time (s)", ylabel="validation loss (nats per frame)")
+    if len(units) > 1:
+        parser.error(f"expected runs whose losses compare, found {' and '.join(sorted(units))}")
+    left.set(xlabel="wall time (s)", ylabel=f"validation loss ({units.pop()})")
     right.set(xlabel="gradient-equivalents (passes)", ylim=(lowest - 0.1, min(highest, lowest + 2.5)))
     for axes in (left, right):
         axes.set_xscale("log")

@@ -11,13 +11,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 from docstrings import as_rst
 
 project = "ostinato"
-author = "the ostinato authors"
+author = "the ostinato developers"
 version = release = ostinato.__version__
 
 extensions = [
+    "accessible",
+    "commands",
+    "mathml",
+    "modules",
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
@@ -34,13 +37,18 @@ autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = True  # the commands' own docstrings
 napoleon_custom_sections = [("Arguments", "params_style")]
+# Quotation marks are set, but no dashes: two hyphens begin an option.
+smartquotes_action = "qe"
 # A bare `name` in a docstring is code.
 default_role = "code"
 
 # A block without a language is a command's output, not Python.
 highlight_language = "none"
 
+html_math_renderer = "mathml"
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["ostinato.css"]
 html_title = f"ostinato {release}"
 html_show_sphinx = False
 html_show_copyright = False

@@ -42,6 +42,8 @@ RULES = (
     ("data show", ""),
     ("data list", ""),
     ("doctor", ""),
+    ("runs", ""),
+    ("completion", ""),
     ("search --join", "--quiet"),
     ("search", f"{SMALL} --data songs --trials 2 --workers 1"),
     # on stand-ins for the published data; what is not trained in the time is left out of the table
@@ -123,8 +125,7 @@ def lines_of(text: str) -> Iterator[tuple[str, bool]]:
         if language is None:
             prose.append(block)
             continue
-        for line in re.sub(r"\\\n\s*", "", block).splitlines():
-            line = line.strip()
+        for line in map(str.strip, re.sub(r"\\\n\s*", "", block).splitlines()):
             every = language in SHELL and (language != "console" or line.startswith("$ "))
             if line and not line.startswith("#") and (every or COMMAND.match(line)):
                 yield from ((one, False) for part in line.split(" && ") for one in expanded(part.strip()))

@@ -49,6 +49,7 @@ WITH_TABLES = (
     "data list",
     "data show",
     "doctor",
+    "runs diff",
 )
 SENTENCES = (
     "The statement is executed once , the item too",
@@ -117,7 +118,7 @@ def place(made, tmp_path, monkeypatch) -> Path:
 
 def _is_slow(command: Command) -> bool:
     line = command.line
-    return "benchmarks/" in line or "make_pictures" in line or "train task" in line
+    return "benchmarks/" in line or "docs/make_" in line or "train task" in line
 
 
 def _parameters() -> list[object]:
@@ -187,6 +188,13 @@ def _run_script(script: str, arguments: list[str], monkeypatch) -> None:
         module.main(Path("pictures"))
         assert len(list(Path("pictures").glob("*.png"))) == 4
         return
+    if script == "docs/make_pieces.py":
+        songs = music.load("songs")
+        monkeypatch.setattr(module.music, "load", lambda name: songs)
+        module.main(Path("pieces"), epochs=1)
+        sounds = sorted(Path("pieces").glob("*.mp3"))
+        assert [path.read_bytes()[:2] for path in sounds] == 3 * [b"\xff\xf3"]
+        return
     if script in BENCHMARKS:
         for name, value in pairs(BENCHMARKS[script]):
             arguments = with_option(arguments, name, value)
@@ -230,7 +238,7 @@ def test_every_page_is_searched_and_unknown_commands_are_found():
 @pytest.fixture(scope="module")
 def known_options() -> set[str]:
     """All options of all commands and benchmarks, and those of pip and pytest that the pages use."""
-    known = {"--help", "--version", "--pyargs"}
+    known = {"--help", "--version", "--pyargs", "--torch-backend"}
     for name in app:
         if not name.startswith("-"):
             known |= _options_of(app[name])

@@ -10,6 +10,7 @@ from torch import Tensor
 from ostinato.errors import UserError
 from ostinato.language_model import build_language_model
 from ostinato.nn import RNN, SequenceModel, sample_leak
+from ostinato.nn.devices import find_device
 from ostinato.nn.outputs import NADE, RBM, Annealing, Bernoulli, ClassSoftmax
 from ostinato.optim import (
     ClassicalMomentum,
@@ -170,8 +171,15 @@ class TrainedModel:
     state: dict[str, Any]
 
 
-def load_model(run: Run, checkpoint: str = "best") -> TrainedModel:
-    """The model of a run's checkpoint, by default the one with the best validation score."""
+def load_model(run: Run, checkpoint: str = "best", *, device: torch.device | str = "cpu") -> TrainedModel:
+    """The model of a run's checkpoint, by default the one with the best validation score.
+
+    Args:
+        run: the run, whatever device it was trained on.
+        checkpoint: "best" or "last".
+        device: where the model is to compute; see `find_device`.
+    """
+    place = find_device(device)
     if not run.has_checkpoint(checkpoint):
         raise UserError(
             f"expected a trained model in {run.folder}, found no checkpoint {checkpoint!r} yet; "
@@ -185,4 +193,4 @@ def load_model(run: Run, checkpoint: str = "best") -> TrainedModel:
         recipe, state["data"]["visible_size"], class_sizes=None if sizes is None else sizes.tolist()
     )
     model.load_state_dict(weights)
-    return TrainedModel(model.eval(), recipe, state["data"], state)
+    return TrainedModel(model.eval().to(place), recipe, state["data"], state)

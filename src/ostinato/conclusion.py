@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.data.tasks import TaskData
 from ostinato.data.text import TextData
@@ -27,6 +29,7 @@ def train_in(
     data: AnyData,
     monitor: Monitor | None = None,
     *,
+    device: torch.device | str = "cpu",
     checkpoint_seconds: float = 15.0,
     stop_requested: Callable[[], int] = lambda: 0,
 ) -> Progress:
@@ -39,7 +42,13 @@ def train_in(
     run = Run.open(folder) if (folder / CONFIG).is_file() else Run.create(folder, recipe.to_dict())
     with run:
         trainer = Trainer(
-            recipe, data, run, monitor, checkpoint_seconds=checkpoint_seconds, stop_requested=stop_requested
+            recipe,
+            data,
+            run,
+            monitor,
+            device=device,
+            checkpoint_seconds=checkpoint_seconds,
+            stop_requested=stop_requested,
         )
         return trainer.fit()
 
@@ -68,6 +77,7 @@ def write_results(run: Run, data: AnyData, results: Results) -> dict[str, Any]:
             "clip_threshold": progress["clip_threshold"],
             "seconds": progress["seconds"],
             "threads": state["threads"],
+            "devices": state.get("devices", ["cpu"]),
             "environment": state["environment"],
         },
     }

@@ -16,6 +16,8 @@ from ostinato.data.pictures import pitch_name
 from ostinato.data.pieces import Piece
 from ostinato.errors import UserError
 from ostinato.generation import Predictor
+from ostinato.nn.cells.state import State, concatenate, zeros_like
+from ostinato.nn.devices import device_of
 
 CONVENTION = "log2 of how much more likely the piece is with the note a semitone away, the better way"
 
@@ -70,7 +72,7 @@ def find_corrections(model: Predictor, piece: Piece, *, horizon: int = 16) -> li
         >>> found[0].begin, pitch_name(found[0].pitch), pitch_name(found[0].better)
         (4, 'F4', 'E4')
     """
-    frames = torch.from_numpy(np.ascontiguousarray(piece.frames))
+    frames = torch.from_numpy(np.ascontiguousarray(piece.frames)).to(device_of(model))
     states, log_probs = _walked(model, frames)
     trials = [
         (begin, end, column, column + step)
@@ -119,30 +121,30 @@ def _gains(
     horizon: int,
 ) -> list[float]:
     """Gain of each trial (first frame, frame after the last, column, new column) in bits."""
-    begins = torch.tensor([begin for begin, *_ in trials])
+    begins = torch.tensor([begin for begin, *_ in trials], device=frames.device)
     length = max(end - begin for begin, end, *_ in trials) + horizon
     # one silent frame before the piece, filler after it that is not counted
     padded = torch.cat([torch.zeros_like(frames[:1]), frames, frames.new_zeros(length, frames.shape[1])])
-    times = begins + torch.arange(length)[:, None]
+    times = begins + torch.arange(length, device=frames.device)[:, None]
     inputs, targets = padded[times], padded[times + 1]
     for k, (begin, end, column, target) in enumerate(trials):
         held = end - begin
         for window, offset in ((targets, 0), (inputs, 1)):
             window[offset : held + offset, k, column] = 0
             window[offset : held + offset, k, target] = 1
-    ends = torch.tensor([end for _, end, *_ in trials])
-    counted = times < torch.minimum(ends + horizon, torch.tensor(len(frames)))
+    ends = torch.tensor([end for _, end, *_ in trials], device=frames.device)
+    counted = times < (ends + horizon).clamp_max(len(frames))
     before = torch.cat([log_probs, log_probs.new_zeros(length)])[times]
     with torch.no_grad():
         after = model(inputs, _states(states, begins))[0].log_prob(targets).double()
     gain = ((after - before) * counted).sum(0) / math.log(2)
-    return [float(bits) for bits in gain]
+    return gain.tolist()
 
 
-def _states(states: list[Any], begins: Tensor) -> Tensor | None:
-    """The states before each window, (L, K, H); None for a model that has none."""
+def _states(states: list[Any], begins: Tensor) -> State | None:
+    """The states before the K windows, as streams of one; None for a model that has none."""
     known = next((state for state in states if state is not None), None)
     if known is None:
         return None
     chosen = [states[begin] for begin in begins.tolist()]
-    return torch.cat([torch.zeros_like(known) if state is None else state for state in chosen], dim=1)
+    return concatenate([zeros_like(known) if state is None else state for state in chosen])

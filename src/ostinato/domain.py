@@ -6,11 +6,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from ostinato.building import build_model
-from ostinato.data.sequences import Splits
+from ostinato.data.sequences import SPLITS, Splits
 from ostinato.data.streams import Streams
 from ostinato.data.tasks import TaskData, TaskStreams
 from ostinato.data.text import TextData
 from ostinato.data.token_streams import TokenStreams
+from ostinato.data.vocabulary import END_ID
 from ostinato.evaluation.baselines import note_frequencies
 from ostinato.evaluation.frames import total_by_song
 from ostinato.evaluation.text import score_tokens
@@ -29,6 +30,9 @@ class Domain(Protocol):
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint says of the data: name, version, visible_size, details."""
+
+    def summary(self) -> dict[str, Any]:
+        """What a person wants to know of the data: "splits", with counts by name, and other facts."""
 
     def model(self, recipe: Recipe) -> SequenceModel:
         """A fresh model."""
@@ -66,6 +70,12 @@ class MusicDomain:
             "visible_size": visible,
             "details": data.details,
         }
+
+    def summary(self) -> dict[str, Any]:
+        """Songs and frames of each split, notes in a frame."""
+        data = self.data
+        counts = {s: {"songs": len(data[s]), "frames": data.frames(s)} for s in SPLITS}
+        return {"splits": counts, "notes": self.identity()["visible_size"]}
 
     def model(self, recipe: Recipe) -> SequenceModel:
         """A model whose output starts at the note frequencies."""
@@ -108,6 +118,14 @@ class TextDomain:
             "visible_size": len(data.vocabulary),
             "details": data.details,
         }
+
+    def summary(self) -> dict[str, Any]:
+        """Sentences or lines and tokens of each split, size of the vocabulary."""
+        counts = {
+            s: {"sentences": int((np.asarray(self.data[s]) == END_ID).sum()), "tokens": self.data.frames(s)}
+            for s in SPLITS
+        }
+        return {"splits": counts, "vocabulary": len(self.data.vocabulary)}
 
     def model(self, recipe: Recipe) -> SequenceModel:
         """A model whose output starts at the token frequencies."""

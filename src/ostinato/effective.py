@@ -5,54 +5,90 @@ drawn for a recipe without leaky units too; what is shown of a trial is what it 
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ostinato.errors import UserError
 from ostinato.recipe import Recipe
 
-_LANGUAGE = ("words", "chars")
+Needs = dict[str, tuple[str, ...]]
+_STREAMED: Needs = {"task": ("music", "words", "chars")}
+_MUSIC: Needs = {"task": ("music",)}
+_TEXT: Needs = {"task": ("words", "chars")}
+_TASK: Needs = {"task": ("task",)}
+_NADE: Needs = {"output": ("nade",)}
+_RBM: Needs = {"output": ("rbm",)}
+_NADE_RBM: Needs = {"output": ("nade", "rbm")}
+_CLASSES: Needs = {"output": ("class-softmax",)}
+_HF: Needs = {"recipe": ("HF",)}
+_SGD: Needs = {"recipe": ("SGD",)}
+_MOMENTUM: Needs = {"momentum": ()}
+_LEAKS: Needs = {"leak_fraction": ()}
 
-# Settings, and when they change nothing about a run.
-_IDLE: tuple[tuple[tuple[str, ...], Callable[[Recipe], bool]], ...] = (
-    (("leak_low", "leak_high"), lambda r: round(r.leak_fraction * r.hidden_size) == 0),
-    (("spectral_radius",), lambda r: r.initialization != "echo-state"),
-    (("learning_rate", "learning_rate_rule", "momentum", "clip"), lambda r: r.hessian_free),
-    (("momentum_schedule", "momentum_kind"), lambda r: r.hessian_free or r.momentum == 0),
-    (
-        (
-            "damping",
-            "damping_floor",
-            "structural_damping",
-            "cg_iterations",
-            "cg_decay",
-            "curvature_share",
-            "preconditioner",
-        ),
-        lambda r: not r.hessian_free,
-    ),
-    (("nade_size", "nade_order"), lambda r: r.output != "nade"),
-    (
-        (
-            "rbm_size",
-            "cd_steps",
-            "persistent_chains",
-            "pretrain_frames",
-            "pretrain_rnn",
-            "ais_steps",
-            "ais_chains",
-        ),
-        lambda r: r.output != "rbm",
-    ),
-    (("state_scale", "accuracy_samples"), lambda r: r.output not in ("nade", "rbm")),
-    (("classes",), lambda r: r.output != "class-softmax"),
-    (("within_class_rate",), lambda r: r.output != "class-softmax" or r.hessian_free),
-    (("embedding_scale", "direct"), lambda r: r.task not in _LANGUAGE),
-    (("embedding_rate",), lambda r: r.task not in _LANGUAGE or r.hessian_free),
-    (("direct_order",), lambda r: r.task not in _LANGUAGE or r.direct == 0),
-    (("segment_length",), lambda r: r.task == "task"),
-    (("length", "epoch_sequences"), lambda r: r.task != "task"),
-)
+# With which values of other settings a setting has an effect: an empty tuple stands for any number above 0;
+# of `recipe` the word before the letters counts, of `leak_fraction` how many units leak. What is not listed
+# always has one.
+NEEDS: dict[str, Needs] = {
+    "frames_per_beat": _MUSIC,
+    "transpose": _MUSIC,
+    "length": _TASK,
+    "epoch_sequences": _TASK,
+    "valid_data": _TEXT,
+    "test_data": _TEXT,
+    "vocabulary_size": _TEXT,
+    "classes": _CLASSES,
+    "direct": _TEXT,
+    "direct_order": _TEXT | {"direct": ()},
+    "nade_size": _NADE,
+    "nade_order": _NADE,
+    "state_scale": _NADE_RBM,
+    "accuracy_samples": _NADE_RBM,
+    "rbm_size": _RBM,
+    "cd_steps": _RBM,
+    "pretrain_frames": _RBM,
+    "pretrain_rnn": _RBM,
+    "persistent_chains": _RBM,
+    "ais_steps": _RBM,
+    "ais_chains": _RBM,
+    "spectral_radius": {"initialization": ("echo-state",)},
+    "embedding_scale": _TEXT,
+    "leak_low": _LEAKS,
+    "leak_high": _LEAKS,
+    "segment_length": _STREAMED,
+    "learning_rate": _SGD,
+    "learning_rate_rule": _SGD,
+    "momentum": _SGD,
+    "clip": _SGD,
+    "embedding_rate": _SGD | _TEXT,
+    "within_class_rate": _SGD | _CLASSES,
+    "momentum_schedule": _MOMENTUM,
+    "momentum_kind": _MOMENTUM,
+    "damping": _HF,
+    "damping_floor": _HF,
+    "structural_damping": _HF,
+    "cg_iterations": _HF,
+    "cg_decay": _HF,
+    "curvature_share": _HF,
+    "preconditioner": _HF,
+}
+
+
+def unmet_need(recipe: Recipe, name: str) -> tuple[str, tuple[str, ...]] | None:
+    """The setting for whose value this one has no effect, and the values it is for; None where it has one.
+
+    Example:
+        >>> unmet_need(Recipe.parse("SGD+L"), "nade_size"), unmet_need(Recipe.parse("SGD+L"), "leak_low")
+        (('output', ('nade',)), None)
+    """
+    for other, wanted in NEEDS.get(name, {}).items():
+        value = getattr(recipe, other)
+        if other == "recipe":
+            value = value.partition("+")[0]
+        elif other == "leak_fraction":
+            value = round(value * recipe.hidden_size)
+        if value not in wanted and (wanted or value <= 0):
+            return other, wanted
+    return None
 
 
 def idle_settings(recipe: Recipe) -> frozenset[str]:
@@ -62,7 +98,7 @@ def idle_settings(recipe: Recipe) -> frozenset[str]:
         >>> sorted(idle_settings(Recipe.parse("SGD+L")) & {"leak_low", "momentum_schedule", "cg_decay"})
         ['cg_decay', 'momentum_schedule']
     """
-    return frozenset(name for names, idle in _IDLE if idle(recipe) for name in names)
+    return frozenset(name for name in NEEDS if unmet_need(recipe, name))
 
 
 def ordered(draws: Mapping[str, Any]) -> dict[str, Any]:

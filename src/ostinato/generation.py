@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ostinato.errors import UserError, argument
+from ostinato.nn.cells.state import repeat
+from ostinato.nn.devices import device_of
 
 
 class Frames(Protocol):
@@ -77,18 +79,19 @@ def generate(
     given = np.zeros((0, visible_size), np.uint8) if prime is None else np.asarray(prime, dtype=np.uint8)
     if given.ndim != 2 or given.shape[1] != visible_size:
         raise ValueError(f"expected a prime of shape (P, {visible_size}), got {given.shape}")
-    frames = torch.zeros(len(given) + 1 + steps, count, visible_size, dtype=torch.uint8)
-    frames[1 : len(given) + 1] = torch.from_numpy(given).unsqueeze(1)
+    shape, device = (len(given) + 1 + steps, count, visible_size), device_of(model)
+    frames = torch.zeros(shape, dtype=torch.uint8, device=device)
+    frames[1 : len(given) + 1] = torch.from_numpy(given).unsqueeze(1).to(device)
     states = None
     with torch.no_grad():
         if len(given):
             # all of the beginning but its last frame, which is the first step's input
             _, states = model(frames[: len(given), :1])
-            states = None if states is None else states.expand(-1, count, -1).contiguous()
+            states = None if states is None else repeat(states, count)
         for t in range(len(given), len(given) + steps):
             following, states = model(frames[t : t + 1], states)
             frames[t + 1] = tempered(following, temperature).sample(generator=generator)[0]
-    return frames[1:].transpose(0, 1).numpy()
+    return frames[1:].transpose(0, 1).cpu().numpy()
 
 
 def tempered(frames: Frames, temperature: float) -> Frames:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ostinato.nn import SequenceModel
+from ostinato.nn.cells import State
 from ostinato.nn.gauss_newton import GaussNewton
 from ostinato.optim import HessianFree
 from ostinato.optim.hessian_free import StepReport
@@ -44,13 +45,13 @@ class Update:
         report: of the optimizer.
         nll: sum over the segment's frames of -log p.
         frames: the frames that count.
-        states: after the segment, (L, B, H).
+        states: after the segment, as `nn.model.Loss` has them.
     """
 
     report: StepReport
     nll: float
     frames: int
-    states: Tensor
+    states: State
 
     @property
     def usable(self) -> bool:
@@ -79,7 +80,7 @@ def hessian_free_update(
     model: SequenceModel,
     optimizer: HessianFree,
     segment: AnySegment,
-    states: Tensor | None,
+    states: State | None,
     chosen: Tensor,
     callback: Callable[[int, float], None] | None = None,
 ) -> Update:
@@ -89,10 +90,11 @@ def hessian_free_update(
         model: the model.
         optimizer: over all of its parameters.
         segment: the minibatch.
-        states: carried into the segment, (L, B, H); zero if None.
+        states: carried into the segment; zero if None.
         chosen: indices of streams.
         callback: called after every conjugate-gradient iteration.
     """
+    few = len(chosen) < segment.targets.shape[1]
     operator = GaussNewton(
         model,
         segment.inputs,
@@ -100,7 +102,7 @@ def hessian_free_update(
         states,
         segment.starts,
         segment.mask,
-        curvature_streams=None if len(chosen) == segment.targets.shape[1] else chosen,
+        curvature_streams=chosen.to(segment.targets.device) if few else None,
     )
     report = optimizer.step(operator, callback)
     assert operator.last_states is not None  # `step` takes the gradient

@@ -31,13 +31,13 @@ class MusicModel:
     data: str = ""
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> "MusicModel":
-        """The best model of the run in a folder.
+    def open(cls, folder: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> "MusicModel":
+        """The best model of the run in a folder, on a device (see `nn.devices.find_device`).
 
         Raises:
             UserError: the folder is no run, has no model yet, or its data are no music.
         """
-        trained = load_model(Run.open(folder))
+        trained = load_model(Run.open(folder), device=device)
         details = trained.data.get("details", {})
         if "frames_per_beat" not in details:
             raise UserError(

@@ -7,62 +7,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ostinato.effective import unmet_need
 from ostinato.errors import argument
 from ostinato.recipe import Recipe
 from ostinato.shipped_defaults import LETTERS
-
-Needs = dict[str, tuple[str, ...]]
-_MUSIC: Needs = {"task": ("music",)}
-_TEXT: Needs = {"task": ("words", "chars")}
-_TASK: Needs = {"task": ("task",)}
-_NADE: Needs = {"output": ("nade",)}
-_RBM: Needs = {"output": ("rbm",)}
-_NADE_RBM: Needs = {"output": ("nade", "rbm")}
-_CLASSES: Needs = {"output": ("class-softmax",)}
-_HF: Needs = {"recipe": ("HF",)}
-_SGD: Needs = {"recipe": ("SGD",)}
-_MOMENTUM: Needs = {"momentum": ()}
-_LEAKS: Needs = {"leak_fraction": ()}
-
-# With which values of other settings a setting has an effect: an empty tuple stands for any number above 0,
-# and of `recipe` the word before the letters counts. What is not listed always has one.
-NEEDS: dict[str, Needs] = {
-    "frames_per_beat": _MUSIC,
-    "transpose": _MUSIC,
-    "length": _TASK,
-    "epoch_sequences": _TASK,
-    "valid_data": _TEXT,
-    "test_data": _TEXT,
-    "vocabulary_size": _TEXT,
-    "classes": _CLASSES,
-    "direct": _TEXT,
-    "direct_order": {"direct": ()},
-    "nade_size": _NADE,
-    "nade_order": _NADE,
-    "state_scale": _NADE_RBM,
-    "accuracy_samples": _NADE_RBM,
-    "rbm_size": _RBM,
-    "cd_steps": _RBM,
-    "persistent_chains": _RBM,
-    "ais_steps": _RBM,
-    "ais_chains": _RBM,
-    "spectral_radius": {"initialization": ("echo-state",)},
-    "embedding_scale": _TEXT,
-    "leak_low": _LEAKS,
-    "leak_high": _LEAKS,
-    "learning_rate": _SGD,
-    "embedding_rate": _SGD | _TEXT,
-    "within_class_rate": _SGD | _CLASSES,
-    "momentum_schedule": _MOMENTUM,
-    "momentum_kind": _MOMENTUM,
-    "damping": _HF,
-    "damping_floor": _HF,
-    "structural_damping": _HF,
-    "cg_iterations": _HF,
-    "cg_decay": _HF,
-    "curvature_share": _HF,
-    "preconditioner": _HF,
-}
 
 # The setting that says whether a letter's technique is used at all.
 SWITCHES = {"C": "clip", "L": "leak_fraction", "R": "nonlinearity", "M": "momentum"}
@@ -129,15 +77,11 @@ def _without_effect(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
     """Settings given that nothing asks for in this recipe."""
     said = []
     for name in given:
-        for other, wanted in NEEDS.get(name, {}).items():
+        if unmet := unmet_need(recipe, name):
+            other, wanted = unmet
+            use = " or ".join(wanted) if wanted else "larger values"
             value = getattr(recipe, other)
-            if other == "recipe":
-                value = value.partition("+")[0]
-            if value in wanted or (not wanted and value > 0):
-                continue
-            use = " or ".join(wanted) if wanted else "a value above 0"
             said.append(f"{argument(name)} has no effect with {argument(other)} {value}: it is for {use}")
-            break
     return said
 
 

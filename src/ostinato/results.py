@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from ostinato.building import load_model
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.data.tasks import TaskData
@@ -65,14 +67,22 @@ def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Results:
 
 
 def score_run(
-    run: Run, data: Splits | TextData | TaskData, splits: tuple[str, ...] = SPLITS, *, baselines: bool = True
+    run: Run,
+    data: Splits | TextData | TaskData,
+    splits: tuple[str, ...] = SPLITS,
+    *,
+    baselines: bool = True,
+    device: torch.device | str = "cpu",
 ) -> Results:
-    """The run's best model, and the baselines, on the splits that have songs, or on those of a text."""
+    """The run's best model, and the baselines, on the splits that have songs, or on those of a text.
+
+    The model computes on the device, the baselines on the CPU.
+    """
     if isinstance(data, TaskData):
-        return Results(score_task_run(run, data))
+        return Results(score_task_run(run, data, device=device))
     if isinstance(data, TextData):
-        return Results(score_text_run(run, data, baselines=baselines))
-    trained = load_model(run)
+        return Results(score_text_run(run, data, baselines=baselines, device=device))
+    trained = load_model(run, device=device)
     sampling = Sampling(trained.recipe.accuracy_samples)
     scores = {
         "model": {s: evaluate_frames(trained.model, data[s], sampling) for s in splits if data.frames(s) > 0}
@@ -80,9 +90,11 @@ def score_run(
     return Results(scores | (score_baselines(data, splits).scores if baselines else {}))
 
 
-def score_songs(run: Run, data: Splits, split: str) -> list[dict[str, Any]]:
+def score_songs(
+    run: Run, data: Splits, split: str, *, device: torch.device | str = "cpu"
+) -> list[dict[str, Any]]:
     """Log-likelihood of each song of a split under the run's best model, in nats per frame."""
-    totals = total_by_song(load_model(run).model, data[split])
+    totals = total_by_song(load_model(run, device=device).model, data[split])
     return [
         {"name": name, "frames": int(frames), "log_likelihood": float(total / frames)}
         for name, frames, total in zip(totals.names, totals.frames, totals.log_prob, strict=True)

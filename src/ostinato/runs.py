@@ -1,6 +1,6 @@
 """A run is a folder that can be read without this program.
 
-    config.toml                    the settings the run was started with
+    config.toml                    the settings; a run that is extended has its new epochs there
     metrics.jsonl                  one JSON object per line, appended as training goes on
     checkpoints/NAME.safetensors   tensors, and the rest of the state in the same file's metadata
     .lock                          held by the process that trains here
@@ -86,6 +86,19 @@ class Run:
         return run
 
     @classmethod
+    def check_unused(cls, folder: str | os.PathLike[str]) -> None:
+        """Refuse a folder that `create` would refuse for what is in it; nothing is made.
+
+        Raises:
+            UserError: The folder is in use, or is a file.
+        """
+        path = Path(folder)
+        if path.is_dir():
+            cls(path)._check_unused()
+        elif path.exists():
+            raise UserError(f"expected a folder for the run, found a file at {path}; choose another one")
+
+    @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Self:
         """The run in a folder, to be read, or gone on with after `lock`.
 
@@ -104,7 +117,7 @@ class Run:
         raise UserError(f"expected a run folder at {folder}, found {found}; ostinato train makes one")
 
     def config(self) -> dict[str, Any]:
-        """The settings the run was started with.
+        """The settings of the run.
 
         Raises:
             UserError: The file is not valid TOML.
@@ -114,6 +127,11 @@ class Run:
             return tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Replace the settings, whole or not at all."""
+        self.lock()
+        self.write_text(CONFIG, tomli_w.dumps(config))
 
     def write_text(self, name: str, text: str) -> None:
         """Write a further file, say a table of results, into the folder: whole or not at all."""

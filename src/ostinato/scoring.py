@@ -14,6 +14,7 @@ from ostinato.data.notes import LOWEST, spans
 from ostinato.data.pictures import pitch_name
 from ostinato.data.pieces import Piece
 from ostinato.generation import Predictor
+from ostinato.nn.devices import device_of
 
 UNIT = "bits"
 CONVENTION = (
@@ -183,13 +184,13 @@ def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -
         >>> len(score.notes()), bool(np.isclose(score.note_log_probs.sum(), score.log_probs.sum()))
         (5, True)
     """
-    frames = torch.from_numpy(np.ascontiguousarray(piece.frames)).unsqueeze(1)
+    frames = torch.from_numpy(np.ascontiguousarray(piece.frames)).unsqueeze(1).to(device_of(model))
     inputs = torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])
     with torch.no_grad():
         predicted = model(inputs)[0]
-        pitches = predicted.pitch_log_probs(frames)[:, 0].double()
-        notes = predicted.note_log_probs(frames)[:, 0].double()
-        whole = predicted.log_prob(frames)[:, 0].double()
+        pitches = predicted.pitch_log_probs(frames)[:, 0].double().cpu()
+        notes = predicted.note_log_probs(frames)[:, 0].double().cpu()
+        whole = predicted.log_prob(frames)[:, 0].double().cpu()
     # an RBM has no order of notes: what it gives of a note is conditional on all others
     onset = ONSET_GIVEN_OTHERS if hasattr(predicted, "pseudo_log_prob") else ONSET
     return PieceScore(

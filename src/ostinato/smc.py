@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ostinato.errors import UserError, argument
 from ostinato.generation import Predictor, check_temperature, tempered
+from ostinato.nn.cells.state import select
+from ostinato.nn.devices import device_of
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,11 @@ def sample_conditioned(
     """
     _check(fixed, values, particles, threshold)
     check_temperature(temperature)
-    mask, given = torch.from_numpy(np.asarray(fixed, bool)), torch.from_numpy(np.asarray(values) != 0)
-    inputs = torch.zeros(1, particles, mask.shape[1], dtype=torch.uint8)
+    device = device_of(model)
+    mask = torch.from_numpy(np.asarray(fixed, bool)).to(device)
+    given = torch.from_numpy(np.asarray(values) != 0).to(device)
+    inputs = torch.zeros(1, particles, mask.shape[1], dtype=torch.uint8, device=device)
+    # what is weighed and traced, (K,) a frame, is on the CPU, where the generator is
     log_weights = torch.zeros(particles, dtype=torch.float64)
     log_evidence, weighted, states = 0.0, True, None
     drawn, parents, sizes = [], [], []
@@ -102,16 +107,17 @@ def sample_conditioned(
             frames, log_prob = distribution.sample_given(mask[t], given[t], generator=generator)
             weighted = weighted and log_prob is not None
             if log_prob is not None:
-                log_weights = log_weights + log_prob[0].double()
-            drawn.append(frames[0].to(torch.uint8))
+                log_weights = log_weights + log_prob[0].double().cpu()
+            drawn.append(frames[0].to(torch.uint8).cpu())
             sizes.append(effective_size(log_weights))
             chosen = None
             if sizes[-1] < threshold * particles and t + 1 < len(mask):
                 chosen = systematic(log_weights, generator)
                 log_evidence += float(log_weights.logsumexp(0)) - math.log(particles)
                 log_weights = torch.zeros_like(log_weights)
-                frames = frames[:, chosen]
-                states = None if states is None else states[:, chosen]
+                there = chosen.to(device)
+                frames = frames[:, there]
+                states = None if states is None else select(states, there)
             parents.append(chosen)
             inputs = frames.to(torch.uint8)
     log_evidence += float(log_weights.logsumexp(0)) - math.log(particles)

@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import numpy as np
+import torch
+
 from ostinato.building import build_model, load_model
+from ostinato.data.sequences import SPLITS
 from ostinato.data.tasks import TaskData, TaskStreams
 from ostinato.evaluation.scores import Score
 from ostinato.evaluation.tasks import chance, is_solved, score_task
@@ -32,6 +36,16 @@ class TaskDomain:
             "details": data.details,
         }
 
+    def summary(self) -> dict[str, Any]:
+        """Sequences and steps of an epoch, of validation and of test; symbols and classes."""
+        task = self.data.task
+        length = len(task.generate(1, np.random.default_rng(0)).inputs)
+        counts = {
+            split: {"sequences": self.data.frames(split), "steps": length * self.data.frames(split)}
+            for split in SPLITS
+        }
+        return {"splits": counts, "symbols": task.symbols, "classes": task.classes}
+
     def model(self, recipe: Recipe) -> SequenceModel:
         """A fresh model."""
         return build_model(recipe, self.data.task.symbols)
@@ -56,9 +70,11 @@ class TaskDomain:
         """Nothing."""
 
 
-def score_task_run(run: Run, data: TaskData) -> dict[str, dict[str, dict[str, Score]]]:
+def score_task_run(
+    run: Run, data: TaskData, *, device: torch.device | str = "cpu"
+) -> dict[str, dict[str, dict[str, Score]]]:
     """The run's best model on validation and test sequences, beside guessing."""
-    model = load_model(run).model
+    model = load_model(run, device=device).model
     splits = ("valid", "test")
     scores = {"model": {split: score_task(model, data.sequences(split)) for split in splits}}
     return scores | {"guessing": {split: chance(data.task) for split in splits}}

@@ -13,6 +13,7 @@ from torch import Tensor
 from ostinato.data.vocabulary import END, END_ID, Vocabulary
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
+from ostinato.nn.devices import device_of
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Sampling:
         return torch.zeros_like(probs).scatter(0, order[stays], ordered[stays])
 
 
+@torch.no_grad()  # around each step: a caller that stops between two has gradients
 def generate_tokens(
     model: SequenceModel,
     vocabulary: Vocabulary,
@@ -89,20 +91,18 @@ def generate_tokens(
         prime: text that is read first; its words must be known.
         generator: source of randomness.
     """
-    states, token = None, END_ID
-    with torch.no_grad():
-        for following in (*_prime_ids(vocabulary, prime), None):
-            inputs = torch.tensor([[token]])
-            distribution, states = model(inputs, states)
-            if following is not None:
-                token = following
-        while True:
-            log_p = distribution.log_probs[0, 0].clone()
-            if not sampling.unknown:
-                log_p[vocabulary.unknown_id] = -math.inf
-            token = sampling.choose(log_p, generator)
-            yield vocabulary.tokens[token]
-            distribution, states = model(torch.tensor([[token]]), states)
+    states, token, device = None, END_ID, device_of(model)
+    for following in (*_prime_ids(vocabulary, prime), None):
+        distribution, states = model(torch.tensor([[token]], device=device), states)
+        if following is not None:
+            token = following
+    while True:
+        log_p = distribution.log_probs[0, 0].cpu().clone()  # chosen where the generator is
+        if not sampling.unknown:
+            log_p[vocabulary.unknown_id] = -math.inf
+        token = sampling.choose(log_p, generator)
+        yield vocabulary.tokens[token]
+        distribution, states = model(torch.tensor([[token]], device=device), states)
 
 
 def _prime_ids(vocabulary: Vocabulary, prime: str) -> list[int]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 from ostinato.building import load_model
 from ostinato.data.sequences import SPLITS
@@ -23,10 +24,10 @@ def scored_tokens(data: TextData, split: str) -> np.ndarray:
 
 
 def score_text_run(
-    run: Run, data: TextData, *, baselines: bool = True
+    run: Run, data: TextData, *, baselines: bool = True, device: torch.device | str = "cpu"
 ) -> dict[str, dict[str, dict[str, Score]]]:
     """Scores by system, split and name: the run's best model, and the 1-gram of the training text."""
-    model = load_model(run).model
+    model = load_model(run, device=device).model
     scores = {"model": {split: score_text(model, data, split) for split in SPLITS}}
     return scores | (unigram_scores(data) if baselines else {})
 

@@ -149,8 +149,9 @@ class ScoredText:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean -log p over tokens and sentence ends."""
-        return math.exp(min(-self.log_prob / max(len(self.tokens), 1), 700))
+        """exp of the mean -log p over tokens and sentence ends; infinite where a token has no probability."""
+        nats = -self.log_prob / max(len(self.tokens), 1)
+        return math.inf if nats > 700 else math.exp(nats)
 
     @property
     def bits_per_token(self) -> float:
@@ -161,12 +162,13 @@ class ScoredText:
     def scores(self) -> tuple[float, float, str]:
         """Perplexity of words, or bits per character: the value, its standard error over sentences, its unit.
 
-        The error is NaN for a single sentence.
+        The error is NaN for a single sentence, and where a token has no probability.
         """
         places = self.sentences()
         sums = np.array([self.log_probs[place].sum() for place in places])
         counts = np.array([place.stop - place.start for place in places])
-        error = pooled_score(sums, counts, "nats/token", "").standard_error
+        finite = np.isfinite(sums).all()
+        error = pooled_score(sums, counts, "nats/token", "").standard_error if finite else math.nan
         if self.unit == "words":
             return self.perplexity, self.perplexity * error, "perplexity"
         return self.bits_per_token, error / math.log(2), "bits/character"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ostinato.building import MODEL_PREFIX, build_gradient_descent, build_optimizer, build_rule
+from ostinato.data.placement import moved
 from ostinato.data.sequences import Splits
 from ostinato.data.streams import Streams
 from ostinato.data.tasks import TaskData, TaskStreams
@@ -23,13 +24,26 @@ from ostinato.domain import domain_of
 from ostinato.errors import UserError, argument
 from ostinato.hessian_free_training import curvature_streams, hessian_free_update
 from ostinato.monitoring import Diverged, Interrupted, Monitor, SilentMonitor
+from ostinato.nn.cells.state import State, from_named_tensors, map_state, named_tensors, zeros_like
+from ostinato.nn.devices import find_device
 from ostinato.optim import AverageNorm, HessianFree, clip_grad_norm
 from ostinato.recipe import Recipe
 from ostinato.runs import Run
-from ostinato.training_state import EpochSums, Progress, check_same_run, environment
+from ostinato.training_state import (
+    ALL_DONE,
+    NO_BETTER,
+    EpochSums,
+    Progress,
+    check_same_run,
+    check_same_settings,
+    environment,
+    go_on,
+    learned,
+    take_learned,
+)
 from ostinato.weight_average import WeightAverage
 
-OPTIMIZER_PREFIX, BEFORE_PREFIX = "optimizer.", "before."
+BEFORE_PREFIX = "before."
 
 AnyStreams = Streams | TokenStreams | TaskStreams
 
@@ -50,12 +64,16 @@ class Trainer:
         data: what to train on, and to validate on.
         run: the run's folder; if it holds a checkpoint, training goes on from there.
         monitor: what to report to.
+        device: where the model computes; see `nn.devices.find_device`. Everything random is drawn on the CPU.
         checkpoint_seconds: time between checkpoints; the work a kill can cost.
         stop_requested: returns the number of a signal that asks to stop, or 0.
 
+    A run that is there may be given other `epochs` and another `patience`: they say when it ends, and change
+    nothing on the way (see `training_state.go_on`).
+
     Raises:
         UserError: the run was made with other settings or other data, or the data has no training or
-            validation songs.
+            validation songs; or there is no such device.
     """
 
     def __init__(
@@ -65,6 +83,7 @@ class Trainer:
         run: Run,
         monitor: Monitor | None = None,
         *,
+        device: torch.device | str = "cpu",
         checkpoint_seconds: float = 15.0,
         stop_requested: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -78,15 +97,17 @@ class Trainer:
         self.monitor: Monitor = monitor or SilentMonitor()
         self.checkpoint_seconds, self._stop_requested = checkpoint_seconds, stop_requested
         self.data_identity = self.domain.identity()
-        self.model = self.domain.model(recipe)
+        self.device = find_device(device)
+        self.model = self.domain.model(recipe).to(self.device)
         self.optimizer = build_optimizer(recipe, self.model)
         self.rule = build_rule(recipe)
         self.progress = Progress()
         self._parameters = list(self.model.parameters())
         self._average = WeightAverage(self.model, recipe.averaging) if recipe.averaging > 0 else None
-        self._carried: Tensor | None = None
+        self._carried: State | None = None
         self._best: dict[str, Tensor] | None = None
         self._before: dict[str, Tensor] = {}
+        self._devices = [str(self.device)]
         self._saved_at = time.monotonic()
         self._resumed_at = time.monotonic()
 
@@ -102,32 +123,35 @@ class Trainer:
         if self.run.has_checkpoint("last"):
             self._restore(*self.run.load_checkpoint("last"))
         else:
+            check_same_settings(self.recipe, Recipe.from_dict(self.run.config()))
             self.run.truncate_metrics(0)
             self.domain.prepare(self.run)
             self._save()
+        self._keep_settings()
         self._resumed_at = self._saved_at = time.monotonic()
         if self.progress.clip_threshold is None and self.recipe.clip != "none":
             self._find_threshold()
         self.monitor.started(self)
         while not self.progress.stopped_because and self.progress.epoch < self.recipe.epochs:
             self._train_epoch()
-        self.progress.stopped_because = self.progress.stopped_because or "all epochs done"
+        self.progress.stopped_because = self.progress.stopped_because or ALL_DONE
         self._save()
         return self.progress
 
     # One epoch
 
-    def _streams(self, epoch: int) -> AnyStreams:
+    def streams(self, epoch: int) -> AnyStreams:
+        """The training data as an epoch meets them."""
         return self.domain.streams(self.recipe, epoch)
 
     def _train_epoch(self) -> None:
         progress = self.progress
-        streams = self._streams(progress.epoch)
+        streams = self.streams(progress.epoch)
         if progress.segment == 0 and self.recipe.learning_rate_rule == "halving":
-            self._before = self._learned(BEFORE_PREFIX)
+            self._before = learned(self.model, BEFORE_PREFIX, self.optimizer)
         while progress.segment < len(streams):
             self._heed_stop()
-            self._update(streams, progress.segment)
+            self.update(streams, progress.segment)
             if self._average is not None:
                 self._average.update()
             progress.segment += 1
@@ -136,12 +160,12 @@ class Trainer:
                 self._save()
         self._finish_epoch()
 
-    def _update(self, streams: AnyStreams, index: int) -> None:
-        """One segment: loss, gradient, clipping, step."""
+    def update(self, streams: AnyStreams, index: int) -> None:
+        """One update on one segment: loss, gradient, clipping, step; a step of `fit`, which does the rest."""
         if isinstance(self.optimizer, HessianFree):
             self._hessian_free_update(self.optimizer, streams, index)
             return
-        segment, sums = streams[index], self.progress.sums
+        segment, sums = moved(streams[index], self.device), self.progress.sums
         for parameter in self._parameters:
             parameter.grad = None
         stage = self.recipe.stage(self.progress.epoch)
@@ -156,7 +180,7 @@ class Trainer:
             self._skip(streams, index)
             return
         if self.domain.forgets_bursts and clip.clipped and clip.norm > BURST * (clip_at or 1.0):
-            self._carried = torch.zeros_like(loss.states)
+            self._carried = zeros_like(loss.states)
         self.optimizer.step()
         sums.nll += float(loss.nll)
         sums.frames += loss.frames
@@ -167,7 +191,7 @@ class Trainer:
 
     def _hessian_free_update(self, optimizer: HessianFree, streams: AnyStreams, index: int) -> None:
         """One segment, whole: the quadratic model, conjugate gradients, the step they lead to."""
-        segment, sums, epoch = streams[index], self.progress.sums, self.progress.epoch
+        segment, sums, epoch = moved(streams[index], self.device), self.progress.sums, self.progress.epoch
         chosen = curvature_streams(self.recipe, epoch, index, segment.targets.shape[1])
 
         def watch(number: int, objective: float) -> None:
@@ -198,7 +222,7 @@ class Trainer:
         if sums.skipped_in_a_row == 1:
             self.monitor.notice(f"gradient not finite, update skipped: {where}")
         if self._carried is not None:
-            self._carried = torch.nan_to_num(self._carried, nan=0.0, posinf=0.0, neginf=0.0)
+            self._carried = _finite(self._carried)
         if sums.skipped_in_a_row == HOPELESS:
             raise Diverged(
                 f"training diverged: {HOPELESS} updates in a row had no finite gradient (the last at "
@@ -214,7 +238,7 @@ class Trainer:
             better = score > progress.best_score and stage == "joint"
             if better:
                 progress.best_score, progress.best_epoch = score, progress.epoch
-                self._best = self._learned(MODEL_PREFIX, with_optimizer=False)
+                self._best = learned(self.model, MODEL_PREFIX)
         self.model.train()
         return score, better
 
@@ -245,12 +269,10 @@ class Trainer:
         progress.sums = EpochSums(skipped_in_a_row=in_a_row)
         progress.segment, self._carried = 0, None
         progress.epoch += 1
-        first_joint = self.recipe.pretrain_frames + self.recipe.pretrain_rnn
-        since = max(progress.best_epoch, first_joint - 1)
         if record.get("solved"):
             progress.stopped_because = "the task is solved"
-        elif progress.epoch - 1 - since >= self.recipe.patience:
-            progress.stopped_because = f"no better validation score for {self.recipe.patience} epochs"
+        elif progress.since_best(self.recipe) >= self.recipe.patience:
+            progress.stopped_because = f"{NO_BETTER} for {self.recipe.patience} epochs"
         self.monitor.epoch(record)
 
     def _pace(self) -> dict[str, float]:
@@ -265,7 +287,7 @@ class Trainer:
     def _obey_rule(self, score: float) -> None:
         decision = self.rule.update(score)
         if decision.restore and self._before:
-            self._take_learned(self._before, BEFORE_PREFIX)
+            take_learned(self._before, BEFORE_PREFIX, self.model, self.optimizer)
         if not isinstance(self.optimizer, HessianFree):
             self.optimizer.scale_learning_rate(decision.learning_rate_factor)
         if decision.stop:
@@ -280,17 +302,17 @@ class Trainer:
         if isinstance(self.recipe.clip, float):
             self.progress.clip_threshold = self.recipe.clip
             return
-        twin = self.domain.model(self.recipe)
+        twin = self.domain.model(self.recipe).to(self.device)
         optimizer, average = build_gradient_descent(self.recipe, twin), AverageNorm()
-        states: Tensor | None = None
+        states: State | None = None
         parameters = list(twin.parameters())
-        for segment in self._streams(0):
+        for here in self.streams(0):
             self._heed_stop()
+            segment = moved(here, self.device)
             optimizer.zero_grad()
             loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
             loss.objective.backward()
-            carried = torch.nan_to_num(loss.states, nan=0.0, posinf=0.0, neginf=0.0)
-            states = carried if self.domain.carries_state else None
+            states = _finite(loss.states) if self.domain.carries_state else None
             clip = clip_grad_norm(parameters, average.value if average.total > 0 else None)
             average.add(clip.norm)
             if clip.finite:
@@ -312,25 +334,6 @@ class Trainer:
     def _elapsed(self) -> float:
         return self.progress.seconds + time.monotonic() - self._resumed_at
 
-    def _learned(self, prefix: str, *, with_optimizer: bool = True) -> dict[str, Tensor]:
-        """Copies of the weights, and of the optimizer's velocities, under names with a prefix."""
-        tensors = {f"{prefix}{name}": x.detach().clone() for name, x in self.model.state_dict().items()}
-        if with_optimizer:
-            for index, parameter in enumerate(self._parameters):
-                for name, value in self.optimizer.state[parameter].items():
-                    tensors[f"{prefix}{OPTIMIZER_PREFIX}{index}.{name}"] = value.detach().clone()
-        return tensors
-
-    def _take_learned(self, tensors: dict[str, Tensor], prefix: str) -> None:
-        """The reverse of `_learned`."""
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        self.model.load_state_dict({k: v for k, v in own.items() if not k.startswith(OPTIMIZER_PREFIX)})
-        self.optimizer.state.clear()
-        for name, value in own.items():
-            if name.startswith(OPTIMIZER_PREFIX):
-                index, key = name.removeprefix(OPTIMIZER_PREFIX).split(".", 1)
-                self.optimizer.state[self._parameters[int(index)]][key] = value.clone()
-
     def _state(self) -> dict[str, Any]:
         progress = asdict(self.progress) | {"seconds": self._elapsed()}
         return {
@@ -341,8 +344,9 @@ class Trainer:
             "groups": [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups],
             "averaged": self._average.updates if self._average is not None else 0,
             "threads": torch.get_num_threads(),
+            "devices": self._devices,
             "metrics_offset": self.run.metrics_offset(),
-            "environment": environment(),
+            "environment": environment(self.device),
         }
 
     def _save(self) -> None:
@@ -351,11 +355,11 @@ class Trainer:
         if self._best is not None:
             self.run.save_checkpoint("best", self._best, state)
             self._best = None
-        tensors = self._learned(MODEL_PREFIX) | self._before
+        tensors = learned(self.model, MODEL_PREFIX, self.optimizer) | self._before
         if self._average is not None:
             tensors |= self._average.tensors()
         if self._carried is not None:
-            tensors["carried"] = self._carried
+            tensors |= named_tensors(self._carried, "carried")
         if self.model.rnn.generator is not None:
             tensors["generator"] = self.model.rnn.generator.get_state()
         self.run.save_checkpoint("last", tensors, state)
@@ -363,16 +367,39 @@ class Trainer:
 
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         check_same_run(self.recipe, self.data_identity, state)
-        self._take_learned(tensors, MODEL_PREFIX)
+        self.progress = Progress.from_dict(state["progress"])
+        go_on(self.progress, Recipe.from_dict(state["recipe"]), self.recipe)
+        take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer)
         if self._average is not None:
             self._average.restore(tensors, state["averaged"])
         for group, saved in zip(self.optimizer.param_groups, state["groups"], strict=True):
             group.update(saved)
         self.rule.load_state_dict(state["rule"])
-        progress = dict(state["progress"])
-        self.progress = Progress(**(progress | {"sums": EpochSums(**progress["sums"])}))
-        self._carried = tensors.get("carried")
+        carried = from_named_tensors(tensors, "carried")
+        self._carried = None if carried is None else map_state(lambda x: x.to(self.device), carried)
         self._before = {k: v for k, v in tensors.items() if k.startswith(BEFORE_PREFIX)}
         if self.model.rnn.generator is not None:
             self.model.rnn.generator.set_state(tensors["generator"])
         self.run.truncate_metrics(state["metrics_offset"])
+        self._note_device(state.get("devices", ["cpu"]))
+
+    def _note_device(self, before: list[str]) -> None:
+        """Keep the devices that a run has been trained on, and say where it goes on on another kind."""
+        self._devices = before if before[-1] == str(self.device) else [*before, str(self.device)]
+        kind = torch.device(before[-1]).type
+        if kind != self.device.type and not self.progress.stopped_because:
+            self.monitor.notice(
+                f"the run was trained on {before[-1]} and goes on on {self.device}: sums are rounded in "
+                "another order there, so that it will not end bit for bit as it would have"
+            )
+
+    def _keep_settings(self) -> None:
+        """Settings that have become others on resume, `go_on` allowing, are the run's from here on."""
+        settings = self.recipe.to_dict()
+        if self.run.config() != settings:
+            self.run.write_config(settings)
+
+
+def _finite(state: State) -> State:
+    """The state with zeros where it is not finite."""
+    return map_state(lambda x: torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0), state)

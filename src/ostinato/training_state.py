@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 import ostinato
 from ostinato.errors import UserError, argument
 from ostinato.recipe import Recipe
+
+# Why a run ended, where more epochs or more patience would let it go on.
+ALL_DONE, NO_BETTER = "all epochs done", "no better validation score"
+
+OPTIMIZER_PREFIX = "optimizer."
+
+# Settings that say when a run ends, and nothing else.
+ENDS = ("epochs", "patience")
 
 
 @dataclass
@@ -39,21 +48,21 @@ class Progress:
     seconds: float = 0.0
     sums: EpochSums = field(default_factory=EpochSums)
 
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> "Progress":
+        """As a checkpoint holds it."""
+        return cls(**(saved | {"sums": EpochSums(**saved["sums"])}))
+
+    def since_best(self, recipe: Recipe) -> int:
+        """Whole epochs since the best validation score, or since pre-training: what patience limits."""
+        first_joint = recipe.pretrain_frames + recipe.pretrain_rnn
+        return self.epoch - 1 - max(self.best_epoch, first_joint - 1)
+
 
 def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[str, Any]) -> None:
     """Refuse to continue a checkpoint with other settings or other data than it was made with."""
     # through Recipe: a run of an older version lacks settings that are at their defaults since
-    saved, wanted = Recipe.from_dict(state["recipe"]).to_dict(), recipe.to_dict()
-    changed = [
-        f"{argument(name)} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
-        for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name)
-    ]
-    if changed:
-        raise UserError(
-            f"expected the settings the run was started with, found {', '.join(changed)}; "
-            "leave them out to resume, or start a new run"
-        )
+    check_same_settings(recipe, Recipe.from_dict(state["recipe"]))
     if state["data"]["version"] != data_identity["version"]:
         raise UserError(
             f"expected the data the run was started with (version {state['data']['version'][:12]}), found "
@@ -62,9 +71,103 @@ def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[st
         )
 
 
-def environment() -> dict[str, str]:
-    """The versions a run's numbers depend on."""
-    return {
+def check_same_settings(recipe: Recipe, of_run: Recipe) -> None:
+    """Refuse to continue a run with other settings than its own, but for those that say when it ends."""
+    saved, wanted = of_run.to_dict(), recipe.to_dict()
+    changed = [
+        f"{argument(name)} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
+        for name in sorted(saved.keys() | wanted.keys())
+        if saved.get(name) != wanted.get(name) and name not in ENDS
+    ]
+    if changed:
+        raise UserError(
+            f"expected the settings the run was started with, found {', '.join(changed)}; "
+            "leave them out to resume, or start a new run"
+        )
+
+
+def go_on(progress: Progress, saved: Recipe, recipe: Recipe) -> None:
+    """Let a run go on to other epochs, or with another patience; where it does, it has not stopped any more.
+
+    No step depends on either setting, so the run ends as one that had them from the start. What would need
+    the past to be another one is refused.
+
+    Args:
+        progress: where the run stands; `stopped_because` is taken back where the run goes on.
+        saved: the recipe that brought it there.
+        recipe: the recipe now, the same but for epochs and patience.
+
+    Raises:
+        UserError: the run has come further than the epochs or the patience allow, or it has stopped for a
+            reason that they do not change.
+
+    Example:
+        >>> progress = Progress(epoch=3, best_epoch=2, stopped_because=ALL_DONE)
+        >>> go_on(progress, Recipe(epochs=3), Recipe(epochs=6))
+        >>> progress.stopped_because
+        ''
+    """
+    if all(getattr(saved, name) == getattr(recipe, name) for name in ENDS):
+        return
+    begun, since = progress.epoch + (progress.segment > 0), progress.since_best(recipe)
+    if recipe.epochs < begun:
+        stands = f"is in its epoch {begun}" if progress.segment > 0 else f"has trained {begun} epochs"
+        raise UserError(
+            f"expected epochs of at least {begun}, since the run {stands}, found {recipe.epochs}; "
+            "for fewer start a new run"
+        )
+    patient = recipe.patience != saved.patience
+    if patient and recipe.patience <= since:
+        raise UserError(
+            f"expected a patience of at least {since + 1}, since the best validation score is {since} epochs "
+            f"ago, found {recipe.patience}; for less start a new run"
+        )
+    stopped = progress.stopped_because
+    if stopped.startswith(NO_BETTER) and not patient:
+        raise UserError(
+            f"expected a run that ended for want of epochs, found one that stopped for patience after epoch "
+            f"{progress.epoch}: {stopped} (the best was epoch {progress.best_epoch + 1}); to go on, give "
+            f"--patience of at least {since + 1} too"
+        )
+    if stopped and stopped != ALL_DONE and not stopped.startswith(NO_BETTER):
+        raise UserError(
+            f"expected a run that more epochs or patience would let go on, found one that stopped after "
+            f"epoch {progress.epoch}: {stopped}; start a new run with other settings"
+        )
+    progress.stopped_because = ""
+
+
+def learned(
+    model: nn.Module, prefix: str, optimizer: torch.optim.Optimizer | None = None
+) -> dict[str, Tensor]:
+    """Copies of the weights, and of an optimizer's velocities, under names with a prefix."""
+    tensors = {f"{prefix}{name}": x.detach().clone() for name, x in model.state_dict().items()}
+    if optimizer is not None:
+        for index, parameter in enumerate(model.parameters()):
+            for name, value in optimizer.state[parameter].items():
+                tensors[f"{prefix}{OPTIMIZER_PREFIX}{index}.{name}"] = value.detach().clone()
+    return tensors
+
+
+def take_learned(
+    tensors: dict[str, Tensor], prefix: str, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """The reverse of `learned`, from tensors on any device."""
+    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    model.load_state_dict({k: v for k, v in own.items() if not k.startswith(OPTIMIZER_PREFIX)})
+    optimizer.state.clear()
+    parameters = list(model.parameters())
+    for name, value in own.items():
+        if name.startswith(OPTIMIZER_PREFIX):
+            index, key = name.removeprefix(OPTIMIZER_PREFIX).split(".", 1)
+            parameter = parameters[int(index)]
+            optimizer.state[parameter][key] = value.to(parameter.device, copy=True)
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """The versions, and the GPU where there is one in use, that a run's numbers depend on."""
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    return gpu | {
         "ostinato": ostinato.__version__,
         "torch": torch.__version__,
         "numpy": np.__version__,

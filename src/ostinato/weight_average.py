@@ -71,4 +71,7 @@ class WeightAverage:
     def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
         """Go on from what `tensors` gave."""
         self.updates = updates
-        self._average = {name: tensors[f"{AVERAGE_PREFIX}{name}"].clone() for name in self._parameters}
+        self._average = {
+            name: tensors[f"{AVERAGE_PREFIX}{name}"].to(p.device, copy=True)
+            for name, p in self._parameters.items()
+        }

@@ -122,6 +122,84 @@ def test_killed_at_random_moments_it_ends_byte_for_byte_the_same(songs, tmp_path
     assert final_bytes(run) == final_bytes(tmp_path / "unbroken")
 
 
+@pytest.mark.slow
+def test_an_extension_killed_at_random_moments_ends_byte_for_byte_the_same(songs, tmp_path, ostinato) -> None:
+    settings = ("--data", songs, "--hidden-size", 40, "--segment-length", 10, "--threads", 1)
+    settings = (*settings, "--recipe", "SGD+CLM", "--checkpoint-seconds", 0, "--patience", 1000, "--quiet")
+    whole, run, kills = tmp_path / "whole", tmp_path / "run", 0
+    assert ostinato("train", "--run", whole, *settings, "--epochs", 5)[0] == 0
+    assert ostinato("train", "--run", run, *settings, "--epochs", 1)[0] == 0
+    random = torch.Generator().manual_seed(0)
+    last, longer = run / "checkpoints" / "last.safetensors", ("--epochs", 5)
+    while True:
+        arguments = ("train", "--resume", run, "--checkpoint-seconds", 0, "--quiet", *longer)
+        before = last.stat().st_mtime_ns
+        process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while process.poll() is None and last.stat().st_mtime_ns == before:
+            time.sleep(0.005)
+        # the new number is in config.toml from the first moment: it need not be said again
+        assert Run.open(run).config()["epochs"] == 5
+        longer = ()
+        time.sleep(torch.rand((), generator=random).item() * 0.05)
+        if process.poll() is None and kills < 3:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        _, err = process.communicate(timeout=300)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, err.decode()
+    assert kills == 3
+    assert final_bytes(run) == final_bytes(whole)
+    results, wanted = (json.loads((x / "results.json").read_text()) for x in (run, whole))
+    assert results["results"] == wanted["results"]
+    assert results["training"]["epochs"] == 5
+
+
+def test_more_epochs_from_the_command_line(ostinato, trained, tmp_path) -> None:
+    code, _, err = ostinato("train", "--resume", tmp_path / "run", "--epochs", 3)
+    assert code == 0, err
+    assert "stopped after epoch 3: all epochs done" in err
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert (results["training"]["epochs"], results["recipe"]["epochs"]) == (3, 3)
+    assert results["training"]["devices"] == ["cpu"]
+    code, _, err = ostinato("train", "--resume", tmp_path / "run", "--epochs", 2)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected epochs of at least 3, since the run has trained 3 epochs, found 2" in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_one_clear_line(ostinato, trained, tmp_path) -> None:
+    run = tmp_path / "run"
+    for arguments in (
+        ("train", "--device", "cuda", "--run", tmp_path / "new"),
+        ("train", "--resume", run, "--device", "cuda:1"),
+        ("evaluate", run, "--device", "cuda"),
+        ("generate", run, "--device", "cuda"),
+        ("harmonize", run, tmp_path / "songs" / "song0.mid", "--out", "a.mid", "--device", "cuda"),
+        ("score", run, tmp_path / "songs" / "song0.mid", "--device", "cuda"),
+    ):
+        code, out, err = ostinato(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1), arguments
+        assert "found none that PyTorch" in err
+    assert not (tmp_path / "new").exists()
+    for arguments in (("evaluate", run, "--json"), ("generate", run, "--seed", "1", "--out", "a.mid")):
+        assert ostinato(*arguments, "--device", "auto") == ostinato(*arguments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_run_of_a_gpu_is_resumed_where_there_is_none(ostinato, trained, tmp_path) -> None:
+    with Run.open(tmp_path / "run") as run:
+        tensors, state = run.load_checkpoint("last")
+        run.save_checkpoint("last", tensors, state | {"devices": ["cuda:0"]})
+    code, _, err = ostinato("train", "--resume", run.folder, "--epochs", 3)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected cuda:0, where the run was trained" in err
+    assert "resume it with --device cpu" in err
+    code, _, err = ostinato("train", "--resume", run.folder, "--epochs", 3, "--device", "cpu")
+    assert code == 0
+    assert "the run was trained on cuda:0 and goes on on cpu" in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_cleanly_and_says_how_to_go_on(songs, tmp_path, number) -> None:
     arguments = ("train", "--data", songs, "--run", tmp_path / "run", "--epochs", 100000)
@@ -145,6 +223,8 @@ def test_version_help_and_doctor(ostinato) -> None:
     code, out, _ = ostinato("doctor")
     assert code == 0
     assert "instruction set" in out
+    assert "pydoc: comes with Python" in out
+    assert "memorization: generated" in out
     code, out, _ = ostinato("doctor", "--json")
     assert set(json.loads(out)) == set(diagnosis())
 
@@ -215,3 +295,50 @@ def test_a_task_is_trained_scored_and_not_mistaken_for_text(ostinato, tmp_path) 
     ):
         code, _, err = ostinato(*command)
         assert (code, err.count("\n")) == (2, 1), err
+
+
+def test_a_dry_run_says_what_a_run_would_be_and_leaves_nothing(ostinato, songs, tmp_path, contents) -> None:
+    before = contents(tmp_path)
+    settings = ("--data", songs, "--hidden-size", 8, "--recipe", "SGD+CM", "--epochs", 3)
+    code, out, err = ostinato("train", "--dry-run", *settings, "--run", tmp_path / "run")
+    assert code == 0, err
+    for wanted in (
+        "dry run of SGD+CM on songs: nothing is trained or written",
+        "hidden_size",
+        "rnn.weight_hh_l0",
+        "8 x 8",
+        "in all: about",
+        "for 3 epochs and a pass to find the clipping threshold",
+        "memory: ",
+        f"run: {tmp_path / 'run'}",
+    ):
+        assert wanted in out
+    code, out, _ = ostinato("train", "--dry-run", *settings, "--json")
+    plan = json.loads(out)
+    assert plan["changed"]["hidden_size"] == {"here": 8, "usual": 200}
+    assert plan["data"]["splits"]["train"]["songs"] + plan["data"]["splits"]["valid"]["songs"] < 11
+    assert plan["folder"].startswith("runs")
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_of_going_on_changes_nothing(ostinato, trained, tmp_path, contents) -> None:
+    run = tmp_path / "run"
+    before = contents(run)
+    code, out, err = ostinato("train", "--dry-run", "--resume", run, "--epochs", 5)
+    assert code == 0, err
+    assert "for 3 epochs;" in out
+    assert f"run: {run}, 2 epochs done" in out
+    code, out, _ = ostinato("train", "--dry-run", "--resume", run)
+    assert "time: none, the run has ended: all epochs done" in out
+    for arguments, wanted in (
+        (("--resume", run, "--epochs", 1), "expected epochs of at least 2"),
+        (("--resume", run, "--seed", 5), "seed = 5 (the run has 0)"),
+        (("--run", run), "expected a new or an empty folder"),
+        (("--run", run / "config.toml"), "expected a folder for the run, found a file"),
+    ):
+        code, _, err = ostinato("train", "--dry-run", *arguments)
+        assert (code, err.count("\n")) == (2, 1)
+        assert wanted in err
+    assert contents(run) == before

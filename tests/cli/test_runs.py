@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from terminal import screen
+
 
 @pytest.fixture
 def runs(trained, ostinato, songs, tmp_path) -> Path:
@@ -23,23 +25,31 @@ def runs(trained, ostinato, songs, tmp_path) -> Path:
     return folder
 
 
-def test_the_list(runs, trained, ostinato) -> None:
+def test_the_list(runs, trained, ostinato, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     code, out, err = ostinato("runs", runs)
     assert (code, err) == (0, "")
     first, second = (next(line for line in out.splitlines() if name in line) for name in ("first", "second"))
     score = trained["results"]["model"]
-    for text in (
-        "songs",
-        "SGD+CL",
-        "bernoulli",
-        "finished",
-        f"{score['test']['log_likelihood']['value']:.3f}",
-    ):
-        assert text in first
-    assert f"{score['valid']['log_likelihood']['value']:.3f}" in first
+    valid, test = (score[split]["log_likelihood"] for split in ("valid", "test"))
+    assert f" {valid['value']:.3f} " in first
+    assert f" {test['value']:.3f} ± {test['standard_error']:.3f} " in first
+    assert {"songs", "SGD+CL", "bernoulli", "finished"} <= set(first.split())
     assert "stopped" in second
     assert "foreign: no run\n" in out
     assert "zdamaged: damaged: expected TOML in" in out
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_a_narrow_terminal_loses_nothing(runs, ostinato, monkeypatch, width) -> None:
+    wide = ostinato("runs", runs, "--json")[1]
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = screen(ostinato("runs", runs)[1], width)
+    words = " ".join(shown).split()
+    for run in json.loads(wide)["runs"]:
+        assert run["name"] in words or f"{run['name']}:" in words
+        if run["is_run"]:
+            assert {run["recipe"], run["output"], run["state"], f"{run['validation']:.3f}"} <= set(words)
 
 
 def test_sorting_and_json(runs, ostinato) -> None:
@@ -56,7 +66,7 @@ def test_sorting_and_json(runs, ostinato) -> None:
     assert order("--sort", "test") == ["first", "second"]
     found = {run["name"]: run for run in json.loads(ostinato("runs", runs, "--json")[1])["runs"]}
     best = sorted(("first", "second"), key=lambda name: -found[name]["validation"])
-    assert order("--sort", "validation") == best
+    assert order("--sort", "valid") == best
     assert len(found) == 4
 
 
@@ -73,10 +83,11 @@ def test_the_default_folder_and_none(runs, ostinato, tmp_path, monkeypatch) -> N
 def test_diff(runs, ostinato) -> None:
     code, out, _ = ostinato("runs", "diff", runs / "first", runs / "second")
     assert code == 0
-    rows = {line.split("│")[1].strip(): line for line in out.splitlines() if line.startswith("│")}
-    assert {"recipe", "hidden_size", "epochs", "clip", "leak_fraction", "validation", "test"} <= rows.keys()
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+    assert {"recipe", "hidden_size", "epochs", "clip", "leak_fraction", "valid", "test"} <= rows.keys()
     assert not {"data", "seed", "learning_rate"} & rows.keys()
-    assert [cell.strip() for cell in rows["hidden_size"].split("│")[2:4]] == ["8", "6"]
+    assert rows["hidden_size"] == ["8", "6"]
+    assert rows["test"][-1] == "-"
     code, out, _ = ostinato("runs", "diff", runs / "first", runs / "second", "--json")
     assert json.loads(out)["differences"]["hidden_size"] == [8, 6]
     for arguments, message in (

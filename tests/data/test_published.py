@@ -102,6 +102,6 @@ def test_the_list_says_what_is_ready(tiny, monkeypatch):
     entries = {entry.name: entry for entry in music.listing()}
     assert tuple(entries) == music.names()
     assert entries["bach"].ready
-    assert (entries["jsb"].ready, entries["jsb"].source) == (True, str(path))
+    assert (entries["jsb"].ready, entries["jsb"].place) == (True, str(path))
     assert not entries["musedata"].ready
     assert entries["musedata"].source.startswith("https://")

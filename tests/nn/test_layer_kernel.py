@@ -279,9 +279,9 @@ def test_the_last_states_carry_gradients(layers: int) -> None:
     out, last = rnn(x)
     assert torch.equal(last[-1], out[-1])
     for use in (lambda out, last: last.pow(2).sum(), lambda out, last: last.pow(2).sum() + out.sin().sum()):
-        outputs, last = rnn.forward_layers(x)
+        outputs, last = rnn(x, all_layers=True)
         got = torch.autograd.grad(use(outputs[-1], last), list(rnn.parameters()))
-        outputs, _ = rnn.forward_layers(x)
+        outputs, _ = rnn(x, all_layers=True)
         again = torch.stack([states[-1] for states in outputs])
         expected = torch.autograd.grad(use(outputs[-1], again), list(rnn.parameters()))
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)

@@ -53,7 +53,7 @@ def test_loss_counts_only_frames_under_the_mask() -> None:
     mask = torch.ones(8, 3, dtype=torch.bool)
     mask[5:, 2] = False
     loss = model.loss(frames, frames, mask=mask)
-    layers, _ = model.rnn.forward_layers(frames)
+    layers, _ = model.rnn(frames, all_layers=True)
     nll = -model.output(layers[-1]).log_prob(frames)[mask].sum()
     absolute = sum(layer[mask].abs().sum() for layer in layers)
     assert loss.frames == 21

@@ -178,3 +178,13 @@ def test_the_norm_of_a_large_matrix_at_any_scale(scale: float) -> None:
     other.grad = torch.ones(3)
     expected = math.hypot(float(weight.grad.double().norm()), math.sqrt(3))
     assert grad_norm([weight, other]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_single_tensor_is_a_list_of_one():
+    one, other = (torch.zeros(2, 3, requires_grad=True) for _ in range(2))
+    for weight in (one, other):
+        weight.grad = torch.arange(6.0).view(2, 3)
+    assert clip_grad_norm(one, 1.0) == clip_grad_norm([other], 1.0)
+    assert clip_grad_norm(one, None).norm == pytest.approx(1.0)
+    assert torch.equal(one.grad, other.grad)
+    assert grad_norm(one) == grad_norm([other])

@@ -276,3 +276,130 @@ def test_refuses_an_impossible_rate(settings):
 def test_refuses_an_impossible_momentum(momentum):
     with pytest.raises(UserError, match=r"expected a momentum in \[0, 1\), found"):
         ClassicalMomentum(problem_of_two(), 0.1, momentum)
+
+
+@pytest.mark.parametrize(("ours", "nesterov"), [(SimplifiedNesterov, True), (ClassicalMomentum, False)])
+@given(st.sampled_from([0.0, 0.5, 0.95]), st.floats(0.0, 0.5), st.integers(0, 100))
+def test_weight_decay_is_that_of_torch(ours, nesterov, mu, decay, seed):
+    a, b = start(seed).requires_grad_(), start(seed).requires_grad_()
+    path = run(ours([a], 0.05, mu, weight_decay=decay), a, 30)
+    other = run(
+        torch.optim.SGD([b], 0.05, momentum=mu, weight_decay=decay, nesterov=nesterov and mu > 0), b, 30
+    )
+    for x, y in zip(path, other, strict=True):
+        assert close(x, y, 1e-12)
+
+
+def test_weight_decay_on_sparse_gradients_is_on_all_rows():
+    rows = torch.tensor([2, 0])
+    for momentum in (0.0, 0.9):
+        ends = []
+        for sparse in (True, False):
+            weight = start(0, 6).view(3, 2).requires_grad_()
+            optimizer = SimplifiedNesterov([weight], 0.1, momentum, weight_decay=0.2)
+            for _ in range(3):
+                optimizer.zero_grad()
+                (torch.nn.functional.embedding(rows, weight, sparse=sparse) ** 2).sum().backward()
+                optimizer.step()
+            ends.append(weight.detach())
+        assert close(ends[0], ends[1], 1e-15)
+        assert not torch.equal(ends[0][1], start(0, 6).view(3, 2)[1])
+
+
+@pytest.mark.parametrize("kind", [SimplifiedNesterov, ClassicalMomentum])
+def test_rate_momentum_and_decay_are_entries_of_the_groups(kind):
+    groups = [{"params": p, "weight_decay": d} for p, d in zip(problem_of_two(), (0.1, 0.2), strict=True)]
+    optimizer = kind(groups, 0.3, 0.9)
+    found = [[g[k] for k in ("lr", "momentum", "weight_decay")] for g in optimizer.param_groups]
+    assert found == [[0.3, 0.9, 0.1], [0.3, 0.9, 0.2]]
+    scheduled = kind(problem_of_two(), lambda k: 0.1, lambda k: k / 10)
+    for k in range(3):
+        assert scheduled.param_groups[0]["momentum"] == scheduled.momenta()[0] == k / 10
+        walk(scheduled, scheduled.param_groups[0]["params"], 1)
+
+
+@pytest.mark.parametrize("kind", [SimplifiedNesterov, ClassicalMomentum])
+def test_a_momentum_that_others_set_follows_the_equations(kind):
+    mus = [0.0, 0.5, 0.9, 0.0, 0.0, 0.7, 0.95, 0.2]
+    parameter = start(3).requires_grad_()
+    optimizer = kind([parameter], 0.05, 0.0)
+    theta, v, last = start(3), torch.zeros(5, dtype=torch.float64), 0.0
+    for mu in mus:
+        optimizer.param_groups[0]["momentum"] = mu
+        run(optimizer, parameter, 1)
+        if kind is SimplifiedNesterov:  # mu is mu_t, the one before it mu_{t-1}
+            v = last * v - 0.05 * gradient(theta + last * v)
+            theta, reached = theta + v, theta + v + mu * v
+        else:  # mu is mu_{t-1}; a velocity begins where the momentum does
+            v = mu * v - 0.05 * gradient(theta) if mu or v.any() else v
+            theta = reached = theta + (v if v.any() else -0.05 * gradient(theta))
+        last = mu
+        assert close(parameter.detach(), reached, 1e-13)
+
+
+@pytest.mark.parametrize("kind", [SimplifiedNesterov, ClassicalMomentum])
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=20, cycle_momentum=True),
+        lambda o: torch.optim.lr_scheduler.CyclicLR(
+            o, base_lr=0.01, max_lr=0.1, step_size_up=4, cycle_momentum=True
+        ),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20),
+    ],
+    ids=["OneCycleLR", "CyclicLR", "CosineAnnealingLR"],
+)
+def test_torch_schedulers_govern_rate_and_momentum(kind, scheduler):
+    a, b = start(0).requires_grad_(), start(0).requires_grad_()
+    ours, theirs = kind([a], 0.1, 0.9), torch.optim.SGD([b], 0.1, momentum=0.9)
+    own, other = scheduler(ours), scheduler(theirs)
+    theta, v, last, seen = start(0), torch.zeros(5, dtype=torch.float64), 0.0, set()
+    for _ in range(19):
+        (group,), (same,) = ours.param_groups, theirs.param_groups
+        assert (group["lr"], group["momentum"]) == (same["lr"], same["momentum"])
+        eps, mu = group["lr"], group["momentum"]
+        seen.add((eps, mu))
+        if kind is SimplifiedNesterov:
+            v = last * v - eps * gradient(theta + last * v)
+            theta, last = theta + v, mu
+            reached = theta + mu * v
+        else:
+            v = mu * v - eps * gradient(theta)
+            theta = reached = theta + v
+        run(ours, a, 1)
+        run(theirs, b, 1)
+        own.step()
+        other.step()
+        assert close(a.detach(), reached, 1e-13)
+    assert len(seen) >= 5
+
+
+def test_a_scheduled_momentum_is_nobody_elses_to_set():
+    parameters = problem_of_two()
+    optimizer = SimplifiedNesterov(parameters, 0.1, SutskeverMomentum(0.9, stage=2))
+    walk(optimizer, parameters, 3)
+    optimizer.param_groups[0]["momentum"] = 0.3
+    with pytest.raises(UserError, match="it is a function of the step"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("momentum", [0.9, SutskeverMomentum(0.9, stage=2)])
+def test_a_state_of_before_momentum_was_in_the_groups_goes_on_to_the_bit(momentum):
+    unbroken = problem_of_two()
+    first = SimplifiedNesterov(unbroken, 0.1, momentum)
+    walk(first, unbroken, 5)
+    state = copy.deepcopy(first.state_dict())
+    for group in state["param_groups"]:
+        for name in ("momentum", "last_momentum", "weight_decay"):
+            del group[name]
+    resumed = [p.detach().clone().requires_grad_() for p in unbroken]
+    second = SimplifiedNesterov(resumed, 0.1, momentum)
+    second.load_state_dict(state)
+    walk(first, unbroken, 5)
+    walk(second, resumed, 5)
+    assert all(torch.equal(a, b) for a, b in zip(unbroken, resumed, strict=True))
+
+
+def test_refuses_an_impossible_decay():
+    with pytest.raises(UserError, match="expected a weight decay of at least 0, found -1"):
+        SimplifiedNesterov(problem_of_two(), 0.1, weight_decay=-1)

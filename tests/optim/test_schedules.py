@@ -2,11 +2,21 @@ import json
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ostinato.errors import UserError
-from ostinato.optim import Constant, ConstantRule, Decision, HalvingRule, SutskeverMomentum, as_schedule
+from ostinato.optim import (
+    ConstantRule,
+    Cosine,
+    Decision,
+    HalvingRule,
+    OneCycle,
+    SutskeverMomentum,
+    learning_rate_schedule,
+)
+from ostinato.optim.schedules import LEARNING_RATE_SCHEDULES
 
 scores = st.lists(st.floats(-1e6, 0) | st.just(math.nan) | st.just(-math.inf), max_size=12)
 
@@ -28,11 +38,6 @@ def test_sutskever_never_falls_and_never_passes_its_maximum(maximum, step):
 def test_sutskever_refuses_what_it_cannot_use(maximum, stage):
     with pytest.raises(UserError, match="expected"):
         SutskeverMomentum(maximum, stage)
-
-
-def test_numbers_and_functions_are_schedules():
-    assert as_schedule(0.1) == Constant(0.1)
-    assert as_schedule(math.sqrt) is math.sqrt
 
 
 def rnnlm(scores, improvement=1.003):
@@ -103,3 +108,63 @@ def test_the_constant_rule_changes_nothing(scores):
     rule = ConstantRule()
     rule.load_state_dict(ConstantRule().state_dict())
     assert all(rule.update(score) == Decision(1.0, stop=False, restore=False) for score in scores)
+
+
+@pytest.mark.parametrize(("total", "rise"), [(20, 0.3), (11, 0.5), (100, 0.1)])
+def test_one_cycle_is_the_rate_of_torchs_scheduler(total, rise):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.7, total_steps=total, pct_start=rise, cycle_momentum=False
+    )
+    schedule = OneCycle(total, rise)
+    for k in range(total):
+        assert 0.7 * schedule(k) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        if k + 1 < total:
+            scheduler.step()
+    assert schedule(total) == schedule(10 * total) == schedule.last
+
+
+@pytest.mark.parametrize("final", [0.0, 0.1])
+def test_cosine_is_the_rate_of_torchs_scheduler(final):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50, eta_min=final)
+    for k in range(51):
+        assert Cosine(50, final=final)(k) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+    assert Cosine(50, final=final)(1000) == final
+
+
+def test_a_warm_up_rises_by_equal_steps_to_the_full_rate():
+    schedule = Cosine(total=10, warmup=4)
+    assert [schedule(k) for k in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert schedule(7) == pytest.approx(0.5)
+    assert schedule(10) == 0
+
+
+@pytest.mark.parametrize("name", LEARNING_RATE_SCHEDULES)
+@pytest.mark.parametrize("total", [1, 2, 3, 1000])
+def test_every_named_schedule_is_a_factor(name, total):
+    schedule = learning_rate_schedule(name, total)
+    factors = [schedule(k) for k in range(total + 2)]
+    assert all(0 <= factor <= 1 for factor in factors)
+    assert max(factors[:-2]) > 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Cosine(0),
+        lambda: Cosine(5, warmup=5),
+        lambda: Cosine(5, warmup=-1),
+        lambda: Cosine(5, final=1.5),
+        lambda: OneCycle(0),
+        lambda: OneCycle(5, rise=1.0),
+        lambda: OneCycle(5, first=-0.1),
+        lambda: learning_rate_schedule("cosin", 5),
+    ],
+)
+def test_rate_schedules_refuse_what_they_cannot_use(make):
+    with pytest.raises(UserError, match=r"expected|did you mean cosine"):
+        make()

@@ -83,7 +83,7 @@ def make_study(tmp_path, make_run):
     def make(count=24, name="study", choice="fast"):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "study.toml").write_text('data = "jsb"\ntrials = 24\n')
+        (folder / "study.toml").write_text('[study]\ntrials = 24\n[recipe]\ndata = "jsb"\n')
         trials = [
             {
                 "number": number,

@@ -1,82 +1,14 @@
-"""The page in a real browser: quiet, self-contained, drawn, readable on a phone, usable by keyboard."""
+"""The page in a real browser: quiet, drawn, readable on a phone and on paper, usable by keyboard."""
 
-import json
-import shutil
-import time
+import re
 
 import pytest
 
-selenium = pytest.importorskip("selenium", reason="the browser is driven by selenium")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
+from browser import Browser, needs_axe, needs_browser
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium with its chromedriver here"),
-]
-
-FLAGS = (
-    "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
-    "disable-component-update disable-sync"
-)
-# Before any program of the page runs: what goes wrong, and what it asks for.
-WATCH = """
-window.problems = [];
-addEventListener("error", (event) => problems.push(String(event.message)), true);
-addEventListener("unhandledrejection", (event) => problems.push(String(event.reason)));
-"""
-
-
-class Browser:
-    """A headless chromium that keeps its logs."""
-
-    def __init__(self, profile):
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-
-        options = webdriver.ChromeOptions()
-        for flag in FLAGS.split():
-            options.add_argument(f"--{flag}")
-        options.add_argument(f"--user-data-dir={profile}")
-        options.binary_location = CHROMIUM
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.driver = webdriver.Chrome(options, Service(DRIVER))
-        self.command = self.driver.execute_cdp_cmd
-        self.command("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
-
-    def open(self, path, width=1100, scheme="light"):
-        self.address = path.as_uri()
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.command("Emulation.setDeviceMetricsOverride", size)
-        self.command(
-            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        )
-        self.driver.get(self.address)
-        self.until("return document.documentElement.dataset.drawn === 'true'")
-
-    def until(self, script, seconds=60):
-        end = time.monotonic() + seconds
-        while not self.ask(script):
-            assert time.monotonic() < end, f"never came true: {script}"
-            time.sleep(0.1)
-
-    def ask(self, script):
-        return self.driver.execute_script(script)
-
-    def press(self, *keys):
-        from selenium.webdriver import ActionChains
-
-        ActionChains(self.driver).send_keys(*keys).perform()
-
-    def requests(self):
-        """The addresses that were asked for after the page's own, but for those inside it."""
-        found = []
-        for entry in self.driver.get_log("performance"):
-            message = json.loads(entry["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
-                found.append(message["params"]["request"]["url"])
-        # what the browser's own first tab asked for comes before
-        return [url for url in found[found.index(self.address) + 1 :] if not url.startswith("data:")]
+pytestmark = [pytest.mark.slow, needs_browser]
+DRAWN = "return document.documentElement.dataset.drawn === 'true'"
+LONG = "a run with a name of more than forty letters that <b>wraps</b> {x} %{y} and has to be read to its end"
 
 
 @pytest.fixture
@@ -91,13 +23,14 @@ def page(ostinato, trained, make_run, make_study, tmp_path):
     """A page of a trained run, one with Hessian-free updates and hostile names, and a study."""
     updates = [{"damping": 0.3 / k, "iterations": 10 * k} for k in (1, 2, 3)]
     hostile = make_run("<img src=x onerror=alert(1)>", updates=updates, recipe="HF")
-    code, _, err = ostinato("report", "run", hostile, make_study(), "--samples", "2")
+    long = make_run(LONG.replace("</b>", ""), shift=0.5)
+    code, _, err = ostinato("report", "run", hostile, long, make_study(), "--samples", "2")
     assert code == 0, err
     return tmp_path / "report.html"
 
 
 def test_the_page_in_a_browser(browser, page):
-    browser.open(page)
+    browser.open(page, ready=DRAWN)
     browser.until("return [...document.querySelectorAll('audio')].every((a) => a.readyState >= 1)")
     assert (
         browser.ask("return [...document.querySelectorAll('audio')].map((a) => a.duration > 2)") == [True] * 2
@@ -139,7 +72,7 @@ def test_the_page_in_a_browser(browser, page):
 
 
 def test_on_a_phone_nothing_sticks_out(browser, page):
-    browser.open(page, width=390, scheme="dark")
+    browser.open(page, width=390, scheme="dark", ready=DRAWN)
     browser.ask("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert browser.ask("return document.documentElement.scrollWidth") <= 390
     assert browser.ask("return innerWidth") == 390
@@ -153,3 +86,107 @@ def test_on_a_phone_nothing_sticks_out(browser, page):
     assert boxes
     assert set(boxes) == {0}
     assert browser.driver.get_log("browser") == []
+    # a row of scores is a block: every cell with its column's name, and within the page
+    cells = browser.ask(
+        "return [...document.querySelectorAll('table.stack tbody td:not(.none)')].map((t) => "
+        "[getComputedStyle(t, '::before').content, t.getBoundingClientRect().right])"
+    )
+    assert cells
+    assert all(len(label) > 5 and right <= 390 for label, right in cells)
+
+
+def hovered(browser, chart, trace, point):
+    """What the label at a point of a chart's line says, and where it stands."""
+    browser.ask(
+        f"const box = document.getElementById('{chart}'); box.scrollIntoView();"
+        f"const at = box.data.findIndex((t) => t.name === {trace!r});"
+        f"Plotly.Fx.hover(box, [{{curveNumber: at, pointNumber: {point}}}]);"
+    )
+    label = f"document.querySelector('#{chart} .hoverlayer .hovertext')"
+    browser.until(f"return {label} !== null")
+    lines = browser.ask(
+        f"return [...{label}.querySelectorAll('.nums .line')].map((line) => line.textContent)"
+    )
+    box = browser.ask(f"const r = {label}.getBoundingClientRect(); return [r.left, r.right]")
+    return lines, box
+
+
+@pytest.mark.parametrize("width", [1100, 390])
+def test_labels_are_whole(browser, page, width):
+    browser.open(page, width=width, ready=DRAWN)
+    name = LONG.replace("</b>", "").replace("<", "&lt;").replace(">", "&gt;")
+    lines, (left, right) = hovered(browser, "data1-log-likelihood", name, 2)
+    assert " ".join(lines) == f"{LONG.replace('</b>', '')}, validation epoch 3: \u22128.000"
+    assert len(lines) > 2
+    assert left >= 0
+    assert right <= width
+    assert (
+        browser.ask("return document.querySelector('.js-plotly-plot')._fullLayout.hoverlabel.namelength")
+        == -1
+    )
+    lines, _ = hovered(browser, "study0-history", "best so far", 3)
+    assert lines[0] == "best so far"
+    assert re.fullmatch(r"trial 3: \u2212\d+\.\d{3}", lines[1])
+
+
+def test_on_paper_it_is_light_whole_and_as_before_afterwards(browser, page):
+    browser.open(page, scheme="dark", ready=DRAWN)
+    chart = "document.querySelector('.chart')"
+    screen = (
+        "return [document.documentElement.dataset.theme, document.querySelectorAll('details[open]').length, "
+    )
+    screen += f"{chart}.offsetHeight, {chart}.querySelector('svg').getAttribute('width')]"
+    before = browser.ask(screen)
+    browser.ask(
+        "addEventListener('beforeprint', () => { window.paper = {"
+        "theme: document.documentElement.dataset.theme,"
+        "ink: document.querySelector('.js-plotly-plot').layout.font.color,"
+        "folded: document.querySelectorAll('details:not([open]):not(.screen)').length,"
+        "widths: [...document.querySelectorAll('.chart svg.main-svg')].map("
+        "(s) => s.getAttribute('width'))}; });"
+    )
+    pages = browser.print()
+    assert pages.startswith(b"%PDF")
+    paper = browser.ask("return paper")
+    # A4 is 794 pixels wide, and its margins 53 each
+    assert paper == {
+        "theme": "light",
+        "ink": "#1f2528",
+        "folded": 0,
+        "widths": ["660"] * len(paper["widths"]),
+    }
+    browser.until(f"return ({screen.removeprefix('return ')}).join() === {','.join(map(str, before))!r}")
+
+    # what the sheet looks like
+    browser.media("dark", "print")
+    browser.ask("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    ground = browser.ask("return getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
+    hidden = browser.ask(
+        "return [...document.querySelectorAll('nav, button, audio, .screen')].every("
+        "(e) => e.offsetHeight === 0)"
+    )
+    assert hidden
+    cut = browser.ask(
+        "return [...document.querySelectorAll('.scroll, pre')].filter((e) => e.offsetHeight > 0 && "
+        "(getComputedStyle(e).overflowX !== 'visible' || getComputedStyle(e).maxHeight !== 'none')).length"
+    )
+    assert cut == 0
+
+
+@needs_axe
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1100, 390])
+def test_axe_finds_no_fault(browser, page, scheme, width):
+    browser.open(page, width=width, scheme=scheme, ready=DRAWN)
+    # what is folded away is to be readable too
+    browser.ask("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert browser.faults("moderate") == []
+
+
+@needs_axe
+def test_axe_would_find_one(browser, tmp_path):
+    bad = tmp_path / "bad.html"
+    bad.write_text("<!doctype html><title>x</title><p style='color:#bbb;background:#fff'>pale<img src=x>")
+    browser.open(bad)
+    assert {fault["id"] for fault in browser.faults()} >= {"color-contrast", "image-alt", "html-has-lang"}

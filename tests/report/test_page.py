@@ -121,7 +121,7 @@ def test_hostile_names_are_only_names(make_run, make_study):
         (("run", "--samples", "-1"), "--samples of 0 to 20"),
         (("run", "--out", "no/such/page.html"), "found none at"),
         (("run", "--out", "."), "expected a file for --out"),
-        (("run", "--seed", "-1"), "expected a seed"),
+        (("run", "--seed", "-1"), "expected --seed of 0"),
     ],
 )
 def test_mistakes_are_one_line(ostinato, trained, arguments, message):

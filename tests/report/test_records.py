@@ -19,6 +19,17 @@ def test_a_run_is_read(make_run):
     assert 'recipe = "SGD+C"' in record.config_text
 
 
+def test_results_of_before_an_extension_are_not_those_of_the_run(make_run):
+    folder = make_run("run")
+    path = folder / "results.json"
+    results = json.loads(path.read_text())
+    here = len(read_run(folder, "run").epochs)
+    for epochs, counts in ((here, True), (here - 1, False)):
+        results["training"]["epochs"] = epochs
+        path.write_text(json.dumps(results))
+        assert bool(read_run(folder, "run").scores) is counts
+
+
 def test_without_results_the_checkpoint_tells_about_the_training(make_run):
     folder = make_run(scores=False)
     state = {
@@ -57,7 +68,7 @@ def test_a_chosen_trial_without_scores_of_its_own_has_those_of_the_study(make_st
 def test_a_study_that_has_only_begun(tmp_path):
     folder = tmp_path / "study"
     folder.mkdir()
-    (folder / "study.toml").write_text("trials = 3\n")
+    (folder / "study.toml").write_text("[study]\ntrials = 3\n[recipe]\n")
     runs, (study,) = read_records([folder])
     assert runs == []
     assert study.trials == []

@@ -1,6 +1,7 @@
 """Records -> tables, figures and importances."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_scores_stand_beside_the_paper_and_the_baselines(make_run):
     assert rows["run"][2] == f"{MINUS}8.500 ± 0.050"
     assert rows["run"][4] == "≈ 30.50 ± 0.05\n[30.10, 30.90]"
     assert rows["paper: RNN (SGD+C)"][2] == f"{MINUS}8.65"
-    assert rows["difference"] == ["+0.31", "", "+0.15", "", "≈ +0.52"]
+    assert rows["difference"] == ["+0.310 ± 0.050", "", "+0.150 ± 0.050", "", "≈ +0.52 ± 0.05"]
 
 
 @pytest.mark.parametrize(
@@ -61,13 +62,38 @@ def test_words_are_compared_by_perplexity(make_run):
 
 def test_learning_curves_have_every_run_and_the_baselines(make_run):
     runs = [read_run(make_run(name, shift=shift), name) for name, shift in (("<b>a</b>", 0.0), ("b", 0.5))]
-    chart = charts.learning_curves(runs, "key", "nats/frame", charts.looks_of(runs))
+    chart = charts.learning_curves(runs, "key", charts.looks_of(runs))
     lines = {trace["name"]: trace for trace in chart.figure["data"]}
     assert lines["b"]["y"] == [-10.0, -9.0, -8.0, -7.0, -7.6]
     assert lines["b"]["x"] == [1, 2, 3, 4, 5]
     assert "&lt;b&gt;a&lt;/b&gt;" in lines
     assert chart.figure["layout"]["shapes"][0]["y0"] == -11.0
-    assert f"b: best validation {MINUS}7.000 in epoch 4 of 5" in chart.summary
+    # scoring has found an error, which is that of this score
+    assert f"b: best validation {MINUS}7.000 ± 0.050 nats/frame in epoch 4 of 5" in chart.summary
+    assert f"1-gram {MINUS}11.000 ± 0.050" in chart.summary
+    points = [trace for trace in chart.figure["data"] if "error_y" in trace]
+    assert [trace["error_y"]["array"] for trace in points] == [[0.05], [0.05]]
+
+
+def test_words_are_drawn_by_perplexity_on_a_logarithmic_axis(make_run):
+    run = read_run(make_run(task="words", data="ptb"), "run")
+    perplexity = {"value": 900.0, "unit": "perplexity", "standard_error": 1500.0}
+    level = perplexity | {"value": 400_000.0}
+    scores = {"model": {"valid": {"perplexity": perplexity}}, "1-gram": {"valid": {"perplexity": level}}}
+    run = dataclasses.replace(run, scores=scores)
+    chart = charts.learning_curves([run], "key", charts.looks_of([run]))
+    layout = chart.figure["layout"]
+    assert layout["yaxis"]["title"]["text"] == "perplexity"
+    assert layout["yaxis"]["type"] == "log"
+    # the line across by its value, its name by the logarithm, as Plotly wants them
+    assert layout["shapes"][0]["y0"] == 400_000.0
+    assert layout["annotations"][0]["y"] == pytest.approx(math.log10(400_000))
+    # the baseline and the whole bar of the error are within the picture
+    low, high = (10**end for end in layout["yaxis"]["range"])
+    best = next(trace for trace in chart.figure["data"] if "error_y" in trace)
+    assert low < best["y"][0] - 1500.0
+    assert high > 400_000
+    assert "best validation perplexity 1808.04 ± 1500.00 in epoch 4" in chart.summary
 
 
 @pytest.mark.parametrize("last", [-8.0, None])
@@ -78,13 +104,14 @@ def test_an_epoch_whose_score_is_infinite_is_left_out(make_run, tmp_path, last):
         for n, score in enumerate(scores)
     ]
     picture = tmp_path / "curve.svg"
-    learning_curve(records, picture, title="wild", baselines={"1-gram": -11.0})
+    levels = {"1-gram": {"valid": {"log_likelihood": {"value": -11.0, "unit": "nats/frame"}}}}
+    learning_curve(records, picture, title="wild", scores=levels)
     assert ("best validation" in picture.read_text()) == (last is not None)
     run = read_run(make_run(), "run")
     run = dataclasses.replace(run, epochs=records)
-    chart = charts.learning_curves([run], "key", "nats/frame", charts.looks_of([run]))
+    chart = charts.learning_curves([run], "key", charts.looks_of([run]))
     expected = (
-        f"best validation {MINUS}8.000 in epoch 3 of 3"
+        f"best validation {MINUS}8.000 ± 0.050 nats/frame in epoch 3 of 3"
         if last
         else "no finite validation score in the epochs up to 3"
     )

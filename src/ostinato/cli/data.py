@@ -1,28 +1,22 @@
-"""`ostinato data`: list the music data sets, make one ready, show what is in one (or in your own files)."""
+"""`ostinato data`: list the data sets, make one ready, show what is in one (or in your own files)."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from ostinato.cli.options import OPTIONS
-from ostinato.errors import UserError, near_names
-
-if TYPE_CHECKING:
-    from ostinato.data.sequences import Splits
+from ostinato.cli.output import print_json
+from ostinato.errors import UserError
 
 app = App(
     name="data",
-    help="List, fetch and show music data sets, or look into files of your own.",
+    help="List, fetch and show data sets: music, text, and problems with long delays.",
     group_commands="Commands",
     group_parameters=OPTIONS,
 )
-
-# Into a file or a pipe a line is not broken: names are looked for there.
-_PIPED = 1000
 
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on standard output.")]
 
@@ -30,18 +24,14 @@ Json = Annotated[bool, Parameter(negative="", help="Print one JSON object on sta
 @app.command(name="list")
 def list_(*, json: Json = False) -> None:
     """List the data sets: what they are, where they come from, and whether they are ready."""
-    from ostinato.data import music
+    from ostinato.cli import data_tables
+    from ostinato.data import catalogue
 
-    entries = music.listing()
+    entries = catalogue.listing()
     if json:
-        _print_json({"data_sets": [vars(entry) for entry in entries]})
+        print_json({"data_sets": [vars(entry) | {"ready": entry.ready} for entry in entries]})
         return
-    from ostinato.cli.tables import Column, Table, print_table
-
-    table = Table([Column(heading, text=True) for heading in ("name", "what", "ready", "from")])
-    for entry in entries:
-        table.add(entry.name, entry.about, "yes" if entry.ready else "to fetch", entry.source)
-    print_table(table, piped=_PIPED)
+    data_tables.show_listing(entries)
 
 
 @app.command
@@ -53,17 +43,21 @@ def fetch(name: str, *, json: Json = False) -> None:
     name
         One of the names that `ostinato data list` prints.
     """
-    from ostinato.data import music
+    from ostinato.cli import data_tables
+    from ostinato.data import catalogue
 
-    if name not in music.names():
-        raise UserError(f"expected the name of a data set, found {name!r}; {near_names(name, music.names())}")
-    data = music.load(name)
+    kind = catalogue.listed(name).kind
+    data = catalogue.module(kind).load(name)
+    # asked again: what was to download is in the cache now
+    entry = catalogue.listed(name)
     if json:
-        _print_json({"name": name, "ready": True, "version": data.version, "source": data.details["source"]})
+        found = {"name": name, "kind": kind, "ready": entry.ready, "version": data.version}
+        print_json(found | {"source": entry.source, "origin": entry.origin, "place": entry.place})
     else:
         from ostinato.cli.tables import say
 
-        say(f"{name} is ready: {len(data):,} songs, from {data.details['source']}")
+        content = data_tables.content(kind, data)
+        say(f"{name} is ready: {content}, {data_tables.origin_in_words(entry)} ({entry.place})")
 
 
 @app.command
@@ -72,61 +66,95 @@ def show(
     *,
     out: Path | None = None,
     frames_per_beat: int | None = None,
-    transpose: bool = True,
+    transpose: Annotated[bool | None, Parameter(negative="--no-transpose")] = None,
+    unit: Literal["words", "chars"] | None = None,
+    vocabulary_size: int | None = None,
+    length: int | None = None,
     json: Json = False,
 ) -> None:
-    """Show what is in a data set: songs, frames, polyphony, pitches, files that were skipped; and a picture.
+    """Show what is in a data set, and where it is from.
+
+    Of music: songs, polyphony, pitches, the files that were skipped, and a picture. Of text: tokens,
+    sentences, the vocabulary and the first lines. Of a problem with long delays: one of its sequences.
 
     Parameters
     ----------
     name
-        A name that `ostinato data list` prints, or a file or folder of MIDI, MusicXML, ABC or kern.
+        A name that `ostinato data list` prints; a file or folder of MIDI, MusicXML, ABC or kern; a text
+        file, several separated by commas, or a folder of .txt files.
     out
-        Draw the first training song as a piano roll, to this file (.png, .svg or .pdf).
+        Music: draw the first training song as a piano roll, to this file (.png, .svg or .pdf).
     frames_per_beat
-        Frames to a quarter note.
+        Music: frames to a quarter note.
     transpose
-        Move each piece to C major or C minor.
+        Music: move each piece to C major or C minor, as is done where nothing is said.
+    unit
+        Text: what a token is; words where nothing is said. Files of any name are read as text with it.
+    vocabulary_size
+        Text: the most tokens that are told apart; 10,000 where nothing is said.
+    length
+        A problem with long delays: steps of its sequences, or of its delay; 50 where nothing is said.
     """
-    from ostinato.data import music, pictures, statistics
+    from ostinato.cli import data_tables
+    from ostinato.data import catalogue
 
-    data = music.load(name, frames_per_beat=frames_per_beat, transpose=transpose)
-    if out:
-        song = data.train[0]
-        title = f"{data.name}: {song.name}"
-        pictures.picture(song.values, out, frames_per_beat=data.details["frames_per_beat"], title=title)
+    given = {
+        "frames_per_beat": frames_per_beat,
+        "transpose": transpose,
+        "unit": unit,
+        "vocabulary_size": vocabulary_size,
+        "length": length,
+    }
+    given = {option: value for option, value in given.items() if value is not None}
+    kind = _kind(name, unit)
+    _check_options(name, kind, [*given, *(["out"] if out is not None else [])])
+    module = catalogue.module(kind)
+    data = module.load(name, **given)
+    if out is not None:
+        _draw(data, out)
     if json:
-        _print_json(statistics.describe(data) | {"picture": str(out) if out else None})
-    else:
-        _show(data, out)
+        print_json(module.describe(data) | {"picture": str(out) if out else None})
+        return
+    data_tables.show(kind, module.describe(data))
+    if out is not None:
+        from ostinato.cli.tables import say
 
-
-def _show(data: Splits, out: Path | None) -> None:
-    from ostinato.cli.tables import Column, Table, number_columns, print_table, say
-    from ostinato.data import pictures, statistics
-
-    headings = ("songs", "frames", "notes per frame", "silent frames", "pitches")
-    table = Table([Column("split", text=True), *number_columns(*headings)])
-    for split, sequences in data.items():
-        found = statistics.of(sequences)
-        low, high = found["pitch_range"] or (None, None)
-        pitches = f"{pictures.pitch_name(low)} to {pictures.pitch_name(high)}" if low and high else "none"
-        notes, silent = f"{found['polyphony_mean']:.2f}", f"{found['silent_frames']:.1%}"
-        table.add(split, f"{found['songs']:,}", f"{found['frames']:,}", notes, silent, pitches)
-    details = data.details
-    keys = "in C major and C minor" if details["transposed"] else "in their own keys"
-    say(f"{data.name}: {details['source']}")
-    beat = f"{details['frames_per_beat']} frame{'s' if details['frames_per_beat'] > 1 else ''}"
-    say(f"{beat} to a quarter note, {keys}, split {details['split']}")
-    print_table(table, piped=_PIPED)
-    say(f"version {data.version}")
-    if out:
         say(f"picture: {out}")
-    if data.skipped:
-        say(f"skipped {len(data.skipped)}:")
-        for skip in data.skipped:
-            say(f"  {skip}")
 
 
-def _print_json(result: dict[str, Any]) -> None:
-    print(json.dumps(result))
+def _kind(name: str, unit: str | None) -> str:
+    """The kind of data; a unit makes text of a file of any name."""
+    from ostinato.data import catalogue
+
+    kind = catalogue.kind_of(name)
+    if name in catalogue.names():
+        return kind
+    if unit is None and Path(name).is_file() and not catalogue.owned(Path(name)):
+        raise UserError(
+            f"expected a score or a .txt file, found {name}; if it is text, say --unit words or --unit chars"
+        )
+    return kind if unit is None else "text"
+
+
+def _check_options(name: str, kind: str, given: list[str]) -> None:
+    """An option of another kind of data is a mistake, not to be passed over."""
+    from ostinato.data import catalogue
+
+    owners = {option: k for k in catalogue.KINDS for option in catalogue.module(k).OPTIONS} | {"out": "music"}
+    for option in given:
+        if owners[option] != kind:
+            raise UserError(
+                f"--{option.replace('_', '-')} is for {WORDS[owners[option]]}, found {name}, which is "
+                f"{WORDS[kind]}; leave it out"
+            )
+
+
+WORDS = {"music": "music", "text": "text", "task": "a problem with long delays"}
+
+
+def _draw(data: Any, out: Path) -> None:
+    from ostinato.data import pictures
+
+    song = data.train[0]
+    title = f"{data.name}: {song.name}"
+    pictures.picture(song.values, out, frames_per_beat=data.details["frames_per_beat"], title=title)

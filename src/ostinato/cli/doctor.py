@@ -27,7 +27,8 @@ def doctor(*, json: bool = False) -> int:
         return 0
     table = Table([Column("", text=True), Column("", text=True)])
     for name, value in found.items():
-        table.add(name.replace("_", " "), _line(value))
+        for number, line in enumerate(_lines(value)):
+            table.add("" if number else name.replace("_", " "), line)
     print_table(table, piped=sys.maxsize)
     return 0
 
@@ -63,19 +64,23 @@ def diagnosis() -> dict[str, Any]:
     }
 
 
-def _data_sets() -> dict[str, str] | str:
-    """Which data sets are ready; what is wrong with the folder of them is part of the diagnosis."""
-    from ostinato.data import music
+def _data_sets() -> dict[str, str]:
+    """Where each data set would be taken from; what is wrong with one is part of the diagnosis."""
+    from ostinato.cli.data_tables import origin_in_words
+    from ostinato.data import catalogue
 
-    try:
-        return {entry.name: "ready" if entry.ready else "to fetch" for entry in music.listing()}
-    except UserError as error:
-        return str(error)
+    found = {}
+    for name in catalogue.names():
+        try:
+            found[name] = origin_in_words(catalogue.listed(name))
+        except UserError as error:
+            found[name] = str(error)
+    return found
 
 
-def _line(value: Any) -> str:
+def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return "; ".join(f"{name}: {item}" for name, item in value.items())
+        return [f"{name}: {item}" for name, item in value.items()]
     if isinstance(value, list):
-        return ", ".join(value) or "none"
-    return str(value)
+        return [", ".join(value) or "none"]
+    return [str(value)]

@@ -28,6 +28,7 @@ def evaluate(
     transpose: Annotated[bool, Parameter(negative="--no-transpose")] = True,
     per_song: Literal["train", "valid", "test"] | None = None,
     per_sentence: Literal["train", "valid", "test"] | None = None,
+    device: str = "cpu",
     json: bool = False,
 ) -> int:
     """Score a run's best model on every split of its data, beside the baselines.
@@ -48,6 +49,8 @@ def evaluate(
         List the log-likelihood of each song of a split.
     per_sentence
         List the log-probability of each sentence of a split, for a run on text.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto; baselines stay on the CPU.
     json
         Print one JSON object.
     """
@@ -55,21 +58,23 @@ def evaluate(
     from ostinato.cli.evaluate_task import evaluate_task
     from ostinato.cli.evaluate_text import evaluate_text
     from ostinato.data import music
+    from ostinato.nn.devices import find_device
     from ostinato.results import score_baselines, score_run, score_songs
 
     if baselines == (run is not None):
         raise UserError(
             "expected a run folder, or --baselines with --data NAME; see ostinato evaluate --help"
         )
+    find_device(device)
     songs = None
     task = "music" if run is None else load_model(opened := Run.open(run)).recipe.task
     if task == "task":
         listing = per_song is not None or per_sentence is not None
-        return evaluate_task(opened, data, listing=listing, json=json)
+        return evaluate_task(opened, data, listing=listing, device=device, json=json)
     if task != "music":
         if per_song is not None:
             raise UserError("expected --per-sentence for a run on text, found --per-song")
-        return evaluate_text(opened, data, per_sentence, json=json)
+        return evaluate_text(opened, data, per_sentence, device=device, json=json)
     if run is None:
         splits = music.load(data or "bach", frames_per_beat=frames_per_beat, transpose=transpose)
         results = score_baselines(splits)
@@ -77,9 +82,9 @@ def evaluate(
     else:
         opened = Run.open(run)
         splits = _data_for(opened, data, frames_per_beat, transpose)
-        results = score_run(opened, splits)
+        results = score_run(opened, splits, device=device)
         title = f"{opened.folder} on {splits.name}"
-        songs = None if per_song is None else score_songs(opened, splits, per_song)
+        songs = None if per_song is None else score_songs(opened, splits, per_song, device=device)
     list_skipped(splits, human())
     _print(results, splits, title, songs, json=json)
     return 0

@@ -15,14 +15,14 @@ from ostinato.runs import Run
 from ostinato.text_results import score_sentences, score_text_run, scored_tokens
 
 
-def evaluate_text(run: Run, data: str | None, per_sentence: str | None, *, json: bool) -> int:
+def evaluate_text(run: Run, data: str | None, per_sentence: str | None, *, device: str, json: bool) -> int:
     """Score a run's best model on its data, or on other text; print tables or JSON."""
     loaded = data_for(run, data)
-    results = Results(score_text_run(run, loaded))
+    results = Results(score_text_run(run, loaded, device=device))
     sentences = None
     if per_sentence is not None:
         tokens = scored_tokens(loaded, per_sentence)
-        sentences = score_sentences(load_model(run).model, loaded.vocabulary, tokens)
+        sentences = score_sentences(load_model(run, device=device).model, loaded.vocabulary, tokens)
     if json:
         about = {"name": loaded.name, "version": loaded.version, "details": loaded.details}
         extra = {} if sentences is None else {"sentences": sentences}

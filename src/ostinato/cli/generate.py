@@ -54,6 +54,7 @@ def generate(
     temperature: float = 1.0,
     seed: int = 0,
     prime: str | None = None,
+    device: str = "cpu",
     json: bool = False,
     music: Annotated[MusicOptions | None, Parameter(name="*", group=Group("Music", sort_key=2))] = None,
     text: Annotated[TextOptions | None, Parameter(name="*", group=Group("Text", sort_key=3))] = None,
@@ -75,16 +76,25 @@ def generate(
     prime
         What to continue, which is part of what is written: of music a MIDI, MusicXML, ABC or kern file; of
         text a beginning.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto; a seed draws the same numbers on each.
     json
         Print one JSON object.
     """
     forms: Forms = {"music": compose, "words": write_text, "chars": write_text}
     form, own = for_kind(run, forms, {"music": music, "words": text, "chars": text})
-    return form(run, own, temperature=temperature, seed=seed, prime=prime, json=json)
+    return form(run, own, temperature=temperature, seed=seed, prime=prime, device=device, json=json)
 
 
 def compose(
-    run: Path, own: MusicOptions | None, *, temperature: float, seed: int, prime: str | None, json: bool
+    run: Path,
+    own: MusicOptions | None,
+    *,
+    temperature: float,
+    seed: int,
+    prime: str | None,
+    device: str,
+    json: bool,
 ) -> int:
     """Compose music, and write it into files."""
     from ostinato.data import piano_roll
@@ -92,7 +102,7 @@ def compose(
     from ostinato.music_model import MusicModel, seeded
 
     own = own or MusicOptions()
-    music = MusicModel.open(run)
+    music = MusicModel.open(run, device=device)
     name = f"{run.resolve().name}-{seed}"
     paths = own.out or [Path(name + ending) for ending in (".mid", ".wav", ".png")]
     for path in paths:

@@ -35,7 +35,14 @@ class TextOptions:
 
 
 def write_text(
-    run: Path, own: TextOptions | None, *, temperature: float, seed: int, prime: str | None, json: bool
+    run: Path,
+    own: TextOptions | None,
+    *,
+    temperature: float,
+    seed: int,
+    prime: str | None,
+    device: str,
+    json: bool,
 ) -> int:
     """Generate words or characters, printed as they come."""
     import torch
@@ -49,7 +56,7 @@ def write_text(
         raise UserError(f"expected --tokens of at least 1, found {own.tokens}")
     sampling = Sampling(temperature, own.top_k, own.top_p, own.unknown)
     opened = Run.open(run)
-    model, vocabulary = load_model(opened).model, Vocabulary.read(opened.folder)
+    model, vocabulary = load_model(opened, device=device).model, Vocabulary.read(opened.folder)
     generator = torch.Generator().manual_seed(seed)
     drawn = generate_tokens(model, vocabulary, sampling, prime=prime, generator=generator)
     text = pieces(itertools.islice(drawn, own.tokens), vocabulary.unit, new_line=not prime)

@@ -31,6 +31,7 @@ def harmonize(
     above: bool = False,
     semitones: int | None = None,
     tempo: float = 100.0,
+    device: str = "cpu",
     json: bool = False,
 ) -> int:
     """Let a trained model add voices to a melody, or fill a gap in a piece.
@@ -64,6 +65,8 @@ def harmonize(
         Move the file by so many semitones for the model, instead of to C by its key.
     tempo
         Quarter notes a minute.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto; a seed draws the same numbers on each.
     json
         Print one JSON object.
     """
@@ -73,7 +76,7 @@ def harmonize(
 
     for path in out:
         piano_roll.check_writable(path)
-    music = MusicModel.open(run)
+    music = MusicModel.open(run, device=device)
     piece = music.read(melody, semitones=semitones)
     constraint = _constraint(piece, fixed or [], free or [], above=above)
     generator = seeded(seed)

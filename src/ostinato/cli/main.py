@@ -3,7 +3,8 @@
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
@@ -67,9 +68,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     forget_options()
     try:
-        if arguments and arguments[0] in LINES:
-            _prepare(arguments)
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with _own_help(arguments):
+            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
         print(f"ostinato: {visible(one_line(error))}", file=sys.stderr)
@@ -84,13 +84,21 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _prepare(arguments: Sequence[str]) -> None:
+@contextmanager
+def _own_help(arguments: Sequence[str]) -> Iterator[None]:
     """Give the command that is asked for its own help in place of the line that `ostinato --help` shows."""
+    if not arguments or arguments[0] not in LINES:
+        yield
+        return
     command = app[arguments[0]]
+    command.help_epilogue = ""
     if command.default_command is not None:
         command.help = None  # its docstring
-    command.help_epilogue = ""
     show_defaults(app, arguments)
+    try:
+        yield
+    finally:
+        command.help = LINES[arguments[0]]
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from ostinato.cli.options import Quiet
 from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import CELL, Overrides, given_settings
 from ostinato.cli.stopping import stop_signals
-from ostinato.cli.tables import Table, number_columns
+from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
 from ostinato.files import FileLock, atomic_write
 from ostinato.monitoring import Interrupted
@@ -195,8 +195,9 @@ def _table(rows: list[Row], what: str) -> Table:
     from ostinato.reproduce.table import cells_of, headers, notes
 
     first, second, *others = headers(rows[0].cell.table)
-    columns = number_columns(f"{first}, {second}", *(header.replace(" ", "\n", 1) for header in others))
-    table = Table(columns, f"{what}, paper and ours", notes(rows))
+    columns = number_columns(*(header.replace(" ", "\n", 1) for header in others))
+    name = Column(f"{first}, {second}", text=True)
+    table = Table([name, *columns], f"{what}, paper and ours", notes(rows))
     for row in rows:
         data, model, *figures = cells_of(row)
         table.add(f"{data} {model}", *(figure.replace(" [", "\n[") for figure in figures))

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
-from rich.table import Table
 
 from ostinato.cli.options import OPTIONS
-from ostinato.cli.output import print_json, print_table
+from ostinato.cli.output import print_json, print_table, say
+from ostinato.cli.tables import Column, Table
+from ostinato.cli.visible import visible
 from ostinato.errors import UserError
+from ostinato.numbers import number, recorded, unit_of
 from ostinato.report.listing import (
     Listed,
     check_removable,
@@ -23,17 +25,14 @@ from ostinato.report.listing import (
     read_listed,
     remove_run,
 )
+from ostinato.report.records import short_names
 
 app = App(name="runs", group_commands="Commands", group_parameters=OPTIONS)
 
-Sort = Literal["name", "data", "recipe", "output", "epochs", "validation", "test", "state", "date"]
+Sort = Literal["name", "data", "recipe", "output", "epochs", "valid", "test", "state", "date"]
 
-MEASURES = {
-    "log_likelihood": "log-likelihood",
-    "pseudo_log_likelihood": "pseudo-log-likelihood",
-    "bits_per_character": "bits per character",
-    "error": "% wrong",
-}
+_NAMES = {"error": "% of sequences wrong"}
+_UNITS = {"log_likelihood": " in nats", "pseudo_log_likelihood": " in nats"}
 _KINDS = {"music": "", "task": "task "}
 
 # How rows are ordered: what is unknown comes last.
@@ -43,7 +42,7 @@ _KEYS: dict[str, Callable[[Listed], Any]] = {
     "recipe": lambda run: run.recipe,
     "output": lambda run: run.output,
     "epochs": lambda run: -run.epochs,
-    "validation": lambda run: -(run.log_likelihood if run.log_likelihood is not None else -1e300),
+    "valid": lambda run: -(run.log_likelihood if run.log_likelihood is not None else -1e300),
     "test": lambda run: _test_key(run),
     "state": lambda run: run.state,
     "date": lambda run: -run.changed,
@@ -59,8 +58,8 @@ def runs(folder: Path = Path("runs"), *, sort: Sort = "name", json: bool = False
     folder
         The folder that the runs are in.
     sort
-        Order by this column: best scores, most epochs and latest dates come first. Validation is ordered by
-        log-likelihood, whatever is shown.
+        Order by this column: best scores, most epochs and latest dates come first. Validation scores (valid)
+        are ordered by log-likelihood, whatever is shown.
     json
         Print one JSON object.
     """
@@ -73,10 +72,10 @@ def runs(folder: Path = Path("runs"), *, sort: Sort = "name", json: bool = False
     if listed:
         print_table(_table(listed, folder))
     else:
-        print(f"no runs in {folder}; ostinato train makes one")
+        say(f"no runs in {folder}; ostinato train makes one")
     for run in found:
         if not run.is_run:
-            print(f"{run.name}: {run.state}")
+            say(f"{run.name}: {run.state}")
     return 0
 
 
@@ -98,18 +97,15 @@ def diff(*folders: Annotated[Path, Parameter(name="RUN")], json: bool = False) -
     if json:
         print_json({"runs": [run.to_dict() for run in found], "differences": rows})
         return 0
-    table = Table(title="what differs", title_justify="left")
-    table.add_column("")
-    for run in found:
-        table.add_column(str(run.folder), justify="right", overflow="fold")
+    table = Table([Column(""), *map(Column, short_names(folders))], "what differs")
     for name, values in rows.items():
-        table.add_row(name, *("-" if value is None else str(value) for value in values))
-    table.add_section()
+        table.add(name, *("-" if value is None else visible(str(value)) for value in values))
     for label, cell in _SCORES.items():
-        table.add_row(label, *(cell(run) for run in found))
+        table.add(label, *(cell(run) for run in found))
+    table.notes += _measures(found)
     print_table(table)
     if not rows:
-        print("no setting differs")
+        say("no setting differs")
     return 0
 
 
@@ -130,11 +126,11 @@ def remove(*folders: Annotated[Path, Parameter(name="RUN")], yes: bool = False) 
         raise UserError("expected every run once, found one of them twice; leave it out")
     found = [check_removable(folder) for folder in folders]  # all, before any is removed
     if not yes and not _agreed(found):
-        print("nothing removed")
+        say("nothing removed")
         return 1
     for run in found:
         remove_run(run.folder)
-        print(f"removed {run.folder}")
+        say(f"removed {run.folder}")
     return 0
 
 
@@ -156,7 +152,7 @@ def _agreed(found: list[Listed]) -> bool:
         size = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file())
         other = foreign_files(run.folder)
         also = f", and of yours: {', '.join(other)}" if other else ""
-        print(f"{run.folder}: {run.recipe} on {run.data}, {run.epochs} epochs, {size / 1e6:.1f} MB{also}")
+        say(f"{run.folder}: {run.recipe} on {run.data}, {run.epochs} epochs, {size / 1e6:.1f} MB{also}")
     what = "this run" if len(found) == 1 else f"these {len(found)} runs"
     try:
         return input(f"remove {what} for good? [y/N] ").strip().lower() in ("y", "yes")
@@ -165,18 +161,12 @@ def _agreed(found: list[Listed]) -> bool:
 
 
 def _table(found: list[Listed], folder: Path) -> Table:
-    table = Table(title=f"runs in {folder}", title_justify="left", caption_justify="left")
-    for column in ("run", "data", "recipe", "output"):
-        table.add_column(column, overflow="fold")
-    for column in ("epochs", "validation", "test"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column in ("score", "state", "date"):
-        table.add_column(column, overflow="fold")
+    headings = ("data", "recipe", "output", "epochs", *_SCORES, "state", "date")
+    table = Table([Column("run", text=True), *map(Column, headings)], f"runs in {folder}")
     for run in found:
-        data = _KINDS.get(run.kind, f"{run.kind} ") + _short(run.data)
-        table.add_row(
+        table.add(
             run.name,
-            data,
+            _KINDS.get(run.kind, f"{run.kind} ") + _short(run.data),
             run.recipe,
             run.output,
             str(run.epochs),
@@ -184,7 +174,20 @@ def _table(found: list[Listed], folder: Path) -> Table:
             run.state,
             datetime.fromtimestamp(run.changed).strftime("%Y-%m-%d"),
         )
+    table.notes += _measures(found)
     return table
+
+
+def _measures(found: list[Listed]) -> list[str]:
+    """What the scores of each kind of data are."""
+    kinds = {run.kind: "" for run in found if run.measure}
+    measures = {kind: dict.fromkeys(run.measure for run in found if run.kind == kind) for kind in kinds}
+    said = [
+        f"{kind}: {' or '.join(_name(measure) + _UNITS.get(measure, '') for measure in own if measure)}"
+        for kind, own in measures.items()
+    ]
+    about = "valid: of the best epoch; test: ± standard error. Scores of"
+    return [f"{about} {'; '.join(said)}"] if said else []
 
 
 def _short(data: str) -> str:
@@ -197,25 +200,26 @@ def _short(data: str) -> str:
     return ", ".join(Path(part).name for part in data.split(","))
 
 
-def _number(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else "-"
+def _name(measure: str) -> str:
+    """A score's name in words.
 
-
-_SCORES: dict[str, Callable[[Listed], str]] = {
-    "validation": lambda run: _number(run.validation),
-    "test": lambda run: _test(run),
-    "score": lambda run: _name(run.measure),
-}
+    Example:
+        >>> _name("log_likelihood"), _name("bits_per_character"), _name("error")
+        ('log likelihood', 'bits per character', '% of sequences wrong')
+    """
+    return _NAMES.get(measure, measure.replace("_", " "))
 
 
 def _test(run: Listed) -> str:
     """The test score; with its name where it is another than validation's."""
-    other = "" if run.test_measure in ("", run.measure) else f" ({_name(run.test_measure)})"
-    return _number(run.test) + other
+    other = "" if run.test_measure in ("", run.measure) else f"\n({_name(run.test_measure)})"
+    return recorded(run.test_score) + other
 
 
-def _name(measure: str) -> str:
-    return MEASURES.get(measure, measure) or "-"
+_SCORES: dict[str, Callable[[Listed], str]] = {
+    "valid": lambda run: number(run.validation, unit_of(run.measure)),
+    "test": _test,
+}
 
 
 def _test_key(run: Listed) -> tuple[str, float]:

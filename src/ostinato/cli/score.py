@@ -38,6 +38,8 @@ class MusicOptions:
     out
         Draw the piano-roll coloured by surprisal to this file (.png, .svg or .pdf); numbered if several
         pieces are scored.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto.
     """
 
     top: int = 10
@@ -45,6 +47,7 @@ class MusicOptions:
     beats_per_bar: float = 4.0
     semitones: int | None = None
     out: Path | None = None
+    device: str = "cpu"
 
 
 def score(
@@ -89,7 +92,7 @@ def score_pieces(run: Path, files: list[Path], own: MusicOptions | None, *, json
         raise UserError(f"expected --beats-per-bar above 0, found {own.beats_per_bar:g}")
     if own.out is not None:
         pictures.check_writable(own.out)
-    music = MusicModel.open(run)
+    music = MusicModel.open(run, device=own.device)
     scores = [
         score_piece(music.model, music.read(file, semitones=own.semitones), beats_per_bar=own.beats_per_bar)
         for file in files

@@ -157,8 +157,8 @@ def _folder(name: str, wanted: StudySettings) -> Path:
 
     free = default_folder(name, "studies")
     stem, _, last = free.name.rpartition("-")
-    for earlier in range(1, int(last)):
-        folder = free.with_name(f"{stem}-{earlier}")
+    for place in range(1, int(last)):
+        folder = free.with_name(f"{stem}-{place}")
         if (folder / SETTINGS).is_file() and not wanted.differences(read_settings(folder)[0]):
             return folder
     return free
@@ -181,7 +181,7 @@ def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
         print_json(summary)
         return 0
     title = f"{study.settings.recipe.recipe} on {data.name}"
-    print_table(_best_trials(study, records, title))
+    print_table(_best_trials(study, title, records))
     chosen = summary["chosen"]["number"]
     say("")
     results = Results.from_dict(summary["results"]["results"])
@@ -190,7 +190,7 @@ def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
     return 0
 
 
-def _best_trials(study: Study, records: list[dict[str, Any]], title: str) -> Table:
+def _best_trials(study: Study, title: str, records: list[dict[str, Any]]) -> Table:
     names = list(study.settings.space.ranges)
     table = Table(number_columns("trial", "state", "validation", *names), f"{title}: best trials")
     ranked = sorted((r for r in records if r["value"] is not None), key=lambda r: -r["value"])

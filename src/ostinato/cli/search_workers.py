@@ -37,9 +37,10 @@ class TrialReporter:
         self._name = f"{name}, " if name else ""
 
     def began(self, number: int, params: dict[str, Any], epochs: int) -> None:
-        """The trial's settings."""
+        """The trial's settings, as it trains with them."""
         used = effective_settings(self._study.settings.recipe, params)
-        self._post.at(f"{self._name}trial {number}", used, epochs)
+        told = {name: value for name, value in used.items() if value is not None}
+        self._post.at(f"{self._name}trial {number}", told, epochs)
 
     def epoch(self, number: int, record: dict[str, Any]) -> None:
         """The epochs done."""

@@ -127,9 +127,11 @@ def render(table: Table, width: int, encoding: str = "utf-8") -> list[Line]:
 
 
 def folded(text: str, width: int) -> list[str]:
-    """A text in lines of at most this width, broken at spaces; a longer word is broken anywhere.
+    """A text in lines of at most this width, broken at spaces; a longer word, such as a path, within it.
 
     Example:
+        >>> folded("runs/table1/nade-SGD+CRM", 16)
+        ['runs/table1/', 'nade-SGD+CRM']
         >>> folded("a song [live].mid", 12), folded("abcdefgh", 3), folded("", 5)
         (['a song', '[live].mid'], ['abc', 'def', 'gh'], [''])
     """
@@ -149,10 +151,15 @@ def folded(text: str, width: int) -> list[str]:
 
 
 def _chopped(word: str, width: int) -> list[str]:
+    """A word longer than a line in parts; those of a path or a name end where its own parts do."""
     parts = [""]
     for character in word:
         if cell_len(parts[-1] + character) > width:
-            parts.append("")
+            whole = re.match(r".*[/_-]", parts[-1])
+            if whole and len(whole[0]) > width // 2 and whole[0] != parts[-1]:
+                parts[-1:] = [whole[0], parts[-1][len(whole[0]) :]]
+            else:
+                parts.append("")
         parts[-1] += character
     return parts
 
@@ -214,8 +221,8 @@ def _parts(table: Table, width: int) -> list[list[int]] | None:
     everything = list(range(len(least)))
     if sum(least) + len(_GAP) * (len(least) - 1) <= width:
         return [everything]
-    if any(column.text for column in table.columns[1:]):
-        return None
+    if any(c.text and _natural(table, p) > LEAST_TEXT for p, c in enumerate(table.columns) if p):
+        return None  # beside a folded text the parts would be long
     parts, room = [[0]], width - least[0]
     for place in everything[1:]:
         needed = len(_GAP) + least[place]

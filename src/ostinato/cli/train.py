@@ -16,6 +16,8 @@ from ostinato.recipe import Recipe
 from ostinato.runs import Run, default_folder
 
 if TYPE_CHECKING:
+    import torch
+
     from ostinato.data.sequences import Splits
     from ostinato.data.tasks import TaskData
     from ostinato.data.text import TextData
@@ -30,15 +32,18 @@ def train(
     config: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
     run: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
     resume: Annotated[Path | None, Parameter(group=MOST_USED)] = None,
+    device: str | None = None,
     threads: int | None = None,
     checkpoint_seconds: float = 15.0,
     tensorboard: bool = False,
+    dry_run: bool = False,
     quiet: Quiet = False,
     json: bool = False,
 ) -> int:
     """Train a recurrent network; end with its scores beside the baselines'.
 
-    Stop it with Ctrl-C whenever you like: --resume continues, and ends bit for bit where it would have.
+    Stop it with Ctrl-C whenever you like: --resume continues, and ends bit for bit where it would have. A run
+    that is done goes on with --resume RUN --epochs MORE, one that stopped for patience with more --patience.
 
     Parameters
     ----------
@@ -49,7 +54,10 @@ def train(
     run
         The folder of the new run; runs/NAME-NUMBER by default.
     resume
-        Continue the run in this folder.
+        Continue the run in this folder; with --epochs or --patience, to other ones.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto; by default cpu, and for a resumed run where it
+        was.
     threads
         Processor threads; by default one for a small model, all for a large one, and for a resumed run
         what it had.
@@ -57,35 +65,48 @@ def train(
         Seconds between checkpoints: the work that a power cut can cost.
     tensorboard
         Also write TensorBoard events into the run's folder.
+    dry_run
+        Say what the run would be and take (settings, data, parameters, time, memory, folder); train nothing
+        and make no folder.
     quiet
         No progress, only notices.
     json
-        Print the results as one JSON object.
+        Print the results, or the dry run, as one JSON object.
     """
     import torch
 
     from ostinato.loading import load_data
+    from ostinato.nn.devices import find_device
     from ostinato.results import score_run
 
     if threads is not None and threads < 1:
         raise UserError(f"expected --threads of at least 1, found {threads}")
+    opened = None
     if resume is not None:
         if config is not None or run is not None:
             raise UserError("expected --resume alone, found --config or --run too; a run keeps its settings")
         opened = Run.open(resume)
         given = given_settings(settings) | ({} if task is None else {"task": task})
         recipe = Recipe.from_dict(Recipe.read_settings(opened.folder / "config.toml") | given)
-        threads = threads or _threads_of(opened)
+        before = opened.load_checkpoint("last")[1] if opened.has_checkpoint("last") else {}
+        # as it was made: with others sums could be rounded differently
+        threads = threads or before.get("threads")
+        place = _place(device, before.get("devices", ["cpu"])[-1])
     else:
-        recipe = recipe_from(settings, config, task)
+        recipe, place = recipe_from(settings, config, task), find_device(device or "cpu")
     torch.set_num_threads(threads or default_threads(recipe))
     data = load_data(recipe, progress=not quiet)
-    if resume is None:
-        folder = run if run is not None else default_folder(data.name)
+    folder = resume or run or default_folder(data.name)
+    if dry_run:
+        from ostinato.cli.dry_run import print_plan
+
+        return print_plan(recipe, data, folder, opened, device=place, json=json)
+    if opened is None:
         opened = Run.create(folder, recipe.to_dict())
-    _fit(recipe, data, opened, checkpoint_seconds, tensorboard=tensorboard, quiet=quiet)
-    results = score_run(opened, data)
-    _conclude(opened, data, recipe, results, json=json)
+    with opened:
+        _fit(recipe, data, opened, place, checkpoint_seconds, tensorboard=tensorboard, quiet=quiet)
+        results = score_run(opened, data, device=place)
+        _conclude(opened, data, recipe, results, json=json)
     return 0
 
 
@@ -101,15 +122,25 @@ def default_threads(recipe: Recipe) -> int:
     return torch.get_num_threads() if multiplications_a_step > 2_000_000 else 1
 
 
-def _threads_of(run: Run) -> int | None:
-    """The thread count that the run was made with: another one could round sums differently."""
-    return run.load_checkpoint("last")[1]["threads"] if run.has_checkpoint("last") else None
+def _place(asked: str | None, before: str) -> torch.device:
+    """The device to resume on: the one asked for, or the run's, which may not be there any more."""
+    from ostinato.nn.devices import find_device
+
+    try:
+        return find_device(asked or before)
+    except UserError as error:
+        if asked is not None:
+            raise
+        raise UserError(
+            f"expected {before}, where the run was trained: {error}; or resume it with --device cpu"
+        ) from error
 
 
 def _fit(
     recipe: Recipe,
     data: Splits | TextData | TaskData,
     run: Run,
+    device: torch.device,
     checkpoint_seconds: float,
     *,
     tensorboard: bool,
@@ -131,6 +162,7 @@ def _fit(
                 data,
                 run,
                 watching,
+                device=device,
                 checkpoint_seconds=checkpoint_seconds,
                 stop_requested=asked,
             )

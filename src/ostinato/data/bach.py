@@ -31,6 +31,7 @@ from ostinato.errors import UserError
 
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 FRAMES_PER_BEAT = 1
+LICENCE = "the encoders' own, some for non-commercial use only: corpus/license.txt of music21"
 
 
 def load(

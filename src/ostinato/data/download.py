@@ -32,19 +32,31 @@ class RemoteFile:
     sha256: str
 
 
+def data_folder() -> Path | None:
+    """The folder that OSTINATO_DATA names, None where it is not set.
+
+    Raises:
+        UserError: it names no folder.
+    """
+    named = os.environ.get(DATA_VARIABLE)
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{DATA_VARIABLE} is no folder: {folder}; create it, or unset the variable")
+    return folder
+
+
 def locate(file: RemoteFile) -> Path | None:
     """Where the file lies on this machine, verified; None when it would have to be downloaded.
 
     Raises:
         UserError: OSTINATO_DATA names no folder, or the folder's file has another checksum.
     """
-    if named := os.environ.get(DATA_VARIABLE):
-        folder = Path(named).expanduser()
-        if not folder.is_dir():
-            raise UserError(f"{DATA_VARIABLE} is no folder: {folder}; create it, or unset the variable")
-        if (path := folder / file.name).exists():
-            verify(path, file, f"remove it from {DATA_VARIABLE}, or put the published file there")
-            return path
+    folder = data_folder()
+    if folder is not None and (path := folder / file.name).exists():
+        verify(path, file, f"remove it from {DATA_VARIABLE}, or put the published file there")
+        return path
     path = cache_folder() / "downloads" / file.name
     # A damaged download of ours is downloaded again: only a user's own file is worth a complaint.
     return path if path.is_file() and sha256(path) == file.sha256 else None

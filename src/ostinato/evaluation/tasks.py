@@ -4,12 +4,16 @@ Shapes: T time, B sequences.
 """
 
 import math
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from ostinato.data.placement import moved
 from ostinato.data.tasks import MOST_ERRORS, Task, TaskSegment
-from ostinato.evaluation.scores import Score
+from ostinato.evaluation.scores import Score, pooled_score
 from ostinato.nn import SequenceModel
+from ostinato.nn.devices import device_of
 
 WRONG = "sequences with any judged step wrong (most probable class), of fresh sequences; solved below 1%"
 LIKELIHOOD = "mean over the steps that count"
@@ -27,16 +31,22 @@ def score_task(model: SequenceModel, batch: TaskSegment) -> dict[str, Score]:
         75
     """
     nll, counted, wrong, sequences = 0.0, 0, 0, batch.inputs.shape[1]
+    batch = moved(batch, device_of(model))
+    sums: list[Tensor] = []
+    counts: list[Tensor] = []
     with torch.no_grad():
         for first in range(0, sequences, PIECE):
             part = slice(first, first + PIECE)
             distribution, _ = model(batch.inputs[:, part], None, batch.starts[:, part])
             mask, targets = batch.mask[:, part], batch.targets[:, part]
-            nll -= float(distribution.log_prob(targets)[mask].double().sum())
+            log_p = distribution.log_prob(targets)
+            nll -= float(log_p[mask].double().sum())
             counted += int(mask.sum())
+            sums.append((log_p.double() * mask).sum(0))
+            counts.append(mask.sum(0).double())
             guess = distribution.logits[batch.judged].argmax(-1)
             wrong += int((guess != targets[batch.judged]).any(0).sum())
-    return _scores(-nll / counted, wrong / sequences, counted, sequences)
+    return _scores(-nll / counted, wrong / sequences, torch.cat(sums).cpu(), torch.cat(counts).cpu())
 
 
 def chance(task: Task) -> dict[str, Score]:
@@ -46,10 +56,13 @@ def chance(task: Task) -> dict[str, Score]:
     return {"error": Score(100 * (1 - right), "%", "guessing", 0, 0, math.nan)}
 
 
-def _scores(likelihood: float, error: float, counted: int, sequences: int) -> dict[str, Score]:
-    spread = math.sqrt(error * (1 - error) / sequences)
+def _scores(likelihood: float, error: float, sums: Tensor, counts: Tensor) -> dict[str, Score]:
+    """Both scores; `sums` (B,) and `counts` (B,) of the log-likelihood are each sequence's, for its error."""
+    sequences, spread = len(sums), math.sqrt(error * (1 - error) / len(sums))
+    pooled = pooled_score(sums.numpy(), counts.numpy(), "nats/step", LIKELIHOOD)
     return {
-        "log_likelihood": Score(likelihood, "nats/step", LIKELIHOOD, counted, sequences, math.nan),
+        # the value in the order of summation that validation has always had, to the last bit
+        "log_likelihood": replace(pooled, value=likelihood),
         "error": Score(100 * error, "%", WRONG, sequences, sequences, 100 * spread),
     }
 

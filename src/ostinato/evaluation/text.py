@@ -13,6 +13,7 @@ from torch import Tensor
 from ostinato.data.vocabulary import END_ID, Vocabulary
 from ostinato.evaluation.frames import Predictor
 from ostinato.evaluation.scores import Score, pooled_score
+from ostinato.nn.devices import device_of
 
 # Steps at a time: bounds memory, and changes nothing else.
 CHUNK = 1000
@@ -35,17 +36,22 @@ def score_tokens(
     Returns:
         Log-probabilities, shape (N,), float64.
     """
-    result = np.empty(len(tokens))
+    result, device = np.empty(len(tokens)), device_of(predictor)
     with torch.no_grad():
         for begin in range(0, len(tokens), CHUNK):
             targets = np.asarray(tokens[begin : begin + CHUNK]).astype(np.int64)
             before = END_ID if begin == 0 else int(tokens[begin - 1])
             inputs = np.concatenate([[before], targets[:-1]])
-            starts = torch.from_numpy(inputs == END_ID).unsqueeze(1) if independent else None
-            distribution, states = predictor(torch.from_numpy(inputs).unsqueeze(1), states, starts)
-            log_p: Tensor = distribution.log_prob(torch.from_numpy(targets).unsqueeze(1))
-            result[begin : begin + CHUNK] = log_p.squeeze(1).double().numpy()
+            starts = _column(inputs == END_ID, device) if independent else None
+            distribution, states = predictor(_column(inputs, device), states, starts)
+            log_p: Tensor = distribution.log_prob(_column(targets, device))
+            result[begin : begin + CHUNK] = log_p.squeeze(1).double().cpu().numpy()
     return result
+
+
+def _column(values: np.ndarray, device: torch.device) -> Tensor:
+    """One stream (T, 1) of values (T,) on a device."""
+    return torch.from_numpy(values).unsqueeze(1).to(device)
 
 
 def sentence_totals(log_probs: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

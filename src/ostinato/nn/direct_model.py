@@ -6,17 +6,18 @@ Shapes: T time, B streams, H hidden, L layers.
 import torch
 from torch import Tensor
 
+from ostinato.nn.cells.protocol import Recurrence
+from ostinato.nn.cells.state import State, detached, with_last, without_last
 from ostinato.nn.model import Loss, SequenceModel
 from ostinato.nn.outputs import ClassSoftmax, DirectNgrams, Features, Softmax, Tokens
-from ostinato.nn.rnn import RNN
 
 
 class DirectModel(SequenceModel):
     """A `SequenceModel` over tokens whose logits also have hashed n-gram features.
 
-    Its states are (L + 1, B, H): the recurrent network's, and one more row of each stream whose first
-    entries are the ids of the last tokens, exact as floating-point numbers up to 2^24. So whoever carries
-    states carries the history too.
+    Its states are the recurrent network's and one more row (1, B, H), by `with_last`, whose first entries are
+    the ids of the last tokens, exact as floating-point numbers up to 2^24. So whoever carries states carries
+    the history too.
 
     Args:
         rnn: reads token ids; at least order - 2 hidden units.
@@ -25,6 +26,7 @@ class DirectModel(SequenceModel):
         l1, l2: as in `SequenceModel`.
 
     Example:
+        >>> from ostinato.nn import RNN
         >>> output = Softmax(4, 9)
         >>> model = DirectModel(RNN(9, 4), output, DirectNgrams(100, 3, output.widest))
         >>> tokens = torch.zeros(7, 2, dtype=torch.int64)
@@ -36,7 +38,7 @@ class DirectModel(SequenceModel):
 
     def __init__(
         self,
-        rnn: RNN,
+        rnn: Recurrence,
         output: Softmax | ClassSoftmax,
         direct: DirectNgrams,
         l1: float = 0.0,
@@ -48,40 +50,41 @@ class DirectModel(SequenceModel):
         self.direct = direct
 
     def forward(
-        self, inputs: Tensor, states: Tensor | None = None, starts: Tensor | None = None
-    ) -> tuple[Tokens, Tensor]:
+        self, inputs: Tensor, states: State | None = None, starts: Tensor | None = None
+    ) -> tuple[Tokens, State]:
         """The distribution of every next token, and the states after the last."""
         hidden_states, features, history = self._read(inputs, states, starts)
         hidden, last = self.rnn(inputs, hidden_states, starts)
-        return self.output(hidden, features), torch.cat([last, history])
+        return self.output(hidden, features), with_last(last, history)
 
     def loss(
         self,
         inputs: Tensor,
         targets: Tensor,
-        states: Tensor | None = None,
+        states: State | None = None,
         starts: Tensor | None = None,
         mask: Tensor | None = None,
         stage: str = "joint",
     ) -> Loss:
         """Mean over the tokens of a segment of -log p, plus the penalties; see `SequenceModel.loss`."""
         hidden_states, features, history = self._read(inputs, states, starts)
-        layers, last = self.rnn.forward_layers(inputs, hidden_states, starts)
+        layers, last = self.rnn(inputs, hidden_states, starts, all_layers=True)
         counted = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask
         frames = int(counted.sum())
         nll = -self.output(layers[-1], features).log_prob(targets)[counted].sum()
         objective = nll / max(frames, 1) + self.penalty([layer[counted] for layer in layers])
-        return Loss(objective, nll.detach(), frames, torch.cat([last.detach(), history]))
+        return Loss(objective, nll.detach(), frames, with_last(detached(last), history))
 
     def _read(
-        self, inputs: Tensor, states: Tensor | None, starts: Tensor | None
-    ) -> tuple[Tensor | None, Features, Tensor]:
+        self, inputs: Tensor, states: State | None, starts: Tensor | None
+    ) -> tuple[State | None, Features, Tensor]:
         """The network's own states, the features of these inputs, and the history after them."""
         count, inputs = self.direct.history, inputs.long()
-        before = inputs.new_zeros(count, inputs.shape[1])
+        before, own = inputs.new_zeros(count, inputs.shape[1]), None
         if states is not None:
-            before = states[-1, :, :count].T.long()
+            own, row = without_last(states)
+            before = row[0, :, :count].T.long()
         features = Features(self.direct, self.direct.contexts(inputs, before, starts))
         history = self.direct.table.new_zeros(1, inputs.shape[1], self.rnn.hidden_size)
         history[0, :, :count] = self.direct.after(inputs, before, starts).T
-        return None if states is None else states[:-1], features, history
+        return own, features, history

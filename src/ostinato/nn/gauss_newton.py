@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from ostinato.nn.linearized_rnn import LinearizedRNN
+from ostinato.nn.cells.state import State, map_state, select
 from ostinato.nn.model import SequenceModel
 from ostinato.nn.outputs.curvature import LinearizedOutput
 
@@ -23,7 +23,8 @@ class GaussNewton:
     J is the derivative of the output's natural parameters (logits) by all parameters and H the Hessian of
     -log p there. D_l is the derivative of layer l's pre-activations z_l, before the leak: for tanh and
     sigmoid units phi' is the curvature of the cross-entropy between the unit now and after the step (tanh
-    mapped to (1 + h) / 2), for rectifiers and linear units that of half the squared change of phi.
+    mapped to (1 + h) / 2), for rectifiers and linear units that of half the squared change of phi. For cells
+    with gates it is 1, and D_l the derivative of layer l's outputs.
 
     The L1 penalty is in loss and gradient; it has no curvature, being piecewise linear in h. States carried
     in from before the minibatch are constants. States, slopes and the output's curvature are computed once,
@@ -52,7 +53,7 @@ class GaussNewton:
         model: SequenceModel,
         inputs: Tensor,
         targets: Tensor,
-        states: Tensor | None = None,
+        states: State | None = None,
         starts: Tensor | None = None,
         mask: Tensor | None = None,
         *,
@@ -69,7 +70,7 @@ class GaussNewton:
         self._chosen = curvature_streams
         self._point: _Point | None = None
         self.last_nll = self.frames = 0.0
-        self.last_states: Tensor | None = None
+        self.last_states: State | None = None
 
     def loss(self) -> float:
         """The objective at the parameters as they are now."""
@@ -126,40 +127,42 @@ class GaussNewton:
             return None if x is None else x[:, b : b + 1]
 
         for b in range(targets.shape[1]):
+            own = None if states is None else map_state(lambda x, b=b: x[:, b : b + 1], states)
             with torch.enable_grad():
                 loss = self.model.loss(
-                    inputs[:, b : b + 1], targets[:, b : b + 1], of(states, b), of(starts, b), of(mask, b)
+                    inputs[:, b : b + 1], targets[:, b : b + 1], own, of(starts, b), of(mask, b)
                 )
                 gradients = torch.autograd.grad(loss.objective, parameters, materialize_grads=True)
             flat = _flat(gradients)
             total.addcmul_(flat, flat, value=(loss.frames / max(everything, 1)) ** 2)
         return total
 
-    def _curvature_segment(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    def _curvature_segment(self) -> tuple[Tensor, Tensor, State | None, Tensor | None, Tensor | None]:
         inputs, targets, states, starts, mask = self._segment
         chosen = self._chosen
         if chosen is None:
             return inputs, targets, states, starts, mask
-        few = [None if x is None else x.index_select(1, chosen) for x in (states, starts, mask)]
-        return inputs.index_select(1, chosen), targets.index_select(1, chosen), few[0], few[1], few[2]
+        few = [None if x is None else x.index_select(1, chosen) for x in (starts, mask)]
+        own = None if states is None else select(states, chosen)
+        return inputs.index_select(1, chosen), targets.index_select(1, chosen), own, few[0], few[1]
 
 
 class _Point:
-    """A model at one point: the linearised RNN, the linearised output, and which frames count."""
+    """A model at one point: its linearised recurrence and output, and which frames count."""
 
     def __init__(
         self,
         model: SequenceModel,
         inputs: Tensor,
         targets: Tensor,
-        states: Tensor | None,
+        states: State | None,
         starts: Tensor | None,
         mask: Tensor | None,
     ) -> None:
         self.mask = None if mask is None or bool(mask.all()) else mask
         self.chosen = None if self.mask is None else self.mask.flatten().nonzero().squeeze(1)
         with torch.no_grad():
-            self.rnn = LinearizedRNN(model.rnn, inputs, states, starts)
+            self.rnn = model.rnn.linearize(inputs, states, starts)
             hidden, values = self._frames(self.rnn.outputs), self._frames(targets)
             output: LinearizedOutput = model.output.linearize(hidden, values)  # type: ignore[attr-defined]
         self.output, self.frames = output, max(len(values), 1)
@@ -177,21 +180,10 @@ class _Point:
         if self.chosen is not None:
             whole = grad.new_zeros(self.rnn.outputs.flatten(0, 1).shape)
             grad = whole.index_copy_(0, self.chosen, grad)
-        inner = self._structural(changes, of_rnn, structural) if structural else None
+        inner = self.rnn.structural(changes, of_rnn, structural, self.mask) if structural else None
         result = {f"output.{name}": x for name, x in back.items()}
         through = self.rnn.adjoint(grad.view_as(self.rnn.outputs), inner, of_rnn)
         return result | {f"rnn.{name}": x for name, x in through.items()}
-
-    def _structural(
-        self, changes: list[Tensor], tangents: Mapping[str, Tensor], weight: float
-    ) -> list[Tensor]:
-        """weight * phi'(z) dz for every layer: d dz without the leak's share (1 - a)."""
-        terms = []
-        for layer, change in zip(self.rnn.layers, changes, strict=True):
-            keep = 1 if layer.leak is None else 1 - layer.leak
-            term = layer.activation_tangent(change, tangents) * (weight / keep)
-            terms.append(term if self.mask is None else term.masked_fill_(~self.mask.unsqueeze(-1), 0))
-        return terms
 
 
 def _flat(gradients: Iterable[Tensor]) -> Tensor:

@@ -4,20 +4,18 @@ One layer's change is one tangent scan and large products, its transpose one adj
 products; no graph is built. Shapes: T time, B streams, N = T*B frames, I inputs, H hidden, L layers.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from ostinato.nn.cells.protocol import Tangents
 from ostinato.nn.kernels import layer_cpu, select
 from ostinato.nn.kernels.definition import previous_states
 from ostinato.nn.projection import TOKEN_TYPES, embed, project, sum_of_biases
 from ostinato.nn.rnn import RNN
 from ostinato.nn.scan_functions import weight_gradient
-
-Tangents = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -219,14 +217,25 @@ class LinearizedRNN:
             changes.append(layer.tangent(changes[-1] if changes else None, tangents))
         return changes
 
+    def structural(
+        self, changes: list[Tensor], tangents: Tangents, weight: float, mask: Tensor | None
+    ) -> list[Tensor]:
+        """weight * phi'(z) dz for every layer, in the frames that count: d dz without the leak's (1 - a)."""
+        terms = []
+        for layer, change in zip(self.layers, changes, strict=True):
+            keep = 1 if layer.leak is None else 1 - layer.leak
+            term = layer.activation_tangent(change, tangents) * (weight / keep)
+            terms.append(term if mask is None else term.masked_fill_(~mask.unsqueeze(-1), 0))
+        return terms
+
     def adjoint(
-        self, grad_outputs: Tensor, grad_inner: list[Tensor] | None, tangents: Tangents
+        self, grad_outputs: Tensor, structural: list[Tensor] | None, tangents: Tangents
     ) -> dict[str, Tensor]:
         """What G at the last states, and c at every layer's pre-activations, pass to the parameters."""
         back: dict[str, Tensor] = {}
         grad: Tensor = grad_outputs
         for layer in reversed(self.layers):
-            inner = None if grad_inner is None else grad_inner[layer.index]
+            inner = None if structural is None else structural[layer.index]
             passed, own = layer.adjoint(grad, inner, tangents, below=layer.index > 0)
             # the layers share one leak
             back |= {name: back[name] + x if name in back else x for name, x in own.items()}

@@ -1,4 +1,4 @@
-"""SequenceModel: an RNN and an output layer; the one place where a loss is put together.
+"""SequenceModel: a recurrence and an output layer; the one place where a loss is put together.
 
 Shapes: T time, B streams, I inputs, H hidden, L layers, V visible.
 """
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ostinato.nn.rnn import RNN
+from ostinato.nn.cells.protocol import Recurrence
+from ostinato.nn.cells.state import State, detached
 
 
 class OutputLayer(Protocol):
@@ -51,26 +52,27 @@ class Loss:
             training loss) plus the penalties; a scalar.
         nll: sum over frames of -log p in nats, or minus the output layer's `training_score`, detached.
         frames: how many frames were counted.
-        states: the states after the segment, (L, B, H), detached.
+        states: the state after the segment, detached: (L, B, H), or what the recurrence has.
     """
 
     objective: Tensor
     nll: Tensor
     frames: int
-    states: Tensor
+    states: State
 
 
 class SequenceModel(nn.Module):
     """p(v_1 ... v_T) = prod_t p(v_t | h_t), where h_t has read v_1 ... v_{t-1}.
 
     Args:
-        rnn: turns inputs into hidden states.
+        rnn: turns inputs into hidden states: any `Recurrence`, such as `RNN`, `GRU` and `LSTM`.
         output: turns a hidden state into a distribution: `output(h)` returns one, `output.nll(h, v)` the
             summed negative log-likelihood.
         l1: lambda of the penalty lambda * sum_i |h_i|, mean over frames, on the outputs of every layer.
         l2: lambda of the penalty lambda / 2 * sum_ij W_ij^2 on all weight matrices; biases are free.
 
     Example:
+        >>> from ostinato.nn import RNN
         >>> from ostinato.nn.outputs.bernoulli import Bernoulli
         >>> model = SequenceModel(RNN(88, 10), Bernoulli(10, 88))
         >>> frames = torch.zeros(7, 2, 88, dtype=torch.uint8)
@@ -79,13 +81,13 @@ class SequenceModel(nn.Module):
         (torch.Size([]), 14, torch.Size([1, 2, 10]))
     """
 
-    def __init__(self, rnn: RNN, output: OutputLayer, l1: float = 0.0, l2: float = 0.0) -> None:
+    def __init__(self, rnn: Recurrence, output: OutputLayer, l1: float = 0.0, l2: float = 0.0) -> None:
         super().__init__()
         self.rnn, self.output, self.l1, self.l2 = rnn, output, l1, l2
 
     def forward(
-        self, inputs: Tensor, states: Tensor | None = None, starts: Tensor | None = None
-    ) -> tuple[Distribution, Tensor]:
+        self, inputs: Tensor, states: State | None = None, starts: Tensor | None = None
+    ) -> tuple[Distribution, State]:
         """The distribution of every next observation, and the states after the last."""
         hidden, last = self.rnn(inputs, states, starts)
         return self.output(hidden), last
@@ -94,7 +96,7 @@ class SequenceModel(nn.Module):
         self,
         inputs: Tensor,
         targets: Tensor,
-        states: Tensor | None = None,
+        states: State | None = None,
         starts: Tensor | None = None,
         mask: Tensor | None = None,
         stage: str = "joint",
@@ -102,15 +104,15 @@ class SequenceModel(nn.Module):
         """Mean over the frames of a segment of -log p (or the layer's own loss), plus the penalties.
 
         Args:
-            inputs: what the RNN reads, (T, B, I) or token ids (T, B).
+            inputs: what the recurrence reads, (T, B, I) or token ids (T, B).
             targets: what it should predict, (T, B, V) or token ids (T, B).
-            states: carried states (L, B, H); zero by default.
+            states: carried states, as `Loss` has them; those of the recurrence's start by default.
             starts: boolean (T, B), where a new sequence starts.
             mask: boolean (T, B), the frames that count; all by default.
             stage: "joint", or a stage of pre-training of a `SurrogateLayer`: "frames" (the output layer
                 alone, from a state of zero) or "rnn" (`mean_field_loss`).
         """
-        layers, last = self.rnn.forward_layers(inputs, states, starts)
+        layers, last = self.rnn(inputs, states, starts, all_layers=True)
         chosen = None if mask is None else mask.flatten().nonzero().squeeze(1)
 
         def frames_of(x: Tensor) -> Tensor:
@@ -123,7 +125,7 @@ class SequenceModel(nn.Module):
         objective = cost / max(frames, 1)
         if self.l1 > 0 or self.l2 > 0:
             objective = objective + self.penalty([frames_of(layer) for layer in layers])
-        return Loss(objective, nll.detach(), frames, last.detach())
+        return Loss(objective, nll.detach(), frames, detached(last))
 
     def penalty(self, layers: list[Tensor]) -> Tensor:
         """The L1 penalty on the outputs of the layers, each (N, H), and the L2 penalty on the weights."""

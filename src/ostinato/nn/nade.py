@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ostinato.nn.devices import uniform
 from ostinato.nn.kernels import nade_cpu, nade_torch, select
 
 KERNELS = ("definition", "torch", "cpu")
@@ -134,8 +135,8 @@ def sample(
     """
     shape = (len(biases), len(encoder))
     with torch.no_grad():
-        uniform = torch.rand(shape, generator=generator, dtype=biases.dtype, device=biases.device)
+        drawn = uniform(shape, biases, generator)
         if values is None:
             values = torch.zeros(shape, dtype=torch.uint8, device=biases.device)
         path: Any = nade_cpu if _is_native(biases, kernel) else nade_torch
-        return path.sample(biases, encoder, decoder, uniform, fixed, values)
+        return path.sample(biases, encoder, decoder, drawn, fixed, values)

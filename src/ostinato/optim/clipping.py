@@ -30,7 +30,7 @@ class ClipResult:
 
 
 @torch.no_grad()
-def clip_grad_norm(parameters: Iterable[Tensor], threshold: float | None) -> ClipResult:
+def clip_grad_norm(parameters: Tensor | Iterable[Tensor], threshold: float | None) -> ClipResult:
     """Scale all gradients together so that their norm is at most the threshold.
 
         g <- g * threshold / ||g||   if ||g|| > threshold
@@ -45,7 +45,8 @@ def clip_grad_norm(parameters: Iterable[Tensor], threshold: float | None) -> Cli
     gradients' own precision.
 
     Args:
-        parameters: Tensors whose `grad` is looked at, and scaled in place; those without one are passed over.
+        parameters: Tensors whose `grad` is looked at, and scaled in place, or a single one; those without a
+            gradient are passed over.
         threshold: The largest norm, above 0; None measures and scales nothing.
 
     Raises:
@@ -69,7 +70,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], threshold: float | None) -> Cli
     return ClipResult(norm, clipped)
 
 
-def grad_norm(parameters: Iterable[Tensor]) -> float:
+def grad_norm(parameters: Tensor | Iterable[Tensor]) -> float:
     """The Euclidean norm of all gradients together, as `clip_grad_norm` takes it.
 
     Example:
@@ -138,10 +139,10 @@ class AverageNorm:
         self.total, self.count, self.skipped = state["total"], state["count"], state["skipped"]
 
 
-def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     """The dense tensors that hold the gradients' entries: scaling them in place scales the gradients."""
     gradients = []
-    for parameter in parameters:
+    for parameter in [parameters] if isinstance(parameters, Tensor) else parameters:
         if parameter.grad is None:
             continue
         if parameter.grad.is_sparse:

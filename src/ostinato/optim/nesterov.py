@@ -1,7 +1,11 @@
 """Gradient descent with momentum, where rate and momentum may change at every step.
 
 Letters: t the step, 1, 2, ...; theta the parameters, v their velocity (v_0 = 0), g the gradient; eps the
-learning rate and mu the momentum, both schedules (see `ostinato.optim.schedules`) given at construction.
+learning rate, mu the momentum and lambda the weight decay.
+
+As in `torch.optim`, `lr`, `momentum` and `weight_decay` are entries of the parameter groups, where a
+scheduler reads and sets them. Rate and momentum may instead be functions of k, the number of steps taken so
+far, given at construction (see `ostinato.optim.schedules`).
 """
 
 import math
@@ -12,38 +16,48 @@ import torch
 from torch import Tensor
 
 from ostinato.errors import UserError
-from ostinato.optim.schedules import Constant, Schedule, as_schedule
+from ostinato.optim.schedules import Schedule
 
 
 class _Momentum(torch.optim.Optimizer):
     """What both kinds of momentum share: groups, schedules, the count of steps, the choice of tensors."""
+
+    takes_sparse_gradients = True
 
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float | Schedule,
         momentum: float | Schedule = 0.0,
+        weight_decay: float = 0.0,
     ) -> None:
-        # One pair of schedules per group. They stay out of the groups, which `state_dict` would save.
-        self._schedules: list[tuple[Schedule, Schedule]] = []
-        super().__init__(params, {"lr": lr, "momentum": momentum})
+        # One pair of functions per group, None for a number. They stay out of the groups, which
+        # `state_dict` would save.
+        self._schedules: list[tuple[Schedule | None, Schedule | None]] = []
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters that have a rate or momentum of their own, or the optimizer's by default.
+        """Add parameters that have a rate, momentum or decay of their own, or the optimizer's by default.
 
         The schedules of a group added late go on at the step where the others are.
         """
-        given = {name: param_group.get(name, self.defaults[name]) for name in ("lr", "momentum")}
-        rate, momentum = given["lr"], given["momentum"]
+        given = {name: param_group.get(name, self.defaults[name]) for name in self.defaults}
+        rate, momentum, steps = given["lr"], given["momentum"], self.steps
         _check("learning rate", rate, below=None)
         _check("momentum", momentum, below=1.0)
-        # A number is the group's `lr` itself, which others may set; a function is scaled by an `lr` of 1.
-        numbers = {"lr": 1.0 if callable(rate) else float(rate), "steps": self.steps}
-        group = {name: value for name, value in param_group.items() if name != "momentum"} | numbers
-        super().add_param_group(group)
-        del self.param_groups[-1]["momentum"]
-        rate_schedule = rate if callable(rate) else Constant(1.0)
-        self._schedules.append((rate_schedule, as_schedule(momentum)))
+        _check("weight decay", given["weight_decay"], below=None)
+        now = float(momentum(steps) if callable(momentum) else momentum)
+        numbers = {
+            # A number is the group's `lr` itself; a function is scaled by an `lr` of 1.
+            "lr": 1.0 if callable(rate) else float(rate),
+            "momentum": now,
+            "weight_decay": float(given["weight_decay"]),
+            # mu_{t-1}, which the last step looked ahead by
+            "last_momentum": now,
+            "steps": steps,
+        }
+        super().add_param_group(param_group | numbers)
+        self._schedules.append((rate if callable(rate) else None, momentum if callable(momentum) else None))
 
     @property
     def steps(self) -> int:
@@ -58,14 +72,14 @@ class _Momentum(torch.optim.Optimizer):
     def learning_rates(self) -> list[float]:
         """The rate eps_k of each group, which the next step will use."""
         return [
-            group["lr"] * rate(group["steps"])
+            group["lr"] if rate is None else group["lr"] * rate(group["steps"])
             for group, (rate, _) in zip(self.param_groups, self._schedules, strict=True)
         ]
 
     def momenta(self) -> list[float]:
-        """The momentum mu_k of each group, which the next step will apply to its velocity."""
+        """The momentum of each group: mu_k of a function of k, else the number in the group."""
         return [
-            momentum(group["steps"])
+            group["momentum"] if momentum is None else momentum(group["steps"])
             for group, (_, momentum) in zip(self.param_groups, self._schedules, strict=True)
         ]
 
@@ -82,21 +96,56 @@ class _Momentum(torch.optim.Optimizer):
 
         Returns:
             What the closure returned, if there is one.
+
+        Raises:
+            UserError: A scheduler set the momentum of a group whose momentum is a function of the step.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group, (rate, momentum) in zip(self.param_groups, self._schedules, strict=True):
-            parameters = [p for p in group["params"] if p.grad is not None]
-            step, group["steps"] = group["steps"], group["steps"] + 1
-            eps = group["lr"] * rate(step)
-            if momentum == Constant(0.0):
-                _descend(parameters, eps)
-            elif parameters:
-                gradients = [p.grad.to_dense() if p.grad.is_sparse else p.grad for p in parameters]
-                self._update(parameters, gradients, self._velocities(parameters), eps, momentum, step)
+        for group, rate, schedule in zip(
+            self.param_groups, self.learning_rates(), self._schedules, strict=True
+        ):
+            before, after = self._momenta_of(group, schedule[1])
+            self._step_group(group, rate, before, after)
+            group["steps"] += 1
+            group["last_momentum"] = after
+            if schedule[1] is not None:
+                group["momentum"] = after
         return loss
+
+    def _momenta_of(self, group: dict[str, Any], schedule: Schedule | None) -> tuple[float, float]:
+        """mu_{t-1} and mu_t of the step about to be taken."""
+        if schedule is None:
+            return self._momenta_of_number(group["last_momentum"], group["momentum"])
+        if group["momentum"] != group["last_momentum"]:
+            raise UserError(
+                f"a scheduler set the momentum to {group['momentum']}, but it is a function of the step; "
+                "give the optimizer a number to let a scheduler set it"
+            )
+        return schedule(group["steps"]), schedule(group["steps"] + 1)
+
+    def _momenta_of_number(self, last: float, now: float) -> tuple[float, float]:
+        """mu_{t-1} and mu_t where the group had one number at the step before, and has another now."""
+        return last, now
+
+    def _step_group(self, group: dict[str, Any], eps: float, before: float, after: float) -> None:
+        parameters = [p for p in group["params"] if p.grad is not None]
+        decay = group["weight_decay"]
+        if before == 0 == after and not any(self.state.get(p) for p in parameters):
+            _descend(parameters, eps, decay)
+        elif parameters:
+            gradients = [_with_decay(p, decay, dense=True) for p in parameters]
+            self._update(parameters, gradients, self._velocities(parameters), eps, before, after)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A state dict of before momentum and decay were entries of the groups: this optimizer's own stay.
+        own = self.__dict__.get("param_groups", [])
+        super().__setstate__(state)
+        for group, mine in zip(self.param_groups, own, strict=False):
+            for name in ("momentum", "last_momentum", "weight_decay"):
+                group.setdefault(name, mine[name])
 
     def _velocities(self, parameters: list[Tensor]) -> list[Tensor]:
         for parameter in parameters:
@@ -112,8 +161,8 @@ class _Momentum(torch.optim.Optimizer):
         gradient: list[Tensor],
         velocity: list[Tensor],
         eps: float,
-        momentum: Schedule,
-        step: int,
+        before: float,
+        after: float,
     ) -> None:
         raise NotImplementedError
 
@@ -134,26 +183,35 @@ class SimplifiedNesterov(_Momentum):
     g.
 
     `torch.optim.SGD(nesterov=True)` keeps b_t = mu b_{t-1} + g with b_1 = g, that is b_t = -v_t / eps, and
-    takes the same steps from the first one on while mu and eps are constant (dampening 0, no weight decay).
-    When its `momentum` or `lr` is changed on the way, it is another method: its one momentum stands for both
-    mu_{t-1} and mu_t, and its b scales old gradients with the new rate.
+    takes the same steps from the first one on while mu and eps are constant (dampening 0), with any weight
+    decay: g is then g + lambda Theta. When its `momentum` or `lr` is changed on the way, it is another
+    method: its one momentum stands for both mu_{t-1} and mu_t, and its b scales old gradients with the new
+    rate.
 
     Source: Bengio, Boulanger-Lewandowski, Pascanu 2012, "Advances in Optimizing Recurrent Networks",
     section 3.5.
 
     Args:
         params: Parameters, or groups of them as in any `torch.optim.Optimizer`; a group may have its own
-            `lr` and `momentum`.
+            `lr`, `momentum` and `weight_decay`.
         lr: The learning rate eps: a number at least 0, or a function of k, the number of steps taken.
         momentum: The momentum mu: a number in [0, 1), or a function of k.
+        weight_decay: lambda, at least 0: lambda Theta is added to the gradient.
 
     The rate that a step uses is `group["lr"] * lr(k)`: where `lr` is a number, `group["lr"]` is that number
     and the function is 1; where it is a function, `group["lr"]` starts as 1. So `scale_learning_rate`, or
-    whatever sets `group["lr"]`, works with both. `state_dict` holds velocities, `lr` and the count of steps,
-    no functions; an optimizer made with the same schedules goes on from it bit for bit.
+    whatever sets `group["lr"]`, works with both.
+
+    Where `momentum` is a number, it is `group["momentum"]`, and a scheduler may set it, as torch's
+    OneCycleLR and CyclicLR do: what it is at step t is mu_t, what it was at the step before is mu_{t-1}, so
+    the equations hold whatever it does. Where it is a function, `group["momentum"]` shows mu_k, and setting
+    it is an error. Velocities are kept from the first step on whose momenta are not 0.
+
+    `state_dict` holds velocities, the groups' numbers and the count of steps, no functions; an optimizer made
+    with the same schedules goes on from it bit for bit.
 
     Raises:
-        UserError: A rate or momentum given as a number is out of range.
+        UserError: A rate, momentum or decay given as a number is out of range.
 
     Example:
         >>> weight = torch.tensor([1.0], requires_grad=True)
@@ -172,14 +230,13 @@ class SimplifiedNesterov(_Momentum):
         gradient: list[Tensor],
         velocity: list[Tensor],
         eps: float,
-        momentum: Schedule,
-        step: int,
+        before: float,
+        after: float,
     ) -> None:
-        mu, mu_next = momentum(step), momentum(step + 1)
-        torch._foreach_mul_(velocity, mu)
+        torch._foreach_mul_(velocity, before)
         torch._foreach_add_(velocity, gradient, alpha=-eps)
         # mu_t v_t - eps g is equation 7's mu_t mu_{t-1} v_{t-1} - (1 + mu_t) eps g, with v_t put in.
-        torch._foreach_add_(theta, velocity, alpha=mu_next)
+        torch._foreach_add_(theta, velocity, alpha=after)
         torch._foreach_add_(theta, gradient, alpha=-eps)
 
 
@@ -189,8 +246,8 @@ class ClassicalMomentum(_Momentum):
         v_t     = mu_{t-1} v_{t-1} - eps_{t-1} g(theta_{t-1})
         theta_t = theta_{t-1} + v_t
 
-    Equals `torch.optim.SGD(momentum=mu)` while mu and eps are constant. Everything else is as in
-    `SimplifiedNesterov`.
+    Equals `torch.optim.SGD(momentum=mu)` while mu and eps are constant. A momentum that is a number is, at
+    step t, mu_{t-1}. Everything else is as in `SimplifiedNesterov`.
 
     Source: Polyak 1964; Bengio, Boulanger-Lewandowski, Pascanu 2012, section 3.5.
 
@@ -198,9 +255,10 @@ class ClassicalMomentum(_Momentum):
         params: Parameters, or groups of them.
         lr: The learning rate eps: a number at least 0, or a function of k, the number of steps taken.
         momentum: The momentum mu: a number in [0, 1), or a function of k.
+        weight_decay: lambda, at least 0: lambda theta is added to the gradient.
 
     Raises:
-        UserError: A rate or momentum given as a number is out of range.
+        UserError: A rate, momentum or decay given as a number is out of range.
 
     Example:
         >>> weight = torch.tensor([1.0], requires_grad=True)
@@ -212,23 +270,35 @@ class ClassicalMomentum(_Momentum):
         0.0
     """
 
+    def _momenta_of_number(self, last: float, now: float) -> tuple[float, float]:
+        return now, now
+
     def _update(
         self,
         theta: list[Tensor],
         gradient: list[Tensor],
         velocity: list[Tensor],
         eps: float,
-        momentum: Schedule,
-        step: int,
+        before: float,
+        after: float,
     ) -> None:
-        torch._foreach_mul_(velocity, momentum(step))
+        torch._foreach_mul_(velocity, before)
         torch._foreach_add_(velocity, gradient, alpha=-eps)
         torch._foreach_add_(theta, velocity)
 
 
-def _descend(parameters: list[Tensor], eps: float) -> None:
+def _with_decay(parameter: Tensor, decay: float, *, dense: bool) -> Tensor:
+    """g + lambda theta, dense if it must be or if theta makes it so."""
+    gradient = parameter.grad
+    assert gradient is not None
+    if gradient.is_sparse and (dense or decay != 0):
+        gradient = gradient.to_dense()
+    return gradient if decay == 0 else gradient.add(parameter, alpha=decay)
+
+
+def _descend(parameters: list[Tensor], eps: float, decay: float) -> None:
     """Plain gradient descent, theta - eps g, without velocities; a sparse gradient touches its rows only."""
-    pairs = [(p, p.grad) for p in parameters if p.grad is not None]
+    pairs = [(p, _with_decay(p, decay, dense=False)) for p in parameters]
     dense = [(p, g) for p, g in pairs if not g.is_sparse]
     if dense:
         torch._foreach_add_([p for p, _ in dense], [g for _, g in dense], alpha=-eps)

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, near_names
 
+#: Something by update: a function of the number of updates made so far.
 Schedule = Callable[[int], float]
 
 
@@ -70,14 +71,130 @@ class SutskeverMomentum:
         return min(1 - 1 / (2 * (step // self.stage + 1)), self.maximum)
 
 
-def as_schedule(value: float | Schedule) -> Schedule:
-    """A number as the schedule that is always that number; a function as it is.
+@dataclass(frozen=True)
+class Cosine:
+    """A factor of the learning rate that falls along half a cosine, after a linear rise in a warm-up.
+
+        (k + 1) / (w + 1)                                              k < w = warmup
+        final + (1 - final) (1 + cos(pi (k - w) / (total - w))) / 2    w <= k < total
+        final                                                          from then on
+
+    Source: Loshchilov & Hutter 2017 (arXiv 1608.03983), one period, without restarts.
+
+    Args:
+        total: Steps of the whole training.
+        warmup: Steps until the full rate is reached, fewer than the total.
+        final: The factor at the end, in [0, 1].
+
+    Raises:
+        UserError: One of them is out of range.
 
     Example:
-        >>> as_schedule(0.5)(7)
-        0.5
+        >>> [round(Cosine(total=4)(k), 3) for k in range(6)]
+        [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
-    return value if callable(value) else Constant(float(value))
+
+    total: int
+    warmup: int = 0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_total(self.total, self.warmup)
+        if not 0 <= self.final <= 1:
+            raise UserError(f"expected a final factor of the learning rate in [0, 1], found {self.final}")
+
+    def __call__(self, step: int) -> float:
+        """The factor after `step` steps."""
+        if step < self.warmup:
+            return (step + 1) / (self.warmup + 1)
+        return _along_cosine(1.0, self.final, (step - self.warmup) / (self.total - self.warmup))
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """A factor of the learning rate that rises along half a cosine, and falls along another to near zero.
+
+        first -> 1         over the first `rise` of the steps
+        1     -> last      over the others
+
+    It is the rate of `torch.optim.lr_scheduler.OneCycleLR` with the same shares, for a rate that is the
+    largest; the momentum stays.
+
+    Source: Smith & Topin 2018 (arXiv 1708.07120).
+
+    Args:
+        total: Steps of the whole training.
+        rise: Share of the steps until the full rate is reached, in (0, 1).
+        first: The factor of the first step.
+        last: The factor of the last step.
+
+    Raises:
+        UserError: One of them is out of range.
+
+    Example:
+        >>> [round(OneCycle(total=10)(k), 3) for k in (0, 1, 2, 5, 9)]
+        [0.04, 0.52, 1.0, 0.611, 0.0]
+    """
+
+    total: int
+    rise: float = 0.3
+    first: float = 1 / 25
+    last: float = 1 / 25e4
+
+    def __post_init__(self) -> None:
+        _check_total(self.total, 0)
+        if not 0 < self.rise < 1:
+            raise UserError(f"expected a share of rising steps in (0, 1), found {self.rise}; 0.3 is usual")
+        for factor in (self.first, self.last):
+            if not 0 <= factor <= 1:
+                raise UserError(f"expected factors of the learning rate in [0, 1], found {factor}")
+
+    def __call__(self, step: int) -> float:
+        """The factor after `step` steps."""
+        top = max(self.rise * self.total - 1, 0.0)
+        if step < top:
+            return _along_cosine(self.first, 1.0, step / top)
+        return _along_cosine(1.0, self.last, (step - top) / max(self.total - 1 - top, 1.0))
+
+
+LEARNING_RATE_SCHEDULES = ("constant", "cosine", "one-cycle")
+
+
+def learning_rate_schedule(name: str, total: int) -> Schedule:
+    """The schedule of a name, "constant", "cosine" or "one-cycle": a factor of the learning rate by the step.
+
+    Args:
+        name: Of the schedule.
+        total: Steps of the whole training.
+
+    Raises:
+        UserError: There is no such schedule, or not a single step.
+
+    Example:
+        >>> learning_rate_schedule("cosine", 100)
+        Cosine(total=100, warmup=0, final=0.0)
+    """
+    match name:
+        case "constant":
+            return Constant(1.0)
+        case "cosine":
+            return Cosine(total)
+        case "one-cycle":
+            return OneCycle(total)
+    names = near_names(name, LEARNING_RATE_SCHEDULES)
+    raise UserError(f"unknown schedule of the learning rate {name!r}: {names}")
+
+
+def _along_cosine(begin: float, end: float, share: float) -> float:
+    """From one value to the other along half a cosine; at its end from share 1 on."""
+    return end if share >= 1 else end + (begin - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _check_total(total: int, warmup: int) -> None:
+    if total < 1:
+        raise UserError(f"expected at least 1 step for a schedule of the learning rate, found {total}")
+    if not 0 <= warmup < total:
+        raise UserError(f"expected a warm-up of fewer than the {total} steps of training, found {warmup}")
 
 
 @dataclass(frozen=True)

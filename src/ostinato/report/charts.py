@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ostinato.numbers import decimals
-from ostinato.report.measures import NOT_DRAWN, log_ticks, window
-from ostinato.report.numbers import brief, recorded, score
+from ostinato.report.measures import NOT_DRAWN, Measure, log_ticks, window
+from ostinato.report.numbers import brief, number, recorded, score
 from ostinato.report.records import RunRecord
 
 # Middle tones: at least 3 to 1 against both the light and the dark page; the order alternates warm and cool.
@@ -17,6 +16,10 @@ QUIET = "#84888f"
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 MOST_POINTS = 1000
+# Characters of an upright title that find room beside the lowest chart.
+_LONGEST = 30
+# Up to so many steps an axis of epochs or trials names each of them: there is no epoch 1.5.
+_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def wrapped(text: str, width: int = 44) -> str:
     """Text for a label, escaped, in lines that fit a narrow page.
 
     Example:
-        >>> wrapped("a <b> of c", 7)
+        >>> wrapped("a <b> of c", 8)
         'a &lt;b&gt; of<br>c'
     """
     return "<br>".join(map(escaped, textwrap.wrap(text, width)))
@@ -113,8 +116,24 @@ def hover(who: str, what: str) -> dict[str, str]:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis with a title that leaves room for its numbers."""
+    """An axis with a title that leaves room for its numbers; a long title has two lines.
+
+    Example:
+        >>> axis("validation log-likelihood (nats/frame)")["title"]["text"]
+        'validation log-likelihood<br>(nats/frame)'
+    """
+    title = "<br>".join(textwrap.wrap(title, _LONGEST, break_on_hyphens=False))
     return {"title": {"text": title, "standoff": 8}, "automargin": True, "zeroline": False, **more}
+
+
+def count_axis(title: str, most: int, **more: Any) -> dict[str, Any]:
+    """An axis of whole numbers up to `most`.
+
+    Example:
+        >>> count_axis("epoch", 3)["dtick"], "dtick" in count_axis("epoch", 300)
+        (1, False)
+    """
+    return axis(title, **({"dtick": 1} if most <= _NAMED else {}), **more)
 
 
 def log_axis(title: str, values: Sequence[float | None], **more: Any) -> dict[str, Any]:
@@ -122,10 +141,14 @@ def log_axis(title: str, values: Sequence[float | None], **more: Any) -> dict[st
     positive = [value for value in values if value is not None and value > 0] or [1.0]
     low, high = min(positive), max(positive)
     margin = (high / low) ** 0.05 if high > low else 1.5
-    low, high = low / margin, high * margin
+    return _log(title, low / margin, high * margin, **more)
+
+
+def _log(title: str, low: float, high: float, **more: Any) -> dict[str, Any]:
     ticks = log_ticks(low, high)
-    more = {"range": [math.log10(low), math.log10(high)]} | more
-    return axis(title, type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], **more)
+    ends = [math.log10(low), math.log10(high)]
+    named = {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+    return axis(title, type="log", range=ends, **named, **more)
 
 
 def learning_curves(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart:
@@ -141,21 +164,20 @@ def learning_curves(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart:
     for run in runs:
         data += _curve(run, looks[run.name], alone=len(runs) == 1)
         best, last = run.best, run.epochs[-1]["epoch"] + 1
-        told = f"best validation {_with_error(run, best)} in epoch {best['epoch'] + 1} of {last}"
+        told = (
+            f"best validation {measure.told(_with_error(run, best))} in epoch {best['epoch'] + 1} of {last}"
+        )
         if measure.of(best, "valid") is None:
             told = f"no finite validation score in the epochs up to {last}"
         said.append(f"{run.name}: {told}")
     levels = _baselines(runs)
     values = {name: level["value"] for name, level in levels.items()}
-    low, high = window(measure, [run.epochs for run in runs], values.values())
-    scale = log_axis(measure.axis, [], range=[math.log10(low), math.log10(high)]) if measure.log else {}
-    if measure.log:
-        ticks = log_ticks(low, high)
-        scale |= {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+    bars = [end for trace in data if "error_y" in trace for end in _ends(trace)]
+    low, high = window(measure, [run.epochs for run in runs], [*values.values(), *bars])
     layout = {
-        "xaxis": axis("epoch", rangemode="tozero"),
-        "yaxis": scale or axis(measure.axis, range=[low, high]),
-        **_levels({name: math.log10(value) for name, value in values.items()} if measure.log else values),
+        "xaxis": count_axis("epoch", max(len(run.epochs) for run in runs), rangemode="tozero"),
+        "yaxis": _log(measure.axis, low, high) if measure.log else axis(measure.axis, range=[low, high]),
+        **_levels(values, log=measure.log),
     }
     drawn = {trace["legendgroup"] for trace in data if trace.get("line", {}).get("dash") == "dot"}
     summary = "; ".join(said) + ". Solid: validation, with its best epoch as a dot"
@@ -165,7 +187,7 @@ def learning_curves(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart:
     if levels:
         told = ", ".join(f"{name} {recorded(level)}" for name, level in levels.items())
         summary += f" Lines across: validation of the baselines, {told}."
-    title = f"Learning curves: {runs[0].data_name}"
+    title = f"Learning curves: {runs[0].data_title}"
     if measure.stand_in:
         summary += " A stand-in for the log-likelihood, which is not comparable with it."
         title += f" ({measure.label})"
@@ -176,23 +198,30 @@ def _curve(run: RunRecord, look: dict[str, str], *, alone: bool) -> list[dict[st
     """A run's training and validation, and the point of its best epoch; training where it is recorded."""
     measure, epochs, traces = run.measure, thinned(run.epochs), []
     at = [record["epoch"] + 1 for record in epochs]
-    # the decimals that the unit has everywhere
-    place = f"%{{y:.{decimals(measure.unit)}f}}"
     train, valid = ([measure.of(record, split) for record in epochs] for split in ("train", "valid"))
     if any(value is not None for value in train):
         quiet = {"color": look["color"], "dash": "dot", "width": 1.2}
         more: dict[str, Any] = {"legendgroup": run.name, "showlegend": alone}
-        more |= hover(f"{run.name}, train", f"epoch %{{x}}: {place}")
+        more |= hover(f"{run.name}, train", "epoch %{x}: %{text}")
+        more["text"] = values_said(measure, train)
         traces.append(line(f"{run.name}: train", at, train, quiet, **more))
-    more = {"legendgroup": run.name} | hover(f"{run.name}, validation", f"epoch %{{x}}: {place}")
+    more = {"legendgroup": run.name, "text": values_said(measure, valid)}
+    more |= hover(f"{run.name}, validation", "epoch %{x}: %{text}")
     traces.append(line(run.name, at, valid, look, **more))
     best = run.best
     value = measure.of(best, "valid")
     if value is not None:
-        text = f"{run.name}, best validation, epoch {best['epoch'] + 1}: {_with_error(run, best)}"
+        text = (
+            f"{run.name}, best validation, epoch {best['epoch'] + 1}: {measure.told(_with_error(run, best))}"
+        )
         error = (run.score("valid", measure.name) or {}).get("standard_error")
         traces.append(_point(best["epoch"] + 1, value, error, look["color"], run.name, text))
     return traces
+
+
+def values_said(measure: Measure, values: Sequence[float | None]) -> list[str]:
+    """The values of a line for its labels: Plotly's own lack the decimals and the minus sign."""
+    return [number(value, measure.unit) for value in values]
 
 
 def _with_error(run: RunRecord, best: dict[str, Any]) -> str:
@@ -229,13 +258,13 @@ def gradient_norms(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart |
     if not data:
         return None
     layout = {
-        "xaxis": axis("epoch", rangemode="tozero"),
+        "xaxis": count_axis("epoch", max(len(run.epochs) for run in runs), rangemode="tozero"),
         "yaxis": log_axis("gradient norm", [value for trace in data for value in trace["y"]]),
     }
-    summary = (
-        "; ".join(said) + ". Mean over an epoch's updates, before clipping; long dashes: clip threshold."
-    )
-    return Chart(key, f"Gradient norms: {runs[0].data_name}", summary, {"data": data, "layout": layout})
+    summary = "; ".join(said) + ". Mean over an epoch's updates, before clipping"
+    clips = any(run.training.get("clip_threshold") is not None for run in runs)
+    summary += "; long dashes: clip threshold." if clips else "."
+    return Chart(key, f"Gradient norms: {runs[0].data_title}", summary, {"data": data, "layout": layout})
 
 
 def hessian_free(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | None:
@@ -262,13 +291,13 @@ def hessian_free(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | N
     if not data:
         return None
     layout = {
-        "xaxis": axis("update", anchor="y2"),
+        "xaxis": count_axis("update", max(len(run.updates) for run in runs), anchor="y2"),
         "yaxis": log_axis("damping λ", [u["damping"] for r in runs for u in r.updates], domain=[0.54, 1]),
         "yaxis2": axis("CG iterations", domain=[0, 0.46], rangemode="tozero"),
     }
     return Chart(
         key,
-        f"Hessian-free updates: {runs[0].data_name}",
+        f"Hessian-free updates: {runs[0].data_title}",
         "; ".join(said) + ". Above: damping; below: conjugate-gradient iterations of each update.",
         {"data": data, "layout": layout},
         440,
@@ -305,7 +334,13 @@ def _baselines(runs: Sequence[RunRecord]) -> dict[str, dict[str, Any]]:
     return levels
 
 
-def _levels(levels: dict[str, float]) -> dict[str, Any]:
+def _ends(trace: dict[str, Any]) -> list[float]:
+    """Where the bar of a standard error ends."""
+    (value,), (error,) = trace["y"], trace["error_y"]["array"]
+    return [value - error, value + error]
+
+
+def _levels(levels: dict[str, float], *, log: bool = False) -> dict[str, Any]:
     """Lines across the whole figure, named at their right end."""
     return {
         "shapes": [
@@ -326,7 +361,8 @@ def _levels(levels: dict[str, float]) -> dict[str, Any]:
                 "text": escaped(name),
                 "xref": "paper",
                 "x": 1,
-                "y": value,
+                # of a logarithmic axis Plotly wants the logarithm here, and the value itself above
+                "y": math.log10(value) if log else value,
                 "xanchor": "right",
                 "yanchor": "bottom",
                 "showarrow": False,

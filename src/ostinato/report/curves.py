@@ -63,14 +63,14 @@ def learning_curve(
     for (name, level), style in zip(levels.items(), ("--", ":", "-."), strict=False):
         label = f"{name} baseline: {recorded(level)}"
         axes.axhline(level["value"], color=_LEVEL, linestyle=style, linewidth=1, label=label)
-    _scale(axes, measure, epochs, [level["value"] for level in levels.values()])
+    bar = [final["value"] + side * (final.get("standard_error") or 0.0) for side in (-1, 1)] if final else []
+    _scale(axes, measure, epochs, [*(level["value"] for level in levels.values()), *bar])
     if measure.stand_in and (likelihood := _of(scores or {}, "model", WATCHED[0])):
         title += "\nvalidation log-likelihood: " + recorded(likelihood).replace("\n", " ")
     axes.set(xlabel="epoch", ylabel=measure.axis, title=title)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize="small")
+    _legend(axes)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix.removeprefix("."), dpi=144)
     atomic_write(path, buffer.getvalue())
@@ -103,7 +103,19 @@ def _mark_best(axes: Any, measure: Measure, best: dict[str, Any], final: dict[st
     )
 
 
+def _legend(axes: Any) -> None:
+    """Training, validation and its best epoch, then the baselines; over lines, on a ground of its own."""
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: "baseline" in labels[i])
+    if labels:
+        shown = [handles[i] for i in order], [labels[i] for i in order]
+        axes.legend(*shown, fontsize="small", framealpha=0.85, edgecolor="none")
+
+
 def _scale(axes: Any, measure: Measure, epochs: list[dict[str, Any]], levels: list[float]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     low, high = window(measure, [epochs], levels)
     if measure.log:
         axes.set_yscale("log")

@@ -40,6 +40,7 @@ class Listed:
         validation: of the best epoch.
         test: of the model that was kept; None where the run has not been scored since its last epoch.
         test_measure: what `test` is; an RBM's validation has another measure.
+        test_score: the same with its unit and standard error, as in results.json.
         log_likelihood: of the best epoch's validation, by which runs are ranked.
         changed: when anything was last recorded, in seconds since 1970.
     """
@@ -57,6 +58,7 @@ class Listed:
     validation: float | None = None
     test: float | None = None
     test_measure: str = ""
+    test_score: Mapping[str, Any] | None = None
     log_likelihood: float | None = None
     changed: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -119,6 +121,7 @@ def _read(folder: Path, name: str) -> Listed:
     best = _best(epochs)
     scores = results.get("results", {}).get("model", {}).get("test", {})
     of_test = next((name for name in (measure, *WATCHED) if name in scores), "")
+    test = _number(scores.get(of_test, {}).get("value"))
     idle = FINISHED if results else STOPPED if epochs else EMPTY
     return Listed(
         name=name,
@@ -132,7 +135,8 @@ def _read(folder: Path, name: str) -> Listed:
         epochs=len(epochs),
         measure=measure,
         validation=_number(best.get(f"valid_{measure}")),
-        test=_number(scores.get(of_test, {}).get("value")),
+        test=test,
+        test_score=None if test is None else scores[of_test],
         test_measure=of_test,
         log_likelihood=_number(best.get(f"valid_{watched_score(best)}")),
         changed=max(path.stat().st_mtime for path in (folder / CONFIG, folder / METRICS) if path.exists()),

@@ -26,7 +26,7 @@ class Measure:
         name: of the score in results.json.
         label: what an axis says, without the unit.
         unit: of its values, as results.json has it.
-        bracket: what an axis says of the unit; empty where the label says it.
+        bracket: what is said of the unit; empty where the label says it.
         shown: the value for a mean log-likelihood in nats; None where the metrics record the score itself.
         lower_is_better: whether a good model has a small one.
         log: whether differences of the logarithm are what counts.
@@ -54,6 +54,15 @@ class Measure:
         """
         label = self.label + (", a stand-in" if self.stand_in else "")
         return f"{label} ({self.bracket})" if self.bracket else label
+
+    def told(self, number: str) -> str:
+        """A number with what it is.
+
+        Example:
+            >>> measure_of("music").told("-8.500"), measure_of("words").told("126.26")
+            ('-8.500 nats/frame', 'perplexity 126.26')
+        """
+        return f"{number} {self.bracket}" if self.bracket else f"{self.label} {number}"
 
     def of(self, record: Mapping[str, Any], split: str) -> float | None:
         """The value that an epoch's record has for train or valid; None where it has none, or no finite one.
@@ -191,14 +200,20 @@ def log_ticks(low: float, high: float) -> list[float]:
     Example:
         >>> log_ticks(0.02, 300.0), log_ticks(130.0, 620.0)
         ([0.1, 1.0, 10.0, 100.0], [150.0, 200.0, 300.0, 400.0, 500.0])
-        >>> log_ticks(0.9, 1.2)
-        [0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2]
+        >>> log_ticks(0.65, 0.95), log_ticks(12.3, 12.31)
+        ([0.7, 0.8, 0.9], [12.3, 12.305, 12.31])
     """
     found: list[float] = []
-    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(n / 20 for n in range(20, 200))):
-        ticks = [float(f"{step * 10.0**power:.6g}") for power in powers for step in steps]
-        found = [tick for tick in ticks if low <= tick <= high]
+    powers = range(math.floor(math.log10(low)) - 4, math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        ticks = (step * 10.0**power for power in powers for step in steps)
+        found = [float(f"{tick:.6g}") for tick in ticks if low <= tick <= high]
+        if len(found) >= 3:
+            return found
+    # a span so small that a logarithm is nearly a line
+    for step in (step * 10.0**power for power in reversed(powers) for step in (5, 2, 1)):
+        places = range(math.ceil(low / step), math.floor(high / step) + 1)
+        found = [float(f"{n * step:.6g}") for n in places]
         if len(found) >= 3:
             break
     return found

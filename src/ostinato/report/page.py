@@ -97,12 +97,8 @@ def compose(
     for run in runs:
         together.setdefault((run.task, run.data_name), []).append(run)
     groups = [_group(f"data{i}", own, samples) for i, own in enumerate(together.values())]
-    names = [study.name for study in studies] or [run.name for run in runs]
-    title = names[0] if len(names) == 1 else f"{len(names)} {'studies' if studies else 'runs'}"
-    if not studies and len(groups) == 1 and len(runs) > 1:
-        title = f"{len(runs)} runs on {runs[0].data_name}"
     return Report(
-        title=title,
+        title=_title(runs, studies),
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
         version=version,
@@ -141,7 +137,7 @@ def embedded(value: Any) -> str:
         >>> embedded({"name": "</script><b>&"})
         '{"name": "\\u003c/script\\u003e\\u003cb\\u003e\\u0026"}'
     """
-    text = json.dumps(_finite(value), allow_nan=False)
+    text = json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
@@ -167,6 +163,18 @@ def commands(run: RunRecord) -> list[tuple[str, str]]:
     return found
 
 
+def _title(runs: Sequence[RunRecord], studies: Sequence[StudyRecord]) -> str:
+    """The one thing that the page is about, or what there is of each kind."""
+    own = [run for run in runs if all(run is not study.run for study in studies)]
+    names = [*(study.name for study in studies), *(run.name for run in own)]
+    if len(names) == 1:
+        return names[0]
+    counts = ((len(studies), "search", "searches"), (len(own), "run", "runs"))
+    title = " and ".join(f"{n} {one if n == 1 else many}" for n, one, many in counts if n)
+    data = {run.data_title for run in runs}
+    return f"{title} on {data.pop()}" if len(data) == 1 else title
+
+
 def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
     watched: dict[str, list[RunRecord]] = {}
     for run in runs:
@@ -181,7 +189,7 @@ def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
     ]
     own_samples = [sample for sample in samples if sample.run in looks]
     return Group(
-        title=runs[0].data_name + {"words": " (words)", "chars": " (characters)"}.get(runs[0].task, ""),
+        title=runs[0].data_title,
         table=scores_table(runs),
         charts=[chart for chart in charts if chart is not None],
         samples=own_samples,

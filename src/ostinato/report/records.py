@@ -60,6 +60,11 @@ class RunRecord:
         return str(self.data.get("name") or self.config.get("data", ""))
 
     @property
+    def data_title(self) -> str:
+        """The data set and what of it is modelled: one text has words and characters."""
+        return self.data_name + {"words": " (words)", "chars": " (characters)"}.get(self.task, "")
+
+    @property
     def watched(self) -> str:
         """The score that validation watched."""
         return next(filter(None, map(watched_score, self.epochs)), WATCHED[0])
@@ -223,7 +228,10 @@ def read_run(folder: Path, name: str) -> RunRecord:
         epochs=epochs,
         updates=[r for r in records if r.get("event") == "hessian-free update"],
     )
-    record = _with_results(record, _read_json(folder / RESULTS, {}))
+    results = _read_json(folder / RESULTS, {})
+    # a run that goes on to more epochs has results of before until it is done
+    if results.get("training", {}).get("epochs", len(epochs)) == len(epochs):
+        record = _with_results(record, results)
     return record if record.training else replace(record, training=_training_of(run))
 
 
@@ -294,7 +302,7 @@ def _training_of(run: Run) -> dict[str, Any]:
     _, state = run.load_checkpoint("last")
     progress = state.get("progress", {})
     kept = {name: progress.get(name) for name in ("stopped_because", "clip_threshold", "seconds")}
-    kept |= {name: state.get(name) for name in ("threads", "environment")}
+    kept |= {name: state.get(name) for name in ("threads", "devices", "environment")}
     return {name: value for name, value in kept.items() if value is not None}
 
 

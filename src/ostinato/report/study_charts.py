@@ -3,8 +3,18 @@
 import math
 from typing import Any
 
-from ostinato.numbers import decimals
-from ostinato.report.charts import PALETTE, QUIET, Chart, axis, escaped, hover, line, wrapped
+from ostinato.report.charts import (
+    PALETTE,
+    QUIET,
+    Chart,
+    axis,
+    count_axis,
+    escaped,
+    hover,
+    line,
+    values_said,
+    wrapped,
+)
 from ostinato.report.importance import (
     METHOD,
     direction,
@@ -13,7 +23,7 @@ from ostinato.report.importance import (
     is_logarithmic,
     is_numeric,
 )
-from ostinato.report.numbers import NONE, brief, number
+from ostinato.report.numbers import brief, number
 from ostinato.report.records import StudyRecord
 
 _STATES = {"complete": PALETTE[0], "pruned": PALETTE[4], "failed": PALETTE[6], "running": PALETTE[7]}
@@ -35,7 +45,7 @@ def history(study: StudyRecord, key: str) -> Chart | None:
         return None
     better = min if direction(study) == "minimize" else max
     measure = study.measure
-    place = f"trial %{{x}}: %{{y:.{decimals(measure.unit)}f}}"
+    place = "trial %{x}: %{text}"
     data: list[dict[str, Any]] = []
     for state, color in _STATES.items():
         own = [trial for trial in trials if trial["state"] == state]
@@ -48,6 +58,7 @@ def history(study: StudyRecord, key: str) -> Chart | None:
                     "x": [trial["number"] for trial in own],
                     "y": [trial["value"] for trial in own],
                     "marker": {"color": color, "size": 8, "symbol": "circle" if state == "complete" else "x"},
+                    "text": values_said(measure, [trial["value"] for trial in own]),
                     **hover(state, place),
                 }
             )
@@ -56,14 +67,16 @@ def history(study: StudyRecord, key: str) -> Chart | None:
     for trial in sorted(study.complete, key=lambda trial: trial["number"]):
         at.append(trial["number"])
         best.append(better([trial["value"], *best[-1:]]))
-    data.append(
-        line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}, **hover("best so far", place))
-    )
-    layout = {"xaxis": axis("trial"), "yaxis": axis(f"validation {measure.axis}", range=_window(study))}
+    more = {"text": values_said(measure, best), **hover("best so far", place)}
+    data.append(line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}, **more))
+    layout = {
+        "xaxis": count_axis("trial", len(study.trials)),
+        "yaxis": axis(f"validation {measure.axis}", range=_window(study)),
+    }
     found = better(study.complete, key=lambda trial: trial["value"])
     summary = (
         f"{len(study.complete)} of {len(study.trials)} trials complete; the best is trial "
-        f"{found['number']} with {study.score_of(found)} {measure.unit}. "
+        f"{found['number']} with {measure.told(study.score_of(found))}. "
         "Very poor trials lie outside the picture."
     )
     if measure.stand_in:
@@ -152,7 +165,7 @@ def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
         f"the thick line is the best, trial {ordered[-1]['number']}: {', '.join(_told(rows[-1]))}."
     )
     if any(column.unused for column in columns):
-        summary += f" At {NONE}, below an axis: the trial had no use for the setting."
+        summary += " Unused: the trial had no use for the setting."
     figure = {"data": data, "layout": _axes(columns)}
     return Chart(key, "Settings that went together", summary, figure, 420, 92 * len(columns))
 
@@ -196,7 +209,7 @@ class _Column:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Height and label of what is written beside the axis."""
-        below = [(_BELOW, NONE)] if self.unused else []
+        below = [(_BELOW, "unused")] if self.unused else []
         if not self.numeric:
             return below + [(self.height(choice), brief(choice)) for choice in self.choices]
         steps = [self.low + part * (self.high - self.low) for part in (0, 0.5, 1)]

@@ -19,16 +19,19 @@ MUSIC: tuple[Column, ...] = (
     ("accuracy_bay", "test", "test accuracy (a), %"),
     ("accuracy_per_frame", "test", "test accuracy (b), %"),
 )
+_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "music": MUSIC,
     "words": tuple(
-        (name, split, f"{split}, {label}")
+        (name, split, f"{_SPLITS[split]}, {label}")
         for name, label in (("perplexity", "perplexity"), ("perplexity_known", "without unknown words"))
         for split in ("train", "valid", "test")
         if name == "perplexity" or split == "test"
     ),
-    "chars": tuple(("bits_per_character", s, f"{s}, bits/character") for s in ("train", "valid", "test")),
-    "task": tuple(("error", split, f"{split}, wrong sequences, %") for split in ("valid", "test")),
+    "chars": tuple(
+        ("bits_per_character", s, f"{_SPLITS[s]}, bits/character") for s in ("train", "valid", "test")
+    ),
+    "task": tuple(("error", split, f"{_SPLITS[split]}, wrong sequences, %") for split in ("valid", "test")),
 }
 _BETTER = {"words": "below 0: better than the paper", "chars": "below 0: better than the paper"}
 MOST_ROWS = 200
@@ -85,7 +88,9 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
     baselines = {name: run.scores[name] for run in scored for name in run.baselines}
     rows += [Row(name, _cells(scores, columns), "baseline") for name, scores in baselines.items()]
     mean = {"music": "songs", "task": "sequences"}.get(scored[0].task, "sentences")
-    notes = [f"± standard error over {mean}; ≈ an estimate, with the interval for the exact value."]
+    notes = [f"± standard error over {mean}."]
+    if any(cell.startswith("≈") for row in rows for cell in row.cells):
+        notes = [f"± standard error over {mean}; ≈ an estimate, with the interval for the exact value."]
     if compared:
         better = _BETTER.get(scored[0].task, "above 0: better than the paper")
         notes.append(f"Paper: {PAPER}. Difference: this run less the paper, with this run's error; {better}.")
@@ -94,7 +99,7 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
                 "The paper does not define its accuracy: (b) is the one that its baselines agree with."
             )
     return Table(
-        f"Scores on {scored[0].data_name}",
+        f"Scores on {scored[0].data_title}",
         [label for *_, label in columns],
         rows,
         notes,
@@ -262,6 +267,6 @@ def _conventions(runs: Sequence[RunRecord], columns: Sequence[Column]) -> list[s
                 convention = splits.get(split, {}).get(name, {}).get("convention")
                 if convention:
                     kind = label.get(name, name.replace("_", " ").capitalize())
-                    where = "" if run.task == "music" else f", {split}"
+                    where = "" if run.task == "music" else f", {_SPLITS[split]}"
                     found.setdefault(f"{kind}{where}: {convention}.")
     return list(found)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ostinato.conclusion import AnyData, conclude, train_in
+from ostinato.effective import effective_settings
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
 from ostinato.monitoring import Diverged, Interrupted, SilentMonitor
@@ -248,6 +249,7 @@ def _summary(
         "chosen": {
             "number": chosen["number"],
             "params": chosen["params"],
+            "settings": effective_settings(study.settings.recipe, chosen["params"]),
             "valid": chosen["value"],
             "folder": chosen["folder"],
         },

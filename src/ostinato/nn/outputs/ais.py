@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ostinato.nn.devices import uniform
+
 # Steps of the mean-field iteration that finds the independent notes the path starts from.
 MEAN_FIELD_STEPS = 10
 
@@ -194,5 +196,4 @@ def mean_field_logits(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor)
 
 def draw_bernoulli(logits: Tensor, generator: torch.Generator | None) -> Tensor:
     """0 or 1, of the logits' type, 1 with probability sigmoid(logits)."""
-    uniform = torch.rand(logits.shape, generator=generator, dtype=logits.dtype, device=logits.device)
-    return (uniform < torch.sigmoid(logits)).to(logits.dtype)
+    return (uniform(logits.shape, logits, generator) < torch.sigmoid(logits)).to(logits.dtype)

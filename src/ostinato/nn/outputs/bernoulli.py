@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from ostinato.nn.devices import uniform
 from ostinato.nn.outputs.curvature import AffineCurvature
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
@@ -82,10 +83,7 @@ class BernoulliFrames(Distribution):
         """Draw frames as uint8, shape sample_shape + (..., V)."""
         shape = torch.Size(sample_shape) + self.logits.shape
         with torch.no_grad():
-            uniform = torch.rand(
-                shape, generator=generator, dtype=self.logits.dtype, device=self.logits.device
-            )
-            return (uniform < self.mean).to(torch.uint8)
+            return (uniform(shape, self.logits, generator) < self.mean).to(torch.uint8)
 
     def tempered(self, temperature: float) -> "BernoulliFrames":
         """The logit of every note divided by a temperature."""

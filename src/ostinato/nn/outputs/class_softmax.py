@@ -130,7 +130,7 @@ class _ByClass:
     def back(self) -> Tensor:
         """The permutation that undoes the sorting."""
         back = torch.empty_like(self.order)
-        back[self.order] = torch.arange(len(self.order))
+        back[self.order] = torch.arange(len(self.order), device=self.order.device)
         return back
 
 
@@ -169,17 +169,17 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         hidden, h, class_weight, weight = ctx.saved_tensors
         batch, offsets = ctx.batch, ctx.offsets
         # The factor goes to the small residuals, not to the large weight gradients.
-        residual = ctx.of_classes * grad
-        grad_hidden, grad_class_weight = residual @ class_weight, residual.T @ hidden
-        grad_class_bias = residual.sum(0)
+        of_classes = ctx.of_classes * grad
+        grad_hidden, grad_class_weight = of_classes @ class_weight, of_classes.T @ hidden
+        grad_class_bias = of_classes.sum(0)
         grad_h, grad_weight = torch.empty_like(h), torch.empty_like(weight)
         grad_bias = weight.new_zeros(len(weight))
         for k, count in enumerate(batch.counts):
             if count == 0:
                 grad_weight[offsets[k] : offsets[k + 1]] = 0
-        for (k, rows), residual in zip(batch.ranges(), ctx.residuals, strict=True):
+        for (k, rows), part in zip(batch.ranges(), ctx.residuals, strict=True):
             words = slice(offsets[k], offsets[k + 1])
-            residual = residual * grad
+            residual = part * grad
             torch.mm(residual, weight[words], out=grad_h[rows])
             torch.mm(residual.T, h[rows], out=grad_weight[words])
             torch.sum(residual, 0, out=grad_bias[words])

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ostinato.nn.devices import multinomial, uniform
+
 # Up to so many units a layer is enumerated.
 MOST_UNITS = 20
 
@@ -49,13 +51,12 @@ def sample(
     """`count` exact samples (count, N, V) of each frame, uint8."""
     own, other, across = _smaller_first(visible_bias, hidden_bias, weight)
     every = torch.cat([_log_weights(s, own, other, across) for s in _configurations(own, across.shape[1])], 1)
-    chosen = torch.multinomial(every.softmax(1), count, replacement=True, generator=generator)
+    chosen = multinomial(every.softmax(1), count, generator)
     states = _states(chosen.T.reshape(-1), own.shape[1]).to(own.dtype).reshape(count, *own.shape)
     if own is visible_bias:
         return states.to(torch.uint8)
     p = torch.sigmoid(other + states @ across)
-    uniform = torch.rand(p.shape, generator=generator, dtype=p.dtype, device=p.device)
-    return (uniform < p).to(torch.uint8)
+    return (uniform(p.shape, p, generator) < p).to(torch.uint8)
 
 
 def _smaller_first(b: Tensor, c: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

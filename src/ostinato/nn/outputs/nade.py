@@ -55,7 +55,7 @@ class NADEFrames(Distribution):
     @property
     def mean(self) -> Tensor:
         """P(v_i = 1), shape (..., V): `marginals` of 100 drawn frames, the same in every call."""
-        generator = torch.Generator(self.biases.device).manual_seed(MEAN_SEED)
+        generator = torch.Generator().manual_seed(MEAN_SEED)
         return self.marginals(MEAN_SAMPLES, generator=generator)
 
     def marginals(self, samples: int, *, generator: torch.Generator | None = None) -> Tensor:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from ostinato.nn.devices import permutation
 from ostinato.nn.outputs import enumeration
 from ostinato.nn.outputs.ais import Annealing, anneal, draw_bernoulli, mean_field_logits
 from ostinato.nn.outputs.nade import STATE_SCALE
@@ -86,7 +87,7 @@ class RBMFrames(Distribution):
     @property
     def mean(self) -> Tensor:
         """P(v_i = 1), shape (..., V), by 100 Gibbs samples a frame, the same in every call."""
-        generator = torch.Generator(self.biases.device).manual_seed(SEED)
+        generator = torch.Generator().manual_seed(SEED)
         return self.marginals(MEAN_SAMPLES, generator=generator)
 
     def marginals(self, samples: int, *, generator: torch.Generator | None = None) -> Tensor:
@@ -252,7 +253,7 @@ class RBMFrames(Distribution):
         return values
 
     def _estimated_log_partition(self, generator: torch.Generator | None = None) -> Any:
-        generator = generator or torch.Generator(self.biases.device).manual_seed(SEED)
+        generator = generator or torch.Generator().manual_seed(SEED)
         b, c = self._split()
         return anneal(b, c, self.weight, self.annealing, generator=generator)
 
@@ -344,7 +345,8 @@ class RBM(nn.Module):
     ) -> Tensor:
         """An unbiased estimate of the sum over frames of the pseudo-log-likelihood, from every 8th note."""
         stride = min(SCORE_STRIDE, self.visible_size)
-        first = int(torch.randint(stride, (), generator=generator))
+        place = None if generator is None else generator.device
+        first = int(torch.randint(stride, (), generator=generator, device=place))
         notes = torch.arange(first, self.visible_size, stride, device=hidden.device)
         with torch.no_grad():
             return stride * self(hidden).pseudo_log_prob(targets, notes).sum()
@@ -393,5 +395,5 @@ class RBM(nn.Module):
         """A persistent chain for each frame; where there are more frames than chains, some serve twice."""
         assert self.chains is not None
         count = len(self.chains)
-        order = torch.randperm(count, generator=generator, device=self.chains.device)
+        order = permutation(count, self.chains.device, generator)
         return order.repeat(-(-frames // count))[:frames]

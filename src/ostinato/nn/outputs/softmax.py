@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from ostinato.nn.devices import multinomial
 from ostinato.nn.outputs.curvature import AffineCurvature, softmax_hessian
 from ostinato.nn.outputs.direct import Features
 
@@ -71,7 +72,7 @@ class Tokens(Distribution):
         with torch.no_grad():
             shape = torch.Size(sample_shape)
             flat = self.probs.reshape(-1, self.vocabulary_size)
-            drawn = torch.multinomial(flat, max(shape.numel(), 1), replacement=True, generator=generator)
+            drawn = multinomial(flat, max(shape.numel(), 1), generator)
             return drawn.T[: shape.numel()].reshape(shape + self.batch_shape)
 
 

@@ -5,7 +5,7 @@ recurrent neural networks with Hessian-free optimization" (structural damping). 
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from ostinato.optim.hessian_free.damping import (
 )
 from ostinato.optim.hessian_free.line_search import Choice, LineSearch, backtrack, best_candidate
 from ostinato.optim.hessian_free.operator import CurvatureOperator, flatten, unflatten
+from ostinato.optim.state import flat_state, load_flat_state
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,27 @@ class HessianFree(torch.optim.Optimizer):
         """The lambda of the next update."""
         damping: float = self.param_groups[0]["damping"]
         return damping
+
+    def pace(self) -> dict[str, float]:
+        """The damping."""
+        return {"damping": self.damping}
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """There is none: a `UserError`, unless the factor is 1."""
+        if factor != 1:
+            raise UserError(
+                f"Hessian-free has no learning rate to multiply by {factor}; use the constant rule"
+            )
+
+    def flat_state(self, parameters: Sequence[Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See `ostinato.optim.protocol.TrainingOptimizer`."""
+        return flat_state(self, parameters)
+
+    def load_flat_state(
+        self, parameters: Sequence[Tensor], tensors: Mapping[str, Tensor], state: Mapping[str, Any]
+    ) -> None:
+        """See `ostinato.optim.protocol.TrainingOptimizer`."""
+        load_flat_state(self, parameters, tensors, state)
 
     def step(  # type: ignore[override]
         self, operator: CurvatureOperator, callback: Callable[[int, float], None] | None = None

@@ -9,6 +9,9 @@
   const color = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const narrow = () => innerWidth < 600;
 
+  const PAPER = 660; // pixels of a chart on A4 or Letter, of which the margins leave 688
+  const LOWER = 0.8; // of its height on the screen, so that two find room on a page
+
   // What of a chart's layout depends on theme and width, by Plotly's dotted paths.
   function looks(layout) {
     const changes = {
@@ -37,8 +40,9 @@
     const layout = {
       font: { family: getComputedStyle(document.body).fontFamily, size: 12.5 },
       margin: { l: 8, r: 10, t: 8, b: 8 },
-      legend: { orientation: "h", x: 0, y: -0.2, yanchor: "top", font: { size: narrow() ? 11 : 12 } },
+      legend: { orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom", font: { size: narrow() ? 11 : 12 } },
       hovermode: "closest",
+      hoverlabel: { namelength: -1, align: "left" },
       dragmode: false,
       ...chart.layout,
     };
@@ -50,10 +54,44 @@
   }
 
   function setTheme() {
+    if (before !== null) return; // on paper
     const dark = chosen === null ? system.matches : chosen === "dark";
     root.dataset.theme = dark ? "dark" : "light";
     button.setAttribute("aria-pressed", String(dark));
     for (const box of document.querySelectorAll(".js-plotly-plot")) Plotly.relayout(box, looks(box.layout));
+  }
+
+  // Paper is light and has a width of its own; what is folded away on the screen is written out on it.
+  const opened = [];
+  let before = null;
+
+  function toPaper() {
+    if (before !== null) return;
+    before = root.dataset.theme;
+    root.dataset.theme = "light";
+    root.classList.add("paper");
+    for (const each of document.querySelectorAll("details:not([open]):not(.screen)")) {
+      each.open = true;
+      opened.push(each);
+    }
+    for (const box of document.querySelectorAll(".js-plotly-plot")) {
+      box.dataset.screen = box.style.height;
+      const height = Math.round(LOWER * parseFloat(box.style.height));
+      box.style.height = `${height}px`;
+      Plotly.relayout(box, { ...looks(box.layout), autosize: false, width: PAPER, height });
+    }
+  }
+
+  function fromPaper() {
+    if (before === null) return;
+    root.dataset.theme = before;
+    root.classList.remove("paper");
+    before = null;
+    for (const each of opened.splice(0)) each.open = false;
+    for (const box of document.querySelectorAll(".js-plotly-plot")) {
+      box.style.height = box.dataset.screen;
+      Plotly.relayout(box, { ...looks(box.layout), autosize: true, width: null, height: null });
+    }
   }
 
   function remembered(value) {
@@ -87,6 +125,8 @@
     setTheme();
   });
   system.addEventListener("change", setTheme);
+  addEventListener("beforeprint", toPaper);
+  addEventListener("afterprint", fromPaper);
   for (const each of document.querySelectorAll(".copy")) {
     each.addEventListener("click", async () => {
       const done = await copy(each.parentElement.querySelector("code").textContent);
