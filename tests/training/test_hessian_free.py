@@ -50,7 +50,7 @@ def trained(folder: Path, settings: Recipe, data: Any = None, **options: Any) ->
 
 def weights(run: Run, checkpoint: str = "last") -> dict[str, bytes]:
     tensors, _ = run.load_checkpoint(checkpoint)
-    return {name: x.contiguous().view(torch.uint8).numpy().tobytes() for name, x in tensors.items()}
+    return {name: x.reshape(-1).view(torch.uint8).numpy().tobytes() for name, x in tensors.items()}
 
 
 def score(model: SequenceModel) -> float:
@@ -197,7 +197,7 @@ def test_wrong_letters(letters: str) -> None:
         Recipe.parse(letters)
 
 
-DESCENT = "is for optimizer sgd or nesterov or classical or adam or adamw, found optimizer hessian-free"
+DESCENT = "is for optimizer sgd or nesterov or .*, found optimizer hessian-free"
 
 
 @pytest.mark.parametrize(

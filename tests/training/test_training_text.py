@@ -51,7 +51,7 @@ def trained(folder: Path, recipe: Recipe, data: TextData | None = None, **option
 
 def weights(run: Run, checkpoint: str = "last") -> dict[str, bytes]:
     tensors, _ = run.load_checkpoint(checkpoint)
-    return {name: x.contiguous().view(torch.uint8).numpy().tobytes() for name, x in tensors.items()}
+    return {name: x.reshape(-1).view(torch.uint8).numpy().tobytes() for name, x in tensors.items()}
 
 
 @pytest.mark.parametrize("task", ["words", "chars"])

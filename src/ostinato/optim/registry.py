@@ -41,7 +41,7 @@ _OPTIMIZERS: dict[str, type[Any]] = {
 }
 
 # Why a class of torch.optim cannot train here, where its `step` does not say so by asking for a closure.
-_REFUSED = {"SparseAdam": "it takes sparse gradients only; adam takes all"}
+_REFUSED = {"SparseAdam": "it takes sparse gradients only; use adam"}
 
 # Settings that would turn training around, or that take a step apart.
 _HIDDEN = {"self", "params", "lr", "momentum", "weight_decay", "maximize", "differentiable"}
@@ -113,8 +113,7 @@ def make_optimizer(
     kind = _OPTIMIZERS.get(key) or _torch_optimizers().get(key)
     if kind is None:
         raise UserError(f"unknown optimizer {name!r}: {near_names(key, optimizer_names())}")
-    if key not in _OPTIMIZERS and (refusal := _refusal(key)):
-        raise UserError(f"{name} cannot train here: {refusal}")
+    _check_usable(name)
     known = inspect.signature(kind).parameters
     for setting in settings:
         if setting not in known or setting in _HIDDEN:
@@ -156,20 +155,34 @@ def _refusal(name: str) -> str:
     return ""
 
 
+def _check_usable(name: str) -> None:
+    """Refuse a class of torch.optim that cannot train here."""
+    key = name.lower()
+    if key not in _OPTIMIZERS and (refusal := _refusal(key)):
+        raise UserError(f"{name} cannot train here: {refusal}")
+
+
 def declared(name: str) -> Declared | None:
-    """What a recipe is to know of a class of torch.optim that can train here; None if there is none.
+    """What a recipe is to know of a class of torch.optim; None if there is none of this name.
+
+    Raises:
+        UserError: there is, but it cannot train here; the message says why.
 
     Example:
         >>> found = declared("rmsprop")
         >>> found.defaults["learning_rate"], any(setting.name == "momentum" for setting in found.settings)
         (0.01, True)
-        >>> declared("lbfgs") is None
+        >>> declared("adamm") is None
         True
+        >>> declared("sparseadam")
+        Traceback (most recent call last):
+        ostinato.errors.UserError: sparseadam cannot train here: it takes sparse gradients only; use adam
     """
     key = name.lower()
     kind = _OPTIMIZERS.get(key) or _torch_optimizers().get(key)
-    if kind is None or (key not in _OPTIMIZERS and _refusal(key)):
+    if kind is None:
         return None
+    _check_usable(name)
     known = inspect.signature(kind).parameters
     rate = known["lr"].default if "lr" in known else None
     return Declared(

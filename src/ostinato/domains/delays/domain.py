@@ -10,7 +10,7 @@ from ostinato.data.sequences import SPLITS
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.delays.evaluation import chance, is_solved, score_task
 from ostinato.domains.delays.problems import TaskData, TaskStreams, find_task
-from ostinato.domains.domain import Scores, Totals, Validation
+from ostinato.domains.domain import Scores, Segment, Totals, Validation
 from ostinato.errors import UserError
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
@@ -64,6 +64,10 @@ class Delays:
     def streams(self, recipe: Recipe, data: TaskData, epoch: int) -> TaskStreams:
         """Fresh sequences, `streams` of them in a minibatch."""
         return TaskStreams(data.task, recipe.streams, recipe.seed, epoch, sequences=data.frames("train"))
+
+    def lost_to_scaling(self, data: TaskData, segment: Segment) -> float:
+        """Nothing."""
+        return 0.0
 
     def validate(self, model: SequenceModel, data: TaskData) -> Validation:
         """Log-likelihood of 10,000 other sequences in nats per step that counts, and how many go wrong."""
