@@ -80,7 +80,7 @@ def test_every_cell_trains_resumes_and_evaluates_in_every_domain(
     tmp_path: Path, domain: str, cell: str
 ) -> None:
     data, recipe = DATA[domain](), recipe_of(domain, cell=cell, leak_fraction=0.5, clip=1.0)
-    run = ends_the_same(tmp_path, recipe, data, first=4, stops=3)
+    run = ends_the_same(tmp_path, recipe, data, first=4, stops=2)
     opened = load_model(run)
     assert type(opened.model.rnn) is CELLS[cell].load()
     assert opened.recipe == recipe
