@@ -7,16 +7,15 @@ import torch
 
 from ostinato.cli.output import human, list_skipped, print_json, print_table, say
 from ostinato.cli.tables import Column, Table, number_columns
-from ostinato.domains.domain import domain_of
+from ostinato.domains.domain import Data, domain_named
 from ostinato.planning import Plan, make_plan
 from ostinato.recipe.recipe import Recipe
-from ostinato.runs.finish import AnyData
 from ostinato.runs.folder import Run
 from ostinato.training.progress import Progress, check_same_run, check_same_settings, go_on
 
 
 def print_plan(
-    recipe: Recipe, data: AnyData, folder: Path, run: Run | None, *, device: torch.device, json: bool
+    recipe: Recipe, data: Data, folder: Path, run: Run | None, *, device: torch.device, json: bool
 ) -> int:
     """Print the plan of a run, new or to go on with; what training would refuse is refused.
 
@@ -34,7 +33,7 @@ def print_plan(
     elif run.has_checkpoint("last"):
         state = run.load_checkpoint("last")[1]
         progress = Progress.from_dict(state["progress"])
-        check_same_run(recipe, domain_of(data).identity(), state)
+        check_same_run(recipe, domain_named(recipe.domain).identity(data), state)
         go_on(progress, Recipe.from_dict(state["recipe"]), recipe)
     else:
         check_same_settings(recipe, Recipe.from_dict(run.config()))

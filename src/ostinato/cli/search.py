@@ -18,8 +18,8 @@ from ostinato.recipe.effective import effective_settings
 from ostinato.runs.folder import default_folder
 
 if TYPE_CHECKING:
+    from ostinato.domains.domain import Data
     from ostinato.recipe.recipe import Recipe
-    from ostinato.runs.finish import AnyData
     from ostinato.search import Space, Study, StudySettings
 
 
@@ -165,7 +165,7 @@ def _folder(name: str, wanted: StudySettings) -> Path:
     return free
 
 
-def _conclude(study: Study, data: AnyData, *, json: bool) -> int:
+def _conclude(study: Study, data: Data, *, json: bool) -> int:
     from ostinato.cli.text_output import table_of
     from ostinato.runs.results import Results
     from ostinato.search import choose, finish

@@ -14,11 +14,10 @@ import torch
 from ostinato.cli.output import human
 from ostinato.cli.stopping import stop_signals
 from ostinato.cli.workboard import Board, Post, post_to, tell
-from ostinato.domains.domain import load_data
+from ostinato.domains.domain import Data, load_data
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import number as shown
 from ostinato.recipe.effective import effective_settings
-from ostinato.runs.finish import AnyData
 from ostinato.search import Study, Worker, choose, join_study
 from ostinato.training.monitor import Interrupted
 
@@ -63,7 +62,7 @@ class TrialReporter:
         self._post.done(f"{line}; {best}" if best else line, counts)
 
 
-def work(study: Study, data: AnyData, workers: int, checkpoint_seconds: float, *, quiet: bool) -> None:
+def work(study: Study, data: Data, workers: int, checkpoint_seconds: float, *, quiet: bool) -> None:
     """Work in this process, and in further ones; a signal stops them all."""
     console = human()
     done = study.ledger.ended(study.settings.trials)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ostinato.domains.domain import Data
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
 from ostinato.recipe.effective import effective_settings
 from ostinato.recipe.recipe import Recipe
-from ostinato.runs.finish import AnyData, conclude, train_in
+from ostinato.runs.finish import conclude, train_in
 from ostinato.runs.folder import CONFIG, LOCK, Run
 from ostinato.search.sampling import is_hopeless
 from ostinato.search.storage import insist, try_lock
@@ -71,7 +72,7 @@ class Worker:
     """
 
     study: Study
-    data: AnyData
+    data: Data
     checkpoint_seconds: float = 15.0
     stop_requested: Callable[[], int] = lambda: 0
     monitor: StudyMonitor = field(default_factory=SilentStudyMonitor)
@@ -213,7 +214,7 @@ class _Reporter(SilentMonitor):
         return {"epochs": self.epochs, "seconds": self.seconds}
 
 
-def finish(study: Study, data: AnyData) -> dict[str, Any] | None:
+def finish(study: Study, data: Data) -> dict[str, Any] | None:
     """Choose the best trial by validation, score it on the test songs, and write results.json.
 
     Scores once: where results.json is there, of as many trials or more, it is read; of fewer, as the study
