@@ -6,6 +6,7 @@ To add one: a folder with its declaration, and a line here, or a call of `DOMAIN
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.delays.declared import DELAYS
 from ostinato.domains.music.declared import MUSIC
+from ostinato.domains.series.declared import SERIES
 from ostinato.domains.text.declared import CHARS, WORDS
 from ostinato.recipe.declared import Registry
 
@@ -14,3 +15,4 @@ DOMAINS.register(MUSIC)
 DOMAINS.register(WORDS)
 DOMAINS.register(CHARS)
 DOMAINS.register(DELAYS, aliases=("task",))
+DOMAINS.register(SERIES)

@@ -170,7 +170,9 @@ class Recipe:
         return cls(**{name: value for name, value in settings.items() if name in owned})
 
     @classmethod
-    def parse(cls, letters: str, stored: Mapping[str, Any] | None = None, /, **settings: Any) -> "Recipe":
+    def parse(
+        cls, letters: str | None, stored: Mapping[str, Any] | None = None, /, **settings: Any
+    ) -> "Recipe":
         """The recipe that the paper's letters name, with any setting overridden.
 
         Defaults depend on the domain, the output, the cell and the optimizer: NADE and RBM have a learning
@@ -178,7 +180,7 @@ class Recipe:
         letters take the leaks or the schedule that L or M would mean, unless these are given too.
 
         Args:
-            letters: such as "SGD+CRM".
+            letters: such as "SGD+CRM"; None: those of the domain, with its optimizer.
             stored: settings of a file. They count for less than those given, and those that belong to
                 another output, say, are left out.
             settings: those given.
@@ -201,8 +203,11 @@ class Recipe:
         """
         stored = renewed(stored or {})
         check_names(stored)
-        canon = canonical(letters)
+        domain = DOMAINS[(dict(stored) | settings).get("domain", "music")]
+        canon = canonical(domain.recipe if letters is None else letters)
         base, _, rest = canon.partition("+")
+        if letters is None and domain.optimizer and "optimizer" not in stored:
+            settings = {"optimizer": domain.optimizer} | settings
         chosen = _choices(base, rest, dict(stored) | settings)
         _check_contradictions(base, rest, settings)
         meant = defaults_of(chosen)

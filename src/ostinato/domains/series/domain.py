@@ -1,0 +1,118 @@
+"""Series as everything else sees them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ostinato.data.sequences import SPLITS, Splits
+from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.domain import Scores, Totals, Validation
+from ostinato.domains.series import data_sets
+from ostinato.domains.series.baselines import fit_baselines
+from ostinato.domains.series.evaluation import evaluate_series, score_steps, summarise
+from ostinato.domains.series.predictor import SeriesModel
+from ostinato.domains.series.scaling import Scaling
+from ostinato.domains.series.streams import SeriesStreams
+from ostinato.nn import SequenceModel
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.training.build import Sizes, build_model
+
+
+class Series:
+    """Real values, standardised by training; columns and scaling are among the details of the data."""
+
+    what = "series"
+    carries_state = True
+    forgets_bursts = False
+
+    def __init__(self, declared: DomainDeclared) -> None:
+        self.declared = declared
+
+    def load(self, recipe: Recipe, *, progress: bool = True) -> Splits:
+        """A generated set by name, or files."""
+        return data_sets.load(recipe.data, seed=recipe.split_seed)
+
+    def identity(self, data: Splits) -> dict[str, Any]:
+        """Name, version, the number of columns and details."""
+        return {
+            "name": data.name,
+            "version": data.version,
+            "visible_size": len(data.details["columns"]),
+            "details": data.details,
+        }
+
+    def summary(self, data: Splits) -> dict[str, Any]:
+        """Series and steps of each split, columns."""
+        counts = {s: {"series": len(data[s]), "steps": sum(p.scored for p in data[s])} for s in SPLITS}
+        return {"splits": counts, "columns": len(data.details["columns"])}
+
+    def model(
+        self,
+        recipe: Recipe,
+        identity: Mapping[str, Any],
+        data: Splits | None = None,
+        stored: Mapping[str, Tensor] | None = None,
+    ) -> SequenceModel:
+        """A model that reads which values are there, where some are missing."""
+        size = identity["visible_size"]
+        read = 2 * size if identity["details"]["missing"] else size
+        return build_model(recipe, Sizes(read, size), stored=stored)
+
+    def streams(self, recipe: Recipe, data: Splits, epoch: int) -> SeriesStreams:
+        """Series dealt anew each epoch; long ones are cut."""
+        return SeriesStreams(
+            data.train,
+            scaling_of(data),
+            recipe.streams,
+            recipe.segment_length,
+            np.random.default_rng([recipe.seed, epoch]),
+            with_mask=data.details["missing"],
+            dtype=getattr(torch, recipe.dtype),
+        )
+
+    def validate(self, model: SequenceModel, data: Splits) -> Validation:
+        """Nats per step in the data's own units, and the distance from the predicted means."""
+        found = evaluate_series(_predictor(model, data), data.valid, scaling_of(data))
+        return Validation(found["log_likelihood"].value, {"valid_rmse": found["rmse"].value})
+
+    def prepare(self, data: Splits, run: Run) -> None:
+        """Nothing: the scaling is among the details, which every checkpoint has."""
+
+    def score(
+        self,
+        recipe: Recipe,
+        model: SequenceModel,
+        data: Splits,
+        splits: tuple[str, ...] = SPLITS,
+        *,
+        baselines: bool = True,
+    ) -> Scores:
+        """The model, persistence and a vector autoregression."""
+        scaling = scaling_of(data)
+        systems: dict[str, Any] = {"model": _predictor(model, data)}
+        if baselines:
+            systems |= fit_baselines(data.train, data.valid, scaling)
+        some = [split for split in splits if data.frames(split) > 0]
+        return {
+            name: {split: evaluate_series(system, data[split], scaling) for split in some}
+            for name, system in systems.items()
+        }
+
+    def totals(self, model: SequenceModel, data: Splits, split: str) -> Totals:
+        """Of each series, or of blocks of steps where there are few."""
+        scaling = scaling_of(data)
+        steps = score_steps(_predictor(model, data), data[split], scaling)
+        return Totals(summarise(steps, scaling)["log_likelihood"], *steps.totals(scaling))
+
+
+def scaling_of(data: Splits) -> Scaling:
+    """The scaling of a data set's training series."""
+    return Scaling.from_dict(data.details["scaling"])
+
+
+def _predictor(model: SequenceModel, data: Splits) -> SeriesModel:
+    return SeriesModel(model, data.details["missing"])
