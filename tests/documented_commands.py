@@ -31,7 +31,7 @@ RULES = (
     ("train words", f"{TRAINING} --data words.txt --streams 4"),
     ("train chars", f"{TRAINING} --data words.txt --streams 4"),
     ("train task", f"{TRAINING} --length 10 --cg-iterations 2"),
-    ("train --resume", "--quiet"),
+    ("train --resume", "--quiet --epochs 2"),
     ("train", f"{TRAINING} --data songs --cg-iterations 2 --ais-steps 2"),
     ("generate", "--steps 8"),
     ("harmonize", "--particles 10"),

@@ -288,7 +288,7 @@ def test_the_pretended_device_refuses_a_mixture(mistake: Any) -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "mps", "cuda:x", "cpu:1", "", "meta"])
 def test_a_name_that_is_no_device_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match="expected a device: cpu, cuda, cuda:NUMBER or auto, found"):
+    with pytest.raises(UserError, match="expected device to be cpu, cuda, cuda:NUMBER or auto, found"):
         find_device(name)
 
 

@@ -164,7 +164,7 @@ def test_more_epochs_from_the_command_line(ostinato, trained, tmp_path) -> None:
     assert results["training"]["devices"] == ["cpu"]
     code, _, err = ostinato("train", "--resume", tmp_path / "run", "--epochs", 2)
     assert (code, err.count("\n")) == (2, 1)
-    assert "expected epochs of at least 3, since the run has trained 3 epochs, found 2" in err
+    assert "expected --epochs of at least 3, since the run has trained 3 epochs, found 2" in err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -333,7 +333,7 @@ def test_a_dry_run_of_going_on_changes_nothing(ostinato, trained, tmp_path, cont
     code, out, _ = ostinato("train", "--dry-run", "--resume", run)
     assert "time: none, the run has ended: all epochs done" in out
     for arguments, wanted in (
-        (("--resume", run, "--epochs", 1), "expected epochs of at least 2"),
+        (("--resume", run, "--epochs", 1), "expected --epochs of at least 2"),
         (("--resume", run, "--seed", 5), "seed = 5 (the run has 0)"),
         (("--run", run), "expected a new or an empty folder"),
         (("--run", run / "config.toml"), "expected a folder for the run, found a file"),

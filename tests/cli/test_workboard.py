@@ -1,5 +1,6 @@
 """The live picture of several workers: what terminals of 80 and 40 columns show of it, and without one."""
 
+import fcntl
 import io
 import json
 import multiprocessing
@@ -8,7 +9,9 @@ import pty
 import re
 import select
 import struct
+import subprocess
 import sys
+import termios
 import time
 
 import numpy as np
@@ -132,16 +135,20 @@ def test_without_a_terminal_there_is_a_line_at_each_end_and_quiet_says_nothing()
 
 def in_terminal(arguments, width, folder, seconds=120):
     """Every picture that a terminal shows while a command runs, and its exit code."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.environ |= {"TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        os.environ.pop("COLUMNS", None)
-        os.execv(sys.executable, [sys.executable, "-m", "ostinato", *arguments])
-    import fcntl
-    import termios
-
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    terminal, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment |= {"TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ostinato", *arguments],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(inside)
     emulated = pyte.Screen(width, 40)
     stream, pictures, end = pyte.ByteStream(emulated), [], time.monotonic() + seconds
     while time.monotonic() < end:
@@ -152,12 +159,11 @@ def in_terminal(arguments, width, folder, seconds=120):
                 break
             pictures.append([line.rstrip() for line in emulated.display])
     os.close(terminal)
-    return pictures, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return pictures, process.wait(timeout=60)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 40])
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_search_in_a_terminal(width, tmp_path):
     (tmp_path / "songs").mkdir()
     rng = np.random.default_rng(0)
@@ -190,4 +196,5 @@ def test_a_search_in_a_terminal(width, tmp_path):
     assert re.search(r"^trial \d  epoch \d+/60$", text, re.MULTILINE)
     assert re.search(r"^[0-3]/3 trials ━", text, re.MULTILINE)
     # nothing of the picture is left over at the end
-    assert not [line for line in pictures[-1] if "━" in line and "trials" in line]
+    left = [line for line in pictures[-1] if "━" in line and "trials" in line]
+    assert not left, "\n".join(pictures[-1])

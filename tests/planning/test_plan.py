@@ -76,7 +76,10 @@ def test_a_plan_says_what_the_run_would_be(nothing_left: None, name: str) -> Non
     assert plan.rehearsal.updates_per_epoch == len(domain_of(data).streams(recipe, 0))
     assert plan.epochs == recipe.epochs
     assert plan.finds_threshold == (recipe.clip == "auto")
-    assert 0 < plan.rehearsal.epoch_seconds <= plan.seconds
+    each = plan.rehearsal
+    first = each.updates_per_epoch * each.update_seconds if plan.finds_threshold else 0
+    assert plan.seconds == pytest.approx(recipe.epochs * each.epoch_seconds + first)
+    assert each.epoch_seconds > 0
     assert json.loads(json.dumps(plan.to_dict()))["parameters"]["total"] == number
 
 

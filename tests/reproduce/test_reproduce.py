@@ -141,3 +141,16 @@ def test_a_searched_cell_shows_its_chosen_trial_and_goes_on_after_a_kill(small_j
     assert cell["ours"]["valid"]["value"] == pytest.approx(chosen["chosen"]["valid"])
     assert cell["settings"]["learning_rate"] == chosen["chosen"]["params"]["learning_rate"]
     assert cell["settings"]["hidden_size"] == 4
+    # more trials extend it, fewer take none away
+    more = ("table1/jsb/rnn-SGD+C", "--trials", "4", *search[3:])
+    code, out = finish(in_a_process(COMMAND, "reproduce", *more, "--folder", "f"))
+    assert code == 0, out
+    assert "table1/jsb/rnn-SGD+C, trial 3: learning_rate" in out
+    longer = json.loads((study / "trials.json").read_text())
+    assert longer[:3] == trials
+    assert [trial["number"] for trial in longer] == [0, 1, 2, 3]
+    assert json.loads((study / "results.json").read_text())["study"]["study"]["trials"] == 4
+    code, out = finish(in_a_process(COMMAND, "reproduce", *search, "--folder", "f", "--quiet"))
+    assert code == 0, out
+    assert "table1/jsb/rnn-SGD+C: the search has 4 trials already; --trials 3 takes none away" in out
+    assert json.loads((study / "trials.json").read_text()) == longer

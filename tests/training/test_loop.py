@@ -242,7 +242,7 @@ def test_a_run_that_diverged_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return dataclasses.replace(loss, objective=loss.objective * float("nan"))
 
     monkeypatch.setattr(trainer.model, "loss", spoilt)
-    with pytest.raises(UserError, match=r"training diverged: .* smaller --learning-rate"):
+    with pytest.raises(UserError, match=r"training diverged: .* smaller learning_rate"):
         trainer.fit()
 
 

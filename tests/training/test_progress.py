@@ -110,7 +110,7 @@ def test_more_epochs_for_a_run_that_stopped_for_patience_say_so(tmp_path: Path, 
         UserError,
         match=f"stopped for patience after epoch {progress['epoch']}: no better validation score for 3 "
         rf"epochs \(the best was epoch {progress['best_epoch'] + 1}\); to go on, give "
-        "--patience of at least 4 too",
+        "patience of at least 4 too",
     ):
         resume(run.folder, small_recipe(**IMPATIENT | {"epochs": 99}, patience=3))
     assert contents(run.folder) == before
@@ -142,7 +142,7 @@ def test_in_the_middle_of_an_epoch_that_one_counts(tmp_path: Path) -> None:
 
 def test_patience_that_has_run_out_already_is_refused(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", small_recipe(**IMPATIENT, patience=5))
-    with pytest.raises(UserError, match=r"a patience of at least 6, .* is 5 epochs ago, found 2"):
+    with pytest.raises(UserError, match=r"expected patience of at least 6, .* is 5 epochs ago, found 2"):
         resume(run.folder, small_recipe(**IMPATIENT, patience=2))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ def find_device(name: str | torch.device = "cpu") -> torch.device:
         >>> find_device("gpu")
         Traceback (most recent call last):
         ...
-        ostinato.errors.UserError: expected a device: cpu, cuda, cuda:NUMBER or auto, found 'gpu'
+        ostinato.errors.UserError: expected device to be cpu, cuda, cuda:NUMBER or auto, found 'gpu'
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -38,18 +38,22 @@ def find_device(name: str | torch.device = "cpu") -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
-        raise UserError(f"expected a device: cpu, cuda, cuda:NUMBER or auto, found {str(name)!r}")
+        raise UserError(
+            f"expected {argument('device')} to be cpu, cuda, cuda:NUMBER or auto, found {str(name)!r}"
+        )
     if device.type == "cpu":
         return CPU
     if gpus == 0:
         build = "a build for the CPU alone" if torch.version.cuda is None else f"CUDA {torch.version.cuda}"
         raise UserError(
-            f"expected a GPU for device {name}, found none that PyTorch {torch.__version__} can use "
-            f"({build}); use cpu, or auto, which takes a GPU only where there is one"
+            f"expected a GPU for {argument('device')} {name}, found none that PyTorch {torch.__version__} "
+            f"can use ({build}); use cpu, or auto, which takes a GPU only where there is one"
         )
     index = torch.cuda.current_device() if device.index is None else device.index
     if index >= gpus:
-        raise UserError(f"expected a GPU of number 0 to {gpus - 1}, found device {name}; use one of these")
+        raise UserError(
+            f"expected a GPU of number 0 to {gpus - 1}, found {argument('device')} {name}; use one of these"
+        )
     return torch.device("cuda", index)
 
 

@@ -371,7 +371,7 @@ def _choices(base: str, letters: str, settings: Mapping[str, Any]) -> dict[str, 
     for letter, (switch, _) in MEANT_TOGETHER.items():
         if letter in letters or (base != "HF" and settings.get(switch)):
             optimizer = LETTERS[letter].get("optimizer", optimizer)
-    chosen = {"output": "", "cell": "rnn", "optimizer": optimizer, "data": ""} | domain.defaults
+    chosen = {"output": "", "cell": "rnn", "optimizer": optimizer, "data": "", **domain.defaults}
     chosen = {name: chosen[name] for name in ("data", *CHOOSERS) if name != "domain"}
     chosen |= {name: settings[name] for name in chosen if name in settings}
     return {"domain": domain.name, **chosen}

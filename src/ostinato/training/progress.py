@@ -115,21 +115,21 @@ def go_on(progress: Progress, saved: Recipe, recipe: Recipe) -> None:
     if recipe.epochs < begun:
         stands = f"is in its epoch {begun}" if progress.segment > 0 else f"has trained {begun} epochs"
         raise UserError(
-            f"expected epochs of at least {begun}, since the run {stands}, found {recipe.epochs}; "
-            "for fewer start a new run"
+            f"expected {argument('epochs')} of at least {begun}, since the run {stands}, found "
+            f"{recipe.epochs}; for fewer start a new run"
         )
     patient = recipe.patience != saved.patience
     if patient and recipe.patience <= since:
         raise UserError(
-            f"expected a patience of at least {since + 1}, since the best validation score is {since} epochs "
-            f"ago, found {recipe.patience}; for less start a new run"
+            f"expected {argument('patience')} of at least {since + 1}, since the best validation score is "
+            f"{since} epochs ago, found {recipe.patience}; for less start a new run"
         )
     stopped = progress.stopped_because
     if stopped.startswith(NO_BETTER) and not patient:
         raise UserError(
             f"expected a run that ended for want of epochs, found one that stopped for patience after epoch "
             f"{progress.epoch}: {stopped} (the best was epoch {progress.best_epoch + 1}); to go on, give "
-            f"--patience of at least {since + 1} too"
+            f"{argument('patience')} of at least {since + 1} too"
         )
     if stopped and stopped != ALL_DONE and not stopped.startswith(NO_BETTER):
         raise UserError(

@@ -47,7 +47,9 @@ class Update:
 class Updates(Protocol):
     """How a model is updated on a segment."""
 
-    optimizer: TrainingOptimizer
+    @property
+    def optimizer(self) -> TrainingOptimizer:
+        """Whose steps they are."""
 
     def __call__(
         self,

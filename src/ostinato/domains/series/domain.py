@@ -1,7 +1,7 @@
 """Series as everything else sees them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from ostinato.domains.series.baselines import fit_baselines
 from ostinato.domains.series.evaluation import evaluate_series, score_steps, summarise
 from ostinato.domains.series.predictor import SeriesModel
 from ostinato.domains.series.scaling import Scaling
+from ostinato.domains.series.splits import Part
 from ostinato.domains.series.streams import SeriesStreams
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
@@ -47,7 +48,9 @@ class Series:
 
     def summary(self, data: Splits) -> dict[str, Any]:
         """Series and steps of each split, columns."""
-        counts = {s: {"series": len(data[s]), "steps": sum(p.scored for p in data[s])} for s in SPLITS}
+        counts = {
+            s: {"series": len(data[s]), "steps": sum(p.scored for p in parts_of(data, s))} for s in SPLITS
+        }
         return {"splits": counts, "columns": len(data.details["columns"])}
 
     def model(
@@ -65,7 +68,7 @@ class Series:
     def streams(self, recipe: Recipe, data: Splits, epoch: int) -> SeriesStreams:
         """Series dealt anew each epoch; long ones are cut."""
         return SeriesStreams(
-            data.train,
+            parts_of(data, "train"),
             scaling_of(data),
             recipe.streams,
             recipe.segment_length,
@@ -76,7 +79,7 @@ class Series:
 
     def validate(self, model: SequenceModel, data: Splits) -> Validation:
         """Nats per step in the data's own units, and the distance from the predicted means."""
-        found = evaluate_series(_predictor(model, data), data.valid, scaling_of(data))
+        found = evaluate_series(_predictor(model, data), parts_of(data, "valid"), scaling_of(data))
         return Validation(found["log_likelihood"].value, {"valid_rmse": found["rmse"].value})
 
     def prepare(self, data: Splits, run: Run) -> None:
@@ -95,18 +98,23 @@ class Series:
         scaling = scaling_of(data)
         systems: dict[str, Any] = {"model": _predictor(model, data)}
         if baselines:
-            systems |= fit_baselines(data.train, data.valid, scaling)
+            systems |= fit_baselines(parts_of(data, "train"), parts_of(data, "valid"), scaling)
         some = [split for split in splits if data.frames(split) > 0]
         return {
-            name: {split: evaluate_series(system, data[split], scaling) for split in some}
+            name: {split: evaluate_series(system, parts_of(data, split), scaling) for split in some}
             for name, system in systems.items()
         }
 
     def totals(self, model: SequenceModel, data: Splits, split: str) -> Totals:
         """Of each series, or of blocks of steps where there are few."""
         scaling = scaling_of(data)
-        steps = score_steps(_predictor(model, data), data[split], scaling)
+        steps = score_steps(_predictor(model, data), parts_of(data, split), scaling)
         return Totals(summarise(steps, scaling)["log_likelihood"], *steps.totals(scaling))
+
+
+def parts_of(data: Splits, split: str) -> tuple[Part, ...]:
+    """The series of a split, as `splits.split` made them."""
+    return cast(tuple[Part, ...], data[split])
 
 
 def scaling_of(data: Splits) -> Scaling:

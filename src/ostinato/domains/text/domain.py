@@ -75,7 +75,8 @@ class Text:
         model = build_model(recipe, Sizes(size, size, tokens=True), start, stored)
         # One token is on at a time: a fan-in of 1, not of V.
         with torch.no_grad():
-            model.rnn.embedding.mul_(math.sqrt(recipe.hidden_size) * recipe.embedding_scale)
+            embedding: Tensor = model.rnn.get_parameter("embedding")  # type: ignore[attr-defined]
+            embedding.mul_(math.sqrt(recipe.hidden_size) * recipe.embedding_scale)
         if recipe.direct == 0:
             return model
         output: Any = model.output
