@@ -7,18 +7,18 @@ from ostinato.domains.domain import load_data
 from ostinato.domains.text.reading import data_sets as text
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.vocabulary import Vocabulary
-from ostinato.domains.text.results import score_sentences, score_text_run, scored_tokens
+from ostinato.domains.text.results import score_sentences, scored_tokens
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import number
 from ostinato.runs.folder import Run
-from ostinato.runs.results import Results
+from ostinato.runs.results import score_run
 from ostinato.runs.trained import load_model
 
 
 def evaluate_text(run: Run, data: str | None, per_sentence: str | None, *, device: str, json: bool) -> int:
     """Score a run's best model on its data, or on other text; print tables or JSON."""
     loaded = data_for(run, data)
-    results = Results(score_text_run(run, loaded, device=device))
+    results = score_run(run, loaded, device=device)
     sentences = None
     if per_sentence is not None:
         tokens = scored_tokens(loaded, per_sentence)
