@@ -56,9 +56,11 @@ def evaluate(
     """
     from ostinato.cli.evaluate_task import evaluate_task
     from ostinato.cli.evaluate_text import evaluate_text
+    from ostinato.domains.music.domain import score_baselines
+    from ostinato.domains.music.evaluation.frames import score_songs
     from ostinato.domains.music.reading import data_sets as music
     from ostinato.nn.devices import find_device
-    from ostinato.runs.results import score_baselines, score_run, score_songs
+    from ostinato.runs.results import Results, score_run
     from ostinato.runs.trained import load_model
 
     if baselines == (run is not None):
@@ -67,24 +69,25 @@ def evaluate(
         )
     find_device(device)
     songs = None
-    task = "music" if run is None else load_model(opened := Run.open(run)).recipe.task
-    if task == "task":
+    domain = "music" if run is None else load_model(opened := Run.open(run)).recipe.domain
+    if domain == "delays":
         listing = per_song is not None or per_sentence is not None
         return evaluate_task(opened, data, listing=listing, device=device, json=json)
-    if task != "music":
+    if domain != "music":
         if per_song is not None:
             raise UserError("expected --per-sentence for a run on text, found --per-song")
         return evaluate_text(opened, data, per_sentence, device=device, json=json)
     if run is None:
         splits = music.load(data or "bach", frames_per_beat=frames_per_beat, transpose=transpose)
-        results = score_baselines(splits)
+        results = Results(score_baselines(splits))
         title = f"baselines on {splits.name}"
     else:
         opened = Run.open(run)
         splits = _data_for(opened, data, frames_per_beat, transpose)
         results = score_run(opened, splits, device=device)
         title = f"{opened.folder} on {splits.name}"
-        songs = None if per_song is None else score_songs(opened, splits, per_song, device=device)
+        if per_song is not None:
+            songs = score_songs(load_model(opened, device=device).model, splits[per_song])
     list_skipped(splits, human())
     _print(results, splits, title, songs, json=json)
     return 0

@@ -34,4 +34,5 @@ SERIES = DomainDeclared(
     },
     letters={"C": {"clip": 1.0}},
     hessian_free={"streams": 16},
+    fixed=("split_seed",),
 )
