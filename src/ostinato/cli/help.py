@@ -219,7 +219,7 @@ def shown_options(recipe: Recipe) -> dict[str, Shown | None]:
         chooser, having = owners(name)
         fitting = _fitting(chooser, recipe)
         own = [entry for entry in having if entry in fitting]
-        if chooser and not own:
+        if (chooser and not own) or name in DOMAINS[recipe.domain].unused:
             shown[setting.option] = None
             continue
         value = recipe.get(name) if name in recipe else _value_with(recipe, chooser, own[0], setting)
