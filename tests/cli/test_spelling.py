@@ -25,7 +25,7 @@ def said(ostinato):
         ),
         ("train --dropout 0.3", "--dropout acts between layers, found one layer; set --num-layers to 2"),
         ("train --output softmax", "--output softmax does not fit music"),
-        ("train --recipe HF --clip 1", "--clip 1.0 does not go with HF"),
+        ("train --recipe HF --clip 1", "--clip is for --optimizer "),
         ("train --learning-rate -1", "expected --learning-rate at least 0, found -1"),
         ("train --learning_rate -1", "expected --learning_rate at least 0, found -1"),
         ("train words --direct 5", "expected --direct of at least 20000 weights, twice --vocabulary-size"),
