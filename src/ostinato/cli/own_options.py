@@ -49,7 +49,7 @@ def own_options(command: str) -> Any:
         >>> fields.count("top"), "per_token" in fields
         (1, True)
     """
-    return Annotated[_merged(command) | None, Parameter(name="*")]  # type: ignore[valid-type]
+    return Annotated[_merged(command) | None, Parameter(name="*")]
 
 
 def _merged(command: str) -> Any:
@@ -75,9 +75,7 @@ def _merged(command: str) -> Any:
                     Parameter(
                         help=_help(helps[name]),
                         group=groups[tuple(by)],
-                        negative=f"--no-{name.replace('_', '-')}"
-                        if any(default is True for default in defaults)
-                        else (),
+                        negative=f"--no-{name.replace('_', '-')}" if _is_on(defaults) else (),
                         show_default=_default(defaults),
                     ),
                 ],
@@ -129,6 +127,10 @@ def _together(headings: tuple[str, ...]) -> str:
     first, *others = headings
     *middle, last = [first, *(heading.lower() for heading in others)]
     return f"{', '.join(middle)} and {last}" if middle else last
+
+
+def _is_on(defaults: list[Any]) -> bool:
+    return any(default is True for default in defaults)
 
 
 def _default(defaults: list[Any]) -> str | bool:

@@ -1,4 +1,4 @@
-"""What a domain answers to a command: a record, and the same for people; how it is printed is not its matter."""
+"""What a domain answers to a command: a record, and the same for people; others print it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -87,7 +87,7 @@ class DomainDeclared(Declared):
         sounds: whether its samples have sound.
         names: of its data sets.
         data_sets: the module that has them; see `ostinato.domains.catalogue`.
-        family: what it shares its data sets and commands under with others, such as text; by default its name.
+        family: what it shares data sets and commands with others as, such as text; by default its name.
         called: what a data set is, in a message: "music", "a problem with long delays".
         reads: what its files are, in a message; "" where there are none.
         commands: its part in `generate`, `score`, `evaluate` and `data show`, by name ("show" of the last).
@@ -130,8 +130,9 @@ class DomainDeclared(Declared):
         """What its options stand under in a command's help.
 
         Example:
-            >>> DomainDeclared(name="words", place="", family="text", targets="category", recipe="SGD").heading
-            'Text'
+            >>> from ostinato.domains.registry import DOMAINS
+            >>> DOMAINS["words"].heading, DOMAINS["series"].heading
+            ('Text', 'Series')
         """
         return self.family.capitalize()
 

@@ -19,7 +19,15 @@ Split = Literal["train", "valid", "test"]
 
 @dataclass(frozen=True)
 class Scored:
-    """A run's totals on one split: log-probability (S,) in nats, and frames or tokens (S,), `of` each song."""
+    """A run's totals on one split: log-probability (S,) in nats, and frames or tokens (S,), `of` songs, say.
+
+    Arguments:
+        run: the run.
+        score: of all.
+        totals, counts: (S,).
+        of: what they are totals of, in the plural.
+        measure: what people quote instead of the log-likelihood; None for nothing else.
+    """
 
     run: Run
     score: Score

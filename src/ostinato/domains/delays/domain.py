@@ -103,8 +103,8 @@ class Delays:
         """A problem by name; for a run none: its sequences are fresh ones."""
         if run is not None:
             raise UserError(
-                f"expected no other data for a run on {self.declared.called}, found {argument('data')} {data}; "
-                "its sequences are fresh ones: leave it out"
+                f"expected none of it for a run on {self.declared.called}, whose sequences are fresh ones, "
+                f"found {argument('data')}; leave it out"
             )
         return load(data)
 

@@ -1,4 +1,4 @@
-"""Music in commands: `generate` composes pieces, and `score` says how likely pieces are and what surprises."""
+"""Music in commands: `generate` composes, and `score` says how likely pieces are and what surprises."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,5 +1,6 @@
 """Series in commands: `generate` forecasts, and `score` says how surprising each step was."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,12 +78,13 @@ def forecast_file(run: Path, asked: Asked, own: Generate) -> Answer:
         if value < 1:
             raise UserError(f"expected {argument(name)} of at least 1, found {value}")
     opened = _Opened.of(run, asked.device)
-    history, notices, after = np.empty((0, len(opened.columns))), [], "nothing: a series' beginning"
+    history, after = np.empty((0, len(opened.columns))), "nothing: a series' beginning"
+    notices: list[Notice] = []
     if asked.prime is not None:
         series, notices = opened.read(Path(asked.prime))
         if len(series) != 1:
             raise UserError(
-                f"expected one series to continue in {asked.prime}, found {len(series)}; name one of the files"
+                f"expected one series to continue in {asked.prime}, found {len(series)}; name one file"
             )
         history, after = series[0].values, f"{series[0].name}, {len(series[0]):,} steps"
     made = forecast(
@@ -148,10 +150,10 @@ def score_files(run: Path, files: list[Path], own: Score) -> Answer:
         series, notices = [*series, *found], notices + said
     scored = [surprise(opened.predictor, one.values, opened.scaling) for one in series]
     written = []
-    for place, (one, found) in enumerate(zip(series, scored, strict=True), start=1):
+    for place, (one, surprises) in enumerate(zip(series, scored, strict=True), start=1):
         if own.out is not None:
             path = numbered(own.out, place, len(series))
-            _write(one, found, path, own.top)
+            _write(one, surprises, path, own.top)
             written.append(str(path))
 
     def record() -> dict[str, Any]:
@@ -187,15 +189,18 @@ def _ranking(series: list[Sequence], scored: list[Surprise]) -> Table:
     title = "most likely first" if len(series) > 1 else "log-likelihood"
     table = table_of("series", "steps", "log-likelihood\n(nats/step)", title=title)
     rows = [_record(one, found) for one, found in zip(series, scored, strict=True)]
-    for row in sorted(
-        rows, key=lambda row: -np.inf if row["log_likelihood"] is None else -row["log_likelihood"]
-    ):
+    for row in sorted(rows, key=_rank):
         table.add(row["name"], f"{row['steps']:,}", number(row["log_likelihood"], "nats/step"))
     table.notes = [
-        "log-likelihood: mean over steps with a value, of their observed values, in the data's own units; the "
-        "first predicted from zeros"
+        "log-likelihood: mean over steps with a value, of their observed values, in the data's own units; "
+        "the first predicted from zeros"
     ]
     return table
+
+
+def _rank(row: dict[str, Any]) -> float:
+    likelihood = row["log_likelihood"]
+    return math.inf if likelihood is None else -likelihood
 
 
 def _most(one: Sequence, found: Surprise, top: int) -> Table:

@@ -18,6 +18,7 @@ from ostinato.errors import UserError, near_names
 
 # A .txt file by itself is taken for a text, until someone says that it holds a series.
 OWN = tuple(ending for ending in CSV + ARRAYS if ending != ".txt")
+READ_AS_MEAN = "missing values are read as training's mean: the model was trained without any"
 ABOUT = {
     "mackey-glass": ("the chaotic delay equation, tau 17, one column", "Mackey & Glass 1977"),
     "lorenz": ("the chaotic system of three equations, 20 series", "Lorenz 1963"),
@@ -91,7 +92,7 @@ def load_like(name_or_path: str | Path, details: Mapping[str, Any], *, split_see
     if left_out:
         notices.append(f"left out, for the model does not know them: {', '.join(map(repr, left_out))}")
     if data.details["missing"] and not details["missing"]:
-        notices.append("missing values are read as training's mean: the model was trained without any")
+        notices.append(READ_AS_MEAN)
     kept = {name: details[name] for name in ("scaling", "missing")}
     return replace(data, details=data.details | kept | {"notices": notices})
 
@@ -119,7 +120,7 @@ def content(data: Splits) -> str:
 
 
 def describe(data: Splits) -> dict[str, Any]:
-    """A whole data set: its splits and columns, how it was made, and what was skipped; can be written as JSON.
+    """A whole data set: its splits and columns, how it was made, what was skipped; can be written as JSON.
 
     Example:
         >>> describe(load("lorenz"))["splits"]["test"]
