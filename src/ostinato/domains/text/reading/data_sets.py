@@ -16,12 +16,8 @@ import numpy as np
 from ostinato.data.cache import cache_folder
 from ostinato.data.download import RemoteFile, fetch
 from ostinato.data.listing import COMES_WITH, Listed, origin_of
-<<<<<<< HEAD
-from ostinato.data.sequences import SPLITS, Skipped
-from ostinato.domains.answer import Part
-=======
 from ostinato.data.sequences import SPLITS
->>>>>>> hcontract
+from ostinato.domains.answer import Part
 from ostinato.domains.text.reading import pydoc
 from ostinato.domains.text.reading.source import FileSource, MemorySource, Source, split_by_lines, whole_file
 from ostinato.domains.text.reading.text_data import TextData
