@@ -62,11 +62,11 @@ def test_sentences_are_compared_for_text_and_tasks_are_refused(ostinato, tmp_pat
     assert "perplexity" in out
     assert "sentences" in out
     quick = ("--length", 10, "--hidden-size", 4, "--epochs", 1, "--threads", 1, "--cg-iterations", 1)
-    code, _, err = ostinato("train", "task", "--run", tmp_path / "task", *quick)
+    code, _, err = ostinato("train", "delays", "--run", tmp_path / "delays", *quick)
     assert code == 0, err
-    code, _, err = ostinato("compare", tmp_path / "task", tmp_path / "task")
+    code, _, err = ostinato("compare", tmp_path / "delays", tmp_path / "delays")
     assert code == 2
-    assert "expected runs on music or text" in err
+    assert "expected runs on data whose songs or sentences are resampled" in err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Help: a line for every command, the defaults of the recipe in question, nothing lost where it is narrow."""
 
-import dataclasses
 import os
 import re
 import struct
@@ -12,9 +11,9 @@ import pyte
 import pytest
 
 import ostinato as package
-from ostinato.cli.help import shown_defaults
+from ostinato.cli.help import shown_options
 from ostinato.cli.main import COMMANDS, LINES, app
-from ostinato.cli.settings import UNSET
+from ostinato.domains.registry import DOMAINS
 from ostinato.recipe.recipe import Recipe
 
 HELPS = [[], *([name] for name in LINES), *(["data", n] for n in ("list", "fetch", "show"))]
@@ -103,29 +102,30 @@ assert "torch" not in sys.modules
 
 
 RECIPES = ("SGD", "SGD+C", "SGD+CL", "SGD+CRM", "SGD+CLRM", "HF+L")
-KINDS = ("music", "words", "chars", "task")
+KINDS = ("music", "words", "chars", "delays")
 
 
 @pytest.mark.parametrize("letters", RECIPES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_train_shows_the_defaults_that_the_recipe_gives(ostinato, letters, kind) -> None:
-    check_defaults(ostinato, Recipe.parse(letters, task=kind), kind, "--recipe", letters)
+    check_defaults(ostinato, Recipe.parse(letters, domain=kind), kind, "--recipe", letters)
 
 
 @pytest.mark.parametrize(
     ("arguments", "recipe"),
     [
         ((), Recipe.parse("SGD+CL")),
-        (("words",), Recipe.parse("SGD+CLR", task="words")),
-        (("task",), Recipe.parse("HF", task="task")),
+        (("words",), Recipe.parse("SGD+CLR", domain="words")),
+        (("delays",), Recipe.parse("HF", domain="delays")),
+        (("task",), Recipe.parse("HF", domain="delays")),
         (("--output", "nade", "--recipe", "HF"), Recipe.parse("HF", output="nade")),
         (("--output", "rbm"), Recipe.parse("SGD+CL", output="rbm")),
         (("--recipe", "SGD+C", "--leak-fraction", "0.25"), Recipe.parse("SGD+C", leak_fraction=0.25)),
         (("--frames-per-beat", "4"), Recipe.parse("SGD+CL", frames_per_beat=4)),
         (("--no-transpose",), Recipe.parse("SGD+CL", transpose=False)),
         (
-            ("task", "--data", "memorization"),
-            Recipe.parse("HF", task="task", data="memorization"),
+            ("delays", "--data", "memorization"),
+            Recipe.parse("HF", domain="delays", data="memorization"),
         ),
     ],
 )
@@ -137,19 +137,18 @@ def check_defaults(ostinato, recipe: Recipe, *arguments: str) -> None:
     code, out, err = ostinato("train", *arguments, "--help")
     assert (code, err) == (0, "")
     shown = defaults_in(out)
-    for field in dataclasses.fields(recipe):
-        if field.name == "task":
+    for name, setting in recipe.settings().items():
+        if name in ("domain", *DOMAINS[recipe.domain].unused):
             continue
-        value = getattr(recipe, field.name)
-        text = shown["--" + field.name.replace("_", "-")]
+        value, text = recipe.get(name), shown[setting.option]
         if value is None:
-            assert text == UNSET[field.name]
-        elif field.type is bool:
+            assert text == setting.unset
+        elif setting.kind is bool:
             assert text == ("yes" if value else "no")
         else:
             # what is shown, typed as an option, is the same setting
-            assert type(value)(text) == value, field.name
-    assert f"those of {recipe.recipe} on" in " ".join(out.split())
+            assert type(value)(text) == value, name
+    assert f"those of {recipe.name} on {recipe.domain}" in " ".join(out.split())
 
 
 def test_a_resumed_run_s_help_shows_its_settings_and_a_config_s(ostinato, tmp_path) -> None:
@@ -173,7 +172,8 @@ def test_help_is_shown_although_the_rest_is_incomplete_or_wrong(ostinato) -> Non
 
 def test_search_shows_them_too_and_reproduce_shows_none(ostinato) -> None:
     shown = defaults_in(ostinato("search", "chars", "--recipe", "SGD+M", "--help")[1])
-    expected = shown_defaults(Recipe.parse("SGD+M", task="chars"))
+    options = shown_options(Recipe.parse("SGD+M", domain="chars"))
+    expected = {name: option.default for name, option in options.items() if option is not None}
     assert {name: shown[name] for name in expected} == expected
     page = ostinato("reproduce", "--help")[1]
     assert not defaults_in(page).keys() & expected.keys()
@@ -182,7 +182,7 @@ def test_search_shows_them_too_and_reproduce_shows_none(ostinato) -> None:
 
 
 def test_what_most_people_need_comes_first(ostinato) -> None:
-    page = ostinato("train", "--help")[1]
+    page = ostinato("train", "words", "--help")[1]
     start, end = page.index("\nMost used\n"), page.index("\nOptions\n")
     first = [name for name in entries(page[start:end]) if name.startswith("--")]
     assert len(first) == 10
@@ -190,13 +190,120 @@ def test_what_most_people_need_comes_first(ostinato) -> None:
     groups = re.findall(r"^(\w[\w -]*)$", page[end:], flags=re.M)
     assert groups == [
         "Options",
-        "Data",
         "Text",
         "Model",
-        "Output",
         "Optimization",
         "Hessian-free",
         "Training",
+    ]
+    page = ostinato("train", "--help")[1]
+    groups = re.findall(r"^(\w[\w -]*)$", page[page.index("\nOptions\n") :], flags=re.M)
+    assert groups == ["Options", "Data", "Model", "Output", "Optimization", "Hessian-free", "Training"]
+
+
+OWN = {
+    "music": {"--frames-per-beat", "--transpose", "--rbm-size", "--nade-size", "--state-scale"},
+    "words": {"--vocabulary-size", "--direct", "--valid-data", "--classes", "--within-class-rate"},
+    "delays": {"--length", "--epoch-sequences", "--classes", "--within-class-rate"},
+}
+OWN["chars"] = OWN["words"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_can_matter_for_a_kind_of_data_is_shown(ostinato, kind) -> None:
+    shown = entries(ostinato("train", kind, "--help")[1])
+    assert shown.keys() >= OWN[kind]
+    assert not shown.keys() & (set().union(*OWN.values()) - OWN[kind])
+    assert ("--segment-length" in shown) == (kind != "delays")
+    # all of them are understood, whatever is shown
+    code, _, err = ostinato("train", kind, "--rbm-size", "3", "--vocabulary-size", "9", "--length", "20")
+    assert code == 2
+    assert "leave it out" in err
+
+
+def test_help_says_for_what_a_setting_is(ostinato) -> None:
+    shown = entries(ostinato("train", "--help")[1])
+    assert "[for output rbm]" in shown["--rbm-size"]
+    assert "[for output nade or rbm]" in shown["--state-scale"]
+    assert "[for optimizer hessian-free]" in shown["--damping"]
+    assert "[for every optimizer but hessian-free]" in shown["--learning-rate"]
+    assert "[for " not in shown["--hidden-size"]
+    assert "[for cell rnn]" in shown["--nonlinearity"]
+    # a setting that this recipe does not have: what it is by default where it is had
+    assert "[default: 150]" in shown["--rbm-size"]
+    assert "[choices: bernoulli, nade, rbm]" in shown["--output"]
+    shown = entries(ostinato("train", "words", "--help")[1])
+    assert "[choices: softmax, class-softmax]" in shown["--output"]
+    assert "[for " not in shown["--vocabulary-size"]
+
+
+def test_the_first_word_is_a_registered_domain_and_task_an_alias(ostinato) -> None:
+    page = " ".join(ostinato("train", "--help")[1].split())
+    assert f"[choices: {', '.join(DOMAINS)}]" in page
+    assert {*KINDS} <= {*DOMAINS}
+    assert "task" not in page
+    assert ostinato("train", "task", "--help") == ostinato("train", "delays", "--help")
+
+
+OUTSIDE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from ostinato.cli.main import run
+from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.registry import DOMAINS
+from ostinato.nn.cells.registry import CELLS
+from ostinato.nn.outputs.registry import OUTPUTS, Output
+from ostinato.optim.declared import DESCENT, OPTIMIZERS
+from ostinato.recipe.declared import Declared
+from ostinato.recipe.setting import Setting
+
+own = lambda name, group: Setting(name, int, 7, group, f"what {name} is", low=1)
+DOMAINS.register(
+    DomainDeclared(
+        name="weather",
+        place="nowhere:Nothing",
+        targets="binary",
+        recipe="SGD+C",
+        settings=(own("stations", "Weather"),),
+        defaults={"output": "dice", "data": "rain"},
+    )
+)
+OUTPUTS.register(
+    Output(name="dice", place="nowhere:Nothing", targets="binary", settings=(own("faces", "Output"),))
+)
+CELLS.register(Declared(name="brick", place="nowhere:Nothing", settings=(own("corners", "Model"),)))
+OPTIMIZERS.register(
+    Declared(name="stroll", place="nowhere:Nothing", settings=(*DESCENT, own("rests", "Optimization")))
+)
+for words in sys.argv[2:]:
+    print(run(words.split()))
+    print("=====")
+"""
+
+
+def test_what_is_registered_from_outside_is_in_the_help_and_is_understood() -> None:
+    lines = ("train weather --help", "train --help", "train words --faces 3", "train weather --stations 0")
+    code = [sys.executable, "-c", OUTSIDE, SOURCE, *lines]
+    done = subprocess.run(
+        code, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "80"}
+    )
+    own, music, *codes = done.stdout.split("=====\n")
+    assert [code.strip() for code in codes] == ["2", "2", ""]
+    shown = entries(own)
+    assert "what stations is [default: 7]" in shown["--stations"]
+    assert "\nWeather\n" in own
+    assert "[for output dice] [default: 7]" in shown["--faces"]
+    assert "[default: dice]" in shown["--output"]
+    assert "[for cell brick]" in shown["--corners"]
+    assert "brick]" in shown["--cell"]
+    assert "[for optimizer stroll]" in shown["--rests"]
+    assert "stroll" in shown["--optimizer"]
+    assert "--transpose" not in shown
+    assert "--stations" not in entries(music)
+    assert "weather" in entries(music)["DOMAIN"]
+    assert done.stderr.splitlines() == [
+        "ostinato: --faces is for --output dice, found --output class-softmax; leave it out",
+        "ostinato: expected --stations at least 1, found 0",
     ]
 
 

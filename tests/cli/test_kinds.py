@@ -1,15 +1,18 @@
 from pathlib import Path
 
 import pytest
-
 from ostinato.cli.kinds import for_kind, kind_of
+
 from ostinato.errors import UserError
 
 
-@pytest.mark.parametrize("task", ["music", "words", "chars", "task"])
-def test_the_run_says_what_it_is(tmp_path, task) -> None:
-    (tmp_path / "config.toml").write_text(f'task = "{task}"\n')
-    assert kind_of(tmp_path) == task
+@pytest.mark.parametrize("domain", ["music", "words", "chars", "delays"])
+def test_the_run_says_what_it_is(tmp_path, domain) -> None:
+    (tmp_path / "config.toml").write_text(f'domain = "{domain}"\n')
+    assert kind_of(tmp_path) == domain
+    # as older versions called it
+    (tmp_path / "config.toml").write_text(f'task = "{ {"delays": "task"}.get(domain, domain) }"\n')
+    assert kind_of(tmp_path) == domain
 
 
 def test_an_old_run_without_the_setting_is_on_music_and_arpa_is_words(tmp_path) -> None:
@@ -20,7 +23,7 @@ def test_an_old_run_without_the_setting_is_on_music_and_arpa_is_words(tmp_path) 
 
 def test_a_kind_that_a_command_has_no_form_for_is_refused(tmp_path) -> None:
     (tmp_path / "config.toml").write_text('task = "task"\n')
-    with pytest.raises(UserError, match="expected a run on music or words, found one on a task"):
+    with pytest.raises(UserError, match="expected a run on music or words, found one on delays"):
         for_kind(tmp_path, {"music": print, "words": print}, {})
 
 

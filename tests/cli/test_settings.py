@@ -1,5 +1,7 @@
 """What is made of letters, a file and options together; and what is said about it."""
 
+import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,15 +24,15 @@ def config(tmp_path):
     return write
 
 
-def asked(options: dict, path: Path | None = None, task: str | None = None) -> tuple[Recipe, list[str]]:
-    recipe, said = asked_for(Options(**options), path, task)
+def asked(options: dict, path: Path | None = None, domain: str | None = None) -> tuple[Recipe, list[str]]:
+    recipe, said = asked_for(Options(**options), path, domain)
     return recipe, [without_marks(line) for line in said]
 
 
 @pytest.mark.parametrize("letters", ["SGD", "SGD+C", "SGD+CLRM", "HF"])
-@pytest.mark.parametrize("task", ["music", "words", "task"])
-def test_a_run_s_config_alone_gives_its_recipe_and_says_nothing(config, letters, task) -> None:
-    recipe = Recipe.parse(letters, task=task)
+@pytest.mark.parametrize("domain", ["music", "words", "delays"])
+def test_a_run_s_config_alone_gives_its_recipe_and_says_nothing(config, letters, domain) -> None:
+    recipe = Recipe.parse(letters, domain=domain)
     assert asked({}, config(recipe)) == (recipe, [])
 
 
@@ -67,6 +69,57 @@ def test_the_notices_are_printed_with_the_options_names_once(ostinato, songs) ->
     assert lines == [
         "note: --leak-fraction without L takes --leak-low = 0.8, --leak-high = 0.98, as L means them"
     ]
-    _, _, err = ostinato("train", "--recipe", "SGD+C", "--leak-low", 0.1, "--nade-size", 3, *quick)
+    _, _, err = ostinato("train", "--recipe", "SGD+C", "--leak-low", 0.1, *quick)
     assert "note: --leak-low has no effect with --leak-fraction 0.0" in err
-    assert "note: --nade-size has no effect with --output bernoulli: it is for nade" in err
+    _, _, err = ostinato("train", "--recipe", "SGD+C", "--nade-size", 3, *quick)
+    assert err == "ostinato: --nade-size is for --output nade, found --output bernoulli; leave it out\n"
+
+
+def test_the_option_of_earlier_versions_for_the_kind_of_momentum_still_works() -> None:
+    recipe, said = asked({"recipe": "SGD+CM", "momentum_kind": "classical"})
+    assert (recipe.name, recipe.optimizer, recipe.momentum, said) == ("SGD+CM", "classical", 0.9, [])
+    recipe, _ = asked({"recipe": "SGD+C", "momentum": 0.5, "momentum_kind": "classical"})
+    assert (recipe.optimizer, recipe.momentum) == ("classical", 0.5)
+    for letters in ("SGD+C", "HF"):
+        recipe, said = asked({"recipe": letters, "momentum_kind": "classical"})
+        assert recipe == Recipe.parse(letters)
+        assert said == ["momentum_kind has no effect without momentum"]
+
+
+def test_an_older_flat_file_trains_as_before_and_what_it_says_in_vain_is_told(config) -> None:
+    file = config(
+        task="words", recipe="SGD+CM", momentum_kind="classical", momentum=0.8, rbm_size=7, transpose=True
+    )
+    recipe, said = asked({}, file)
+    assert (recipe.domain, recipe.optimizer, recipe.momentum) == ("words", "classical", 0.8)
+    assert said == ["SGD+CM on words with output class-softmax has no use for rbm_size = 7"]
+
+
+def test_a_file_that_bears_a_data_set_s_name_is_not_taken_for_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("jsb", "temporal-order", "mine"):
+        (tmp_path / name).touch()
+    assert [asked({"data": name})[0].data for name in ("jsb", "temporal-order")] == ["jsb", "temporal-order"]
+    assert asked({"data": "mine"})[0].data == str(tmp_path / "mine")
+    assert asked({"data": "mine, jsb"})[0].data == f"{tmp_path / 'mine'},{tmp_path / 'jsb'}"
+
+
+def test_a_resumed_run_refuses_an_option_that_it_has_no_use_for(ostinato, config) -> None:
+    folder = config(Recipe.parse("SGD+C", domain="words")).parent
+    code, out, err = ostinato("train", "--resume", folder, "--rbm-size", 3)
+    assert (code, out) == (2, "")
+    assert "--rbm-size is for output rbm, found output class-softmax; leave it out" in err
+
+
+def test_a_run_on_words_keeps_no_setting_of_music(ostinato, tmp_path) -> None:
+    (tmp_path / "text.txt").write_text("the cat saw a dog\n" * 60)
+    quick = ("--hidden-size", 4, "--epochs", 1, "--threads", 1, "--segment-length", 5, "--streams", 2, "-q")
+    code, _, err = ostinato("train", "words", "--data", "text.txt", "--run", "r", *quick)
+    assert code == 0, err
+    kept = tomllib.loads((tmp_path / "r" / "config.toml").read_text())
+    assert kept["domain"] == "words"
+    assert not [
+        n for n in kept if n.startswith(("rbm", "nade", "ais", "cg_", "pretrain")) or n == "transpose"
+    ]
+    code, out, _ = ostinato("train", "--config", "r/config.toml", "--dry-run", "--json")
+    assert (code, json.loads(out)["recipe"]) == (0, kept)

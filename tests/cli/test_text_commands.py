@@ -24,19 +24,19 @@ def text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize("task", ["words", "chars"])
-def test_train_evaluate_and_go_on(task: str, text_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(["train", task, "--data", "some.txt", "--run", "r", *SMALL, "--json"]) == 0
+@pytest.mark.parametrize("domain", ["words", "chars"])
+def test_train_evaluate_and_go_on(domain: str, text_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["train", domain, "--data", "some.txt", "--run", "r", *SMALL, "--json"]) == 0
     trained = json.loads(capsys.readouterr().out)
-    assert trained["recipe"]["task"] == task
+    assert trained["recipe"]["domain"] == domain
     assert command(["evaluate", "r", "--per-sentence", "test", "--json"]) == 0
     evaluated = json.loads(capsys.readouterr().out)
-    name = "perplexity" if task == "words" else "bits_per_character"
+    name = "perplexity" if domain == "words" else "bits_per_character"
     score = evaluated["results"]["model"]["test"][name]
     assert score == trained["results"]["model"]["test"][name]
     total = sum(sentence["log_prob"] for sentence in evaluated["sentences"])
     mean = -total / sum(sentence["tokens"] for sentence in evaluated["sentences"])
-    assert score["value"] == pytest.approx(math.exp(mean) if task == "words" else mean / math.log(2))
+    assert score["value"] == pytest.approx(math.exp(mean) if domain == "words" else mean / math.log(2))
     assert command(["train", "--resume", "r", "--quiet"]) == 0
     assert "model" in capsys.readouterr().out
     assert command(["evaluate", "r", "--data", "pydoc"]) == 0
@@ -55,8 +55,8 @@ def test_changed_text_is_noticed(text_file: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "words", "--data", "bach"], "bach is music"),
-        (["train", "--data", "ptb"], "ptb is text"),
+        (["train", "words", "--data", "bach"], "bach is for music"),
+        (["train", "--data", "ptb"], "ptb is for words"),
         (["train", "words", "--output", "bernoulli"], "does not fit words"),
         (["train", "words", "--direct", "10"], "a million is usual"),
     ],
@@ -71,7 +71,7 @@ def test_mistakes_are_one_line(
 
 
 def test_tasks_have_defaults_of_their_own() -> None:
-    words, chars = (Recipe.parse("SGD+CLR", task=task) for task in ("words", "chars"))
+    words, chars = (Recipe.parse("SGD+CLR", domain=domain) for domain in ("words", "chars"))
     assert (words.output, words.hidden_size, words.segment_length, words.classes) == (
         "class-softmax",
         200,

@@ -18,8 +18,8 @@ from ostinato.optim import (
     make_optimizer,
     optimizer_names,
     register_optimizer,
-    registry,
 )
+from ostinato.optim.declared import OPTIMIZERS
 from ostinato.optim.hessian_free import ModuleOperator
 from ostinato.runs.checkpoint import decode, encode
 
@@ -245,7 +245,7 @@ def test_hessian_free_has_the_same_protocol():
 
 @pytest.fixture
 def own_names(monkeypatch):
-    monkeypatch.setattr(registry, "_OPTIMIZERS", dict(registry._OPTIMIZERS))
+    monkeypatch.setattr(OPTIMIZERS, "_entries", dict(OPTIMIZERS._entries))
 
 
 def test_one_from_outside_takes_one_line(own_names):

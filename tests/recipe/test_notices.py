@@ -1,46 +1,43 @@
-import dataclasses
-
 import pytest
 
-from ostinato.errors import without_marks
-from ostinato.recipe.effective import NEEDS
-from ostinato.recipe.notices import SWITCHES, notices
-from ostinato.recipe.recipe import Recipe
+from ostinato.errors import UserError, without_marks
+from ostinato.recipe.letters import SWITCHES
+from ostinato.recipe.notices import notices
+from ostinato.recipe.recipe import Recipe, every_setting
 
 
-def said(letters: str, task: str = "music", file: dict | None = None, **given: object) -> list[str]:
-    recipe = Recipe.parse(letters, task=task, **(file or {}) | given)
+def said(letters: str, domain: str = "music", file: dict | None = None, **given: object) -> list[str]:
+    recipe = Recipe.parse(letters, file, domain=domain, **given)
     return [without_marks(line) for line in notices(recipe, given, file)]
 
 
 def test_tables_name_settings() -> None:
-    names = {field.name for field in dataclasses.fields(Recipe)}
-    assert NEEDS.keys() <= names
-    assert {other for needs in NEEDS.values() for other in needs} <= names
+    names = every_setting().keys()
+    assert {other for setting in every_setting().values() for other in setting.needs} <= names
     assert set(SWITCHES.values()) <= names
 
 
 @pytest.mark.parametrize("letters", ["SGD", "SGD+CL", "SGD+CRM", "HF"])
-@pytest.mark.parametrize("task", ["music", "words", "chars", "task"])
-def test_letters_alone_and_settings_that_always_have_an_effect_say_nothing(letters, task) -> None:
-    assert said(letters, task, hidden_size=10, epochs=3, seed=4, l2=0.1) == []
+@pytest.mark.parametrize("domain", ["music", "words", "chars", "delays"])
+def test_letters_alone_and_settings_that_always_have_an_effect_say_nothing(letters, domain) -> None:
+    assert said(letters, domain, hidden_size=10, epochs=3, seed=4, l2=0.1) == []
 
 
 @pytest.mark.parametrize(
-    ("letters", "task", "given", "leaks"),
+    ("letters", "domain", "given", "leaks"),
     [
         ("SGD+C", "music", {}, (0.8, 0.98)),
         ("SGD+C", "music", {"output": "nade"}, (0.8, 0.98)),
         ("SGD+CR", "words", {}, (0.02, 0.2)),
-        ("HF", "task", {}, (0.8, 0.98)),
+        ("HF", "delays", {}, (0.8, 0.98)),
         ("SGD+CR", "chars", {"leak_low": 0.1}, (0.1, 0.2)),
         ("SGD+C", "music", {"leak_low": 0.1, "leak_high": 0.3}, (0.1, 0.3)),
     ],
 )
-def test_leaky_units_without_l_take_the_leaks_that_l_means(letters, task, given, leaks) -> None:
-    recipe = Recipe.parse(letters, task=task, leak_fraction=0.5, **given)
+def test_leaky_units_without_l_take_the_leaks_that_l_means(letters, domain, given, leaks) -> None:
+    recipe = Recipe.parse(letters, domain=domain, leak_fraction=0.5, **given)
     assert (recipe.leak_low, recipe.leak_high) == leaks
-    lines = said(letters, task, leak_fraction=0.5, **given)
+    lines = said(letters, domain, leak_fraction=0.5, **given)
     taken = {"leak_low", "leak_high"} - given.keys()
     assert len(lines) == bool(taken)
     for name in taken:
@@ -52,7 +49,7 @@ def test_a_complete_config_gives_the_same_recipe_and_no_notice() -> None:
         Recipe.parse("SGD+C", leak_fraction=0.3),
         Recipe(recipe="SGD", leak_fraction=0.3),  # the fields' leaks, as runs before this rule have them
         Recipe.parse("SGD+CM", output="nade"),
-        Recipe(recipe="SGD", output="nade", momentum=0.9),
+        Recipe(recipe="SGD", output="nade", optimizer="nesterov", momentum=0.9),
     ):
         stored = recipe.to_dict()
         letters = stored.pop("recipe")
@@ -86,8 +83,11 @@ def test_what_a_file_says_counts_as_given() -> None:
     assert said("SGD+C", file={"momentum": 0.9, "learning_rate": 0.02}) == []
     (line,) = said("SGD+C", file={"momentum": 0.9})
     assert "keeps learning_rate = 0.05" in line
-    # but a complete file is full of settings without an effect
-    assert said("SGD+C", file={"nade_size": 20, "leak_low": 0.1}) == []
+    # but a complete file is full of settings without an effect; what another output needs is left out
+    assert said("SGD+C", file={"leak_low": 0.1, "nade_size": 150}) == []
+    assert said("SGD+C", file={"nade_size": 20, "leak_low": 0.1}) == [
+        "SGD+C on music with output bernoulli has no use for nade_size = 20"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_letter_that_an_option_takes_back(letters, given, line) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "letters", "given", "line"),
+    ("domain", "letters", "given", "line"),
     [
         (
             "music",
@@ -112,23 +112,38 @@ def test_a_letter_that_an_option_takes_back(letters, given, line) -> None:
             {"leak_low": 0.1},
             "leak_low has no effect with leak_fraction 0.0: it is for larger",
         ),
-        ("music", "SGD", {"momentum_kind": "classical"}, "momentum_kind has no effect with momentum 0.0"),
-        ("music", "SGD", {"nade_size": 9}, "nade_size has no effect with output bernoulli: it is for nade"),
-        ("music", "SGD", {"state_scale": 1}, "with output bernoulli: it is for nade or rbm"),
-        ("music", "SGD", {"damping": 1}, "damping has no effect with recipe SGD: it is for HF"),
-        ("music", "HF", {"learning_rate": 1}, "learning_rate has no effect with recipe HF: it is for SGD"),
-        ("music", "SGD", {"length": 20}, "length has no effect with task music: it is for task"),
-        ("words", "SGD", {"transpose": False}, "transpose has no effect with task words: it is for music"),
         (
-            "chars",
+            "music",
             "SGD",
-            {"classes": 3},
-            "with output softmax: it is for class-softmax",
+            {"optimizer": "classical", "momentum_schedule": "sutskever"},
+            "momentum_schedule has no effect with momentum 0.0",
         ),
+        ("words", "HF", {"embedding_rate": 3}, "with optimizer hessian-free, which has no learning_rate"),
+        ("delays", "HF", {"segment_length": 7}, "segment_length has no effect on delays"),
         ("words", "SGD", {"direct_order": 2}, "direct_order has no effect with direct 0"),
         ("music", "SGD", {"spectral_radius": 1}, "with initialization uniform: it is for echo-state"),
     ],
 )
-def test_a_setting_without_an_effect(task, letters, given, line) -> None:
-    (found,) = said(letters, task, **given)
+def test_a_setting_without_an_effect(domain, letters, given, line) -> None:
+    (found,) = said(letters, domain, **given)
     assert line in found
+
+
+@pytest.mark.parametrize(
+    ("domain", "letters", "given", "line"),
+    [
+        ("music", "SGD", {"nade_size": 9}, "nade_size is for output nade, found output bernoulli"),
+        ("music", "SGD", {"state_scale": 1}, "is for output nade or rbm, found output bernoulli"),
+        ("music", "SGD", {"damping": 1}, "damping is for optimizer hessian-free, found optimizer sgd"),
+        ("music", "HF", {"learning_rate": 1}, "found optimizer hessian-free; leave it out"),
+        ("music", "SGD", {"length": 20}, "length is for domain delays, found domain music"),
+        ("words", "SGD", {"transpose": False}, "transpose is for domain music, found domain words"),
+        ("chars", "SGD", {"classes": 3}, "classes is for output class-softmax, found output softmax"),
+    ],
+)
+def test_a_setting_of_another_output_or_kind_of_data_is_refused(domain, letters, given, line) -> None:
+    with pytest.raises(UserError, match=line):
+        said(letters, domain, **given)
+    # of a file, which may be another run's, it is left out, and that is said
+    (found,) = said(letters, domain, file=given)
+    assert f"has no use for {next(iter(given))} = " in found

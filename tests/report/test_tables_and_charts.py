@@ -4,8 +4,9 @@ import dataclasses
 import math
 
 import pytest
-from ostinato.report.paper import PAPER_TABLE1, PAPER_TABLE2
 
+from ostinato.domains.music.paper import PAPER_TABLE1
+from ostinato.domains.text.paper import PAPER_TABLE2
 from ostinato.report import charts, study_charts, tables
 from ostinato.report.curves import learning_curve
 from ostinato.report.numbers import MINUS

@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from ostinato.report.paper import PAPER_TABLE1
 
+from ostinato.domains.music.paper import PAPER_TABLE1
 from ostinato.reproduce.cells import Cell
 from ostinato.reproduce.table import cells_of, headers, markdown, rows_of, to_dict
 from ostinato.reproduce.training import Job

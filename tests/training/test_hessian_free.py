@@ -204,7 +204,7 @@ DESCENT = "is for optimizer sgd or nesterov or .*, found optimizer hessian-free"
     ("settings", "message"),
     [
         ({"clip": 3.0}, f"clip {DESCENT}; leave it out"),
-        ({"momentum": 0.9}, "momentum is for optimizer nesterov or classical, found optimizer hessian-free"),
+        ({"momentum": 0.9}, "momentum is for optimizer nesterov or .*, found optimizer hessian-free"),
         ({"learning_rate_rule": "halving"}, f"learning_rate_rule {DESCENT}; leave it out"),
         ({"weight_decay": 0.1}, f"weight_decay {DESCENT}; leave it out"),
         ({"output": "rbm"}, "output rbm does not go with HF; leave it out"),

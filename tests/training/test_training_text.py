@@ -17,7 +17,7 @@ from ostinato.nn import RNN
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
-from ostinato.training.build import build_optimizer
+from ostinato.training.build import build_gradient_descent
 from ostinato.training.loop import Interrupted, Trainer
 
 
@@ -115,7 +115,7 @@ def test_sparse_steps_are_the_dense_ones() -> None:
         {"params": [parameter], "lr": recipe.learning_rate * own_rates.get(name, 1.0)}
         for name, parameter in dense.named_parameters()
     ]
-    one, other = build_optimizer(recipe, sparse, 1), torch.optim.SGD(groups)
+    one, other = build_gradient_descent(recipe, sparse, 1), torch.optim.SGD(groups)
     segment = domain.streams(recipe, data, 0)[0]
     for _ in range(3):
         sparse.zero_grad()

@@ -219,7 +219,7 @@ def shown_options(recipe: Recipe) -> dict[str, Shown | None]:
         chooser, having = owners(name)
         fitting = _fitting(chooser, recipe)
         own = [entry for entry in having if entry in fitting]
-        if chooser and not own:
+        if (chooser and not own) or name in DOMAINS[recipe.domain].unused:
             shown[setting.option] = None
             continue
         value = recipe.get(name) if name in recipe else _value_with(recipe, chooser, own[0], setting)
@@ -246,7 +246,9 @@ def _use(chooser: str, own: Sequence[str], fitting: Sequence[str]) -> str:
     others = [name for name in fitting if name not in own]
     if not others:
         return ""
-    return f"{chooser} {_or(own)}" if len(own) <= len(others) else f"every {chooser} but {_or(others)}"
+    return (
+        f"{chooser} {_or(own)}" if len(own) <= max(2, len(others)) else f"every {chooser} but {_or(others)}"
+    )
 
 
 def _or(names: Sequence[str]) -> str:

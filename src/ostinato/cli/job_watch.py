@@ -10,8 +10,7 @@ from ostinato.recipe.effective import effective_settings
 from ostinato.reproduce.training import Job
 from ostinato.search import Study, builtin_space
 from ostinato.search.worker import StudyMonitor
-from ostinato.training.loop import Trainer
-from ostinato.training.monitor import SilentMonitor
+from ostinato.training.monitor import SilentMonitor, Start
 
 
 class Watch:
@@ -57,9 +56,9 @@ class TrainingReporter(SilentMonitor):
     def __init__(self, job: Job, post: Post) -> None:
         self._job, self._post = job, post
 
-    def started(self, trainer: Trainer) -> None:
+    def started(self, start: Start) -> None:
         """The settings that a search would look for."""
-        self._post.at(self._job.name, searched_settings(self._job), trainer.recipe.epochs)
+        self._post.at(self._job.name, searched_settings(self._job), start.recipe.epochs)
 
     def notice(self, text: str) -> None:
         """The notice, and where it is from."""

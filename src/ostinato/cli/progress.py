@@ -14,7 +14,7 @@ from rich.text import Text
 from ostinato.cli.tables import folded
 from ostinato.evaluation.numbers import number, unit_of
 from ostinato.report.records import WATCHED, watched_score
-from ostinato.training.loop import Trainer
+from ostinato.training.monitor import Start
 
 
 class _FoldedProgress(Progress):
@@ -83,14 +83,13 @@ class ConsoleMonitor:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def started(self, trainer: Trainer) -> None:
+    def started(self, start: Start) -> None:
         """Set up the bar over all epochs of the run."""
-        self._epochs, self._patience = trainer.recipe.epochs, trainer.recipe.patience
-        parameters = sum(p.numel() for p in trainer.model.parameters())
+        self._epochs, self._patience = start.recipe.epochs, start.recipe.patience
         if not self._quiet:
             self._console.print(
-                f"training {trainer.recipe.name}: {parameters:,} parameters, "
-                f"{trainer.data.frames('train'):,} frames an epoch, in {trainer.run.folder}",
+                f"training {start.recipe.name}: {start.parameters:,} parameters, "
+                f"{start.frames:,} frames an epoch, in {start.folder}",
             )
         self._begin = time.monotonic()
         self._task = self._bar.add_task("", total=None, epoch=self._of(0), speed="", scores="", solver="")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.errors import UserError
-from ostinato.training.loop import Monitor, Trainer
+from ostinato.training.monitor import Monitor, Start
 
 
 class TensorBoardMonitor:
@@ -19,9 +19,9 @@ class TensorBoardMonitor:
             ) from None
         self._inner, self._writer = inner, SummaryWriter(str(folder / "tensorboard"))
 
-    def started(self, trainer: Trainer) -> None:
+    def started(self, start: Start) -> None:
         """Pass on."""
-        self._inner.started(trainer)
+        self._inner.started(start)
 
     def notice(self, text: str) -> None:
         """Pass on."""

@@ -18,9 +18,7 @@ from ostinato.runs.folder import Run, default_folder
 if TYPE_CHECKING:
     import torch
 
-    from ostinato.data.sequences import Splits
-    from ostinato.domains.delays.problems import TaskData
-    from ostinato.domains.text.reading.data_sets import TextData
+    from ostinato.domains.domain import Data
     from ostinato.runs.results import Results
 
 
@@ -137,7 +135,7 @@ def _place(asked: str | None, before: str) -> torch.device:
 
 def _fit(
     recipe: Recipe,
-    data: Splits | TextData | TaskData,
+    data: Data,
     run: Run,
     device: torch.device,
     checkpoint_seconds: float,
@@ -176,11 +174,9 @@ def _fit(
         )
 
 
-def _conclude(
-    run: Run, data: Splits | TextData | TaskData, recipe: Recipe, results: Results, *, json: bool
-) -> None:
+def _conclude(run: Run, data: Data, recipe: Recipe, results: Results, *, json: bool) -> None:
     """Write results and picture into the run, and print the table."""
-    from ostinato.cli.text_output import table_of
+    from ostinato.domains.domain import domain_named
     from ostinato.runs.finish import CURVE, write_results
 
     summary = write_results(run, data, results)
@@ -188,5 +184,5 @@ def _conclude(
     if json:
         print_json(summary)
     else:
-        print_table(table_of(data)(results, f"{recipe.name} on {data.name}"))
+        print_table(domain_named(recipe.domain).table(results.scores, f"{recipe.name} on {data.name}"))
         say(f"run: {run.folder}  (learning curve: {run.folder / CURVE})")

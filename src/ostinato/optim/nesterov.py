@@ -240,6 +240,26 @@ class SimplifiedNesterov(_Momentum):
         torch._foreach_add_(theta, gradient, alpha=-eps)
 
 
+class PlainDescent(SimplifiedNesterov):
+    """Gradient descent without momentum: theta_t = theta_{t-1} - eps g, with weight decay.
+
+    Example:
+        >>> weight = torch.tensor([1.0], requires_grad=True)
+        >>> weight.grad = torch.tensor([2.0])
+        >>> PlainDescent([weight], lr=0.25).step()
+        >>> weight.item()
+        0.5
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float | Schedule,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr, 0.0, weight_decay)
+
+
 class ClassicalMomentum(_Momentum):
     """Gradient descent with the ordinary momentum (equations 3 to 5), to compare Nesterov's with.
 

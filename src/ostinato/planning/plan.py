@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ostinato.domains.domain import Data, domain_named
+from ostinato.optim.declared import OPTIMIZERS
 from ostinato.planning.rehearsal import Rehearsal, rehearse
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.progress import Progress
@@ -75,7 +76,7 @@ class Plan:
                 "updates_measured": each.updates,
                 "updates_per_epoch": each.updates_per_epoch,
                 "validation_measured": each.validation_measured,
-                "upper_bound": self.recipe.optimizer == "hessian-free",
+                "upper_bound": OPTIMIZERS[self.recipe.optimizer].curvature,
             },
             "bytes": sizes | {"update": each.update_bytes, "all": sum(sizes.values()) + each.update_bytes},
         }

@@ -14,7 +14,7 @@ import torch
 
 from ostinato.data.placement import moved
 from ostinato.domains.domain import Data, Segments
-from ostinato.optim import HessianFree
+from ostinato.optim.declared import OPTIMIZERS
 from ostinato.planning.memory import PeakMemory
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
@@ -107,7 +107,7 @@ def _measured(trainer: Trainer, data: Data, clock: _Clock) -> Rehearsal:
     with PeakMemory() as memory:
         _update(trainer, streams, chosen[0])
     loss = _loss_seconds(trainer, streams)
-    if isinstance(trainer.optimizer, HessianFree):
+    if OPTIMIZERS[trainer.recipe.optimizer].curvature:
         updates, seconds = 1, _hessian_free_seconds(trainer, streams, clock, loss)
     else:
         times: list[float] = []
@@ -169,7 +169,7 @@ def _optimizer_bytes(trainer: Trainer, size: int) -> int:
     """Of its state; Hessian-free's is one direction, which an update that was stopped has not left yet."""
     state, _ = trainer.optimizer.flat_state(list(trainer.model.parameters()))
     found = sum(x.numel() * x.element_size() for x in state.values())
-    if isinstance(trainer.optimizer, HessianFree):
+    if OPTIMIZERS[trainer.recipe.optimizer].curvature:
         found = size
     return found + (size if trainer.recipe.averaging > 0 else 0)
 

@@ -23,7 +23,7 @@ class Declared:
 
     Args:
         name: as settings and options call it.
-        place: where the class is: "package.module:Name".
+        place: where the class is: "package.module:Name", imported when it is asked for; or the class itself.
         summary: what it is, in a few words.
         settings: those that it alone has.
         defaults: what is other than the settings' defaults with it, its own or a recipe's common ones.
@@ -35,7 +35,7 @@ class Declared:
     """
 
     name: str
-    place: str
+    place: str | type[Any]
     summary: str = ""
     settings: tuple[Setting, ...] = ()
     defaults: Settings = field(default_factory=dict)
@@ -47,6 +47,8 @@ class Declared:
 
     def load(self) -> Any:
         """The class, imported now."""
+        if not isinstance(self.place, str):
+            return self.place
         module, _, name = self.place.partition(":")
         return getattr(importlib.import_module(module), name)
 

@@ -7,8 +7,9 @@ drawn for a recipe without leaky units too; what is shown of a trial is what it 
 from collections.abc import Mapping
 from typing import Any
 
+from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
-from ostinato.recipe.recipe import Recipe, owned_settings
+from ostinato.recipe.recipe import Recipe, every_setting, owned_settings
 
 
 def idle_settings(recipe: Recipe) -> frozenset[str]:
@@ -22,7 +23,7 @@ def idle_settings(recipe: Recipe) -> frozenset[str]:
     idle = {name for name, setting in recipe.settings().items() if setting.idle(values) is not None}
     if "leak_fraction" in recipe and round(recipe.leak_fraction * recipe.hidden_size) == 0:
         idle |= {"leak_low", "leak_high"}  # a share that comes to no unit
-    return frozenset(idle)
+    return frozenset(idle | {*DOMAINS[recipe.domain].unused})
 
 
 def ordered(draws: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,8 +52,8 @@ def with_draws(base: Recipe, draws: Mapping[str, Any]) -> Recipe:
         7
     """
     settings = ordered(draws)
-    owned = owned_settings(base.to_dict() | settings)
-    return base.replace(**{name: value for name, value in settings.items() if name in owned})
+    known, owned = every_setting(), owned_settings(base.to_dict() | settings)
+    return base.replace(**{n: value for n, value in settings.items() if n in owned or n not in known})
 
 
 def effective_settings(base: Recipe, draws: Mapping[str, Any]) -> dict[str, Any]:

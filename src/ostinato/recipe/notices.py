@@ -6,9 +6,11 @@ A setting may have no effect in this recipe, may take others with it, or may und
 from collections.abc import Mapping
 from typing import Any
 
+from ostinato.domains.registry import DOMAINS
 from ostinato.errors import argument
+from ostinato.recipe.core import CHOOSERS
 from ostinato.recipe.letters import LETTERS, SWITCHES
-from ostinato.recipe.recipe import Recipe, every_setting, meaning
+from ostinato.recipe.recipe import Recipe, every_setting, meaning, owners
 
 
 def notices(recipe: Recipe, given: Mapping[str, Any], file: Mapping[str, Any] | None = None) -> list[str]:
@@ -49,7 +51,7 @@ def _without_letters(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
         if letter in recipe.letters or switch not in given or not on:
             continue
         meant = meaning(letter, recipe.to_dict())
-        others = {n: meant[n] for n in meant if n != switch and n not in given and n in recipe}
+        others = {n: meant[n] for n in meant if n not in (switch, *CHOOSERS, *given) and n in recipe}
         taken = [name for name in others if recipe.get(name) == others[name]]
         left = [name for name in others if recipe.get(name) != others[name]]
         sentence = f"{argument(switch)} without {letter}"
@@ -69,11 +71,18 @@ def _without_effect(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
     """Settings given that nothing asks for in this recipe."""
     said = []
     settings, values = recipe.settings(), recipe.to_dict()
+    unused = DOMAINS[recipe.domain].unused
     for name in (name for name in given if name in settings):
         idle = settings[name].idle(values)
-        if idle is not None:
+        if name in unused:
+            said.append(f"{argument(name)} has no effect on {recipe.domain}")
+        elif idle is not None and idle[0] not in recipe:
+            chooser, _ = owners(idle[0])
+            having = f"{argument(chooser)} {recipe.get(chooser)}, which has no {argument(idle[0])}"
+            said.append(f"{argument(name)} has no effect with {having}")
+        elif idle is not None:
             other, wanted = idle
-            use = " or ".join(map(str, wanted)) if wanted else "a value above 0"
+            use = " or ".join(map(str, wanted)) if wanted else "larger"
             said.append(
                 f"{argument(name)} has no effect with {argument(other)} {recipe.get(other)}: it is for {use}"
             )

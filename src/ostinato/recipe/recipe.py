@@ -256,7 +256,7 @@ class Recipe:
             raise UserError(
                 f"{argument('output')} {self.output} does not fit {self.domain}; use {' or '.join(fitting)}"
             )
-        if self.optimizer == "hessian-free" and not output.curvature:
+        if OPTIMIZERS[self.optimizer].curvature and not output.curvature:
             raise UserError(f"{argument('output')} {self.output} does not go with HF; leave it out")
         if self.dropout and self.num_layers == 1:
             raise UserError(
@@ -381,8 +381,7 @@ def _check_contradictions(base: str, letters: str, settings: Mapping[str, Any]) 
     given = settings.get("optimizer")
     if given is None:
         return
-    second_order = given == "hessian-free"
-    if (base == "HF") != second_order:
+    if (base == "HF") != (given == BASES["HF"]["optimizer"]):
         raise UserError(
             f"expected {argument('optimizer')} hessian-free and {argument('recipe')} HF together, found "
             f"{given} and {base}; leave {argument('optimizer')} out"

@@ -12,12 +12,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.music.declared import MUSIC
+from ostinato.domains.music.paper import PAPER_TABLE1
+from ostinato.domains.registry import DOMAINS
+from ostinato.domains.text.paper import PAPER_TABLE2
 from ostinato.errors import UserError, near_names
-from ostinato.recipe.recipe import Recipe
-from ostinato.report.paper import PAPER_TABLE1, PAPER_TABLE2
+from ostinato.recipe.recipe import CHOOSERS, Recipe, check_setting, owned_settings
 
 TABLES: dict[str, Mapping[str, Mapping[str, Any]]] = {"table1": PAPER_TABLE1, "table2": PAPER_TABLE2}
-TASKS = ("words", "chars")
 
 # What the paper prints of a row says its output and its letters; of the RNN-RBM it says neither.
 _OUTPUTS = {"RNN": "bernoulli", "RNN-NADE": "nade", "RNN-RBM": "rbm"}
@@ -26,7 +29,7 @@ _RBM_LETTERS = "SGD+CM"
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of a table on one data set (table 1), or task (table 2: words or chars).
+    """One row of a table on one data set (table 1), or kind of data (table 2: words or chars).
 
     Example:
         >>> cell = Cell("table1", "RNN-NADE (SGD+CR)", "jsb")
@@ -39,10 +42,15 @@ class Cell:
     column: str
 
     @property
+    def domain(self) -> DomainDeclared:
+        """The kind of data."""
+        return DOMAINS[self.column] if self.table == "table2" else MUSIC
+
+    @property
     def output(self) -> str:
-        """The output layer: of table 1 the row's, of words and characters the task's own."""
+        """The output layer: of table 1 the row's, of words and characters their own."""
         if self.table == "table2":
-            return {"words": "class-softmax", "chars": "softmax"}[self.column]
+            return str(self.domain.defaults["output"])
         return _OUTPUTS[self.row.partition(" ")[0]]
 
     @property
@@ -63,17 +71,34 @@ class Cell:
         return TABLES[self.table][self.row][self.column]
 
     def recipe(self, *, shipped: bool = True, overrides: Mapping[str, Any] | None = None) -> Recipe:
-        """The letters' defaults, over them those shipped for the cell, over them `overrides`."""
-        settings: dict[str, Any] = {"output": self.output}
-        if self.table == "table2":
-            settings |= {"task": self.column, "data": "ptb"}
-        else:
-            settings |= {"data": self.column}
+        """The letters' defaults, over them those shipped for the cell, over them `overrides`.
+
+        Overrides that this cell has no use for are left out: a table has cells with different outputs.
+        `check_overrides` says of each whether some cell has a use for it.
+        """
+        data = "ptb" if self.table == "table2" else self.column
+        settings: dict[str, Any] = {"domain": self.domain.name, "output": self.output, "data": data}
         if shipped:
             row = dict(_shipped(self.table).get(self.row, {}))
             columns = {name: row.pop(name) for name in tuple(row) if isinstance(row[name], dict)}
             settings |= row | columns.get(self.column, {})
-        return Recipe.parse(self.letters, **settings | dict(overrides or {}))
+        given = dict(overrides or {})
+        chosen = Recipe.parse(self.letters, **settings | {n: given[n] for n in CHOOSERS if n in given})
+        own = {name: value for name, value in given.items() if name in owned_settings(chosen.to_dict())}
+        return Recipe.parse(self.letters, **settings | own)
+
+
+def check_overrides(cells: Sequence[Cell], overrides: Mapping[str, Any]) -> None:
+    """Refuse a setting that no cell has a use for.
+
+    Raises:
+        UserError: there is one, or a value is none for its setting.
+    """
+    recipes = [cell.recipe(overrides=overrides) for cell in cells]
+    for name, value in overrides.items():
+        check_setting(name, value)
+        if recipes and not any(name in recipe for recipe in recipes):
+            recipes[0].replace(**{name: value})  # which says whose it is
 
 
 @cache
@@ -87,7 +112,7 @@ def find_cells(what: str, columns: Sequence[str] = (), rows: Sequence[str] = ())
 
     Args:
         what: "table1", "table2", or the name of a cell.
-        columns: only these data sets (table 1) or tasks (table 2).
+        columns: only these data sets (table 1) or kinds of data (table 2).
         rows: only these rows, as the paper prints them, or as cells' names end ("nade-SGD+CR").
 
     Raises:

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from ostinato.domains.paper import PAPER
+from ostinato.evaluation.measure import WATCHED
 from ostinato.evaluation.numbers import number, score, unit_of
-from ostinato.report.paper import PAPER
 from ostinato.reproduce.cells import Cell
 from ostinato.reproduce.training import Job
-
-# Table 1 compares log-likelihoods, table 2 perplexities and bits.
-MEASURES = {"words": "perplexity", "chars": "bits_per_character"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,9 @@ def _baselines(cell: Cell, summaries: list[dict[str, Any]]) -> dict[str, Figure]
 
 
 def _measure(cell: Cell) -> str:
-    return MEASURES.get(cell.column, "log_likelihood")
+    """What the table compares: log-likelihoods of music, perplexities of words, bits of characters."""
+    measure = cell.domain.measure
+    return WATCHED[0] if measure is None else measure.name
 
 
 def _figure(scores: list[dict[str, Any]]) -> Figure:

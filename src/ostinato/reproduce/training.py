@@ -15,7 +15,7 @@ import torch
 
 from ostinato.domains.domain import load_data
 from ostinato.recipe.recipe import Recipe
-from ostinato.reproduce.cells import Cell
+from ostinato.reproduce.cells import Cell, check_overrides
 from ostinato.runs.finish import RESULTS, conclude, train_in
 from ostinato.runs.folder import CONFIG, Run
 from ostinato.search import Study, StudySettings, Worker, builtin_space, create_study, finish, read_study
@@ -91,9 +91,13 @@ def jobs_of(
         folder: where to.
         seeds: how many.
         trials: of a search for each cell; None: train once, with the settings shipped.
-        overrides: settings that are other for all cells; a search leaves them as they are.
+        overrides: settings that are other for all cells that have them; a search leaves them as they are.
+
+    Raises:
+        UserError: a setting is none that any of the cells has.
     """
     given, cells = dict(overrides or {}), list(cells)
+    check_overrides(cells, given)
     shipped = trials is None
     return [
         Job(

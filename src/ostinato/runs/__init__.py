@@ -1,1 +1,1 @@
-""""""
+"""Run folders: checkpoints, settings, results, and the models in them."""

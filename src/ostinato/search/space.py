@@ -196,10 +196,10 @@ def check_fits(space: Space, recipe: Recipe) -> None:
         UserError: a searched setting is none of the recipe's, nor of what is searched over besides.
 
     Example:
-        >>> check_fits(Space.from_toml({"damping": {"choices": [0.5, 1]}}), Recipe.parse("SGD"))
+        >>> check_fits(Space.from_toml({"rbm_size": {"choices": [10]}}), Recipe.parse("SGD"))
         Traceback (most recent call last):
         ...
-        ostinato.errors.UserError: searched damping is for optimizer hessian-free, found optimizer sgd; leave it out
+        ostinato.errors.UserError: searched rbm_size is for output rbm, found output bernoulli; leave it out
     """
     for name in space.ranges:
         chooser, having = owners(name)

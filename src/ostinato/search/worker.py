@@ -18,8 +18,7 @@ from ostinato.runs.folder import CONFIG, LOCK, Run
 from ostinato.search.sampling import is_hopeless
 from ostinato.search.storage import insist, try_lock
 from ostinato.search.study import RESULTS, Attempt, Study
-from ostinato.training.loop import Trainer
-from ostinato.training.monitor import Diverged, Interrupted, SilentMonitor
+from ostinato.training.monitor import Diverged, Interrupted, SilentMonitor, Start
 
 # How often a worker without a trial looks whether there is one again, because another worker died; of a
 # database, which cannot know of a death sooner than its heartbeats tell, no more often than that takes.
@@ -188,10 +187,10 @@ class _Reporter(SilentMonitor):
         self._score_name = ""
         self.epochs, self.seconds, self.best = 0, 0.0, -math.inf
 
-    def started(self, trainer: Trainer) -> None:
-        self._score_name = f"valid_{trainer.model.score_name}"
-        self.epochs, self.seconds = trainer.progress.epoch, trainer.progress.seconds
-        self.best = trainer.progress.best_score
+    def started(self, start: Start) -> None:
+        self._score_name = f"valid_{start.score_name}"
+        self.epochs, self.seconds = start.progress.epoch, start.progress.seconds
+        self.best = start.progress.best_score
 
     def epoch(self, record: dict[str, Any]) -> None:
         from optuna.exceptions import TrialPruned, UpdateFinishedTrialError

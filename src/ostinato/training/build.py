@@ -19,13 +19,12 @@ from ostinato.optim import (
     ConstantRule,
     GradientDescent,
     HalvingRule,
-    HessianFree,
     Rule,
     SutskeverMomentum,
     learning_rate_schedule,
     make_optimizer,
 )
-from ostinato.optim.hessian_free import LevenbergMarquardt
+from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.recipe import Recipe
 
 MODEL_PREFIX = "model."
@@ -114,29 +113,20 @@ def _leak(recipe: Recipe, generator: torch.Generator) -> Tensor | None:
     )
 
 
-def build_optimizer(recipe: Recipe, model: SequenceModel, updates: int) -> GradientDescent | HessianFree:
-    """The recipe's optimizer over all parameters of the model.
-
-    Args:
-        recipe: the settings.
-        model: the model.
-        updates: of the whole training, for schedules that know its end.
-    """
-    if recipe.optimizer == "hessian-free":
-        return HessianFree(
-            model.parameters(),
-            recipe.damping,
-            structural_damping=recipe.structural_damping,
-            decay=recipe.cg_decay,
-            max_iterations=recipe.cg_iterations,
-            preconditioner=recipe.preconditioner,
-            rule=LevenbergMarquardt(smallest=max(recipe.damping_floor, 1e-10)),
-        )
-    return build_gradient_descent(recipe, model, updates)
+def build_curvature_optimizer(recipe: Recipe, model: SequenceModel) -> Any:
+    """The recipe's optimizer whose steps take an operator with Gauss-Newton products."""
+    settings = {setting.name: recipe.get(setting.name) for setting in OPTIMIZERS[recipe.optimizer].settings}
+    return OPTIMIZERS[recipe.optimizer].load().from_settings(model.parameters(), settings)
 
 
 def build_gradient_descent(recipe: Recipe, model: SequenceModel, updates: int) -> GradientDescent:
-    """The recipe's optimizer that steps along gradients, with the schedule of its rate."""
+    """The recipe's optimizer that steps along gradients, with the schedule of its rate.
+
+    Args:
+        recipe: the settings.
+        model: the model, all of whose parameters it moves.
+        updates: of the whole training, for schedules that know its end.
+    """
     momentum: Any = recipe.get("momentum")
     if recipe.get("momentum_schedule") == "sutskever" and momentum:
         momentum = SutskeverMomentum(momentum)

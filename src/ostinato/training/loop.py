@@ -24,7 +24,7 @@ from ostinato.optim.averaging import WeightAverage
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import MODEL_PREFIX, build_gradient_descent, build_rule
-from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor
+from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor, Start
 from ostinato.training.progress import (
     ALL_DONE,
     NO_BETTER,
@@ -128,7 +128,7 @@ class Trainer:
         self._resumed_at = self._saved_at = time.monotonic()
         if self.progress.clip_threshold is None and self.recipe.get("clip", "none") != "none":
             self._find_threshold()
-        self.monitor.started(self)
+        self.monitor.started(self._start())
         while not self.progress.stopped_because and self.progress.epoch < self.recipe.epochs:
             self._train_epoch()
         self.progress.stopped_because = self.progress.stopped_because or ALL_DONE
@@ -140,6 +140,16 @@ class Trainer:
     def streams(self, epoch: int) -> Segments:
         """The training data as an epoch meets them."""
         return self.domain.streams(self.recipe, self.data, epoch)
+
+    def _start(self) -> Start:
+        return Start(
+            self.recipe,
+            self.run.folder,
+            sum(p.numel() for p in self._parameters),
+            self.data.frames("train"),
+            self.model.score_name,
+            self.progress,
+        )
 
     def _fresh_model(self) -> SequenceModel:
         return self.domain.model(self.recipe, self.data_identity, self.data).to(self.device)

@@ -1,11 +1,33 @@
 """What a training run reports to, and how it is stopped from outside."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 from ostinato.errors import UserError
+from ostinato.recipe.recipe import Recipe
+from ostinato.training.progress import Progress
 
-if TYPE_CHECKING:
-    from ostinato.training.loop import Trainer
+
+@dataclass(frozen=True)
+class Start:
+    """What a run is as it begins, or goes on.
+
+    Arguments:
+        recipe: its settings.
+        folder: where it is.
+        parameters: of the model, in number.
+        frames: of the training data: steps of an epoch.
+        score_name: what its epochs' records call the score that early stopping watches, after "valid_".
+        progress: where it stands.
+    """
+
+    recipe: Recipe
+    folder: Path
+    parameters: int
+    frames: int
+    score_name: str
+    progress: Progress
 
 
 class Interrupted(Exception):
@@ -23,7 +45,7 @@ class Diverged(UserError):
 class Monitor(Protocol):
     """What a training run reports to; see `SilentMonitor` for one that does nothing."""
 
-    def started(self, trainer: "Trainer") -> None:
+    def started(self, start: Start) -> None:
         """The run is set up, or resumed, and about to train."""
 
     def notice(self, text: str) -> None:
@@ -42,7 +64,7 @@ class Monitor(Protocol):
 class SilentMonitor:
     """Reports nothing."""
 
-    def started(self, trainer: "Trainer") -> None:
+    def started(self, start: Start) -> None:
         """Nothing."""
 
     def notice(self, text: str) -> None:

@@ -17,8 +17,9 @@ from ostinato.nn import SequenceModel
 from ostinato.nn.cells import State
 from ostinato.nn.curvature.gauss_newton import GaussNewton
 from ostinato.optim import GradientDescent, HessianFree, TrainingOptimizer, clip_grad_norm
+from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.recipe import Recipe
-from ostinato.training.build import build_optimizer
+from ostinato.training.build import build_curvature_optimizer, build_gradient_descent
 
 
 @dataclass(frozen=True)
@@ -157,10 +158,9 @@ class HessianFreeUpdates:
 
 def build_updates(recipe: Recipe, model: SequenceModel, updates: int) -> Updates:
     """How the recipe updates a model; `updates` of the whole training are for schedules that know its end."""
-    optimizer = build_optimizer(recipe, model, updates)
-    if isinstance(optimizer, HessianFree):
-        return HessianFreeUpdates(model, recipe, optimizer)
-    return GradientUpdates(model, recipe, optimizer)
+    if OPTIMIZERS[recipe.optimizer].curvature:
+        return HessianFreeUpdates(model, recipe, build_curvature_optimizer(recipe, model))
+    return GradientUpdates(model, recipe, build_gradient_descent(recipe, model, updates))
 
 
 def stage(recipe: Recipe, epoch: int) -> str:

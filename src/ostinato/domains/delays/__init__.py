@@ -1,1 +1,1 @@
-""""""
+"""Problems with long delays."""

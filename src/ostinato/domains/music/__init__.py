@@ -1,1 +1,1 @@
-""""""
+"""Music: songs as frames of notes."""

@@ -1,1 +1,1 @@
-""""""
+"""Text: words, or characters."""

@@ -3,18 +3,16 @@
 Shapes: T time, B streams, I inputs, H hidden, L layers.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from ostinato.nn.cells.linearized_rnn import LinearizedRNN
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.kernels import nonlinearities
 from ostinato.nn.kernels.projection import embed, sum_of_biases
 from ostinato.nn.scan.layer import recurrent_layer
 from ostinato.nn.scan.recurrence import leaky_scan
-
-if TYPE_CHECKING:
-    from ostinato.nn.curvature.linearized_rnn import LinearizedRNN
 
 
 class RNN(RecurrentStack):
@@ -88,10 +86,8 @@ class RNN(RecurrentStack):
             below, self._own(weight_ih), bias, recurrent, leak, state, starts, self.nonlinearity, second_bias
         )
 
-    def linearize(self, input: Tensor, hx: Any = None, starts: Tensor | None = None) -> "LinearizedRNN":
+    def linearize(self, input: Tensor, hx: Any = None, starts: Tensor | None = None) -> LinearizedRNN:
         """The network at these parameters and inputs, for Gauss-Newton products on its kernels."""
-        from ostinato.nn.curvature.linearized_rnn import LinearizedRNN
-
         return LinearizedRNN(self, input, hx, starts)
 
     def extra_repr(self) -> str:

@@ -1,1 +1,1 @@
-""""""
+"""Recurrences over time, and their derivatives, on any kernel."""

@@ -127,6 +127,19 @@ class HessianFree(torch.optim.Optimizer):
         self.rule = rule
         self.report: StepReport | None = None
 
+    @classmethod
+    def from_settings(cls, params: Iterable[Tensor], settings: Mapping[str, Any]) -> "HessianFree":
+        """The optimizer of a recipe, whose settings `optim.declared` names."""
+        return cls(
+            params,
+            settings["damping"],
+            structural_damping=settings["structural_damping"],
+            decay=settings["cg_decay"],
+            max_iterations=settings["cg_iterations"],
+            preconditioner=settings["preconditioner"],
+            rule=LevenbergMarquardt(smallest=max(settings["damping_floor"], 1e-10)),
+        )
+
     @property
     def steps(self) -> int:
         """Updates so far, the rejected ones among them."""

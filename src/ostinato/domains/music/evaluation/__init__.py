@@ -1,1 +1,1 @@
-""""""
+"""Scores of models of frames, and baselines."""

@@ -6,12 +6,11 @@ Shapes: T time, B streams, V visible, S songs, D frames drawn from each distribu
 import math
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ostinato.data.placement import moved
 from ostinato.data.sequences import Sequence
@@ -23,6 +22,7 @@ from ostinato.domains.music.evaluation.measures import (
     cheap_columns,
     likelihood_columns,
 )
+from ostinato.evaluation.predictor import Predictor
 from ostinato.evaluation.scores import Score, pooled_score
 from ostinato.nn.devices import device_of
 
@@ -37,15 +37,6 @@ SAMPLED = "from {} drawn frames; interval: 2 sampling errors"
 
 # Enough to keep the kernel busy; scores do not depend on either (tests/evaluation/test_frames.py).
 STREAMS, SEGMENT_LENGTH = 16, 200
-
-
-class Predictor(Protocol):
-    """A model, as evaluation sees it: carried states in, distributions of every next frame out."""
-
-    def __call__(
-        self, inputs: Tensor, states: Any = None, starts: Tensor | None = None
-    ) -> tuple[Distribution, Any]:
-        """Predict (T, B) frames."""
 
 
 @dataclass(frozen=True)
@@ -191,3 +182,12 @@ def evaluate_frames(
         (-0.1026, 92.6)
     """
     return total_by_song(predictor, songs, accuracy=True, sampling=sampling).scores()
+
+
+def score_songs(model: Predictor, songs: SequenceOf[Sequence]) -> list[dict[str, Any]]:
+    """Log-likelihood of each song under a model, in nats per frame."""
+    totals = total_by_song(model, songs)
+    return [
+        {"name": name, "frames": int(frames), "log_likelihood": float(total / frames)}
+        for name, frames, total in zip(totals.names, totals.frames, totals.log_prob, strict=True)
+    ]

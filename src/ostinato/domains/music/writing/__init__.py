@@ -1,1 +1,1 @@
-""""""
+"""Frames as MIDI, sound and pictures."""

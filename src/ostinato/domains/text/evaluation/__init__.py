@@ -1,1 +1,1 @@
-""""""
+"""Scores of language models, and what they are compared with."""

@@ -1,1 +1,1 @@
-""""""
+"""Text data sets: files, vocabularies, streams of tokens."""

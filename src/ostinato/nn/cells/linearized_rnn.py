@@ -10,8 +10,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from ostinato.nn.cells.leaky import RNN
 from ostinato.nn.cells.protocol import Tangents
+from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.kernels import layer_cpu, select
 from ostinato.nn.kernels.definition import previous_states
 from ostinato.nn.kernels.projection import TOKEN_TYPES, embed, project, sum_of_biases
@@ -171,13 +171,14 @@ class LinearizedRNN:
     same network every time.
 
     Args:
-        rnn: the network, time first.
+        rnn: the network, an `RNN`, time first.
         inputs: (T, B, I), binary as uint8 or bool, or token ids (T, B).
         states: before the first step, (L, B, H); zero by default.
         starts: boolean (T, B), where a new sequence starts.
         kernel: as for `leaky_scan`.
 
     Example:
+        >>> from ostinato.nn import RNN
         >>> rnn = RNN(1, 1, nonlinearity="identity", generator=torch.Generator().manual_seed(0))
         >>> point = LinearizedRNN(rnn, torch.ones(2, 1, 1))
         >>> point.tangent({"bias_ih_l0": torch.ones(1)})[0].flatten()[0]
@@ -186,7 +187,7 @@ class LinearizedRNN:
 
     def __init__(
         self,
-        rnn: RNN,
+        rnn: RecurrentStack,
         inputs: Tensor,
         states: Tensor | None = None,
         starts: Tensor | None = None,
@@ -244,7 +245,7 @@ class LinearizedRNN:
 
 
 def _linearized(
-    rnn: RNN,
+    rnn: RecurrentStack,
     index: int,
     below: Tensor,
     read: Tensor,
@@ -265,7 +266,7 @@ def _linearized(
     drive = project(below, weight_ih, sum_of_biases(bias, second_bias))
     chosen = select.kernel_for(drive, kernel)
     start = torch.zeros_like(drive[0]) if h0 is None else h0
-    out, slopes = chosen.forward(drive, weight_hh, leak, start, starts, rnn.nonlinearity)
+    out, slopes = chosen.forward(drive, weight_hh, leak, start, starts, str(rnn.nonlinearity))
     previous = previous_states(out, start, starts)
     layer = None
     if chosen.__name__ == layer_cpu.cpu.__name__ and below.dtype is weight_hh.dtype and out.numel():

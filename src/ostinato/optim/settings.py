@@ -1,0 +1,85 @@
+"""What optimizers say of themselves, and settings that many have; nothing here imports PyTorch."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ostinato.recipe.declared import Declared
+from ostinato.recipe.setting import Setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer(Declared):
+    """What a recipe knows of an optimizer.
+
+    Its class is a `torch.optim.Optimizer`, made from parameters and `lr`, which steps along the gradients
+    that are there; or, with `curvature`, one that is made by `from_settings(parameters, settings)`, and whose
+    `step` takes an operator with Gauss-Newton products, as `HessianFree` does.
+
+    Args:
+        curvature: whether it asks for the curvature of the loss, which the output must have.
+    """
+
+    curvature: bool = False
+
+
+# What every optimizer has that follows one gradient after the other.
+DESCENT: tuple[Setting, ...] = (
+    Setting("learning_rate", float, 0.05, "Optimization", "step size", low=0),
+    Setting(
+        "learning_rate_rule",
+        Literal["constant", "halving", "cosine", "one-cycle"],
+        "constant",
+        "Optimization",
+        "halving: halve the rate once validation improves by less than a factor 1.003; cosine and one-cycle "
+        "end with the last epoch",
+    ),
+    Setting(
+        "weight_decay",
+        float | None,
+        None,
+        "Optimization",
+        "weights shrink by this share of the step size at every step",
+        low=0,
+        unset="the optimizer's own: 0 for most, 0.01 for adamw",
+    ),
+    Setting(
+        "clip",
+        float | Literal["auto", "none"],
+        "none",
+        "Optimization",
+        "gradient norm threshold; auto: the average norm over one pass",
+        low=0,
+    ),
+)
+MOMENTUM = Setting(
+    "momentum",
+    float,
+    0.0,
+    "Optimization",
+    "momentum, or its maximum under a schedule",
+    low=0,
+    high=1,
+    below=True,
+)
+MOMENTUM_SETTINGS: tuple[Setting, ...] = (
+    MOMENTUM,
+    Setting(
+        "momentum_schedule",
+        Literal["constant", "sutskever"],
+        "constant",
+        "Optimization",
+        "of the momentum",
+        needs={"momentum": ()},
+    ),
+)
+# What further arguments a class of PyTorch's takes.
+FURTHER = Setting(
+    "optimizer_settings",
+    str | None,
+    None,
+    "Optimization",
+    "further arguments of the optimizer's class, such as 'betas = [0.9, 0.95]'",
+    unset="those of torch.optim",
+)
+# Steps of these do not grow with the gradient: a rate of its own for rare parameters is not needed.
+ADAPTIVE: dict[str, Any] = {"learning_rate": 0.003, "embedding_rate": 1.0, "within_class_rate": 1.0}
