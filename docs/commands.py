@@ -7,7 +7,7 @@ from cyclopts import App
 from cyclopts.docs.markdown import generate_markdown_docs
 from sphinx.application import Sphinx
 
-from ostinato.cli.help import shown_defaults
+from ostinato.cli.help import shown_options
 from ostinato.cli.main import app as command_line
 from ostinato.cli.settings import asked_for
 
@@ -54,7 +54,9 @@ def _page() -> str:
             command.help = None  # the line of the list; its docstring says more
         if name in ("train", "search"):
             recipe, _ = asked_for(None, None)
-            defaults[f"ostinato {name}"] = shown_defaults(recipe)
+            defaults[f"ostinato {name}"] = {
+                option: shown.default for option, shown in shown_options(recipe).items() if shown is not None
+            }
     return commands_page(command_line, defaults)
 
 
