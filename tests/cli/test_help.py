@@ -253,7 +253,8 @@ from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.registry import DOMAINS
 from ostinato.nn.cells.registry import CELLS
 from ostinato.nn.outputs.registry import OUTPUTS, Output
-from ostinato.optim.declared import DESCENT, OPTIMIZERS
+from ostinato.optim.declared import OPTIMIZERS
+from ostinato.optim.settings import DESCENT
 from ostinato.recipe.declared import Declared
 from ostinato.recipe.setting import Setting
 

@@ -14,9 +14,7 @@ from ostinato.cli.visible import visible
 from ostinato.evaluation.numbers import recorded
 
 if TYPE_CHECKING:
-    from ostinato.data.sequences import Splits
-    from ostinato.domains.delays.problems import TaskData
-    from ostinato.domains.text.reading.data_sets import TextData
+    from ostinato.domains.domain import Data
     from ostinato.evaluation.scores import Score
     from ostinato.runs.results import Results
 
@@ -113,7 +111,7 @@ def results_table(results: Results, title: str, splits: tuple[str, ...] = ("vali
     return table
 
 
-def list_skipped(data: Splits | TextData | TaskData, console: Console) -> None:
+def list_skipped(data: Data, console: Console) -> None:
     """The files that could not be used, with reasons."""
     if data.skipped:
         console.print(

@@ -6,8 +6,9 @@ from typing import Any
 from ostinato.cli.output import results_table, show
 from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.cli.task_output import task_table
-from ostinato.data.sequences import SPLITS, Splits
+from ostinato.data.sequences import SPLITS
 from ostinato.domains.delays.problems import TaskData
+from ostinato.domains.domain import Data
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.runs.results import Results
 
@@ -18,7 +19,7 @@ NAMES = {
 }
 
 
-def table_of(data: Splits | TextData | TaskData) -> Callable[[Results, str], Table]:
+def table_of(data: Data) -> Callable[[Results, str], Table]:
     """The function that makes a table of results for this kind of data."""
     if isinstance(data, TaskData):
         return task_table
