@@ -6,12 +6,11 @@ Shapes: T time, B streams, V visible, S songs, D frames drawn from each distribu
 import math
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ostinato.data.placement import moved
 from ostinato.data.sequences import Sequence
@@ -23,6 +22,7 @@ from ostinato.domains.music.evaluation.measures import (
     cheap_columns,
     likelihood_columns,
 )
+from ostinato.evaluation.predictor import Predictor
 from ostinato.evaluation.scores import Score, pooled_score
 from ostinato.nn.devices import device_of
 
@@ -37,15 +37,6 @@ SAMPLED = "from {} drawn frames; interval: 2 sampling errors"
 
 # Enough to keep the kernel busy; scores do not depend on either (tests/evaluation/test_frames.py).
 STREAMS, SEGMENT_LENGTH = 16, 200
-
-
-class Predictor(Protocol):
-    """A model, as evaluation sees it: carried states in, distributions of every next frame out."""
-
-    def __call__(
-        self, inputs: Tensor, states: Any = None, starts: Tensor | None = None
-    ) -> tuple[Distribution, Any]:
-        """Predict (T, B) frames."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostinato.domains.music.evaluation.frames import Predictor
 from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
+from ostinato.evaluation.predictor import Predictor
 from ostinato.evaluation.scores import Score, pooled_score
 from ostinato.nn.devices import device_of
 

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,16 @@ import numpy as np
 from ostinato.data.cache import cache_folder
 from ostinato.data.download import RemoteFile, fetch
 from ostinato.data.listing import COMES_WITH, Listed, origin_of
-from ostinato.data.sequences import SPLITS, Skipped
+from ostinato.data.sequences import SPLITS
+from ostinato.domains.answer import Part
 from ostinato.domains.text.reading import pydoc
 from ostinato.domains.text.reading.source import FileSource, MemorySource, Source, split_by_lines, whole_file
+from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.reading.vocabulary import Unit, Vocabulary
 from ostinato.errors import UserError, argument, near_names
 from ostinato.files import atomic_write, write_error
 
 DEFAULT = "pydoc"
-OPTIONS = ("unit", "vocabulary_size")
 
 _HELD_OUT = f"{argument('valid_data')} and {argument('test_data')}"
 
@@ -43,39 +43,6 @@ PTB = {
 
 # Texts of more bytes than this are tokenized into files that are mapped into memory, not held there.
 _LARGE = 64 << 20
-
-
-@dataclass(frozen=True)
-class TextData:
-    """A text data set: token ids in three splits, and the vocabulary, which knows the training text only.
-
-    Arguments:
-        name: as a user would ask for it.
-        vocabulary: the tokens.
-        train, valid, test: ids (N,), uint16 or int32, in memory or mapped from files.
-        version: SHA-256 of the vocabulary and the ids: equal versions, equal data.
-        details: how the data were made; can be written as JSON.
-    """
-
-    name: str
-    vocabulary: Vocabulary
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
-    version: str
-    details: dict[str, Any] = field(default_factory=dict)
-    skipped: tuple[Skipped, ...] = ()
-    kind: str = "tokens"
-
-    def __getitem__(self, split: str) -> np.ndarray:
-        if split not in SPLITS:
-            raise KeyError(f"expected one of {', '.join(SPLITS)}, found {split!r}")
-        tokens: np.ndarray = getattr(self, split)
-        return tokens
-
-    def frames(self, split: str) -> int:
-        """Tokens of one split."""
-        return len(self[split])
 
 
 def names() -> tuple[str, ...]:
@@ -120,6 +87,18 @@ def describe(data: TextData) -> dict[str, Any]:
     from ostinato.domains.text.reading import statistics as text_statistics
 
     return text_statistics.describe(data)
+
+
+def described(found: dict[str, Any]) -> Iterator[Part]:
+    """As `shown.described`."""
+    from ostinato.domains.text import shown
+
+    return shown.described(found)
+
+
+def content(data: TextData) -> str:
+    """How much there is."""
+    return f"{sum(data.frames(split) for split in SPLITS):,} {data.vocabulary.unit}"
 
 
 def load(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ostinato.data.sequences import SPLITS
-from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
 
 _FREQUENT = 12
