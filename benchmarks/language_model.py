@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ostinato.domains.domain import domain_of
+from ostinato.domains.domain import domain_named
 from ostinato.domains.text.reading import data_sets as text
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.optim import clip_grad_norm
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data = text.load("ptb", "words")
-    recipe = Recipe.parse("SGD+CLR", task="words", data="ptb", hidden_size=200)
+    recipe = Recipe.parse("SGD+CLR", domain="words", data="ptb", hidden_size=200)
     if arguments.to_perplexity:
         time_to_perplexity(data, recipe, arguments.to_perplexity)
         return
@@ -61,11 +61,11 @@ def main() -> None:
 
 def our_speed(data: TextData, recipe: Recipe, words: int) -> float:
     """Words per processor second of the training step, as the trainer takes it."""
-    domain = domain_of(data)
-    model = domain.model(recipe)
-    optimizer, parameters, carried = build_optimizer(recipe, model), list(model.parameters()), None
+    domain = domain_named(recipe.domain)
+    model = domain.model(recipe, domain.identity(data), data)
+    optimizer, parameters, carried = build_optimizer(recipe, model, 1), list(model.parameters()), None
     done, begin = -3 * recipe.streams * recipe.segment_length, time.process_time()
-    for segment in domain.streams(recipe, 0):
+    for segment in domain.streams(recipe, data, 0):
         for parameter in parameters:
             parameter.grad = None
         loss = model.loss(segment.inputs, segment.targets, carried, segment.starts, segment.mask)

@@ -22,7 +22,7 @@ from ostinato.training.loop import Trainer
 
 
 def recipe_for(method: str, task: str, length: int, **settings: Any) -> Recipe:
-    return Recipe.parse(method, task="task", data=task, length=length, patience=100_000, **settings)
+    return Recipe.parse(method, domain="delays", data=task, length=length, patience=100_000, **settings)
 
 
 def trained(folder: Path, recipe: Recipe) -> Run:
@@ -89,7 +89,7 @@ def main() -> None:
         for method, recipe in methods.items():
             for seed in range(options.seeds):
                 seeded = Recipe.from_dict(recipe.to_dict() | {"seed": seed})
-                run = trained(options.folder / f"{task}-{recipe.recipe}-{seed}", seeded)
+                run = trained(options.folder / f"{task}-{recipe.name}-{seed}", seeded)
                 error = score_run(run, load_data(seeded)).scores["model"]["test"]["error"].value
                 updates = [r["updates"] for r in run.metrics() if "updates" in r][-1]
                 row = (task, method, seed, f"{error:.2f}%", "yes" if error < 1 else "no", updates)

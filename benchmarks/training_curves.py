@@ -14,7 +14,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ostinato.recipe.recipe import Recipe
-from ostinato.report.measures import NATS
+from ostinato.report.measures import likelihood_of
 from ostinato.runs.folder import Run
 
 COLORS = ("#8a8a8a", "#0b6e99", "#e0a030", "#c8452c", "#5a8f3c", "#7a4e9c")
@@ -49,7 +49,7 @@ def main() -> None:
     for number, text in enumerate(options.runs):
         name, _, folder = text.partition("=")
         run, color = Run.open(folder), COLORS[number % len(COLORS)]
-        units.add(NATS[run.config()["task"]])
+        units.add(likelihood_of(Recipe.from_dict(run.config()).domain).unit)
         seconds, costs, losses = curve(run)
         if not losses:
             parser.error(

@@ -11,7 +11,7 @@ from ostinato.domains.music.reading import data_sets as music
 from ostinato.domains.music.writing import piano_roll
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import load_model
+from ostinato.runs.trained import load_model
 from ostinato.training.loop import Trainer
 
 SMALL = bool(os.environ.get("OSTINATO_SMALL"))  # settings that end in seconds

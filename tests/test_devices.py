@@ -17,6 +17,7 @@ from test_loop import small_data, small_recipe, weights
 
 from ostinato.data.sequences import Splits
 from ostinato.domains.delays.problems import TaskData, TemporalOrder
+from ostinato.domains.domain import Data, domain_named
 from ostinato.domains.music.compose import generate
 from ostinato.domains.music.particles import sample_conditioned
 from ostinato.domains.music.reading.pieces import Piece
@@ -30,12 +31,12 @@ from ostinato.errors import UserError
 from ostinato.nn.devices import device_of, find_device, multinomial, permutation, uniform
 from ostinato.nn.kernels import select
 from ostinato.recipe.recipe import Recipe
-from ostinato.runs.finish import AnyData
+from ostinato.runs import trained as opening
 from ostinato.runs.folder import Run
 from ostinato.runs.results import score_run
+from ostinato.runs.trained import load_model
 from ostinato.training import build as building
 from ostinato.training import loop as training
-from ostinato.runs.trained import load_model
 from ostinato.training.loop import Interrupted, SilentMonitor, Trainer
 from pretend_device import ELSEWHERE, MixedDevices, PretendDevice, there
 
@@ -51,18 +52,22 @@ def text_data(unit: str, folder: Path) -> TextData:
 
 TASK = TaskData(TemporalOrder(10), epoch_sequences=20)
 
-QUICK = {"epochs": 2, "accuracy_samples": 2, "ais_steps": 5}
+QUICK = {"epochs": 2}
+SCORED_BY_SAMPLES: dict[str, dict[str, Any]] = {
+    "nade": {"accuracy_samples": 2},
+    "rbm": {"accuracy_samples": 2, "ais_steps": 5},
+}
 
 
-def music(letters: str, **settings: Any) -> Recipe:
-    return small_recipe(letters, **QUICK | settings)
+def music(letters: str, output: str = "bernoulli", **settings: Any) -> Recipe:
+    return small_recipe(letters, output=output, **QUICK | SCORED_BY_SAMPLES.get(output, {}) | settings)
 
 
 MUSIC = {
     "bernoulli": music("SGD+CLRM", l2=1e-4, averaging=0.9),
     "two-layers": music("SGD+CL", num_layers=2, dropout=0.3, nonlinearity="sigmoid"),
     "halving": music("SGD", learning_rate_rule="halving", learning_rate=1.5, epochs=4),
-    "classical": music("SGD+C", dtype="float64", momentum=0.5, momentum_kind="classical"),
+    "classical": music("SGD+C", dtype="float64", momentum=0.5, optimizer="classical"),
     "nade": music("SGD+CRM", output="nade", nade_size=5, nade_order="high-to-low"),
     "rbm": music("SGD+CM", output="rbm", rbm_size=5, cd_steps=2, persistent_chains=7, pretrain_frames=1),
     "small-rbm": music("SGD", output="rbm", rbm_size=4, cd_steps=1, pretrain_rnn=1, ais_steps=1),
@@ -72,25 +77,25 @@ MUSIC = {
 SMALL = {"hidden_size": 7, "streams": 3, "segment_length": 8, "epochs": 2}
 DIRECT = {"direct": 300, "direct_order": 3, "vocabulary_size": 20}
 LANGUAGE = {
-    "words": Recipe.parse("SGD+CLR", task="words", classes=3, **SMALL),
-    "words-momentum": Recipe.parse("SGD+CM", task="words", output="softmax", momentum=0.5, **SMALL),
-    "words-direct": Recipe.parse("SGD+CL", task="words", classes=3, **DIRECT, **SMALL),
-    "chars": Recipe.parse("SGD+CL", task="chars", **SMALL),
-    "HF-words": Recipe.parse("HF", task="words", classes=3, cg_iterations=3, **SMALL),
+    "words": Recipe.parse("SGD+CLR", domain="words", classes=3, **SMALL),
+    "words-momentum": Recipe.parse("SGD+CM", domain="words", output="softmax", momentum=0.5, **SMALL),
+    "words-direct": Recipe.parse("SGD+CL", domain="words", classes=3, **DIRECT, **SMALL),
+    "chars": Recipe.parse("SGD+CL", domain="chars", **SMALL),
+    "HF-words": Recipe.parse("HF", domain="words", classes=3, cg_iterations=3, **SMALL),
 }
 TASKS = {
     "task": Recipe.parse(
-        "HF+L", task="task", data="temporal-order", length=10, cg_iterations=3, **SMALL | {"streams": 10}
+        "HF+L", domain="delays", data="temporal-order", length=10, cg_iterations=3, **SMALL | {"streams": 10}
     ),
 }
 EVERY = MUSIC | LANGUAGE | TASKS
 
 
-def data_for(recipe: Recipe, folder: Path) -> AnyData:
-    if recipe.task == "music":
+def data_for(recipe: Recipe, folder: Path) -> Data:
+    if recipe.domain == "music":
         data = small_data()
         return Splits("few", data.train[:3], data.valid[:1], data.test[:1])
-    return TASK if recipe.task == "task" else text_data(recipe.task, folder)
+    return TASK if recipe.domain == "delays" else text_data(recipe.domain, folder)
 
 
 @pytest.fixture
@@ -100,7 +105,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendDevice]:
     def find(name: Any) -> torch.device:
         return ELSEWHERE if str(name) == "elsewhere" else find_device(name)
 
-    for module in (training, building):
+    for module in (training, opening):
         monkeypatch.setattr(module, "find_device", find)
     monkeypatch.setattr(select, "_native", lambda: None)
     monkeypatch.setattr("ostinato.domains.delays.evaluation.PIECE", 10_000)
@@ -108,7 +113,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendDevice]:
         yield mode
 
 
-def train(folder: Path, recipe: Recipe, data: AnyData, **options: Any) -> Run:
+def train(folder: Path, recipe: Recipe, data: Data, **options: Any) -> Run:
     with Run.create(folder, recipe.to_dict()) as run:
         Trainer(recipe, data, run, **options).fit()
     return run
@@ -130,7 +135,11 @@ def test_training_is_consistent_and_gives_the_same_numbers(
     assert score_run(elsewhere, data, device="elsewhere") == score_run(here, data)
 
 
-SAMPLED = {name: music("SGD", output=name, nade_size=4, rbm_size=21) for name in ("bernoulli", "nade", "rbm")}
+SAMPLED = {
+    "bernoulli": music("SGD"),
+    "nade": music("SGD", output="nade", nade_size=4),
+    "rbm": music("SGD", output="rbm", rbm_size=21),
+}
 
 
 @pytest.mark.parametrize("output", SAMPLED)
@@ -139,7 +148,7 @@ def test_composing_and_scoring_draw_and_give_the_same(
 ) -> None:
     for module in ("nade", "rbm"):
         monkeypatch.setattr(f"ostinato.nn.outputs.{module}.MEAN_SAMPLES", 2)
-    model = building.build_model(SAMPLED[output], 88).eval()
+    model = building.build_model(SAMPLED[output], building.Sizes(88, 88)).eval()
     frames = (np.random.default_rng(0).random((4, 88)) < 0.05).astype(np.uint8)
     piece, fixed = Piece("a", frames, 1), frames != 0
 
@@ -174,8 +183,9 @@ def same(found: list[Any], wanted: list[Any]) -> None:
 @pytest.mark.parametrize("name", ["words", "words-momentum", "words-direct", "chars"])
 def test_text_is_scored_and_generated_the_same(tmp_path: Path, pretend: PretendDevice, name: str) -> None:
     recipe = LANGUAGE[name]
-    data = text_data(recipe.task, tmp_path)
-    model = building.build_model(recipe, len(data.vocabulary), data.vocabulary.frequencies()).eval()
+    data = text_data(recipe.domain, tmp_path)
+    domain = domain_named(recipe.domain)
+    model = domain.model(recipe, domain.identity(data), data).eval()
 
     def everything() -> list[Any]:
         seeded = torch.Generator().manual_seed(3)
@@ -212,7 +222,7 @@ def test_a_run_goes_on_on_another_device(
 ) -> None:
     # a given threshold leaves no pass to find it: every stop is in training
     changed = {} if name == "HF" else {"clip": 1.0, "segment_length": 4}
-    recipe = dataclasses.replace(EVERY[name], **changed)
+    recipe = EVERY[name].replace(**changed)
     data = data_for(recipe, tmp_path)
     unbroken = train(tmp_path / "unbroken", recipe, data)
     run = Run.create(tmp_path / "run", recipe.to_dict())
@@ -327,7 +337,7 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no
 @gpu
 @pytest.mark.parametrize("name", EVERY)
 def test_a_gpu_trains_to_the_same_scores(tmp_path: Path, name: str) -> None:
-    recipe = dataclasses.replace(EVERY[name], dtype="float64")
+    recipe = EVERY[name].replace(dtype="float64")
     data = data_for(recipe, tmp_path)
     runs = [train(tmp_path / device, recipe, data, device=device) for device in ("cpu", "cuda")]
     found, wanted = (
@@ -343,8 +353,8 @@ def test_a_gpu_trains_to_the_same_scores(tmp_path: Path, name: str) -> None:
 @gpu
 @pytest.mark.parametrize("output", SAMPLED)
 def test_a_gpu_draws_the_same_frames(output: str) -> None:
-    recipe = dataclasses.replace(SAMPLED[output], dtype="float64")
-    model, drawn = building.build_model(recipe, 88).eval(), []
+    recipe = SAMPLED[output].replace(dtype="float64")
+    model, drawn = building.build_model(recipe, building.Sizes(88, 88)).eval(), []
     for device in ("cpu", "cuda"):
         drawn.append(generate(model.to(device), 8, count=4, generator=torch.Generator().manual_seed(1)))
     assert (drawn[0] != drawn[1]).mean() < 0.01
@@ -357,6 +367,6 @@ def test_a_run_goes_from_the_gpu_to_the_cpu(tmp_path: Path) -> None:
     run = train(tmp_path / "run", recipe, data, device="cuda")
     on_cpu, on_gpu = (load_model(run, device=device).model for device in ("cpu", "cuda"))
     assert {p.device.type for p in on_gpu.parameters()} == {"cuda"}
-    more = dataclasses.replace(recipe, epochs=recipe.epochs + 1)
+    more = recipe.replace(epochs=recipe.epochs + 1)
     assert Trainer(more, data, run).fit().epoch == more.epochs
     assert {p.device.type for p in on_cpu.parameters()} == {"cpu"}

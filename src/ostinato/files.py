@@ -52,6 +52,16 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | str, *, advice: str
             temporary.unlink()
 
 
+def numbered(path: Path, number: int, count: int) -> Path:
+    """The path of one file of several: `a.mid` is `a-3.mid` for the third.
+
+    Example:
+        >>> str(numbered(Path("a.mid"), 3, 12)), str(numbered(Path("a.mid"), 1, 1))
+        ('a-03.mid', 'a.mid')
+    """
+    return path if count == 1 else path.with_stem(f"{path.stem}-{number:0{len(str(count))}d}")
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte of `data`: `os.write` alone may take a part, as on a nearly full disk."""
     rest = memoryview(data)

@@ -66,7 +66,7 @@ def test_sentences_are_compared_for_text_and_tasks_are_refused(ostinato, tmp_pat
     assert code == 0, err
     code, _, err = ostinato("compare", tmp_path / "delays", tmp_path / "delays")
     assert code == 2
-    assert "expected runs on music or text" in err
+    assert "expected runs on data whose songs or sentences are resampled" in err
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_what_most_people_need_comes_first(ostinato) -> None:
 OWN = {
     "music": {"--frames-per-beat", "--transpose", "--rbm-size", "--nade-size", "--state-scale"},
     "words": {"--vocabulary-size", "--direct", "--valid-data", "--classes", "--within-class-rate"},
-    "delays": {"--length", "--epoch-sequences", "--classes"},
+    "delays": {"--length", "--epoch-sequences", "--classes", "--within-class-rate"},
 }
 OWN["chars"] = OWN["words"]
 

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 import ostinato
 from ostinato.cli import main, tables
 from ostinato.cli.output import human, results_table, say
-from ostinato.cli.tables import Column, Table, folded, number_columns, print_table, render
+from ostinato.cli.tables import folded, print_table, render
 from ostinato.cli.visible import encodable, visible
 from ostinato.evaluation import numbers
 from ostinato.evaluation.scores import Score
+from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.runs.results import Results
 from terminal import check_table
 

@@ -55,8 +55,8 @@ def test_changed_text_is_noticed(text_file: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "words", "--data", "bach"], "bach is music"),
-        (["train", "--data", "ptb"], "ptb is text"),
+        (["train", "words", "--data", "bach"], "bach is for music"),
+        (["train", "--data", "ptb"], "ptb is for words"),
         (["train", "words", "--output", "bernoulli"], "does not fit words"),
         (["train", "words", "--direct", "10"], "a million is usual"),
     ],

@@ -12,7 +12,7 @@ import torch
 
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.domains.delays.problems import TaskData, TemporalOrder
-from ostinato.domains.domain import domain_of
+from ostinato.domains.domain import domain_named
 from ostinato.planning import make_plan
 from ostinato.planning.memory import PeakMemory
 from ostinato.planning.plan import usual_recipe
@@ -35,13 +35,13 @@ RECIPES = {
     "rbm": Recipe.parse("SGD", output="rbm", rbm_size=5, cd_steps=1, pretrain_frames=2, **MUSIC),
     "HF": Recipe.parse("HF", cg_iterations=40, **MUSIC),
     "task": Recipe.parse(
-        "HF", task="task", data="temporal-order", length=10, hidden_size=5, streams=10, cg_iterations=20
+        "HF", domain="delays", data="temporal-order", length=10, hidden_size=5, streams=10, cg_iterations=20
     ),
 }
 
 
 def data_of(recipe: Recipe) -> Any:
-    return TaskData(TemporalOrder(10), epoch_sequences=30) if recipe.task == "task" else songs()
+    return TaskData(TemporalOrder(10), epoch_sequences=30) if recipe.domain == "delays" else songs()
 
 
 @pytest.fixture
@@ -63,19 +63,20 @@ def test_a_plan_says_what_the_run_would_be(nothing_left: None, name: str) -> Non
     recipe = RECIPES[name]
     data = data_of(recipe)
     plan = make_plan(recipe, data, Path("runs/x"))
-    model = domain_of(data).model(recipe)
+    domain = domain_named(recipe.domain)
+    model = domain.model(recipe, domain.identity(data))
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     assert {name: shape for name, shape, _ in plan.rehearsal.parameters} == shapes
     number = sum(p.numel() for p in model.parameters())
     assert plan.rehearsal.parameter_bytes == 4 * number
     # velocities, or Hessian-free's direction; and the average of the weights
-    vectors = (recipe.momentum > 0 or recipe.hessian_free) + (recipe.averaging > 0)
+    vectors = (recipe.get("momentum", 0) > 0 or recipe.base == "HF") + (recipe.averaging > 0)
     assert plan.rehearsal.optimizer_bytes == vectors * 4 * number
     # at least the gradients
     assert plan.rehearsal.update_bytes >= 4 * number
-    assert plan.rehearsal.updates_per_epoch == len(domain_of(data).streams(recipe, 0))
+    assert plan.rehearsal.updates_per_epoch == len(domain.streams(recipe, data, 0))
     assert plan.epochs == recipe.epochs
-    assert plan.finds_threshold == (recipe.clip == "auto")
+    assert plan.finds_threshold == (recipe.get("clip") == "auto")
     each = plan.rehearsal
     first = each.updates_per_epoch * each.update_seconds if plan.finds_threshold else 0
     assert plan.seconds == pytest.approx(recipe.epochs * each.epoch_seconds + first)
@@ -97,7 +98,7 @@ def test_the_time_of_an_epoch_is_that_of_its_updates_and_its_validation(
 ) -> None:
     recipe = RECIPES["bernoulli"]
     monkeypatch.setattr(Trainer, "update", lambda *_: time.sleep(0.02))
-    monkeypatch.setattr("ostinato.domains.domain.MusicDomain.validate", lambda *_: time.sleep(0.1))
+    monkeypatch.setattr("ostinato.domains.music.domain.Music.validate", lambda *_: time.sleep(0.1))
     plan = make_plan(recipe, songs(), Path("runs/x"), progress=Progress(epoch=195, clip_threshold=1.0))
     updates = plan.rehearsal.updates_per_epoch
     assert plan.rehearsal.updates == updates == 6
@@ -122,7 +123,7 @@ def test_hessian_free_counts_all_its_iterations(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_long_validation_is_estimated_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ostinato.planning.rehearsal._loss_seconds", lambda *_: 10.0)
-    monkeypatch.setattr("ostinato.domains.domain.MusicDomain.validate", lambda *_: pytest.fail("validated"))
+    monkeypatch.setattr("ostinato.domains.music.domain.Music.validate", lambda *_: pytest.fail("validated"))
     plan = make_plan(RECIPES["bernoulli"], songs(), Path("runs/x"))
     assert not plan.rehearsal.validation_measured
     assert plan.rehearsal.validation_seconds == pytest.approx(6 * 10.0 * 30 / 120)
@@ -140,8 +141,8 @@ def test_a_run_that_has_ended_has_nothing_left() -> None:
         (Recipe.parse("SGD+CL"), {}),
         (Recipe.parse("SGD+CM", output="nade", learning_rate=0.5), {"learning_rate": (0.5, 0.3)}),
         (Recipe.parse("SGD+CL", clip=2.0, seed=3), {"clip": (2.0, "auto"), "seed": (3, 0)}),
-        (Recipe.parse("SGD+CLR", task="words"), {}),
-        (Recipe.parse("HF", task="task", data="memorization"), {}),
+        (Recipe.parse("SGD+CLR", domain="words"), {}),
+        (Recipe.parse("HF", domain="delays", data="memorization"), {}),
     ],
 )
 def test_what_is_changed_is_what_the_letters_do_not_give(recipe: Recipe, changed: dict[str, Any]) -> None:
@@ -180,9 +181,9 @@ def test_peak_memory_sees_the_way_back() -> None:
     ],
 )
 def test_summaries_of_data(recipe: Recipe, facts: dict[str, int]) -> None:
-    summary = domain_of(data_of(recipe)).summary()
+    summary = domain_named(recipe.domain).summary(data_of(recipe))
     counts = summary.pop("splits")
     assert summary == facts
     assert counts["train"] == (
-        {"songs": 4, "frames": 120} if recipe.task == "music" else {"sequences": 30, "steps": 300}
+        {"songs": 4, "frames": 120} if recipe.domain == "music" else {"sequences": 30, "steps": 300}
     )

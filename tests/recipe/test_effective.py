@@ -8,8 +8,8 @@ from ostinato.domains.delays.problems import TaskData, find_task
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.errors import UserError
-from ostinato.recipe.effective import effective_settings, idle_settings, ordered
 from ostinato.recipe.core import CORE
+from ostinato.recipe.effective import effective_settings, idle_settings, ordered
 from ostinato.recipe.recipe import Recipe, every_setting, owners
 from ostinato.runs.folder import Run
 from ostinato.runs.results import score_run

@@ -1,4 +1,4 @@
-"""A recipe has the settings of its own domain, output, cell and optimizer; older files, with all, are read."""
+"""A recipe has the settings of its domain, output, cell and optimizer; older files, with all, are read."""
 
 import tomllib
 from pathlib import Path

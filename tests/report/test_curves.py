@@ -72,7 +72,7 @@ def test_words_are_drawn_by_perplexity(tmp_path):
         "model": {"valid": {"perplexity": {"value": 200.0, "unit": "perplexity", "standard_error": 4.0}}},
         "1-gram": {"valid": {"perplexity": {"value": 700.0, "unit": "perplexity", "standard_error": 9.0}}},
     }
-    learning_curve(records, tmp_path / "curve.svg", title="PTB", task="words", scores=scores)
+    learning_curve(records, tmp_path / "curve.svg", title="PTB", domain="words", scores=scores)
     words = said(tmp_path / "curve.svg")
     assert "best validation: 200.00 ± 4.00" in words
     assert "1-gram baseline: 700.00 ± 9.00" in words

@@ -10,6 +10,7 @@ import wave
 
 import pytest
 
+from ostinato.domains.music.samples import affordable
 from ostinato.report import samples
 from ostinato.report.page import compose, render
 from ostinato.report.records import read_records
@@ -133,6 +134,6 @@ def test_mistakes_are_one_line(ostinato, trained, arguments, message):
 
 def test_many_pieces_share_the_room(make_run):
     for count in (1, 3, 8, samples.MOST_PIECES):
-        frames, rate = samples.affordable(32, 0.5, samples.MOST_BYTES // count)
+        frames, rate = affordable(32, 0.5, samples.MOST_BYTES // count)
         assert 2 * rate * (frames * 0.5 + 0.12) * count <= samples.MOST_BYTES
         assert frames * 0.5 >= 2.5

@@ -5,11 +5,11 @@ import math
 
 import pytest
 
+from ostinato.domains.music.paper import PAPER_TABLE1
+from ostinato.domains.text.paper import PAPER_TABLE2
 from ostinato.report import charts, study_charts, tables
 from ostinato.report.curves import learning_curve
 from ostinato.report.numbers import MINUS
-from ostinato.domains.music.paper import PAPER_TABLE1
-from ostinato.domains.text.paper import PAPER_TABLE2
 from ostinato.report.records import read_records, read_run, read_study
 
 

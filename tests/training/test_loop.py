@@ -13,7 +13,7 @@ from ostinato.errors import UserError
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
-from ostinato.training.build import build_model
+from ostinato.training.build import Sizes, build_model
 from ostinato.training.loop import Interrupted, SilentMonitor, Trainer
 
 
@@ -95,7 +95,7 @@ def test_pre_training_comes_first_and_is_not_kept(tmp_path: Path) -> None:
     assert records[3]["best"]
     only = small_recipe("SGD", output="rbm", rbm_size=4, pretrain_frames=2, epochs=2)
     run = trained(tmp_path / "only", only)
-    before, after = build_model(only, 12), run.load_checkpoint("last")[0]
+    before, after = build_model(only, Sizes(12, 12)), run.load_checkpoint("last")[0]
     assert torch.equal(before.rnn.weight_hh_l0, after["model.rnn.weight_hh_l0"])
     assert not torch.equal(before.output.interaction, after["model.output.interaction"])  # type: ignore[union-attr]
 
@@ -113,7 +113,7 @@ def test_same_seed_same_bits_and_other_seed_other_bits(tmp_path: Path) -> None:
         small_recipe(),
         small_recipe("SGD+CLRM", num_layers=2, dropout=0.3),
         small_recipe("SGD", learning_rate_rule="halving", learning_rate=1.5, momentum=0.9, epochs=8),
-        small_recipe("SGD+C", dtype="float64", momentum=0.5, momentum_kind="classical"),
+        small_recipe("SGD+C", dtype="float64", momentum=0.5, optimizer="classical"),
         small_recipe(averaging=0.9),
         small_recipe("SGD+CRM", output="nade", nade_size=5),
         small_recipe(
@@ -170,7 +170,7 @@ def test_what_is_validated_and_kept_is_the_average_of_the_weights(tmp_path: Path
         torch.testing.assert_close(best[f"model.{name}"], value)
         torch.testing.assert_close(dict(trainer.model.named_parameters())[name], seen[-1][name])
     with trainer._average.in_place():  # type: ignore[union-attr]
-        assert trainer.domain.validate(trainer.model.eval()) == trainer.progress.best_score
+        assert trainer.domain.validate(trainer.model.eval(), data).score == trainer.progress.best_score
 
 
 def test_checkpoints_change_nothing(tmp_path: Path) -> None:

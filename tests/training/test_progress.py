@@ -1,6 +1,5 @@
 """Runs that go on to more epochs, or with more patience, than they were started with."""
 
-import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -30,15 +29,15 @@ RECIPES = {
     "HF": by_curvature.recipe(cg_iterations=5),
     "words": on_text.small_recipe(),
     "task": Recipe.parse(
-        "HF", task="task", data="temporal-order", length=10, hidden_size=5, streams=10, cg_iterations=3
+        "HF", domain="delays", data="temporal-order", length=10, hidden_size=5, streams=10, cg_iterations=3
     ),
 }
 
 
 def data_of(recipe: Recipe) -> Any:
-    if recipe.task == "task":
+    if recipe.domain == "delays":
         return TaskData(TemporalOrder(10), epoch_sequences=20)
-    return on_text.small_text() if recipe.task == "words" else small_data()
+    return on_text.small_text() if recipe.domain == "words" else small_data()
 
 
 def resume(folder: Path, recipe: Recipe, data: Any = None, **options: Any) -> Run:
@@ -49,9 +48,9 @@ def resume(folder: Path, recipe: Recipe, data: Any = None, **options: Any) -> Ru
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_an_extended_run_is_one_that_had_the_epochs_from_the_start(tmp_path: Path, name: str) -> None:
-    recipe = dataclasses.replace(RECIPES[name], epochs=6)
+    recipe = RECIPES[name].replace(epochs=6)
     whole = trained(tmp_path / "whole", recipe, data_of(recipe))
-    trained(tmp_path / "run", dataclasses.replace(recipe, epochs=3), data_of(recipe))
+    trained(tmp_path / "run", recipe.replace(epochs=3), data_of(recipe))
     run = resume(tmp_path / "run", recipe)
     assert weights(run) == weights(whole)
     assert weights(run, "best") == weights(whole, "best")
@@ -62,9 +61,9 @@ def test_an_extended_run_is_one_that_had_the_epochs_from_the_start(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["CLM", "halving", "rbm", "HF"])
 def test_an_extension_interrupted_anywhere_ends_the_same(tmp_path: Path, name: str) -> None:
-    recipe = dataclasses.replace(RECIPES[name], epochs=5)
+    recipe = RECIPES[name].replace(epochs=5)
     whole = trained(tmp_path / "whole", recipe)
-    folder = trained(tmp_path / "run", dataclasses.replace(recipe, epochs=2)).folder
+    folder = trained(tmp_path / "run", recipe.replace(epochs=2)).folder
     for stops in itertools.count():
         calls = iter(range(10**6))
         try:
@@ -135,8 +134,8 @@ def test_in_the_middle_of_an_epoch_that_one_counts(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         trained(tmp_path / "run", recipe, stop_requested=lambda: 15 * (next(calls) >= 3))
     with pytest.raises(UserError, match=r"of at least 1, since the run is in its epoch 1, found 0"):
-        resume(tmp_path / "run", dataclasses.replace(recipe, epochs=0))
-    short = dataclasses.replace(recipe, epochs=2)
+        resume(tmp_path / "run", recipe.replace(epochs=0))
+    short = recipe.replace(epochs=2)
     assert weights(resume(tmp_path / "run", short)) == weights(trained(tmp_path / "whole", short))
 
 

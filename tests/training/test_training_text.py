@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ostinato.domains.domain import domain_of
+from ostinato.domains.domain import domain_named
 from ostinato.domains.text.evaluation.scores import score_tokens
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.vocabulary import Vocabulary
@@ -37,13 +37,14 @@ def small_text(unit: str = "words", seed: int = 0, train: int = 120) -> TextData
 
 
 def small_recipe(letters: str = "SGD+CLR", task: str = "words", **settings: Any) -> Recipe:
-    chosen = {"hidden_size": 12, "streams": 4, "segment_length": 8, "epochs": 4, "classes": 3}
-    return Recipe.parse(letters, task=task, **(chosen | {"learning_rate": 0.5} | settings))
+    chosen = {"hidden_size": 12, "streams": 4, "segment_length": 8, "epochs": 4}
+    chosen |= {"classes": 3} if task == "words" else {}
+    return Recipe.parse(letters, domain=task, **(chosen | {"learning_rate": 0.5} | settings))
 
 
 def trained(folder: Path, recipe: Recipe, data: TextData | None = None, **options: Any) -> Run:
     run = Run.create(folder, recipe.to_dict())
-    Trainer(recipe, data or small_text(recipe.task), run, **options).fit()
+    Trainer(recipe, data or small_text(recipe.domain), run, **options).fit()
     run.close()
     return run
 
@@ -83,7 +84,7 @@ def test_every_recipe_learns(tmp_path: Path, letters: str, task: str) -> None:
     ids=["words", "chars", "dropout", "direct"],
 )
 def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(tmp_path: Path, recipe: Recipe) -> None:
-    data = small_text(recipe.task, train=60)
+    data = small_text(recipe.domain, train=60)
     unbroken = trained(tmp_path / "unbroken", recipe, data)
     run = Run.create(tmp_path / "broken", recipe.to_dict())
     stops = 0
@@ -107,17 +108,17 @@ def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(tmp_path: Path, recip
 
 
 def test_sparse_steps_are_the_dense_ones() -> None:
-    recipe, domain = small_recipe(dtype="float64"), domain_of(small_text())
-    sparse, dense = domain.model(recipe), domain.model(recipe)
+    recipe, domain, data = small_recipe(dtype="float64"), domain_named("words"), small_text()
+    sparse, dense = (domain.model(recipe, domain.identity(data), data) for _ in range(2))
     own_rates = {"rnn.embedding": 80.0, "output.weight": 10.0, "output.bias": 10.0}
     groups = [
         {"params": [parameter], "lr": recipe.learning_rate * own_rates.get(name, 1.0)}
         for name, parameter in dense.named_parameters()
     ]
-    one, other = build_optimizer(recipe, sparse), torch.optim.SGD(groups)
-    segment = domain.streams(recipe, 0)[0]
+    one, other = build_optimizer(recipe, sparse, 1), torch.optim.SGD(groups)
+    segment = domain.streams(recipe, data, 0)[0]
     for _ in range(3):
-        one.zero_grad()
+        sparse.zero_grad()
         sparse.loss(segment.inputs, segment.targets).objective.backward()
         assert sparse.rnn.embedding.grad.is_sparse
         one.step()

@@ -1,16 +1,15 @@
-"""`ostinato compare`: runs against each other on the same songs or sentences."""
+"""`ostinato compare`: runs against each other on the same songs, sentences or series."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ostinato.cli.output import print_json, print_table, show
-from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import NONE, number
 from ostinato.evaluation.numbers import score as shown
+from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.runs.folder import Run
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def compare(
     seed: int = 0,
     json: bool = False,
 ) -> int:
-    """Compare runs with the first one, by a paired bootstrap over songs or sentences.
+    """Compare runs with the first one, by a paired bootstrap over songs, sentences or series.
 
     Scores that do not compare (other data, another convention) are refused.
 
@@ -33,7 +32,7 @@ def compare(
     runs
         The runs' folders, two or more; differences are taken from the first.
     split
-        The songs or sentences to compare on.
+        The songs, sentences or series to compare on.
     resamples
         Resamples of the bootstrap.
     seed
@@ -56,8 +55,7 @@ def compare(
 def _table(comparison: Comparison) -> Table:
     first = comparison.scored[0]
     score, songs = first.score, comparison.differences[0].songs
-    what = "songs" if score.unit == "nats/frame" else "sentences"
-    name = first.run.folder.name
+    what, name = first.of, first.run.folder.name
     headings = ("log-likelihood", *_other_unit(first), f"minus {name}", "95% interval", "p")
     table = Table(
         [Column("run", text=True), *number_columns(*headings)],
@@ -87,17 +85,18 @@ def _table(comparison: Comparison) -> Table:
 
 
 def _other_unit(scored: Scored) -> list[str]:
-    if scored.score.unit == "nats/frame":
-        return []
-    return ["bits/character" if "characters" in scored.score.convention else "perplexity"]
+    return [] if scored.measure is None else [scored.measure.unit]
 
 
 def _in_other_unit(scored: Scored) -> list[str]:
-    """What people quote of a text: perplexity of words, bits per character of characters."""
-    nats, error = -scored.score.value, scored.score.standard_error
-    perplexity = math.exp(min(nats, 700))
-    values = {
-        "perplexity": (perplexity, perplexity * error),
-        "bits/character": (nats / math.log(2), error / math.log(2)),
-    }
-    return [shown(values[name][0], name, values[name][1]) for name in _other_unit(scored)]
+    """What people quote instead of a log-likelihood: perplexity of words, bits per character."""
+    measure, score = scored.measure, scored.score
+    if measure is None:
+        return []
+    value = measure.converted(score.value)
+    if value is None:
+        return [NONE]
+    # by the delta method: the logarithm of such a score is a line, or the score itself is
+    further = measure.converted(score.value + score.standard_error)
+    error = value * score.standard_error if measure.log else abs((further or value) - value)
+    return [shown(value, measure.unit, error)]

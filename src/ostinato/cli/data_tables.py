@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ostinato.cli.tables import Column, Table, number_columns, print_table, say
+from ostinato.cli.output import print_part
+from ostinato.cli.tables import print_table, say
 from ostinato.data.listing import COMES_WITH, FOLDER, GENERATED, Listed
-from ostinato.domains.music.writing.pictures import pitch_name
+from ostinato.domains import catalogue
+from ostinato.domains.declared import DomainDeclared
+from ostinato.evaluation.tables import Column, Table
 
 # Into a file or a pipe a line is not broken: names are looked for there.
 _PIPED = 1000
-# A sequence of a task is shown up to so many steps; a token's count is shown for so many tokens.
-_STEPS, _TOKENS = 60, 8
 
 
 def origin_in_words(entry: Listed) -> str:
     """How a data set is had here.
 
     Example:
-        >>> origin_in_words(Listed("a", "task", "", "", "", "generated", "ostinato"))
+        >>> origin_in_words(Listed("a", "delays", "", "", "", "generated", "ostinato"))
         'generated'
     """
     words = {
@@ -59,88 +60,13 @@ def sources(entries: Sequence[Listed]) -> list[str]:
     ]
 
 
-def content(kind: str, data: Any) -> str:
-    """How much there is of a data set that was loaded.
-
-    Example:
-        >>> from ostinato.domains.delays import problems as tasks
-        >>> content("task", tasks.load("temporal-order"))
-        'sequences of 50 steps, drawn anew for each epoch'
-    """
-    if kind == "music":
-        return f"{len(data):,} songs"
-    if kind == "text":
-        total = sum(data.frames(split) for split in ("train", "valid", "test"))
-        return f"{total:,} {data.vocabulary.unit}"
-    return f"sequences of {data.task.length} steps, drawn anew for each epoch"
-
-
-def show(kind: str, found: dict[str, Any]) -> None:
+def show(kind: DomainDeclared, found: dict[str, Any]) -> None:
     """What `describe` of this kind found."""
     say(f"{found['name']}: {found['details']['source']}")
-    {"music": _show_music, "text": _show_text, "task": _show_task}[kind](found)
+    for part in catalogue.module(kind).described(found):
+        print_part(part, piped=_PIPED)
     say(f"version {found['version']}")
     if found["skipped"]:
         say(f"skipped {len(found['skipped'])}:")
         for skip in found["skipped"]:
             say(f"  {skip['path']}: {skip['reason']}")
-
-
-def _table(first: str, *headings: str) -> Table:
-    return Table([Column(first, text=True), *number_columns(*headings)])
-
-
-def _show_music(found: dict[str, Any]) -> None:
-    details = found["details"]
-    keys = "in C major and C minor" if details["transposed"] else "in their own keys"
-    beat = f"{details['frames_per_beat']} frame{'s' if details['frames_per_beat'] > 1 else ''}"
-    say(f"{beat} to a quarter note, {keys}, split {details['split']}")
-    table = _table("split", "songs", "frames", "notes per frame", "silent frames", "pitches")
-    for split, own in found["splits"].items():
-        low, high = own["pitch_range"] or (None, None)
-        pitches = f"{pitch_name(low)} to {pitch_name(high)}" if low and high else "none"
-        notes, silent = f"{own['polyphony_mean']:.2f}", f"{own['silent_frames']:.1%}"
-        table.add(split, f"{own['songs']:,}", f"{own['frames']:,}", notes, silent, pitches)
-    print_table(table, piped=_PIPED)
-
-
-def _show_text(found: dict[str, Any]) -> None:
-    vocabulary, unit = found["vocabulary"], found["vocabulary"]["unit"]
-    say(f"{unit}, split {found['details']['split']}")
-    lines = "sentences" if unit == "words" else "lines"
-    table = _table("split", unit, lines, f"different {unit}", "unknown")
-    for split, own in found["splits"].items():
-        numbers = (f"{own[name]:,}" for name in ("tokens", "sentences", "distinct"))
-        table.add(split, *numbers, f"{own['unknown']:.2%}")
-    print_table(table, piped=_PIPED)
-    frequent = ", ".join(f"{_shown(token)} {count:,}" for token, count in vocabulary["frequent"][:_TOKENS])
-    say(f"vocabulary: {vocabulary['size']:,} {unit}; most frequent in train: {frequent}")
-    say("train begins:")
-    for line in found["sample"]:
-        say(f"  {line}")
-
-
-def _shown(token: str) -> str:
-    r"""A token that can be seen: characters such as a space or a line's end by their names in Python.
-
-    Example:
-        >>> _shown("the"), _shown(" "), _shown("\n")
-        ('the', "' '", "'\\n'")
-    """
-    return token if token.isprintable() and not token.isspace() else repr(token)
-
-
-def _show_task(found: dict[str, Any]) -> None:
-    say(found["about"])
-    say(f"{found['steps']:,} steps of {found['symbols']} symbols; {found['classes']} classes")
-    table = _table("split", "sequences")
-    for split, own in found["splits"].items():
-        table.add(split, f"{own['sequences']:,}")
-    print_table(table, piped=_PIPED)
-    say("those of train are drawn anew for each epoch")
-    inputs, judged = found["sample"]["inputs"], found["judged_steps"]
-    more = f" ... ({len(inputs) - _STEPS:,} more)" if len(inputs) > _STEPS else ""
-    say(f"a sequence: {' '.join(map(str, inputs[:_STEPS]))}{more}")
-    first, last = f"{judged[0] + 1:,}", f"{judged[-1] + 1:,}"
-    steps = f"step {last}" if first == last else f"steps {first} to {last}"
-    say(f"its answer, at {steps}: {' '.join(map(str, found['sample']['targets']))}")

@@ -9,8 +9,9 @@ from typing import Any
 
 import ostinato
 from ostinato.cli.output import print_json
-from ostinato.cli.tables import Column, Table, print_table
+from ostinato.cli.tables import print_table
 from ostinato.errors import UserError
+from ostinato.evaluation.tables import Column, Table
 
 
 def doctor(*, json: bool = False) -> int:

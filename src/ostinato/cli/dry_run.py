@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from ostinato.cli.output import human, list_skipped, print_json, print_table, say
-from ostinato.cli.tables import Column, Table, number_columns
 from ostinato.domains.domain import Data, domain_named
+from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.planning import Plan, make_plan
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from ostinato.cli.output import human, list_skipped, print_json, print_table, results_table
-from ostinato.cli.tables import Column, Table, number_columns
+from ostinato.cli.output import human, list_skipped, print_json, print_table
+from ostinato.cli.own_options import domain_of, given_options, option, options_for, own_options
+from ostinato.cli.settings import choice
+from ostinato.data.sequences import SPLITS
+from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
-from ostinato.evaluation.numbers import number
-from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 
 if TYPE_CHECKING:
-    from ostinato.data.sequences import Splits
+    from ostinato.domains.declared import DomainDeclared
+    from ostinato.domains.domain import Data, Each
     from ostinato.runs.results import Results
+    from ostinato.runs.trained import TrainedModel
+
+Named: Any = choice(DOMAINS)
+Own: Any = own_options("evaluate")
 
 
 def evaluate(
@@ -24,12 +28,10 @@ def evaluate(
     *,
     baselines: bool = False,
     data: str | None = None,
-    frames_per_beat: int | None = None,
-    transpose: Annotated[bool, Parameter(negative="--no-transpose")] = True,
-    per_song: Literal["train", "valid", "test"] | None = None,
-    per_sentence: Literal["train", "valid", "test"] | None = None,
+    domain: Named = None,
     device: str = "cpu",
     json: bool = False,
+    own: Own = None,
 ) -> int:
     """Score a run's best model on every split of its data, beside the baselines.
 
@@ -41,85 +43,110 @@ def evaluate(
         Score the baselines alone, on --data.
     data
         Other data than the run was trained on.
-    frames_per_beat
-        Frames a quarter note, for the data named by --data.
-    transpose
-        Transpose files to C major or C minor, for the data named by --data.
-    per_song
-        List the log-likelihood of each song of a split.
-    per_sentence
-        List the log-probability of each sentence of a split, for a run on text.
+    domain
+        With --baselines, what --data is; by default what it looks like.
     device
         Where the model computes: cpu, cuda, cuda:1 or auto; baselines stay on the CPU.
     json
         Print one JSON object.
     """
-    from ostinato.cli.evaluate_task import evaluate_task
-    from ostinato.cli.evaluate_text import evaluate_text
-    from ostinato.domains.music.reading import data_sets as music
-    from ostinato.nn.devices import find_device
-    from ostinato.runs.results import score_baselines, score_run, score_songs
-    from ostinato.runs.trained import load_model
-
     if baselines == (run is not None):
         raise UserError(
             "expected a run folder, or --baselines with --data NAME; see ostinato evaluate --help"
         )
-    find_device(device)
-    songs = None
-    task = "music" if run is None else load_model(opened := Run.open(run)).recipe.task
-    if task == "task":
-        listing = per_song is not None or per_sentence is not None
-        return evaluate_task(opened, data, listing=listing, device=device, json=json)
-    if task != "music":
-        if per_song is not None:
-            raise UserError("expected --per-sentence for a run on text, found --per-song")
-        return evaluate_text(opened, data, per_sentence, device=device, json=json)
     if run is None:
-        splits = music.load(data or "bach", frames_per_beat=frames_per_beat, transpose=transpose)
-        results = score_baselines(splits)
-        title = f"baselines on {splits.name}"
-    else:
-        opened = Run.open(run)
-        splits = _data_for(opened, data, frames_per_beat, transpose)
-        results = score_run(opened, splits, device=device)
-        title = f"{opened.folder} on {splits.name}"
-        songs = None if per_song is None else score_songs(opened, splits, per_song, device=device)
-    list_skipped(splits, human())
-    _print(results, splits, title, songs, json=json)
+        return _baselines(_declared(data, domain), data, own, json=json)
+    if domain is not None:
+        raise UserError(
+            f"expected {option('domain')} with --baselines, found a run too; a run has its domain"
+        )
+    return _run(run, data, own, device, json=json)
+
+
+def _baselines(declared: DomainDeclared, data: str | None, own: Any, *, json: bool) -> int:
+    """The baselines alone."""
+    from ostinato.domains.domain import domain_named
+    from ostinato.runs.results import Results
+
+    options_for(declared, "evaluate", own, f"baselines on {declared.name}")
+    kind = domain_named(declared.name)
+    loaded = kind.other_data(None, data or str(declared.defaults["data"]), _of_data(declared, own))
+    results = Results(kind.baselines(loaded, SPLITS))
+    _print(declared.name, results, loaded, f"baselines on {loaded.name}", None, json=json)
     return 0
 
 
-def _data_for(run: Run, data: str | None, frames_per_beat: int | None, transpose: bool) -> Splits:
-    """The data asked for, or the run's own, which must not have changed since."""
-    from ostinato.domains.music.reading import data_sets as music
+def _declared(data: str | None, domain: str | None) -> DomainDeclared:
+    """The domain that was named, or that data look like."""
+    from ostinato.domains import catalogue
+
+    if domain is None and data is not None:
+        return catalogue.kind_of(data)
+    return DOMAINS[domain or DOMAINS.default]
+
+
+def _run(folder: Path, data: str | None, own: Any, device: str, *, json: bool) -> int:
+    """A run's model, beside the baselines."""
+    from ostinato.domains.domain import domain_named
+    from ostinato.nn.devices import find_device
+    from ostinato.runs.results import Results
     from ostinato.runs.trained import load_model
 
-    trained = load_model(run)
+    find_device(device)
+    declared = domain_of(folder)
+    options = options_for(declared, "evaluate", own, f"one on {declared.name}: {folder}")
+    opened, kind = Run.open(folder), domain_named(declared.name)
+    trained = load_model(opened, device=device)
+    of_data = _of_data(declared, own)
     if data is not None:
-        return music.load(data, frames_per_beat=frames_per_beat, transpose=transpose)
-    recipe: Recipe = trained.recipe
-    splits = music.load(recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose)
-    if splits.version != trained.data["version"]:
+        loaded = kind.other_data(opened, data, of_data)
+    elif of_data:
         raise UserError(
-            f"expected the data the run was trained on (version {trained.data['version'][:12]}), found "
-            f"version {splits.version[:12]} of {recipe.data}: its files changed, and held-out songs may "
-            f"have been trained on; name the data with --data {recipe.data} to score it all the same"
+            f"expected {option(next(iter(of_data)))} with --data, found it alone; a run's own data are as "
+            "they were"
         )
-    return splits
+    else:
+        loaded = own_data(trained)
+    results = Results(kind.score(trained.recipe, trained.model, loaded, SPLITS, baselines=True))
+    each = None if options is None else kind.each(trained.model, loaded, options)
+    _print(declared.name, results, loaded, f"{opened.folder} on {loaded.name}", each, json=json)
+    return 0
 
 
-def _print(
-    results: Results, splits: Splits, title: str, songs: list[dict[str, Any]] | None, *, json: bool
-) -> None:
+def _of_data(declared: DomainDeclared, own: Any) -> dict[str, Any]:
+    """The options that are settings of data."""
+    settings = {setting.name for setting in declared.settings}
+    return {name: value for name, value in given_options(own).items() if name in settings}
+
+
+def own_data(trained: TrainedModel) -> Data:
+    """The data a model was trained on.
+
+    Raises:
+        UserError: they have changed since.
+    """
+    from ostinato.domains.domain import domain_named, load_data
+
+    loaded, before = load_data(trained.recipe), trained.data["version"]
+    if loaded.version != before:
+        what, name = domain_named(trained.recipe.domain).what, trained.recipe.data
+        raise UserError(
+            f"expected the data the run was trained on (version {before[:12]}), found version "
+            f"{loaded.version[:12]} of {name}: its files changed, and held-out {what} may have been trained "
+            f"on; name the data with --data {name} to score it all the same"
+        )
+    return loaded
+
+
+def _print(domain: str, results: Results, data: Data, title: str, each: Each | None, *, json: bool) -> None:
+    from ostinato.domains.domain import domain_named
+
+    list_skipped(data, human())
     if json:
-        data = {"name": splits.name, "version": splits.version, "details": splits.details}
-        print_json({"data": data, "results": results.to_dict()} | ({} if songs is None else {"songs": songs}))
+        about = {"name": data.name, "version": data.version, "details": data.details}
+        listing = {} if each is None else {each.name: each.records}
+        print_json({"data": about, "results": results.to_dict()} | listing)
         return
-    print_table(results_table(results, title, ("train", "valid", "test")))
-    if songs is not None:
-        columns = [Column("song", text=True), *number_columns("frames", "log-likelihood")]
-        table = Table(columns, "log-likelihood of each song (nats/frame)")
-        for song in sorted(songs, key=lambda s: s["log_likelihood"]):
-            table.add(str(song["name"]), str(song["frames"]), number(song["log_likelihood"], "nats/frame"))
-        print_table(table)
+    print_table(domain_named(domain).table(results.scores, title, whole=True))
+    if each is not None:
+        print_table(each.table)

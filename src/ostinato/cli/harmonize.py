@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ostinato.cli.generate import said
 from ostinato.cli.output import human, print_json, say
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import number
@@ -70,9 +69,10 @@ def harmonize(
     json
         Print one JSON object.
     """
-    from ostinato.domains.music.open import MusicModel, seeded
+    from ostinato.domains.music.open import MusicModel
     from ostinato.domains.music.particles import sample_conditioned
     from ostinato.domains.music.writing import piano_roll
+    from ostinato.domains.seed import seeded
 
     for path in out:
         piano_roll.check_writable(path)
@@ -138,8 +138,10 @@ def _print(record: dict[str, Any], *, json: bool) -> None:
     if json:
         print_json(record)
         return
+    from ostinato.domains.music.commands import moved
+
     console = human()
-    console.print(said(record["semitones"]))
+    console.print(moved(record["semitones"]))
     if record["log_evidence"] is None:
         console.print("this output cannot weigh drafts: notes given later had no say in earlier frames")
     elif record["effective_size_least"] < 2 and record["particles"] > 1:

@@ -246,7 +246,9 @@ def _use(chooser: str, own: Sequence[str], fitting: Sequence[str]) -> str:
     others = [name for name in fitting if name not in own]
     if not others:
         return ""
-    return f"{chooser} {_or(own)}" if len(own) <= len(others) else f"every {chooser} but {_or(others)}"
+    return (
+        f"{chooser} {_or(own)}" if len(own) <= max(2, len(others)) else f"every {chooser} but {_or(others)}"
+    )
 
 
 def _or(names: Sequence[str]) -> str:

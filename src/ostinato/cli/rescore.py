@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ostinato.cli.output import data_text, print_json
+from ostinato.cli.output import data_text, human, print_json
 from ostinato.evaluation.numbers import number
 
 if TYPE_CHECKING:
@@ -52,12 +52,14 @@ def rescore_list(
     json
         Print one JSON object.
     """
-    from ostinato.cli.score_text import with_mixture
+    from ostinato.domains.text.commands import with_mixture
     from ostinato.domains.text.rescore import read_nbest, rescore
     from ostinato.domains.text.score import load_scorer, read_text
 
     hypotheses = read_nbest(read_text(nbest), str(nbest))
-    scorer = with_mixture(load_scorer(run), mix_with, mix_weight, fit_on, independent=True)
+    scorer, notices = with_mixture(load_scorer(run), mix_with, mix_weight, fit_on, independent=True)
+    for notice in notices:
+        human().print(notice.text)
     ranked = rescore(
         scorer, hypotheses, weights=score_weights or None, lm_weight=lm_weight, word_bonus=word_bonus
     )

@@ -12,11 +12,11 @@ from cyclopts import App, Parameter
 
 from ostinato.cli.options import OPTIONS
 from ostinato.cli.output import print_json, print_table, say
-from ostinato.cli.tables import Column, Table
 from ostinato.cli.visible import visible
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import number, recorded, unit_of
+from ostinato.evaluation.tables import Column, Table
 from ostinato.report.listing import (
     Listed,
     check_removable,

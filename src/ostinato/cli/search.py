@@ -10,10 +10,10 @@ from cyclopts import Parameter
 from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import Domain, Options, given_settings, recipe_from
-from ostinato.cli.tables import Table, number_columns
 from ostinato.cli.workboard import tell
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import number, setting
+from ostinato.evaluation.tables import Table, number_columns
 from ostinato.recipe.effective import effective_settings
 from ostinato.runs.folder import default_folder
 
@@ -166,7 +166,7 @@ def _folder(name: str, wanted: StudySettings) -> Path:
 
 
 def _conclude(study: Study, data: Data, *, json: bool) -> int:
-    from ostinato.cli.text_output import table_of
+    from ostinato.domains.domain import domain_named
     from ostinato.runs.results import Results
     from ostinato.search import choose, finish
 
@@ -186,7 +186,8 @@ def _conclude(study: Study, data: Data, *, json: bool) -> int:
     chosen = summary["chosen"]["number"]
     say("")
     results = Results.from_dict(summary["results"]["results"])
-    print_table(table_of(data)(results, f"{title}: trial {chosen}, chosen by validation"))
+    domain = domain_named(study.settings.recipe.domain)
+    print_table(domain.table(results.scores, f"{title}: trial {chosen}, chosen by validation"))
     say(f"run: {study.trial_folder(chosen)}  (results: {study.folder / 'results.json'})")
     return 0
 

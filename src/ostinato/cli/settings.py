@@ -37,7 +37,7 @@ def choice(registry: Registry[Any]) -> Any:
     def named(kind: Any, tokens: Any) -> str:
         return registry.name(tokens[0].value)
 
-    return Annotated[Literal[tuple(registry)] | None, Parameter(converter=named)]  # type: ignore[misc]
+    return Annotated[Literal[tuple(registry)] | None, Parameter(converter=named)]
 
 
 def _options(name: str, *, hidden: Iterable[str] = (), former: Iterable[str] = ()) -> type:
@@ -73,8 +73,7 @@ def _options(name: str, *, hidden: Iterable[str] = (), former: Iterable[str] = (
         for setting in ordered
     ]
     fields += [
-        (own, Annotated[Literal[_FORMER[own][1]] | None, Parameter(show=False)], None)  # type: ignore[misc]
-        for own in former
+        (own, Annotated[Literal[_FORMER[own][1]] | None, Parameter(show=False)], None) for own in former
     ]
     options = dataclasses.make_dataclass(name, fields, frozen=True, kw_only=True)
     options.__module__ = __name__  # where cyclopts looks up the annotations

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO
 
 from rich.cells import cell_len
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ostinato.cli.visible import encodable, visible
+from ostinato.evaluation.tables import Column, Table
 
 # Wide enough that a file's reader is not served folded tables.
 PIPED_WIDTH = 110
@@ -30,51 +31,11 @@ _GAP = "  "
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column.
-
-    Arguments:
-        heading: what stands over it; a line break is one where there is room to choose.
-        text: whether it holds texts, which may fold, or numbers, which may not.
-    """
-
-    heading: str = ""
-    text: bool = False
-
-
-@dataclass(frozen=True)
 class Line:
     """A line to print, and rich's style for it."""
 
     text: str
     style: str = ""
-
-
-@dataclass
-class Table:
-    """What is to be printed; `add` fills it.
-
-    Arguments:
-        columns: the first says what a row is.
-        title: over it.
-        notes: under it, each a paragraph.
-    """
-
-    columns: Sequence[Column]
-    title: str = ""
-    notes: list[str] = field(default_factory=list)
-    rows: list[tuple[tuple[str, ...], bool]] = field(default_factory=list)
-
-    def add(self, *cells: str, bold: bool = False) -> None:
-        """Add a row: a cell for every column; a line break in a number is one, in a text it is shown."""
-        if len(cells) != len(self.columns):
-            raise ValueError(f"expected {len(self.columns)} cells, found {len(cells)}")
-        self.rows.append((cells, bold))
-
-
-def number_columns(*headings: str) -> list[Column]:
-    """Columns of numbers."""
-    return [Column(heading) for heading in headings]
 
 
 def render(table: Table, width: int, encoding: str = "utf-8") -> list[Line]:
@@ -86,7 +47,8 @@ def render(table: Table, width: int, encoding: str = "utf-8") -> list[Line]:
         encoding: of the terminal.
 
     Example:
-        >>> table = Table([Column("piece", text=True), *number_columns("frames", "nats")], "scores")
+        >>> from ostinato.evaluation.tables import table_of
+        >>> table = table_of("piece", "frames", "nats", title="scores")
         >>> table.add("a long song [live].mid", "52", "-5.168 ± 0.079")
         >>> print(*(line.text for line in render(table, 60)), sep="\\n")
         scores

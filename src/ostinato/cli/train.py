@@ -176,7 +176,7 @@ def _fit(
 
 def _conclude(run: Run, data: Data, recipe: Recipe, results: Results, *, json: bool) -> None:
     """Write results and picture into the run, and print the table."""
-    from ostinato.cli.text_output import table_of
+    from ostinato.domains.domain import domain_named
     from ostinato.runs.finish import CURVE, write_results
 
     summary = write_results(run, data, results)
@@ -184,5 +184,5 @@ def _conclude(run: Run, data: Data, recipe: Recipe, results: Results, *, json: b
     if json:
         print_json(summary)
     else:
-        print_table(table_of(data)(results, f"{recipe.name} on {data.name}"))
+        print_table(domain_named(recipe.domain).table(results.scores, f"{recipe.name} on {data.name}"))
         say(f"run: {run.folder}  (learning curve: {run.folder / CURVE})")

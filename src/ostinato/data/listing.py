@@ -15,7 +15,7 @@ class Listed:
 
     Arguments:
         name: as `--data` takes it.
-        kind: "music", "text" or "task" (a problem with long delays).
+        kind: of what kind, such as "music" or "text".
         about: what it is, in a few words.
         source: the public place that it is from.
         licence: what is known of the right to use it.

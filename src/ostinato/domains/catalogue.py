@@ -1,14 +1,16 @@
 """All named data sets, whatever their kind, and the kind that files of one's own are.
 
-A kind is a module of `ostinato.data` with these functions:
+A domain's declaration names a module with its data sets (`data_sets`; words and characters share one), which
+has these functions:
 
     names() -> names of its data sets, the default first
     listed(name) -> what one of them is and where it comes from, a `Listed`
     owns(path) -> whether a file or folder is of this kind
-    load(name or path, **options) -> a data set
+    load(name or path, **options) -> a data set; options as the domain declares them for `data show`
     describe(data) -> what is in it, as can be written as JSON
-
-and with `OPTIONS`, those that `ostinato data show` passes to `load`.
+    described(found) -> the same for people, parts of an answer
+    content(data) -> how much there is, in words
+    draw(data, path) -> write a picture, where the domain declares an option `out`
 """
 
 import importlib
@@ -16,19 +18,28 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.data.listing import Listed
+from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, near_names
 
-# In the order of a listing. Imported when they are asked for: a task needs torch, a score does not.
-KINDS = {
-    "music": "ostinato.domains.music.reading.data_sets",
-    "text": "ostinato.domains.text.reading.data_sets",
-    "task": "ostinato.domains.delays.problems",
-}
+
+def kinds() -> list[DomainDeclared]:
+    """The first domain of every family that has data sets, in the order of a listing.
+
+    Example:
+        >>> [kind.family for kind in kinds()]
+        ['music', 'text', 'delays', 'series']
+    """
+    found: dict[str, DomainDeclared] = {}
+    for declared in DOMAINS.entries():
+        if declared.data_sets:
+            found.setdefault(declared.family, declared)
+    return list(found.values())
 
 
-def module(kind: str) -> Any:
-    """The module of a kind."""
-    return importlib.import_module(KINDS[kind])
+def module(kind: DomainDeclared) -> Any:
+    """The module with a kind's data sets, imported when it is asked for: some need PyTorch."""
+    return importlib.import_module(kind.data_sets)
 
 
 def names() -> tuple[str, ...]:
@@ -36,9 +47,14 @@ def names() -> tuple[str, ...]:
 
     Example:
         >>> names()[:2], names()[-2:]
-        (('bach', 'jsb'), ('temporal-order', 'memorization'))
+        (('bach', 'jsb'), ('mackey-glass', 'lorenz'))
     """
-    return tuple(name for kind in KINDS for name in module(kind).names())
+    return tuple(name for kind in kinds() for name in module(kind).names())
+
+
+def of_name(name: str) -> DomainDeclared | None:
+    """The kind of a named data set; None where no data set has this name."""
+    return next((kind for kind in kinds() if name in kind.names), None)
 
 
 def listed(name: str) -> Listed:
@@ -53,11 +69,12 @@ def listed(name: str) -> Listed:
         ...
         ostinato.errors.UserError: expected the name of a data set, found 'pydok'; did you mean pydoc?
     """
-    for kind in KINDS:
-        if name in module(kind).names():
-            found: Listed = module(kind).listed(name)
-            return found
-    raise UserError(f"expected the name of a data set, found {name!r}; {near_names(name.lower(), names())}")
+    kind = of_name(name)
+    if kind is None:
+        hint = near_names(name.lower(), names())
+        raise UserError(f"expected the name of a data set, found {name!r}; {hint}")
+    found: Listed = module(kind).listed(name)
+    return found
 
 
 def listing() -> list[Listed]:
@@ -65,7 +82,7 @@ def listing() -> list[Listed]:
     return [listed(name) for name in names()]
 
 
-def kind_of(given: str) -> str:
+def kind_of(given: str) -> DomainDeclared:
     """The kind of a named data set, or of files; several files are separated by commas.
 
     The first kind that owns a path has it: a folder of scores may hold a text about them.
@@ -74,28 +91,29 @@ def kind_of(given: str) -> str:
         UserError: no such name or path.
 
     Example:
-        >>> kind_of("ptb"), kind_of("memorization")
-        ('text', 'task')
+        >>> kind_of("ptb").family, kind_of("memorization").family
+        ('text', 'delays')
     """
-    if given in names():
-        return next(kind for kind in KINDS if given in module(kind).names())
+    named = of_name(given)
+    if named is not None:
+        return named
     paths = _paths(given)
     if not paths:
         hint = near_names(given.lower(), names())
         raise UserError(f"expected a data set or a path, found {given!r}; {hint}")
     owners = [kind for path in paths for kind in owned(path)]
     # What nobody owns goes to the first: its reader says what it found, and what it reads.
-    return [*owners, *KINDS][0]
+    return [*owners, *kinds()][0]
 
 
-def owned(path: Path) -> list[str]:
+def owned(path: Path) -> list[DomainDeclared]:
     """The kinds that a file or folder is of, by the endings of names.
 
     Example:
-        >>> owned(Path("song.mid")), owned(Path("notes.txt")), owned(Path("README.md"))
-        (['music'], ['text'], [])
+        >>> [kind.family for kind in owned(Path("song.mid"))], owned(Path("README.md"))
+        (['music'], [])
     """
-    return [kind for kind in KINDS if module(kind).owns(path)]
+    return [kind for kind in kinds() if module(kind).owns(path)]
 
 
 def _paths(given: str) -> list[Path]:

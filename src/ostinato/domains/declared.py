@@ -1,7 +1,9 @@
 """What a recipe, the command line and a report know of a kind of data before it is loaded."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ostinato.evaluation.measure import Measure
 from ostinato.nn.outputs.registry import Targets
@@ -43,6 +45,28 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Command:
+    """A domain's part in a command that several have.
+
+    Args:
+        options: a dataclass of the options that are for it, each with a default, and a docstring that says
+            what each is; a command's help has them under the domain's heading.
+        place: where the function is that answers, "package.module:name"; it is given what the command's users
+            say in any domain, and the options, and returns a `domains.answer.Answer`. Of commands that are
+            the same in all domains but for options, such as `evaluate`, "".
+    """
+
+    options: type
+    place: str = ""
+
+    def load(self) -> Callable[..., Any]:
+        """The function, imported now."""
+        module, _, name = self.place.partition(":")
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return function
+
+
+@dataclass(frozen=True, kw_only=True)
 class DomainDeclared(Declared):
     """What a recipe and a report know of a kind of data.
 
@@ -63,6 +87,12 @@ class DomainDeclared(Declared):
         sounds: whether its samples have sound.
         names: of its data sets.
         data_sets: the module that has them; see `ostinato.domains.catalogue`.
+        family: what it shares data sets and commands with others as, such as text; by default its name.
+        called: what a data set is, in a message: "music", "a problem with long delays".
+        reads: what its files are, in a message; "" where there are none.
+        commands: its part in `generate`, `score`, `evaluate` and `data show`, by name ("show" of the last).
+        claims: the option of `data show` that says a file of any name is its; "" for none.
+        models: endings of files that can be named in place of a run.
         unused: settings that all recipes have and that mean nothing here.
     """
 
@@ -82,7 +112,29 @@ class DomainDeclared(Declared):
     sounds: bool = False
     names: tuple[str, ...] = ()
     data_sets: str = ""
+    family: str = ""
+    called: str = ""
+    reads: str = ""
+    commands: Mapping[str, Command] = field(default_factory=dict)
+    claims: str = ""
+    models: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, usual in (("family", self.name), ("called", self.family or self.name)):
+            if not getattr(self, name):
+                object.__setattr__(self, name, usual)
+
+    @property
+    def heading(self) -> str:
+        """What its options stand under in a command's help.
+
+        Example:
+            >>> from ostinato.domains.registry import DOMAINS
+            >>> DOMAINS["words"].heading, DOMAINS["series"].heading
+            ('Text', 'Series')
+        """
+        return self.family.capitalize()
 
     def shown_columns(self) -> tuple[Column, ...]:
         """The columns of a table of scores."""

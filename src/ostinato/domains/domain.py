@@ -15,6 +15,7 @@ from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
 from ostinato.evaluation.scores import Score
+from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
@@ -100,11 +101,34 @@ class Validation:
 
 @dataclass(frozen=True)
 class Totals:
-    """What a comparison resamples: log-probability in nats (S,) and steps (S,) of each of S sequences."""
+    """What a comparison resamples: log-probability in nats (S,) and steps (S,) of each of S sequences.
+
+    Arguments:
+        score: of all of them.
+        log_prob: (S,).
+        counts: (S,).
+        of: what they are, in the plural.
+    """
 
     score: Score
     log_prob: np.ndarray
     counts: np.ndarray
+    of: str
+
+
+@dataclass(frozen=True)
+class Each:
+    """The sequences of a split, each by itself.
+
+    Arguments:
+        name: of the list in a record: "songs".
+        records: what is known of each; can be written as JSON.
+        table: the same for people.
+    """
+
+    name: str
+    records: list[dict[str, Any]]
+    table: Table
 
 
 class Domain(Protocol):
@@ -160,6 +184,39 @@ class Domain(Protocol):
         self, recipe: Recipe, model: SequenceModel, data: Any, splits: tuple[str, ...], *, baselines: bool
     ) -> Scores:
         """A model and the baselines on those of the splits that have anything in them."""
+
+    def baselines(self, data: Any, splits: tuple[str, ...]) -> Scores:
+        """The baselines alone."""
+
+    def table(self, scores: Scores, title: str, *, whole: bool = False) -> Table:
+        """Scores for people.
+
+        Args:
+            scores: what `score` gave.
+            title: over the table.
+            whole: with the training split, where it can be left out.
+        """
+
+    def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Data:
+        """Data that a user names, as a run's model reads them.
+
+        Args:
+            run: the run; None where no model is asked about.
+            data: a name, or files.
+            given: what was said of the data, by setting: those of this domain that `ostinato evaluate` takes.
+
+        Raises:
+            UserError: the run's model cannot read other data, or not these.
+        """
+
+    def each(self, model: SequenceModel, data: Any, options: Any) -> Each | None:
+        """Every sequence of a split by itself, where the options ask for that.
+
+        Args:
+            model: the model.
+            data: the data.
+            options: of `ostinato evaluate`, as the domain has declared them.
+        """
 
     def totals(self, model: SequenceModel, data: Any, split: str) -> Totals:
         """A model's log-probability of each sequence of a split.

@@ -9,6 +9,7 @@ import numpy as np
 from ostinato.domains.domain import Data, domain_named, load_data
 from ostinato.errors import UserError
 from ostinato.evaluation.bootstrap import Difference, paired_bootstrap
+from ostinato.evaluation.measure import Measure
 from ostinato.evaluation.scores import Score
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import TrainedModel, load_model
@@ -18,12 +19,22 @@ Split = Literal["train", "valid", "test"]
 
 @dataclass(frozen=True)
 class Scored:
-    """A run's totals on one split: log-probability (S,) in nats, and frames or tokens (S,)."""
+    """A run's totals on one split: log-probability (S,) in nats, and frames or tokens (S,), `of` songs, say.
+
+    Arguments:
+        run: the run.
+        score: of all.
+        totals, counts: (S,).
+        of: what they are totals of, in the plural.
+        measure: what people quote instead of the log-likelihood; None for nothing else.
+    """
 
     run: Run
     score: Score
     totals: np.ndarray
     counts: np.ndarray
+    of: str
+    measure: Measure | None
 
 
 @dataclass(frozen=True)
@@ -91,5 +102,6 @@ def _check_same_convention(scored: Sequence[Scored]) -> None:
 
 
 def _scored(run: Run, trained: TrainedModel, data: Data, split: Split) -> Scored:
-    found = domain_named(trained.recipe.domain).totals(trained.model, data, split)
-    return Scored(run, found.score, found.log_prob, found.counts)
+    domain = domain_named(trained.recipe.domain)
+    found = domain.totals(trained.model, data, split)
+    return Scored(run, found.score, found.log_prob, found.counts, found.of, domain.declared.measure)

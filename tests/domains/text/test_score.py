@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostinato.cli.main import run as command
+from ostinato.domains.domain import domain_named
 from ostinato.domains.text.evaluation.arpa import read_arpa
 from ostinato.domains.text.evaluation.dynamic import score_dynamically
 from ostinato.domains.text.evaluation.interpolation import fit_weights, mix
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
 from ostinato.domains.text.generate import Sampling, generate_tokens, pieces
-from ostinato.domains.text.model import build_language_model
+from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.domains.text.rescore import fit_mixture, read_nbest, rescore, sentence_log_probs
 from ostinato.domains.text.score import ArpaScorer, MixtureScorer, RunScorer, load_scorer, score_text
@@ -48,8 +49,11 @@ ngram 2=2
 
 def language_model(task: str = "words", seed: int = 0) -> tuple[SequenceModel, Vocabulary]:
     vocabulary = Vocabulary.count(task, [LINES * 2])
-    recipe = Recipe.parse("SGD+L", task=task, hidden_size=8, classes=3, seed=seed)
-    model = build_language_model(recipe, len(vocabulary), vocabulary.frequencies())
+    classes = {"classes": 3} if task == "words" else {}
+    recipe = Recipe.parse("SGD+L", domain=task, hidden_size=8, seed=seed, **classes)
+    tokens, domain = vocabulary.encode(LINES), domain_named(task)
+    data = TextData("lines", vocabulary, tokens, tokens, tokens)
+    model = domain.model(recipe, domain.identity(data), data)
     with torch.no_grad():
         for parameter in model.output.parameters():
             parameter.normal_(generator=torch.Generator().manual_seed(seed))
@@ -224,7 +228,7 @@ def test_generation_is_a_function_of_the_seed_and_the_prime(task: str) -> None:
 
 
 def saved_run(folder: Path) -> Run:
-    recipe = Recipe.parse("SGD+L", task="words", hidden_size=8, classes=3)
+    recipe = Recipe.parse("SGD+L", domain="words", hidden_size=8, classes=3)
     model, vocabulary = language_model()
     run = Run.create(folder, recipe.to_dict())
     vocabulary.write(run.folder)

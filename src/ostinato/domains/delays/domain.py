@@ -9,9 +9,11 @@ from torch import Tensor
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.delays.evaluation import chance, is_solved, score_task
-from ostinato.domains.delays.problems import TaskData, TaskStreams, find_task
-from ostinato.domains.domain import Scores, Totals, Validation
-from ostinato.errors import UserError
+from ostinato.domains.delays.problems import TaskData, TaskStreams, find_task, load
+from ostinato.domains.delays.shown import errors_table
+from ostinato.domains.domain import Each, Scores, Totals, Validation
+from ostinato.errors import UserError, argument
+from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
@@ -87,9 +89,28 @@ class Delays:
         """The model on validation and test sequences, beside guessing."""
         some = [split for split in splits if split != "train"]
         scores: Scores = {"model": {split: score_task(model, data.sequences(split)) for split in some}}
-        if baselines:
-            scores["guessing"] = {split: chance(data.task) for split in some}
-        return scores
+        return scores | (self.baselines(data, splits) if baselines else {})
+
+    def baselines(self, data: TaskData, splits: tuple[str, ...] = SPLITS) -> Scores:
+        """Guessing."""
+        return {"guessing": {split: chance(data.task) for split in splits if split != "train"}}
+
+    def table(self, scores: Scores, title: str, *, whole: bool = False) -> Table:
+        """Systems against splits: how many sequences go wrong."""
+        return errors_table(scores, title)
+
+    def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> TaskData:
+        """A problem by name; for a run none: its sequences are fresh ones."""
+        if run is not None:
+            raise UserError(
+                f"expected none of it for a run on {self.declared.called}, whose sequences are fresh ones, "
+                f"found {argument('data')}; leave it out"
+            )
+        return load(data)
+
+    def each(self, model: SequenceModel, data: TaskData, options: Any) -> Each | None:
+        """None: nobody knows these sequences by name."""
+        return None
 
     def totals(self, model: SequenceModel, data: TaskData, split: str) -> Totals:
         """None: what counts is how many sequences go wrong."""

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ostinato.data.listing import GENERATED, Listed
 from ostinato.data.sequences import SPLITS, Skipped
+from ostinato.domains.answer import Part
 from ostinato.errors import UserError, near_names
 
 # Sequences to judge a network by, and the share of them that may go wrong: Pascanu, Mikolov & Bengio 2013.
 TEST_SEQUENCES, MOST_ERRORS = 10_000, 0.01
 
-OPTIONS = ("length",)
 # Below SHORTEST there is no tenth of a sequence to put a symbol in.
 DEFAULT_LENGTH, SHORTEST = 50, 10
 
@@ -175,7 +175,7 @@ def listed(name: str) -> Listed:
         True
     """
     about, source = ABOUT[name]
-    return Listed(name, "task", about, source, "none needed", GENERATED, "ostinato, from a seed")
+    return Listed(name, "delays", about, source, "none needed", GENERATED, "ostinato, from a seed")
 
 
 def find_task(name: str, length: int) -> Task:
@@ -283,6 +283,23 @@ def load(name: str, length: int = DEFAULT_LENGTH) -> TaskData:
     return TaskData(find_task(name, length))
 
 
+def content(data: TaskData) -> str:
+    """How much there is.
+
+    Example:
+        >>> content(load("temporal-order"))
+        'sequences of 50 steps, drawn anew for each epoch'
+    """
+    return f"sequences of {data.task.length} steps, drawn anew for each epoch"
+
+
+def described(found: dict[str, Any]) -> Iterator[Part]:
+    """As `shown.described`."""
+    from ostinato.domains.delays import shown
+
+    return shown.described(found)
+
+
 def describe(data: TaskData) -> dict[str, Any]:
     """What a task asks: its symbols and classes, and one sequence of it; can be written as JSON.
 
@@ -294,7 +311,7 @@ def describe(data: TaskData) -> dict[str, Any]:
     judged = torch.nonzero(sample.judged).flatten().tolist()
     return {
         "name": data.name,
-        "kind": "task",
+        "kind": "delays",
         "version": data.version,
         "details": data.details | {"source": "ostinato, from a seed", "length": data.task.length},
         "about": ABOUT[data.task.name][0],

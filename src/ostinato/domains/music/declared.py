@@ -1,6 +1,7 @@
 """Music: songs as binary frames of notes."""
 
-from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.declared import Command, DomainDeclared
+from ostinato.domains.music import options
 from ostinato.domains.music.paper import TABLE1
 from ostinato.recipe.setting import Setting
 
@@ -25,6 +26,13 @@ MUSIC = DomainDeclared(
     sounds=True,
     names=("bach", "jsb", "nottingham", "musedata", "piano-midi"),
     data_sets="ostinato.domains.music.reading.data_sets",
+    reads="a score",
+    commands={
+        "generate": Command(options=options.Compose, place="ostinato.domains.music.commands:compose"),
+        "score": Command(options=options.Score, place="ostinato.domains.music.commands:score_pieces"),
+        "evaluate": Command(options=options.Evaluate),
+        "show": Command(options=options.Show),
+    },
     settings=(
         Setting(
             "frames_per_beat",

@@ -9,12 +9,15 @@ from torch import Tensor
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.data.streams import Streams
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Scores, Totals, Validation
+from ostinato.domains.domain import Each, Scores, Totals, Validation
 from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
 from ostinato.domains.music.evaluation.frames import evaluate_frames, total_by_song
 from ostinato.domains.music.evaluation.measures import Sampling
+from ostinato.domains.music.options import Evaluate
 from ostinato.domains.music.reading import data_sets
+from ostinato.domains.music.shown import each_song, results_table
 from ostinato.errors import UserError, argument
+from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
@@ -99,7 +102,23 @@ class Music:
                 f"use another {argument('split')}"
             )
         songs = total_by_song(model, data[split])
-        return Totals(songs.log_likelihood(), songs.log_prob, songs.frames)
+        return Totals(songs.log_likelihood(), songs.log_prob, songs.frames, self.what)
+
+    def baselines(self, data: Splits, splits: tuple[str, ...] = SPLITS) -> Scores:
+        """Every baseline, fitted on the training songs, on the splits that have songs."""
+        return score_baselines(data, splits)
+
+    def table(self, scores: Scores, title: str, *, whole: bool = False) -> Table:
+        """Systems against splits."""
+        return results_table(scores, title, SPLITS if whole else ("valid", "test"))
+
+    def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Splits:
+        """As they are by themselves: in the frames that they have, and in C if nothing else is said."""
+        return data_sets.load(data, **given)
+
+    def each(self, model: SequenceModel, data: Splits, options: Evaluate) -> Each | None:
+        """The songs of a split."""
+        return None if options.per_song is None else each_song(model, data, options.per_song)
 
 
 def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Scores:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ostinato.domains.music.reading.pieces import Piece, read_piece
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError
 from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
@@ -62,10 +62,3 @@ class MusicModel:
         return read_piece(
             path, frames_per_beat=self.frames_per_beat, transpose=self.transposed, semitones=semitones
         )
-
-
-def seeded(seed: int) -> torch.Generator:
-    """A generator that starts from a user's seed."""
-    if not 0 <= seed < 2**32:
-        raise UserError(f"expected {argument('seed')} of 0 to {2**32 - 1}, found {seed}")
-    return torch.Generator().manual_seed(seed)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from ostinato.domains.music.compose import generate
 from ostinato.domains.music.notes import LOWEST, spans
-from ostinato.domains.music.open import MusicModel, seeded
+from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.writing.audio import wav_bytes
 from ostinato.domains.sample import Sample
+from ostinato.domains.seed import seeded
 
 FRAMES, TEMPO = 32, 120.0
 _RATES = (22_050, 16_000, 11_025, 8_000)

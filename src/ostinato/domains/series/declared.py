@@ -1,6 +1,7 @@
 """Series: real-valued measurements at the steps of time, one column or many."""
 
-from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.declared import Command, DomainDeclared, columns_of
+from ostinato.domains.series import options
 from ostinato.recipe.setting import Setting
 
 SERIES = DomainDeclared(
@@ -12,6 +13,21 @@ SERIES = DomainDeclared(
     optimizer="adam",
     names=("lorenz", "mackey-glass"),
     data_sets="ostinato.domains.series.data_sets",
+    reads="a .csv, .tsv, .npy or .npz file",
+    sequences="series",
+    generate="--horizon 100",
+    columns=(
+        *columns_of("log_likelihood", "nats/step"),
+        *columns_of("rmse", "RMSE, training sd", ("test",)),
+        *columns_of("crps", "CRPS, training sd", ("test",)),
+        *columns_of("coverage_90", "in the 90% interval, %", ("test",)),
+    ),
+    commands={
+        "generate": Command(options=options.Generate, place="ostinato.domains.series.commands:forecast_file"),
+        "score": Command(options=options.Score, place="ostinato.domains.series.commands:score_files"),
+        "evaluate": Command(options=options.Evaluate),
+        "show": Command(options=options.Show),
+    },
     settings=(
         Setting(
             "split_seed",
@@ -34,4 +50,5 @@ SERIES = DomainDeclared(
     },
     letters={"C": {"clip": 1.0}},
     hessian_free={"streams": 16},
+    fixed=("split_seed",),
 )

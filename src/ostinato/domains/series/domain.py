@@ -1,7 +1,7 @@
 """Series as everything else sees them."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,17 +9,21 @@ from torch import Tensor
 
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Scores, Totals, Validation
+from ostinato.domains.domain import Each, Scores, Totals, Validation
 from ostinato.domains.series import data_sets
 from ostinato.domains.series.baselines import fit_baselines
-from ostinato.domains.series.evaluation import evaluate_series, score_steps, summarise
+from ostinato.domains.series.evaluation import StepScores, evaluate_series, score_steps, summarise
+from ostinato.domains.series.options import Evaluate
 from ostinato.domains.series.predictor import SeriesModel
 from ostinato.domains.series.scaling import Scaling
-from ostinato.domains.series.splits import Part
+from ostinato.domains.series.shown import each_series, series_table
+from ostinato.domains.series.splits import parts_of
 from ostinato.domains.series.streams import SeriesStreams
+from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
+from ostinato.runs.trained import load_model
 from ostinato.training.build import Sizes, build_model
 
 
@@ -35,7 +39,7 @@ class Series:
 
     def load(self, recipe: Recipe, *, progress: bool = True) -> Splits:
         """A generated set by name, or files."""
-        return data_sets.load(recipe.data, seed=recipe.split_seed)
+        return data_sets.load(recipe.data, split_seed=recipe.split_seed)
 
     def identity(self, data: Splits) -> dict[str, Any]:
         """Name, version, the number of columns and details."""
@@ -95,31 +99,55 @@ class Series:
         baselines: bool = True,
     ) -> Scores:
         """The model, persistence and a vector autoregression."""
-        scaling = scaling_of(data)
-        systems: dict[str, Any] = {"model": _predictor(model, data)}
-        if baselines:
-            systems |= fit_baselines(parts_of(data, "train"), parts_of(data, "valid"), scaling)
-        some = [split for split in splits if data.frames(split) > 0]
-        return {
-            name: {split: evaluate_series(system, parts_of(data, split), scaling) for split in some}
-            for name, system in systems.items()
-        }
+        scores = _scored({"model": _predictor(model, data)}, data, splits)
+        return scores | (self.baselines(data, splits) if baselines else {})
 
     def totals(self, model: SequenceModel, data: Splits, split: str) -> Totals:
         """Of each series, or of blocks of steps where there are few."""
         scaling = scaling_of(data)
         steps = score_steps(_predictor(model, data), parts_of(data, split), scaling)
-        return Totals(summarise(steps, scaling)["log_likelihood"], *steps.totals(scaling))
+        return Totals(summarise(steps, scaling)["log_likelihood"], *steps.totals(scaling), self._over(steps))
 
+    def _over(self, steps: StepScores) -> str:
+        """What errors are taken over."""
+        return self.what if steps.by_series else "blocks of consecutive steps"
 
-def parts_of(data: Splits, split: str) -> tuple[Part, ...]:
-    """The series of a split, as `splits.split` made them."""
-    return cast(tuple[Part, ...], data[split])
+    def baselines(self, data: Splits, splits: tuple[str, ...] = SPLITS) -> Scores:
+        """Persistence and a vector autoregression."""
+        return _scored(
+            fit_baselines(parts_of(data, "train"), parts_of(data, "valid"), scaling_of(data)), data, splits
+        )
+
+    def table(self, scores: Scores, title: str, *, whole: bool = False) -> Table:
+        """Systems against splits."""
+        return series_table(scores, title, SPLITS if whole else ("valid", "test"))
+
+    def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Splits:
+        """The columns of the run's model, in its scaling."""
+        if run is None:
+            return data_sets.load(data)
+        return data_sets.load_like(data, load_model(run).data["details"])
+
+    def each(self, model: SequenceModel, data: Splits, options: Evaluate) -> Each | None:
+        """The series of a split."""
+        if options.per_series is None:
+            return None
+        parts = parts_of(data, options.per_series)
+        return each_series(_predictor(model, data), parts, scaling_of(data))
 
 
 def scaling_of(data: Splits) -> Scaling:
     """The scaling of a data set's training series."""
     return Scaling.from_dict(data.details["scaling"])
+
+
+def _scored(systems: Mapping[str, Any], data: Splits, splits: tuple[str, ...]) -> Scores:
+    scaling = scaling_of(data)
+    some = [split for split in splits if data.frames(split) > 0]
+    return {
+        name: {split: evaluate_series(system, parts_of(data, split), scaling) for split in some}
+        for name, system in systems.items()
+    }
 
 
 def _predictor(model: SequenceModel, data: Splits) -> SeriesModel:

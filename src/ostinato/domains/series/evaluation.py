@@ -49,6 +49,11 @@ class StepScores:
         """Log-density in the data's own units, (N,): standardised, less log scale of each observed column."""
         return np.asarray(self.log_prob - scaling.log_scale(self.observed))
 
+    @property
+    def by_series(self) -> bool:
+        """Whether there are series enough to take errors over."""
+        return len(np.unique(self.series)) >= FEWEST_SERIES
+
     def clusters(self) -> np.ndarray:
         """Whom errors are taken over, (N,): the series, or where these are few, blocks of their steps."""
         names, index, counts = np.unique(self.series, return_inverse=True, return_counts=True)
@@ -144,8 +149,7 @@ def summarise(steps: StepScores, scaling: Scaling) -> dict[str, Score]:
     """The scores of `evaluate_series` from the steps'."""
     clusters, songs = steps.clusters(), len(np.unique(steps.series))
     count = int(clusters.max()) + 1 if len(clusters) else 0
-    by_series = songs >= FEWEST_SERIES
-    over = f"{songs} series" if by_series else f"{count} blocks of consecutive steps"
+    over = f"{songs} series" if steps.by_series else f"{count} blocks of consecutive steps"
     first = "the first of a series predicted from zeros"
 
     def score(values: np.ndarray, counts: np.ndarray, unit: str, convention: str) -> Score:

@@ -96,6 +96,28 @@ def surprise_picture(
     _save(figure, path)
 
 
+def series_picture(
+    columns: tuple[str, ...], values: np.ndarray, path: str | Path, *, title: str = ""
+) -> None:
+    """Draw a series.
+
+    Args:
+        columns: their names.
+        values: the series (T, D) in own units.
+        path: PNG, SVG or PDF, written in one step.
+        title: written above.
+
+    Raises:
+        UserError: another ending, or no such folder.
+    """
+    path = _checked(path)
+    figure, panels = _panels(columns, title)
+    for axes, series in zip(panels, values.T, strict=False):
+        axes.plot(np.arange(len(series)), series, color=_INK, lw=0.8)
+    panels[-1].set_xlabel("step")
+    _save(figure, path)
+
+
 def _scale_surprise(axes: Any, steps: np.ndarray) -> None:
     """A logarithmic axis beyond some nats: one step may be a million times as surprising as the others."""
     lowest, highest = np.nanmin(steps, initial=0.0), np.nanmax(steps, initial=0.0)

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Part(Sequence):
         return len(self) - self.context
 
 
-def split(collection: Collection, seed: int = 0) -> Splits:
+def split(collection: Collection, seed: int = 0, *, every_column: bool = False) -> Splits:
     """Deal whole series, 60/20/20; or where there are one or two, cut each in time, in this order.
 
     Series with the same values go to the same split. A valid or test part that was cut off begins with up to
@@ -45,6 +46,11 @@ def split(collection: Collection, seed: int = 0) -> Splits:
 
     A column that is constant in training is left out, and `details["notices"]` says so: its density would be
     as large as the outputs' bounds let it be, and its gradient would drown those of all others.
+
+    Args:
+        collection: the series.
+        seed: of the deal.
+        every_column: keep constant ones: nothing is trained on these series.
 
     Raises:
         UserError: too few steps, or no column that changes.
@@ -59,7 +65,9 @@ def split(collection: Collection, seed: int = 0) -> Splits:
     if not series:
         raise UserError(f"expected values in {collection.source}, found none that is not missing")
     parts, how = _dealt(series, seed)
-    changing = _changing(parts["train"], collection)
+    changing = np.ones(len(collection.columns), bool)
+    if not every_column:
+        changing = _changing(parts["train"], collection)
     names, notices = np.array(collection.columns), [*collection.notices]
     if not changing.all():
         left_out = ", ".join(map(repr, names[~changing].tolist()))
@@ -78,6 +86,11 @@ def split(collection: Collection, seed: int = 0) -> Splits:
     skipped = tuple(Skipped(name, "every value is missing") for name in empty)
     train, valid, test = (parts[name] for name in SPLITS)
     return Splits(collection.name, train, valid, test, kind="series", details=details, skipped=skipped)
+
+
+def parts_of(data: Splits, name: str) -> tuple[Part, ...]:
+    """The series of a split, as `split` made them."""
+    return cast(tuple[Part, ...], data[name])
 
 
 def _dealt(series: list[Sequence], seed: int) -> tuple[dict[str, tuple[Part, ...]], str]:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ostinato.domains.declared import DomainDeclared, columns_of
+from ostinato.domains.declared import Command, DomainDeclared, columns_of
+from ostinato.domains.text import options
 from ostinato.domains.text.paper import TABLE2_CHARS, TABLE2_WORDS
 from ostinato.errors import UserError, argument
 from ostinato.evaluation.measure import BITS_PER_CHARACTER, PERPLEXITY
@@ -75,6 +76,14 @@ _SETTINGS: tuple[Setting, ...] = (
     ),
 )
 
+_COMMANDS = {
+    "generate": Command(options=options.Generate, place="ostinato.domains.text.commands:write_text"),
+    "score": Command(options=options.Score, place="ostinato.domains.text.commands:score_file"),
+    "evaluate": Command(options=options.Evaluate),
+    "show": Command(options=options.Show),
+}
+_ARPA = (".arpa", ".arpa.gz")
+
 # Scores on other texts, or with other unknown words, do not compare.
 _FIXED = ("valid_data", "test_data", "vocabulary_size")
 _MOMENTUM = {"momentum": {"low": 1e-3, "high": 0.95}}
@@ -117,6 +126,11 @@ WORDS = DomainDeclared(
     sampler="ostinato.domains.text.samples:make",
     names=("pydoc", "ptb"),
     data_sets="ostinato.domains.text.reading.data_sets",
+    family="text",
+    reads="a .txt file",
+    commands=_COMMANDS,
+    claims="unit",
+    models=_ARPA,
     settings=_SETTINGS,
     check=_check_words,
     defaults={
@@ -166,6 +180,10 @@ CHARS = DomainDeclared(
     sampler="ostinato.domains.text.samples:make",
     names=("pydoc", "ptb"),
     data_sets="ostinato.domains.text.reading.data_sets",
+    family="text",
+    reads="a .txt file",
+    commands=_COMMANDS,
+    claims="unit",
     settings=_SETTINGS,
     check=_check,
     defaults={

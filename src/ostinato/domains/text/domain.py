@@ -10,14 +10,17 @@ from torch import Tensor
 
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Scores, Totals, Validation
+from ostinato.domains.domain import Each, Scores, Totals, Validation
 from ostinato.domains.text.direct_model import DirectModel
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
+from ostinato.domains.text.options import Evaluate
 from ostinato.domains.text.reading import data_sets
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.streams import TokenStreams
-from ostinato.domains.text.reading.vocabulary import END_ID
+from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
 from ostinato.domains.text.results import score_text, scored_tokens, unigram_scores
+from ostinato.domains.text.shown import each_sentence, text_table
+from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.nn.outputs import DirectNgrams
 from ostinato.recipe.recipe import Recipe
@@ -112,11 +115,31 @@ class Text:
     ) -> Scores:
         """The model, and the 1-gram of the training text."""
         scores: Scores = {"model": {split: score_text(model, data, split) for split in splits}}
-        return scores | (unigram_scores(data) if baselines else {})
+        return scores | (unigram_scores(data, splits) if baselines else {})
 
     def totals(self, model: SequenceModel, data: TextData, split: str) -> Totals:
         """Of each sentence."""
         tokens = scored_tokens(data, split)
         log_probs = score_tokens(model, tokens)
         totals, counts = sentence_totals(log_probs, tokens)
-        return Totals(text_scores(data.vocabulary, log_probs, tokens)["log_likelihood"], totals, counts)
+        return Totals(
+            text_scores(data.vocabulary, log_probs, tokens)["log_likelihood"], totals, counts, "sentences"
+        )
+
+    def baselines(self, data: TextData, splits: tuple[str, ...] = SPLITS) -> Scores:
+        """The 1-gram of the training text."""
+        return unigram_scores(data, splits)
+
+    def table(self, scores: Scores, title: str, *, whole: bool = False) -> Table:
+        """Systems against splits."""
+        return text_table(scores, title)
+
+    def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> TextData:
+        """In the run's vocabulary, or in one of their own."""
+        vocabulary = None if run is None else Vocabulary.read(run.folder)
+        unit: Any = self.declared.name if vocabulary is None else vocabulary.unit
+        return data_sets.load(data, unit, vocabulary=vocabulary)
+
+    def each(self, model: SequenceModel, data: TextData, options: Evaluate) -> Each | None:
+        """The sentences of a split."""
+        return None if options.per_sentence is None else each_sentence(model, data, options.per_sentence)

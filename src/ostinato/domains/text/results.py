@@ -26,10 +26,12 @@ def score_text(model: SequenceModel, data: TextData, split: str) -> dict[str, Sc
     return text_scores(data.vocabulary, score_tokens(model, tokens), tokens)
 
 
-def unigram_scores(data: TextData) -> dict[str, dict[str, dict[str, Score]]]:
+def unigram_scores(
+    data: TextData, splits: tuple[str, ...] = SPLITS
+) -> dict[str, dict[str, dict[str, Score]]]:
     """What token frequencies alone give, add-1/2 smoothed."""
     log_p = np.log(data.vocabulary.frequencies())
-    each = {split: scored_tokens(data, split) for split in SPLITS}
+    each = {split: scored_tokens(data, split) for split in splits}
     return {"1-gram": {s: text_scores(data.vocabulary, log_p[tokens], tokens) for s, tokens in each.items()}}
 
 

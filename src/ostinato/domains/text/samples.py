@@ -4,8 +4,8 @@ import itertools
 import shlex
 from pathlib import Path
 
-from ostinato.domains.music.open import seeded
 from ostinato.domains.sample import Sample
+from ostinato.domains.seed import seeded
 from ostinato.domains.text.generate import Sampling, generate_tokens, pieces
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.runs.folder import Run

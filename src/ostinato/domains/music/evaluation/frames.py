@@ -182,3 +182,12 @@ def evaluate_frames(
         (-0.1026, 92.6)
     """
     return total_by_song(predictor, songs, accuracy=True, sampling=sampling).scores()
+
+
+def score_songs(model: Predictor, songs: SequenceOf[Sequence]) -> list[dict[str, Any]]:
+    """Log-likelihood of each song under a model, in nats per frame."""
+    totals = total_by_song(model, songs)
+    return [
+        {"name": name, "frames": int(frames), "log_likelihood": float(total / frames)}
+        for name, frames, total in zip(totals.names, totals.frames, totals.log_prob, strict=True)
+    ]

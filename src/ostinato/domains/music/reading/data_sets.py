@@ -1,18 +1,19 @@
 """The music data sets by name, and any file or folder of scores: `load` makes each the same `Splits`."""
 
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ostinato.data.listing import COMES_WITH, Listed, origin_of
 from ostinato.data.sequences import Splits
+from ostinato.domains.answer import Part
 from ostinato.domains.music.reading import bach, folder, published, statistics
 from ostinato.domains.music.reading.notation import SUFFIXES
 from ostinato.errors import UserError, argument, near_names
 
 DEFAULT = "bach"
 MAX_FRAMES_PER_BEAT = 48
-OPTIONS = ("frames_per_beat", "transpose")
 
 
 def names() -> tuple[str, ...]:
@@ -43,6 +44,27 @@ def owns(path: Path) -> bool:
 def describe(data: Splits) -> dict[str, Any]:
     """As `statistics.describe`."""
     return statistics.describe(data)
+
+
+def described(found: dict[str, Any]) -> Iterator[Part]:
+    """As `shown.described`."""
+    from ostinato.domains.music import shown
+
+    return shown.described(found)
+
+
+def content(data: Splits) -> str:
+    """How much there is."""
+    return f"{len(data):,} songs"
+
+
+def draw(data: Splits, path: Path) -> None:
+    """The first training song as a piano roll."""
+    from ostinato.domains.music.writing import pictures
+
+    song = data.train[0]
+    title = f"{data.name}: {song.name}"
+    pictures.picture(song.values, path, frames_per_beat=data.details["frames_per_beat"], title=title)
 
 
 def load(

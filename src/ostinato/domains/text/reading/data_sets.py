@@ -17,6 +17,7 @@ from ostinato.data.cache import cache_folder
 from ostinato.data.download import RemoteFile, fetch
 from ostinato.data.listing import COMES_WITH, Listed, origin_of
 from ostinato.data.sequences import SPLITS
+from ostinato.domains.answer import Part
 from ostinato.domains.text.reading import pydoc
 from ostinato.domains.text.reading.source import FileSource, MemorySource, Source, split_by_lines, whole_file
 from ostinato.domains.text.reading.text_data import TextData
@@ -25,7 +26,6 @@ from ostinato.errors import UserError, argument, near_names
 from ostinato.files import atomic_write, write_error
 
 DEFAULT = "pydoc"
-OPTIONS = ("unit", "vocabulary_size")
 
 _HELD_OUT = f"{argument('valid_data')} and {argument('test_data')}"
 
@@ -87,6 +87,18 @@ def describe(data: TextData) -> dict[str, Any]:
     from ostinato.domains.text.reading import statistics as text_statistics
 
     return text_statistics.describe(data)
+
+
+def described(found: dict[str, Any]) -> Iterator[Part]:
+    """As `shown.described`."""
+    from ostinato.domains.text import shown
+
+    return shown.described(found)
+
+
+def content(data: TextData) -> str:
+    """How much there is."""
+    return f"{sum(data.frames(split) for split in SPLITS):,} {data.vocabulary.unit}"
 
 
 def load(

@@ -5,15 +5,16 @@ import pytest
 import torch
 
 from ostinato.domains.delays.evaluation import score_task
-from ostinato.domains.delays.model import build_task_model
-from ostinato.domains.delays.problems import find_task
+from ostinato.domains.delays.problems import TaskData, find_task
+from ostinato.domains.domain import domain_named
 from ostinato.recipe.recipe import Recipe
 
 
 @pytest.mark.parametrize("data", ["memorization", "temporal-order"])
 def test_the_error_of_the_log_likelihood_is_that_of_resampled_sequences(data):
-    recipe = Recipe(task="task", output="softmax", data=data, length=12, hidden_size=6)
-    model = build_task_model(recipe)
+    recipe = Recipe(domain="delays", output="softmax", data=data, length=12, hidden_size=6)
+    domain = domain_named("delays")
+    model = domain.model(recipe, domain.identity(TaskData(find_task(data, 12))))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3.0)

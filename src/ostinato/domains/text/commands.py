@@ -1,65 +1,61 @@
-"""`ostinato score` for a run on text: log-probability of every sentence."""
+"""Text in commands: `generate` writes it, and `score` gives the log-probability of every sentence."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ostinato.cli.output import human, print_json, print_table
-from ostinato.cli.tables import Column, Table, number_columns
-from ostinato.errors import UserError
+from ostinato.domains.answer import Answer, Asked, Notice, Part, Raw
+from ostinato.domains.seed import seeded
+from ostinato.domains.text.generate import Sampling, generate_tokens, pieces
+from ostinato.domains.text.options import Generate, Score
+from ostinato.domains.text.reading.vocabulary import Vocabulary
+from ostinato.domains.text.rescore import fit_mixture
+from ostinato.domains.text.score import (
+    MixtureScorer,
+    ScoredText,
+    Scorer,
+    load_scorer,
+    read_text,
+    score_text,
+    unigram_scores,
+)
+from ostinato.errors import UserError, argument
 from ostinato.evaluation.numbers import number, setting
 from ostinato.evaluation.numbers import score as shown
-
-if TYPE_CHECKING:
-    from ostinato.domains.text.score import ScoredText, Scorer
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextOptions:
-    """What only a run on text is asked.
-
-    Parameters
-    ----------
-    independent
-        Sentences know nothing of each other; by default the state is carried from one to the next.
-    dynamic
-        The model goes on learning from the text it has scored; the run stays as it is.
-    dynamic_rate
-        Learning rate for --dynamic.
-    mix_with
-        A second model: a run's folder or an ARPA file.
-    mix_weight
-        Weight of the second model, from 0 to 1.
-    fit_on
-        Fit the weight on this text by expectation maximisation instead.
-    per_token
-        Show the log-probability of each token too.
-    """
-
-    independent: bool = False
-    dynamic: bool = False
-    dynamic_rate: float = 0.1
-    mix_with: Path | None = None
-    mix_weight: float | None = None
-    fit_on: Path | None = None
-    per_token: bool = False
+from ostinato.evaluation.tables import Column, Table, number_columns
+from ostinato.runs.folder import Run
+from ostinato.runs.trained import load_model
 
 
-def score_text_file(run: Path, files: list[Path], own: TextOptions | None, *, json: bool) -> int:
+def write_text(run: Path, asked: Asked, own: Generate) -> Answer:
+    """Generate words or characters, which are printed as they come."""
+    prime = asked.prime or ""
+    if own.tokens < 1:
+        raise UserError(f"expected {argument('tokens')} of at least 1, found {own.tokens}")
+    sampling = Sampling(own.temperature, own.top_k, own.top_p, own.unknown)
+    opened = Run.open(run)
+    model, vocabulary = load_model(opened, device=asked.device).model, Vocabulary.read(opened.folder)
+    drawn = generate_tokens(model, vocabulary, sampling, prime=prime, generator=seeded(asked.seed))
+    text = pieces(itertools.islice(drawn, own.tokens), vocabulary.unit, new_line=not prime)
+
+    def record() -> dict[str, Any]:
+        return {"prime": prime, "text": "".join(text), "seed": asked.seed, "tokens": own.tokens}
+
+    return Answer(record, map(Raw, itertools.chain([prime], text, ["\n"])))
+
+
+def score_file(run: Path, files: list[Path], own: Score) -> Answer:
     """Score each sentence (line) of a text file."""
-    from ostinato.domains.text.score import load_scorer, read_text, score_text, unigram_scores
-
-    own = own or TextOptions()
     if len(files) != 1:
         raise UserError(f"expected one text to score, found {len(files)} files; score one after the other")
     (file,) = files
     if own.independent and own.dynamic:
         raise UserError(
-            "expected --independent or --dynamic, found both; dynamic evaluation carries its state"
+            f"expected {argument('independent')} or {argument('dynamic')}, found both; dynamic evaluation "
+            "carries its state"
         )
-    scorer = with_mixture(
+    scorer, notices = with_mixture(
         load_scorer(run, dynamic=own.dynamic_rate if own.dynamic else None),
         own.mix_with,
         own.mix_weight,
@@ -68,11 +64,11 @@ def score_text_file(run: Path, files: list[Path], own: TextOptions | None, *, js
     )
     scored = score_text(scorer, read_text(file), independent=own.independent)
     unigram = unigram_scores(scorer, scored.tokens)
-    if json:
-        print_json(_as_dict(scored, unigram, per_token=own.per_token))
-    else:
-        _print(scored, unigram, f"{file} under {run}", per_token=own.per_token)
-    return 0
+
+    def parts() -> Iterator[Part]:
+        yield _table(scored, unigram, f"{file} under {run}", per_token=own.per_token)
+
+    return Answer(lambda: _as_dict(scored, unigram, per_token=own.per_token), parts(), notices)
 
 
 # What `ScoredText.scores` gives.
@@ -86,26 +82,25 @@ def with_mixture(
     fit_on: Path | None,
     *,
     independent: bool,
-) -> Scorer:
-    """The first model, or its mixture with a second one, the weight as given or fitted."""
-    from ostinato.domains.text.rescore import fit_mixture
-    from ostinato.domains.text.score import MixtureScorer, load_scorer, read_text
-
+) -> tuple[Scorer, list[Notice]]:
+    """The first model, or its mixture with a second one, the weight as given or fitted, which is noticed."""
+    both = f"{argument('mix_weight')} or {argument('fit_on')}"
     if mix_with is None:
         if weight is not None or fit_on is not None:
-            raise UserError("expected --mix-with MODEL with --mix-weight or --fit-on, found no second model")
-        return first
+            raise UserError(f"expected {argument('mix_with')} MODEL with {both}, found no second model")
+        return first, []
     if (weight is None) == (fit_on is None):
-        raise UserError("expected either --mix-weight or --fit-on with --mix-with")
+        raise UserError(f"expected either {both} with {argument('mix_with')}")
     second = load_scorer(mix_with)
     if second.unit != first.unit:
         raise UserError(f"expected two models of {first.unit}, found one of {second.unit}")
+    notices = []
     if fit_on is not None:
         weight = fit_mixture(first, second, read_text(fit_on), independent=independent)
-        human().print(f"weight of {mix_with} fitted on {fit_on}: {setting(weight)}")
+        notices = [Notice(f"weight of {mix_with} fitted on {fit_on}: {setting(weight)}")]
     if weight is None or not 0 <= weight <= 1:
-        raise UserError(f"expected --mix-weight in [0, 1], found {weight}")
-    return MixtureScorer(first, second, weight)
+        raise UserError(f"expected {argument('mix_weight')} in [0, 1], found {weight}")
+    return MixtureScorer(first, second, weight), notices
 
 
 def _sentences(scored: ScoredText, *, per_token: bool) -> list[dict[str, Any]]:
@@ -139,7 +134,7 @@ def _as_dict(scored: ScoredText, unigram: ScoredText | None, *, per_token: bool)
     }
 
 
-def _print(scored: ScoredText, unigram: ScoredText | None, title: str, *, per_token: bool) -> None:
+def _table(scored: ScoredText, unigram: ScoredText | None, title: str, *, per_token: bool) -> Table:
     headings = ("log p\n(nats)", "tokens", "unknown")
     table = Table([*number_columns(*headings), Column("sentence", text=True)], title)
     for row in _sentences(scored, per_token=per_token):
@@ -154,7 +149,7 @@ def _print(scored: ScoredText, unigram: ScoredText | None, title: str, *, per_to
         f"{_measure(scored)}{baseline}; {int((~scored.known).sum()):,} unknown tokens are scored as the one "
         "unknown token; ± standard error over sentences"
     ]
-    print_table(table)
+    return table
 
 
 def _measure(scored: ScoredText) -> str:

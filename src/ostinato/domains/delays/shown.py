@@ -1,0 +1,46 @@
+"""Tables of how many sequences go wrong, and what a problem is."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ostinato.domains.answer import Part
+from ostinato.domains.delays.problems import MOST_ERRORS
+from ostinato.domains.domain import Scores
+from ostinato.evaluation.tables import Table, show, table_of
+
+# A sequence is shown up to so many steps.
+_STEPS = 60
+
+
+def errors_table(scores: Scores, title: str) -> Table:
+    """Systems against splits: how many sequences go wrong; under it, whether the problem is solved."""
+    table = table_of("", *(f"{split}\nwrong sequences\n%" for split in ("valid", "test")), title=title)
+    for system, by_split in scores.items():
+        cells = [show(by_split[split]["error"]) for split in ("valid", "test")]
+        table.add(system, *cells, bold=system == "model")
+    table.notes = ["± standard error over sequences"]
+    if "model" in scores:
+        error = scores["model"]["test"]["error"]
+        verdict = "solved" if error.value < 100 * MOST_ERRORS else "not solved"
+        table.notes.append(
+            f"{verdict}: the criterion is fewer than {100 * MOST_ERRORS:g}% wrong of {error.count:,} fresh "
+            "sequences"
+        )
+    return table
+
+
+def described(found: dict[str, Any]) -> Iterator[Part]:
+    """What `problems.describe` found."""
+    yield found["about"]
+    yield f"{found['steps']:,} steps of {found['symbols']} symbols; {found['classes']} classes"
+    table = table_of("split", "sequences")
+    for split, own in found["splits"].items():
+        table.add(split, f"{own['sequences']:,}")
+    yield table
+    yield "those of train are drawn anew for each epoch"
+    inputs, judged = found["sample"]["inputs"], found["judged_steps"]
+    more = f" ... ({len(inputs) - _STEPS:,} more)" if len(inputs) > _STEPS else ""
+    yield f"a sequence: {' '.join(map(str, inputs[:_STEPS]))}{more}"
+    first, last = f"{judged[0] + 1:,}", f"{judged[-1] + 1:,}"
+    steps = f"step {last}" if first == last else f"steps {first} to {last}"
+    yield f"its answer, at {steps}: {' '.join(map(str, found['sample']['targets']))}"

@@ -1,0 +1,191 @@
+"""Music in commands: `generate` composes, and `score` says how likely pieces are and what surprises."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ostinato.domains.answer import Answer, Asked, Notice, Part
+from ostinato.domains.music.compose import generate
+from ostinato.domains.music.open import MusicModel
+from ostinato.domains.music.options import Compose, Score
+from ostinato.domains.music.surprise import CONVENTION, PieceScore, score_piece
+from ostinato.domains.music.writing import piano_roll, pictures
+from ostinato.domains.music.wrong_notes import CONVENTION as CORRECTIONS
+from ostinato.domains.music.wrong_notes import Correction, find_corrections
+from ostinato.domains.seed import seeded
+from ostinato.errors import UserError, argument
+from ostinato.evaluation.numbers import number
+from ostinato.evaluation.tables import Table, number_columns, table_of
+from ostinato.files import numbered
+
+
+def compose(run: Path, asked: Asked, own: Compose) -> Answer:
+    """Compose music, and write it into files."""
+    music = MusicModel.open(run, device=asked.device)
+    name = f"{run.resolve().name}-{asked.seed}"
+    paths = own.out or [Path(name + ending) for ending in (".mid", ".wav", ".png")]
+    for path in paths:
+        piano_roll.check_writable(path)
+    beginning = None if asked.prime is None else music.read(Path(asked.prime), semitones=own.semitones)
+    given = None if beginning is None else beginning.frames[: own.prime_steps]
+    pieces = generate(
+        music.model,
+        own.steps,
+        visible_size=music.visible_size,
+        count=own.count,
+        temperature=own.temperature,
+        prime=given,
+        generator=seeded(asked.seed),
+    )
+    written = []
+    for order, frames in enumerate(pieces, start=1):
+        piece = frames if beginning is None else beginning.in_own_key(frames)
+        files = [numbered(path, order, own.count) for path in paths]
+        for path in files:
+            piano_roll.write(
+                piece, path, frames_per_beat=music.frames_per_beat, tempo=own.tempo, title=path.stem
+            )
+        written.append(_composed(files, piece, frames))
+    semitones = 0 if beginning is None else beginning.semitones
+    primed = 0 if given is None else len(given)
+
+    def record() -> dict[str, Any]:
+        prime = None if beginning is None else {"frames": primed, "semitones": semitones}
+        return {"pieces": written, "frames_per_beat": music.frames_per_beat, "prime": prime}
+
+    def parts() -> Iterator[Part]:
+        if beginning is not None:
+            yield Notice(f"{beginning.name}: {primed} frames, {moved(semitones)}")
+        for one in written:
+            yield (
+                f"{', '.join(one['files'])}: {one['frames']} frames, "
+                f"{one['notes_per_frame']:.2f} notes a frame"
+            )
+
+    return Answer(record, parts())
+
+
+def _composed(files: list[Path], own: np.ndarray, frames: np.ndarray) -> dict[str, Any]:
+    return {
+        "files": [str(path) for path in files],
+        "frames": len(own),
+        "notes_per_frame": float(own.sum(axis=1).mean()),
+        # only a piece that is moved back can lose notes
+        "notes_off_the_keyboard": int(frames.sum()) - int(own.sum()),
+    }
+
+
+def moved(semitones: int) -> str:
+    """What was done about the key, in words.
+
+    Example:
+        >>> moved(-2)
+        'moved by -2 semitones for the model and back in what is written'
+    """
+    return (
+        f"moved by {semitones:+d} semitones for the model and back in what is written"
+        if semitones
+        else ("in the key the model knows")
+    )
+
+
+def score_pieces(run: Path, files: list[Path], own: Score) -> Answer:
+    """Rank pieces by likelihood, with their most surprising notes and bars."""
+    if own.top < 0:
+        raise UserError(f"expected {argument('top')} of at least 0, found {own.top}")
+    if own.beats_per_bar <= 0:
+        raise UserError(f"expected {argument('beats_per_bar')} above 0, found {own.beats_per_bar:g}")
+    if own.out is not None:
+        pictures.check_writable(own.out)
+    music = MusicModel.open(run, device=own.device)
+    scores = [
+        score_piece(music.model, music.read(file, semitones=own.semitones), beats_per_bar=own.beats_per_bar)
+        for file in files
+    ]
+    better = [find_corrections(music.model, one.piece) if own.wrong_notes else [] for one in scores]
+    drawn = [] if own.out is None else _draw(scores, own.out)
+    ranked = sorted(zip(files, scores, better, strict=True), key=lambda entry: -entry[1].log_likelihood)
+
+    def record() -> dict[str, Any]:
+        pieces = [_scored(file, one, found, wrong_notes=own.wrong_notes) for file, one, found in ranked]
+        return {"pieces": pieces, "pictures": drawn}
+
+    def parts() -> Iterator[Part]:
+        yield _ranking([(file, one) for file, one, _ in ranked])
+        for one, found in zip(scores, better, strict=True):
+            if own.top:
+                yield ""
+                yield _notes(one, own.top)
+            if own.wrong_notes:
+                yield ""
+                yield _corrections(one, found[: own.top])
+        yield from (Notice(f"picture: {path}") for path in drawn)
+
+    return Answer(record, parts())
+
+
+def _scored(file: Path, one: PieceScore, found: list[Correction], *, wrong_notes: bool) -> dict[str, Any]:
+    record = {"file": str(file), **one.to_dict()}
+    if wrong_notes:
+        corrections = [note.to_dict() for note in found]
+        record["corrections"] = {"unit": "bits", "convention": CORRECTIONS, "notes": corrections}
+    return record
+
+
+def _draw(scores: list[PieceScore], out: Path) -> list[str]:
+    paths = []
+    for order, one in enumerate(scores, start=1):
+        path = numbered(out, order, len(scores))
+        piece = one.piece
+        # rows where they sound: the picture shows the piece in its own key
+        pictures.picture(
+            piece.in_own_key(piece.frames),
+            path,
+            frames_per_beat=piece.frames_per_beat,
+            title=f"{piece.name}: {number(one.log_likelihood, 'nats/frame')} nats/frame",
+            max_frames=pictures.MOST_FRAMES,
+            surprisal=piece.in_own_key(one.surprisal),
+            frame_surprisal=one.frame_surprisal,
+        )
+        paths.append(str(path))
+    return paths
+
+
+def _ranking(ranked: list[tuple[Path, PieceScore]]) -> Table:
+    headings = ("frames", "log-likelihood\n(nats/frame)", "note surprisal\n(bits)")
+    table = table_of("piece", *headings, title="most likely first")
+    for file, one in ranked:
+        mark = "" if one.exact else "≈ "
+        likelihood = number(one.log_likelihood, "nats/frame")
+        table.add(str(file), str(len(one.piece)), mark + likelihood, number(one.mean_surprisal(), "bits"))
+    table.notes = [
+        "log-likelihood: mean over all frames, the first included, all 88 notes of each",
+        f"note surprisal: {CONVENTION}",
+    ]
+    return table
+
+
+def _notes(one: PieceScore, top: int) -> Table:
+    headings = ("bar", "beat", "note", "frames", "surprisal (bits)")
+    table = Table(number_columns(*headings), f"{one.piece.name}: most surprising notes")
+    for note in one.notes()[:top]:
+        frames, surprisal = f"{note.begin}-{note.end - 1}", number(note.surprisal, "bits")
+        table.add(str(note.bar), f"{note.beat:g}", note.name, frames, surprisal)
+    odd = (f"{bar.number} ({number(bar.log_likelihood, 'nats/frame')})" for bar in one.bars()[:3])
+    table.notes = [f"least likely bars (nats/frame): {', '.join(odd)}"]
+    return table
+
+
+def _corrections(one: PieceScore, found: list[Correction]) -> Part:
+    title = f"{one.piece.name}: notes that a semitone would improve"
+    table = Table(
+        number_columns("bar", "beat", "note", "better", "gain (bits)"), title, [f"gain: {CORRECTIONS}"]
+    )
+    for note in found:
+        if note.gain > 0:
+            bar, beat = one.place(note.begin)
+            names = pictures.pitch_name(note.pitch), pictures.pitch_name(note.better)
+            table.add(str(bar), f"{beat:g}", *names, number(note.gain, "bits", plus=True))
+    return table if table.rows else f"{one.piece.name}: no note would be better a semitone away"

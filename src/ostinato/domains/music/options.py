@@ -1,0 +1,106 @@
+"""What commands can be told of music alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compose:
+    """Of `ostinato generate`.
+
+    Parameters
+    ----------
+    steps
+        Frames to compose; a frame is a quarter note in bach and jsb, an eighth in most others.
+    prime_steps
+        Use only so many frames of the beginning of --prime; by default all.
+    semitones
+        Move --prime by so many semitones for the model; by default to C, by its key.
+    count
+        Pieces to compose; their files are numbered.
+    tempo
+        Quarter notes a minute.
+    temperature
+        Below 1 the model keeps to what is likely, above 1 it is bolder.
+    out
+        A file to write, .mid, .wav, .png, .svg or .pdf; can be given several times. By default
+        RUN-SEED.mid, .wav and .png in the current folder.
+    """
+
+    steps: int = 64
+    prime_steps: int | None = None
+    semitones: int | None = None
+    count: int = 1
+    tempo: float = 100.0
+    temperature: float = 1.0
+    out: list[Path] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Of `ostinato score`.
+
+    Parameters
+    ----------
+    top
+        How many surprising notes of each piece to list.
+    wrong_notes
+        Also list the notes that, moved by a semitone, would make the piece more likely (takes longer).
+    beats_per_bar
+        Quarter notes in a bar, to number the bars.
+    semitones
+        Move the files by so many semitones for the model; by default to C, by their keys.
+    out
+        Draw the piano-roll coloured by surprisal to this file (.png, .svg or .pdf); numbered if several
+        pieces are scored.
+    device
+        Where the model computes: cpu, cuda, cuda:1 or auto.
+    """
+
+    top: int = 10
+    wrong_notes: bool = False
+    beats_per_bar: float = 4.0
+    semitones: int | None = None
+    out: Path | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Of `ostinato evaluate`.
+
+    Parameters
+    ----------
+    frames_per_beat
+        Frames a quarter note, for the data named by --data.
+    transpose
+        Transpose files to C major or C minor, for the data named by --data.
+    per_song
+        List the log-likelihood of each song of a split.
+    """
+
+    frames_per_beat: int | None = None
+    transpose: bool = True
+    per_song: Literal["train", "valid", "test"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Of `ostinato data show`.
+
+    Parameters
+    ----------
+    out
+        Draw the first training song as a piano roll, to this file (.png, .svg or .pdf).
+    frames_per_beat
+        Frames to a quarter note.
+    transpose
+        Move each piece to C major or C minor, as is done where nothing is said.
+    """
+
+    out: Path | None = None
+    frames_per_beat: int | None = None
+    transpose: bool = True

@@ -1,0 +1,80 @@
+"""Tables of what models of music come to, and of what is in their data."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ostinato.data.sequences import Splits
+from ostinato.domains.answer import Part
+from ostinato.domains.domain import Each, Scores
+from ostinato.domains.music.evaluation.frames import total_by_song
+from ostinato.domains.music.writing.pictures import pitch_name
+from ostinato.evaluation.numbers import number
+from ostinato.evaluation.tables import Column, Table, number_columns, show, table_of
+from ostinato.nn import SequenceModel
+
+SCORE_NAMES = {
+    "log_likelihood": "log-likelihood\n(nats/frame)",
+    "accuracy_bay": "accuracy\n(a) %",
+    "accuracy_per_frame": "accuracy\n(b) %",
+}
+SCORES_NOTE = (
+    "± standard error over songs. Log-likelihood: pooled over all frames, first frame of each song included. "
+    "Accuracy, expected: (a) pooled TP/(TP+FP+FN), Bay et al. 2009; (b) per frame TP/max(|predicted|, "
+    "|true|), mean over frames."
+)
+ESTIMATE_NOTE = (
+    "≈ an estimate, with an interval for the exact value: accuracies from drawn frames, 2 sampling errors to "
+    "each side; log-likelihoods by annealed importance sampling, too high in expectation, the interval down "
+    "to reverse annealing's (an estimate too), 2 errors wider."
+)
+
+
+def results_table(scores: Scores, title: str, splits: tuple[str, ...] = ("valid", "test")) -> Table:
+    """Systems against splits: log-likelihood on each, expected accuracies on the last."""
+    splits = tuple(s for s in splits if any(s in by_split for by_split in scores.values()))
+    accuracies = ("accuracy_bay", "accuracy_per_frame")
+    headings = [f"{split}\n{SCORE_NAMES['log_likelihood']}" for split in splits]
+    headings += [f"{splits[-1]}\n{SCORE_NAMES[name]}" for name in accuracies]
+    table = Table([Column("", text=True), *number_columns(*headings)], title, [SCORES_NOTE])
+    for system, by_split in scores.items():
+        last = by_split.get(splits[-1], {})
+        cells = [show(by_split.get(split, {}).get("log_likelihood")) for split in splits]
+        cells += [show(last.get(name)) for name in accuracies]
+        table.add(system, *cells, bold=system == "model")
+    every = [s for by_split in scores.values() for own in by_split.values() for s in own.values()]
+    if any(score.estimate for score in every):
+        table.notes.append(ESTIMATE_NOTE)
+    return table
+
+
+def each_song(model: SequenceModel, data: Splits, split: str) -> Each:
+    """The log-likelihood of each song of a split, the least likely first in the table."""
+    totals = total_by_song(model, data[split])
+    songs: list[dict[str, Any]] = [
+        {"name": name, "frames": int(frames), "log_likelihood": float(total / frames)}
+        for name, frames, total in zip(totals.names, totals.frames, totals.log_prob, strict=True)
+    ]
+    return Each("songs", songs, _songs_table(songs))
+
+
+def _songs_table(songs: list[dict[str, Any]]) -> Table:
+    headings = ("frames", "log-likelihood")
+    table = table_of("song", *headings, title="log-likelihood of each song (nats/frame)")
+    for song in sorted(songs, key=lambda s: s["log_likelihood"]):
+        table.add(str(song["name"]), str(song["frames"]), number(song["log_likelihood"], "nats/frame"))
+    return table
+
+
+def described(found: dict[str, Any]) -> Iterator[Part]:
+    """What `statistics.describe` found."""
+    details = found["details"]
+    keys = "in C major and C minor" if details["transposed"] else "in their own keys"
+    beat = f"{details['frames_per_beat']} frame{'s' if details['frames_per_beat'] > 1 else ''}"
+    yield f"{beat} to a quarter note, {keys}, split {details['split']}"
+    table = table_of("split", "songs", "frames", "notes per frame", "silent frames", "pitches")
+    for split, own in found["splits"].items():
+        low, high = own["pitch_range"] or (None, None)
+        pitches = f"{pitch_name(low)} to {pitch_name(high)}" if low and high else "none"
+        notes, silent = f"{own['polyphony_mean']:.2f}", f"{own['silent_frames']:.1%}"
+        table.add(split, f"{own['songs']:,}", f"{own['frames']:,}", notes, silent, pitches)
+    yield table

@@ -1,0 +1,93 @@
+"""What commands can be told of text alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Of `ostinato generate`.
+
+    Parameters
+    ----------
+    tokens
+        Words and sentence ends, or characters, to generate.
+    temperature
+        Below 1 the model keeps to what is likely, above 1 it is bolder; 0 always takes the most probable
+        token.
+    top_k
+        Choose among the k most probable tokens; by default among all.
+    top_p
+        Choose among the most probable tokens that together have this probability; by default among all.
+    unknown
+        Let the unknown token be generated too.
+    """
+
+    tokens: int = 200
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    unknown: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Of `ostinato score`.
+
+    Parameters
+    ----------
+    independent
+        Sentences know nothing of each other; by default the state is carried from one to the next.
+    dynamic
+        The model goes on learning from the text it has scored; the run stays as it is.
+    dynamic_rate
+        Learning rate for --dynamic.
+    mix_with
+        A second model: a run's folder or an ARPA file.
+    mix_weight
+        Weight of the second model, from 0 to 1.
+    fit_on
+        Fit the weight on this text by expectation maximisation instead.
+    per_token
+        Show the log-probability of each token too.
+    """
+
+    independent: bool = False
+    dynamic: bool = False
+    dynamic_rate: float = 0.1
+    mix_with: Path | None = None
+    mix_weight: float | None = None
+    fit_on: Path | None = None
+    per_token: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Of `ostinato evaluate`.
+
+    Parameters
+    ----------
+    per_sentence
+        List the log-probability of each sentence of a split.
+    """
+
+    per_sentence: Literal["train", "valid", "test"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Of `ostinato data show`.
+
+    Parameters
+    ----------
+    unit
+        What a token is; words where nothing is said. Files of any name are read as text with it.
+    vocabulary_size
+        The most tokens that are told apart; 10,000 where nothing is said.
+    """
+
+    unit: Literal["words", "chars"] = "words"
+    vocabulary_size: int = 10_000
