@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-
 from ostinato.cli.kinds import for_kind, kind_of
+
 from ostinato.errors import UserError
 
 
