@@ -203,7 +203,7 @@ class Recipe:
         """
         stored = renewed(stored or {})
         check_names(stored)
-        domain = DOMAINS[(dict(stored) | settings).get("domain", "music")]
+        domain = DOMAINS[(dict(stored) | settings).get("domain", DOMAINS.default)]
         if letters is None and domain.optimizer and "optimizer" not in stored:
             settings = {"optimizer": domain.optimizer} | settings
         canon = _usual_letters(domain.recipe, dict(stored) | settings) if letters is None else letters
@@ -276,7 +276,7 @@ def owned_settings(values: Mapping[str, Any]) -> dict[str, Setting]:
     """The settings of a recipe with this domain, output, cell and optimizer.
 
     Example:
-        >>> chosen = {"domain": "words", "output": "softmax", "cell": "rnn", "optimizer": "sgd"}
+        >>> chosen = {"domain": "words", "output": "softmax", "cell": CELLS.default, "optimizer": "sgd"}
         >>> "vocabulary_size" in owned_settings(chosen), "rbm_size" in owned_settings(chosen)
         (True, False)
     """
@@ -346,7 +346,7 @@ def meaning(letter: str, chosen: Mapping[str, Any] | None = None) -> dict[str, A
     Example:
         >>> meaning("C")
         {'clip': 'auto'}
-        >>> meaning("C", {"domain": "chars", "output": "softmax", "cell": "rnn", "optimizer": "sgd"})
+        >>> meaning("C", {"domain": "chars", "output": "softmax", "cell": CELLS.default, "optimizer": "sgd"})
         {'clip': 0.5}
     """
     meant = dict(LETTERS[letter])
@@ -367,12 +367,12 @@ def letter_settings(*recipes: str) -> set[str]:
 
 def _choices(base: str, letters: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Domain, data, output, cell and optimizer: as given, or as the letters and the domain have it."""
-    domain = DOMAINS[settings.get("domain", "music")]
-    optimizer = BASES[base].get("optimizer", "sgd")
+    domain = DOMAINS[settings.get("domain", DOMAINS.default)]
+    optimizer = BASES[base].get("optimizer", OPTIMIZERS.default)
     for letter, (switch, _) in MEANT_TOGETHER.items():
         if letter in letters or (base != "HF" and settings.get(switch)):
             optimizer = LETTERS[letter].get("optimizer", optimizer)
-    chosen = {"output": "", "cell": "rnn", "optimizer": optimizer, "data": "", **domain.defaults}
+    chosen = {"output": "", "cell": CELLS.default, "optimizer": optimizer, "data": "", **domain.defaults}
     chosen = {name: chosen[name] for name in ("data", *CHOOSERS) if name != "domain"}
     chosen |= {name: settings[name] for name in chosen if name in settings}
     return {"domain": domain.name, **chosen}
