@@ -386,10 +386,11 @@ def _usual_letters(letters: str, settings: Mapping[str, Any]) -> str:
         ('SGD+CL', 'SGD')
     """
     base, _, rest = letters.partition("+")
-    optimizer = settings.get("optimizer", BASES[base].get("optimizer", "sgd"))
-    if base == "HF" and optimizer != "hessian-free":
+    usual = BASES[base].get("optimizer", OPTIMIZERS.default)
+    optimizer = settings.get("optimizer", usual)
+    if optimizer != usual:
         base = "SGD"
-    owned = {setting.name for setting in CELLS[settings.get("cell", "rnn")].settings}
+    owned = {setting.name for setting in CELLS[settings.get("cell", CELLS.default)].settings}
     owned |= {setting.name for setting in OPTIMIZERS[optimizer].settings}
     kept = [letter for letter in rest if SWITCHES[letter] in owned]
     return f"{base}+{''.join(kept)}" if kept else base
