@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ostinato.cli.output import human, list_skipped, print_json, print_table
 from ostinato.cli.own_options import domain_of, given_options, option, options_for, own_options
 from ostinato.cli.settings import choice
-from ostinato.data.sequences import SPLITS
+from ostinato.domains.declared import SPLITS as IN_WORDS
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
 from ostinato.runs.folder import Run
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ostinato.runs.results import Results
     from ostinato.runs.trained import TrainedModel
 
+SPLITS = tuple(IN_WORDS)
 Named: Any = choice(DOMAINS)
 Own: Any = own_options("evaluate")
 
