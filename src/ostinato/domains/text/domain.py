@@ -10,13 +10,13 @@ from torch import Tensor
 
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Each, Scores, Totals, Validation
+from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
 from ostinato.domains.text.direct_model import DirectModel
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
 from ostinato.domains.text.options import Evaluate
 from ostinato.domains.text.reading import data_sets
-from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.streams import TokenStreams
+from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
 from ostinato.domains.text.results import score_text, scored_tokens, unigram_scores
 from ostinato.domains.text.shown import each_sentence, text_table
@@ -92,6 +92,10 @@ class Text:
         """The text as a ring, turned anew each epoch."""
         generator = np.random.default_rng([recipe.seed, epoch])
         return TokenStreams(data.train, recipe.streams, recipe.segment_length, generator)
+
+    def lost_to_scaling(self, data: TextData, segment: Segment) -> float:
+        """Nothing."""
+        return 0.0
 
     def validate(self, model: SequenceModel, data: TextData) -> Validation:
         """In one sequential pass; with the perplexity of words, or the bits of a character."""
