@@ -117,7 +117,7 @@ RULES = {
     "entry": ("__main__", "cli"),
     "root": ("= =domains", "errors"),
 }
-RULES = {part: (names.split(), may.split(", ")) for part, (names, may) in RULES.items()}
+RULES = {part: (names.split(), may.split(", ") if may else []) for part, (names, may) in RULES.items()}
 # Commands that are one domain's alone, and what they take from it.
 CLI_EXCEPTIONS = {("cli.harmonize", "domains.music"), ("cli.rescore", "domains.text")}
 

@@ -210,4 +210,11 @@ def asked(run: Path, command: str, own: Any) -> tuple[DomainDeclared, Any]:
 
 
 def _or(names: list[str]) -> str:
-    return " or ".join(names)
+    """Such as "music, words or chars".
+
+    Example:
+        >>> _or(["music"]), _or(["music", "words", "chars"])
+        ('music', 'music, words or chars')
+    """
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

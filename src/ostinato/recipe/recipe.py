@@ -15,7 +15,7 @@ from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.core import CHOOSERS, CORE
 from ostinato.recipe.declared import Declared, Registry
-from ostinato.recipe.letters import BASES, LETTERS, MEANT_TOGETHER, canonical
+from ostinato.recipe.letters import BASES, LETTERS, MEANT_TOGETHER, SWITCHES, canonical
 from ostinato.recipe.older import renewed
 from ostinato.recipe.setting import Setting
 
@@ -203,11 +203,12 @@ class Recipe:
         """
         stored = renewed(stored or {})
         check_names(stored)
-        domain = DOMAINS[(dict(stored) | settings).get("domain", "music")]
-        canon = canonical(domain.recipe if letters is None else letters)
-        base, _, rest = canon.partition("+")
+        domain = DOMAINS[(dict(stored) | settings).get("domain", DOMAINS.default)]
         if letters is None and domain.optimizer and "optimizer" not in stored:
             settings = {"optimizer": domain.optimizer} | settings
+        canon = _usual_letters(domain.recipe, dict(stored) | settings) if letters is None else letters
+        canon = canonical(canon)
+        base, _, rest = canon.partition("+")
         chosen = _choices(base, rest, dict(stored) | settings)
         _check_contradictions(base, rest, settings)
         meant = defaults_of(chosen)
@@ -275,7 +276,7 @@ def owned_settings(values: Mapping[str, Any]) -> dict[str, Setting]:
     """The settings of a recipe with this domain, output, cell and optimizer.
 
     Example:
-        >>> chosen = {"domain": "words", "output": "softmax", "cell": "rnn", "optimizer": "sgd"}
+        >>> chosen = {"domain": "words", "output": "softmax", "cell": CELLS.default, "optimizer": "sgd"}
         >>> "vocabulary_size" in owned_settings(chosen), "rbm_size" in owned_settings(chosen)
         (True, False)
     """
@@ -345,7 +346,7 @@ def meaning(letter: str, chosen: Mapping[str, Any] | None = None) -> dict[str, A
     Example:
         >>> meaning("C")
         {'clip': 'auto'}
-        >>> meaning("C", {"domain": "chars", "output": "softmax", "cell": "rnn", "optimizer": "sgd"})
+        >>> meaning("C", {"domain": "chars", "output": "softmax", "cell": CELLS.default, "optimizer": "sgd"})
         {'clip': 0.5}
     """
     meant = dict(LETTERS[letter])
@@ -366,15 +367,33 @@ def letter_settings(*recipes: str) -> set[str]:
 
 def _choices(base: str, letters: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Domain, data, output, cell and optimizer: as given, or as the letters and the domain have it."""
-    domain = DOMAINS[settings.get("domain", "music")]
-    optimizer = BASES[base].get("optimizer", "sgd")
+    domain = DOMAINS[settings.get("domain", DOMAINS.default)]
+    optimizer = BASES[base].get("optimizer", OPTIMIZERS.default)
     for letter, (switch, _) in MEANT_TOGETHER.items():
         if letter in letters or (base != "HF" and settings.get(switch)):
             optimizer = LETTERS[letter].get("optimizer", optimizer)
-    chosen = {"output": "", "cell": "rnn", "optimizer": optimizer, "data": "", **domain.defaults}
+    chosen = {"output": "", "cell": CELLS.default, "optimizer": optimizer, "data": "", **domain.defaults}
     chosen = {name: chosen[name] for name in ("data", *CHOOSERS) if name != "domain"}
     chosen |= {name: settings[name] for name in chosen if name in settings}
     return {"domain": domain.name, **chosen}
+
+
+def _usual_letters(letters: str, settings: Mapping[str, Any]) -> str:
+    """A domain's own letters, but for those that a cell or an optimizer that was asked for has no use for.
+
+    Example:
+        >>> _usual_letters("SGD+CLR", {"cell": "lstm"}), _usual_letters("HF", {"optimizer": "adam"})
+        ('SGD+CL', 'SGD')
+    """
+    base, _, rest = letters.partition("+")
+    usual = BASES[base].get("optimizer", OPTIMIZERS.default)
+    optimizer = settings.get("optimizer", usual)
+    if optimizer != usual:
+        base = "SGD"
+    owned = {setting.name for setting in CELLS[settings.get("cell", CELLS.default)].settings}
+    owned |= {setting.name for setting in OPTIMIZERS[optimizer].settings}
+    kept = [letter for letter in rest if SWITCHES[letter] in owned]
+    return f"{base}+{''.join(kept)}" if kept else base
 
 
 def _check_contradictions(base: str, letters: str, settings: Mapping[str, Any]) -> None:
@@ -395,7 +414,7 @@ def _check_contradictions(base: str, letters: str, settings: Mapping[str, Any]) 
 def _check_letters(letters: str, owned: Mapping[str, Setting], chosen: Mapping[str, Any]) -> None:
     """A letter whose technique this cell or optimizer does not have is refused."""
     for letter in letters:
-        switch = next(iter(LETTERS[letter]))
+        switch = SWITCHES[letter]
         if switch not in owned:
             chooser, having = owners(switch)
             raise UserError(

@@ -62,7 +62,7 @@ class Cell:
     @property
     def name(self) -> str:
         """TABLE/COLUMN/MODEL: how the command line names the cell, and its folder."""
-        model = "rnn" if self.output not in ("nade", "rbm") else self.output
+        model = self.row.partition(" ")[0].lower().removeprefix("rnn-")
         return f"{self.table}/{self.column}/{model}-{self.letters}"
 
     @property

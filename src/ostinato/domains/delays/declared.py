@@ -5,6 +5,9 @@ from ostinato.domains.delays.options import Show
 from ostinato.evaluation.measure import Measure
 from ostinato.recipe.setting import Setting
 
+# The share of sequences that may go wrong where a problem is solved: Pascanu, Mikolov & Bengio 2013.
+MOST_ERRORS = 0.01
+
 DELAYS = DomainDeclared(
     name="delays",
     place="ostinato.domains.delays.domain:Delays",

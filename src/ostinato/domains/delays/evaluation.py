@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ostinato.data.placement import moved
-from ostinato.domains.delays.problems import MOST_ERRORS, Task, TaskSegment
+from ostinato.domains.delays.declared import MOST_ERRORS
+from ostinato.domains.delays.problems import Task, TaskSegment
 from ostinato.evaluation.scores import Score, pooled_score
 from ostinato.nn import SequenceModel
 from ostinato.nn.devices import device_of

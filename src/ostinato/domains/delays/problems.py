@@ -18,8 +18,8 @@ from ostinato.data.sequences import SPLITS, Skipped
 from ostinato.domains.answer import Part
 from ostinato.errors import UserError, near_names
 
-# Sequences to judge a network by, and the share of them that may go wrong: Pascanu, Mikolov & Bengio 2013.
-TEST_SEQUENCES, MOST_ERRORS = 10_000, 0.01
+# Sequences to judge a network by: Pascanu, Mikolov & Bengio 2013.
+TEST_SEQUENCES = 10_000
 
 # Below SHORTEST there is no tenth of a sequence to put a symbol in.
 DEFAULT_LENGTH, SHORTEST = 50, 10

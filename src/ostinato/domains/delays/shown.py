@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ostinato.domains.answer import Part
-from ostinato.domains.delays.problems import MOST_ERRORS
+from ostinato.domains.delays.declared import MOST_ERRORS
 from ostinato.domains.domain import Scores
 from ostinato.evaluation.tables import Table, show, table_of
 

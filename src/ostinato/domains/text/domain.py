@@ -15,8 +15,8 @@ from ostinato.domains.text.direct_model import DirectModel
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
 from ostinato.domains.text.options import Evaluate
 from ostinato.domains.text.reading import data_sets
-from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.streams import TokenStreams
+from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
 from ostinato.domains.text.results import score_text, scored_tokens, unigram_scores
 from ostinato.domains.text.shown import each_sentence, text_table

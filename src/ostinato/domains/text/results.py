@@ -6,7 +6,7 @@ import numpy as np
 
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
-from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.evaluation.scores import Score
 from ostinato.nn import SequenceModel

@@ -6,7 +6,7 @@ from typing import Any
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.answer import Part
 from ostinato.domains.domain import Each, Scores
-from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.results import score_sentences, scored_tokens
 from ostinato.evaluation.numbers import number
 from ostinato.evaluation.tables import Column, Table, number_columns, show, table_of
