@@ -27,7 +27,7 @@ from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.optim import clip_grad_norm
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import build_optimizer
+from ostinato.training.build import build_gradient_descent
 from ostinato.training.loop import SilentMonitor, Trainer
 
 
@@ -63,7 +63,7 @@ def our_speed(data: TextData, recipe: Recipe, words: int) -> float:
     """Words per processor second of the training step, as the trainer takes it."""
     domain = domain_named(recipe.domain)
     model = domain.model(recipe, domain.identity(data), data)
-    optimizer, parameters, carried = build_optimizer(recipe, model, 1), list(model.parameters()), None
+    optimizer, parameters, carried = build_gradient_descent(recipe, model, 1), list(model.parameters()), None
     done, begin = -3 * recipe.streams * recipe.segment_length, time.process_time()
     for segment in domain.streams(recipe, data, 0):
         for parameter in parameters:

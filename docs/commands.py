@@ -7,9 +7,10 @@ from cyclopts import App
 from cyclopts.docs.markdown import generate_markdown_docs
 from sphinx.application import Sphinx
 
-from ostinato.cli.help import shown_defaults
+from ostinato.cli.help import shown_options
 from ostinato.cli.main import app as command_line
 from ostinato.cli.settings import asked_for
+from ostinato.domains.registry import DOMAINS
 
 PAGE = "reference/commands"
 SECTION = re.compile(r"^## (.+)")
@@ -53,9 +54,20 @@ def _page() -> str:
         if command.default_command is not None:
             command.help = None  # the line of the list; its docstring says more
         if name in ("train", "search"):
-            recipe, _ = asked_for(None, None)
-            defaults[f"ostinato {name}"] = shown_defaults(recipe)
+            defaults[f"ostinato {name}"] = _defaults()
     return commands_page(command_line, defaults)
+
+
+def _defaults() -> dict[str, str]:
+    """The defaults of the settings; of those that some kinds of data do not have, with the first that has."""
+    found: dict[str, str] = {}
+    for domain in DOMAINS:
+        recipe, _ = asked_for(None, None, domain)
+        for option, shown in shown_options(recipe).items():
+            if shown is not None and shown.default is not None:
+                own = shown.default if domain == DOMAINS.default else f"{shown.default}, for {domain}"
+                found.setdefault(option, own)
+    return found
 
 
 def _fill(app: Sphinx, name: str, source: list[str]) -> None:

@@ -14,9 +14,9 @@ import torch
 
 from ostinato.data.sequences import Splits
 from ostinato.domains.music.compose import generate
-from ostinato.domains.music.open import seeded
 from ostinato.domains.music.reading import data_sets as music
 from ostinato.domains.music.writing import audio, pictures
+from ostinato.domains.seed import seeded
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model

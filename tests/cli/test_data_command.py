@@ -8,6 +8,7 @@ from ostinato.data.listing import DOWNLOAD
 from ostinato.domains import catalogue
 from ostinato.domains.delays import problems as tasks
 from ostinato.domains.music.reading import data_sets as music
+from ostinato.domains.series import data_sets as series
 from ostinato.domains.text.reading import data_sets as text
 from ostinato.errors import UserError
 from published_stand_ins import stand_in
@@ -30,12 +31,12 @@ def news(tmp_path):
 def test_list_has_every_kind(capsys):
     out = run(capsys, "list").out
     table, sources = out.split("\n\n")
-    expected = [*music.names(), *text.names(), *tasks.names()]
+    expected = [*music.names(), *text.names(), *tasks.names(), *series.names()]
     assert [line.split()[0] for line in table.splitlines() if line[0] not in " ─"] == ["name", *expected]
     assert all(any(name in line for line in sources.splitlines()) for name in expected)
     entries = json.loads(run(capsys, "list", "--json").out)["data_sets"]
     ready = {entry["name"] for entry in entries if entry["ready"]}
-    assert ready == {"bach", "pydoc", *tasks.names()}
+    assert ready == {"bach", "pydoc", *tasks.names(), *series.names()}
     assert all(entry["licence"] and entry["source"] and entry["place"] for entry in entries)
 
 
@@ -142,7 +143,7 @@ def test_show_a_task(capsys):
     [
         (("pydoc", "--length", 20), "--length is for a problem with long delays, found pydoc, which is text"),
         (("pydoc", "--no-transpose"), "--transpose is for music, found pydoc, which is text"),
-        (("pydoc", "--out", "a.png"), "--out is for music, found pydoc, which is text"),
+        (("pydoc", "--out", "a.png"), "--out is for music or series, found pydoc, which is text"),
         (("memorization", "--unit", "words"), "--unit is for text, found memorization"),
         (("temporal-order", "--length", 9), "expected a length of at least 10, found 9"),
         (("temporal",), "did you mean temporal-order"),

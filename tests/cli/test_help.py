@@ -253,7 +253,8 @@ from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.registry import DOMAINS
 from ostinato.nn.cells.registry import CELLS
 from ostinato.nn.outputs.registry import OUTPUTS, Output
-from ostinato.optim.declared import DESCENT, OPTIMIZERS
+from ostinato.optim.declared import OPTIMIZERS
+from ostinato.optim.settings import DESCENT, Optimizer
 from ostinato.recipe.declared import Declared
 from ostinato.recipe.setting import Setting
 
@@ -273,7 +274,7 @@ OUTPUTS.register(
 )
 CELLS.register(Declared(name="brick", place="nowhere:Nothing", settings=(own("corners", "Model"),)))
 OPTIMIZERS.register(
-    Declared(name="stroll", place="nowhere:Nothing", settings=(*DESCENT, own("rests", "Optimization")))
+    Optimizer(name="stroll", place="nowhere:Nothing", settings=(*DESCENT, own("rests", "Optimization")))
 )
 for words in sys.argv[2:]:
     print(run(words.split()))

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 import ostinato
 from ostinato.cli import main, tables
-from ostinato.cli.output import human, results_table, say
+from ostinato.cli.output import human, say
 from ostinato.cli.tables import folded, print_table, render
 from ostinato.cli.visible import encodable, visible
+from ostinato.domains.domain import Scores
+from ostinato.domains.music.shown import results_table
 from ostinato.evaluation import numbers
 from ostinato.evaluation.scores import Score
 from ostinato.evaluation.tables import Column, Table, number_columns
-from ostinato.runs.results import Results
 from terminal import check_table
 
 CLI = Path(ostinato.__file__).parent / "cli"
@@ -86,25 +87,23 @@ def test_any_text_can_be_shown_on_any_terminal(text, encoding):
     assert not re.search("[\x00-\x1f\x7f-\x9f\u202e\u2066]", shown)
 
 
-def results(value: float = -9.0384) -> Results:
+def results(value: float = -9.0384) -> Scores:
     systems = {
         "model": (value, 18.2, 25.8),
         "iid": (-15.9, 2.25, 3.54),
         "note-bigram": (-10.5, 12.4, 18.3),
     }
-    return Results(
-        {
-            name: {
-                split: {
-                    "log_likelihood": Score(likelihood, "nats/frame", "pooled", 9, 3, 0.0731),
-                    "accuracy_bay": Score(bay, "%", "pooled", 9, 3, 0.23, True, 0.1, (bay - 1, bay + 1)),
-                    "accuracy_per_frame": Score(frame, "%", "mean", 9, 3, 0.004),
-                }
-                for split in ("train", "valid", "test")
+    return {
+        name: {
+            split: {
+                "log_likelihood": Score(likelihood, "nats/frame", "pooled", 9, 3, 0.0731),
+                "accuracy_bay": Score(bay, "%", "pooled", 9, 3, 0.23, True, 0.1, (bay - 1, bay + 1)),
+                "accuracy_per_frame": Score(frame, "%", "mean", 9, 3, 0.004),
             }
-            for name, (likelihood, bay, frame) in systems.items()
+            for split in ("train", "valid", "test")
         }
-    )
+        for name, (likelihood, bay, frame) in systems.items()
+    }
 
 
 @pytest.mark.parametrize("width", [200, 110, 80, 40, 20])
@@ -150,7 +149,7 @@ def test_the_readme_s_table_is_what_is_printed():
             value, error = map(float, cell.split(" ± "))
             unit = "nats/frame" if name == "log_likelihood" else "%"
             by_split[split][name] = Score(value, unit, "", 1, 1, error)
-    again = [line.text for line in render(results_table(Results(scores), "SGD+CL on bach"), 80)]
+    again = [line.text for line in render(results_table(scores, "SGD+CL on bach"), 80)]
     assert shown[: len(again)] == again
 
 

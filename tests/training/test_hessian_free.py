@@ -50,7 +50,7 @@ def trained(folder: Path, settings: Recipe, data: Any = None, **options: Any) ->
 
 def weights(run: Run, checkpoint: str = "last") -> dict[str, bytes]:
     tensors, _ = run.load_checkpoint(checkpoint)
-    return {name: x.contiguous().view(torch.uint8).numpy().tobytes() for name, x in tensors.items()}
+    return {name: x.reshape(-1).view(torch.uint8).numpy().tobytes() for name, x in tensors.items()}
 
 
 def score(model: SequenceModel) -> float:
@@ -197,14 +197,14 @@ def test_wrong_letters(letters: str) -> None:
         Recipe.parse(letters)
 
 
-DESCENT = "is for optimizer sgd or nesterov or classical or adam or adamw, found optimizer hessian-free"
+DESCENT = "is for optimizer sgd or nesterov or .*, found optimizer hessian-free"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"clip": 3.0}, f"clip {DESCENT}; leave it out"),
-        ({"momentum": 0.9}, "momentum is for optimizer nesterov or classical, found optimizer hessian-free"),
+        ({"momentum": 0.9}, "momentum is for optimizer nesterov or .*, found optimizer hessian-free"),
         ({"learning_rate_rule": "halving"}, f"learning_rate_rule {DESCENT}; leave it out"),
         ({"weight_decay": 0.1}, f"weight_decay {DESCENT}; leave it out"),
         ({"output": "rbm"}, "output rbm does not go with HF; leave it out"),

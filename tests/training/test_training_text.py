@@ -17,7 +17,7 @@ from ostinato.nn import RNN
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
-from ostinato.training.build import build_optimizer
+from ostinato.training.build import build_gradient_descent
 from ostinato.training.loop import Interrupted, Trainer
 
 
@@ -51,7 +51,7 @@ def trained(folder: Path, recipe: Recipe, data: TextData | None = None, **option
 
 def weights(run: Run, checkpoint: str = "last") -> dict[str, bytes]:
     tensors, _ = run.load_checkpoint(checkpoint)
-    return {name: x.contiguous().view(torch.uint8).numpy().tobytes() for name, x in tensors.items()}
+    return {name: x.reshape(-1).view(torch.uint8).numpy().tobytes() for name, x in tensors.items()}
 
 
 @pytest.mark.parametrize("task", ["words", "chars"])
@@ -115,7 +115,7 @@ def test_sparse_steps_are_the_dense_ones() -> None:
         {"params": [parameter], "lr": recipe.learning_rate * own_rates.get(name, 1.0)}
         for name, parameter in dense.named_parameters()
     ]
-    one, other = build_optimizer(recipe, sparse, 1), torch.optim.SGD(groups)
+    one, other = build_gradient_descent(recipe, sparse, 1), torch.optim.SGD(groups)
     segment = domain.streams(recipe, data, 0)[0]
     for _ in range(3):
         sparse.zero_grad()

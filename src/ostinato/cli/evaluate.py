@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ostinato.cli.output import human, list_skipped, print_json, print_table
 from ostinato.cli.own_options import domain_of, given_options, option, options_for, own_options
 from ostinato.cli.settings import choice
-from ostinato.data.sequences import SPLITS
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
 from ostinato.runs.folder import Run
@@ -65,6 +64,7 @@ def evaluate(
 
 def _baselines(declared: DomainDeclared, data: str | None, own: Any, *, json: bool) -> int:
     """The baselines alone."""
+    from ostinato.data.sequences import SPLITS
     from ostinato.domains.domain import domain_named
     from ostinato.runs.results import Results
 
@@ -87,6 +87,7 @@ def _declared(data: str | None, domain: str | None) -> DomainDeclared:
 
 def _run(folder: Path, data: str | None, own: Any, device: str, *, json: bool) -> int:
     """A run's model, beside the baselines."""
+    from ostinato.data.sequences import SPLITS
     from ostinato.domains.domain import domain_named
     from ostinato.nn.devices import find_device
     from ostinato.runs.results import Results

@@ -19,7 +19,6 @@ from ostinato.evaluation.numbers import number
 from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.files import FileLock, atomic_write
 from ostinato.reproduce.cells import find_cells
-from ostinato.training.monitor import Interrupted
 
 if TYPE_CHECKING:
     from ostinato.reproduce.table import Row
@@ -148,6 +147,7 @@ def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quie
     from ostinato.cli.job_watch import Watch
     from ostinato.cli.workboard import Board
     from ostinato.reproduce.training import OUT_OF_TIME, run_jobs
+    from ostinato.training.monitor import Interrupted
 
     console = human()
 

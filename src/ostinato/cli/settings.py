@@ -112,8 +112,9 @@ def asked_for(options: Any, config: Path | None, domain: str | None = None) -> t
     file = {} if config is None else Recipe.read_settings(config)
     kept = _kept(file, given)
     settings = kept | given
-    letters = settings.pop("recipe", None) or DOMAINS[settings.get("domain", DOMAINS.default)].recipe
-    former, said = _former(options, letters, settings)
+    letters = settings.pop("recipe", None)
+    usual = DOMAINS[settings.get("domain", DOMAINS.default)].recipe
+    former, said = _former(options, letters or usual, settings)
     recipe = Recipe.parse(letters, kept | former, **{n: v for n, v in given.items() if n != "recipe"})
     said += notices(recipe, given, kept)
     lost = [

@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
+from ostinato.errors import UserError
 from ostinato.optim.settings import ADAPTIVE, DESCENT, FURTHER, MOMENTUM, Optimizer
 
 # Why a class of torch.optim cannot train here, where its `step` does not say so by asking for a closure.
-_REFUSED = {"SparseAdam": "it takes sparse gradients only; adam takes all"}
+_REFUSED = {"SparseAdam": "it takes sparse gradients only; use adam"}
 
 
 def torch_optimizers() -> dict[str, type[Any]]:
@@ -40,18 +41,29 @@ def refusal(name: str) -> str:
 
 
 def declared(name: str) -> Optimizer | None:
-    """What a recipe is to know of a class of torch.optim that can train here; None if there is none.
+    """What a recipe is to know of a class of torch.optim; None if there is none of this name.
+
+    Raises:
+        UserError: there is, but it cannot train here; the message says why.
 
     Example:
         >>> found = declared("rmsprop")
         >>> found.defaults["learning_rate"], any(setting.name == "momentum" for setting in found.settings)
         (0.01, True)
-        >>> declared("lbfgs") is None
+        >>> declared("adamm") is None
         True
+        >>> declared("sparseadam")
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: sparseadam cannot train here: it takes sparse gradients only; use adam
     """
     key = name.lower()
     kind = torch_optimizers().get(key)
-    return None if kind is None or refusal(key) else of_class(key, kind)
+    if kind is None:
+        return None
+    if why := refusal(key):
+        raise UserError(f"{name} cannot train here: {why}")
+    return of_class(key, kind)
 
 
 def of_class(name: str, kind: type[torch.optim.Optimizer]) -> Optimizer:

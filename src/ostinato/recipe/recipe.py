@@ -15,7 +15,7 @@ from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.core import CHOOSERS, CORE
 from ostinato.recipe.declared import Declared, Registry
-from ostinato.recipe.letters import BASES, LETTERS, MEANT_TOGETHER, canonical
+from ostinato.recipe.letters import BASES, LETTERS, MEANT_TOGETHER, SWITCHES, canonical
 from ostinato.recipe.older import renewed
 from ostinato.recipe.setting import Setting
 
@@ -206,10 +206,11 @@ class Recipe:
         stored = renewed(stored or {})
         check_names(stored)
         domain = DOMAINS[(dict(stored) | settings).get("domain", DOMAINS.default)]
-        canon = canonical(domain.recipe if letters is None else letters)
-        base, _, rest = canon.partition("+")
         if letters is None and domain.optimizer and "optimizer" not in stored:
             settings = {"optimizer": domain.optimizer} | settings
+        canon = _usual_letters(domain.recipe, dict(stored) | settings) if letters is None else letters
+        canon = canonical(canon)
+        base, _, rest = canon.partition("+")
         chosen = _choices(base, rest, dict(stored) | settings)
         _check_contradictions(base, rest, settings)
         meant = defaults_of(chosen)
@@ -379,6 +380,24 @@ def _choices(base: str, letters: str, settings: Mapping[str, Any]) -> dict[str, 
     return {"domain": domain.name, **chosen}
 
 
+def _usual_letters(letters: str, settings: Mapping[str, Any]) -> str:
+    """A domain's own letters, but for those that a cell or an optimizer that was asked for has no use for.
+
+    Example:
+        >>> _usual_letters("SGD+CLR", {"cell": "lstm"}), _usual_letters("HF", {"optimizer": "adam"})
+        ('SGD+CL', 'SGD')
+    """
+    base, _, rest = letters.partition("+")
+    usual = BASES[base].get("optimizer", OPTIMIZERS.default)
+    optimizer = settings.get("optimizer", usual)
+    if optimizer != usual:
+        base = "SGD"
+    owned = {setting.name for setting in CELLS[settings.get("cell", CELLS.default)].settings}
+    owned |= {setting.name for setting in OPTIMIZERS[optimizer].settings}
+    kept = [letter for letter in rest if SWITCHES[letter] in owned]
+    return f"{base}+{''.join(kept)}" if kept else base
+
+
 def _check_contradictions(base: str, letters: str, settings: Mapping[str, Any]) -> None:
     given = settings.get("optimizer")
     if given is None:
@@ -397,7 +416,7 @@ def _check_contradictions(base: str, letters: str, settings: Mapping[str, Any]) 
 def _check_letters(letters: str, owned: Mapping[str, Setting], chosen: Mapping[str, Any]) -> None:
     """A letter whose technique this cell or optimizer does not have is refused."""
     for letter in letters:
-        switch = next(iter(LETTERS[letter]))
+        switch = SWITCHES[letter]
         if switch not in owned:
             chooser, having = owners(switch)
             raise UserError(

@@ -18,7 +18,7 @@ class Start:
         folder: where it is.
         parameters: of the model, in number.
         frames: of the training data: steps of an epoch.
-        score_name: what its epochs' records call the score that early stopping watches, after "valid_".
+        score_name: what its epochs' records call the score that early stopping watches, after `valid_`.
         progress: where it stands.
     """
 

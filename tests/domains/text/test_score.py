@@ -52,7 +52,7 @@ def language_model(task: str = "words", seed: int = 0) -> tuple[SequenceModel, V
     classes = {"classes": 3} if task == "words" else {}
     recipe = Recipe.parse("SGD+L", domain=task, hidden_size=8, seed=seed, **classes)
     tokens, domain = vocabulary.encode(LINES), domain_named(task)
-    data = TextData("lines", vocabulary, tokens, tokens, tokens)
+    data = TextData("lines", vocabulary, tokens, tokens, tokens, version=task)
     model = domain.model(recipe, domain.identity(data), data)
     with torch.no_grad():
         for parameter in model.output.parameters():

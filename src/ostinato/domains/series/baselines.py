@@ -61,6 +61,11 @@ class LinearPredictor:
         """p."""
         return len(self.coefficients)
 
+    @property
+    def device(self) -> torch.device:
+        """Of its inputs."""
+        return self.intercept.device
+
     def __call__(
         self, inputs: Tensor, states: Tensor | None = None, starts: Tensor | None = None
     ) -> tuple[MultivariateGaussian, Tensor]:

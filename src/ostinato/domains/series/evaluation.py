@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from ostinato.data.placement import moved
 from ostinato.domains.series.predictor import SeriesPredictor
 from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.splits import Part
@@ -99,7 +100,8 @@ def score_steps(
     found: list[list[np.ndarray]] = []
     states = None
     with torch.no_grad():
-        for index, segment in enumerate(layout):
+        for index, there in enumerate(layout):
+            segment = moved(there, predictor.device)
             predicted, states = predictor(segment.inputs, states, segment.starts)
             targets, place = segment.targets, layout.positions(index)
             counts = torch.ones_like(segment.starts) if segment.mask is None else segment.mask
@@ -113,7 +115,7 @@ def score_steps(
                 (chance >= (1 - COVERAGE) / 2) & (chance <= (1 + COVERAGE) / 2),
                 ~targets.isnan(),
             )
-            found.append([column[counts].numpy() for column in columns])
+            found.append([column[counts.to(column.device)].cpu().numpy() for column in columns])
     series, places, log_prob, squared, crps, covered, observed = (
         np.concatenate(column) for column in zip(*found, strict=True)
     )

@@ -94,10 +94,10 @@ def forecast(
     if states is not None:
         states = states.expand(-1, paths, -1).contiguous()
     last = scaling.apply(history[-1]) if len(history) else np.full(size, np.nan)
-    previous = torch.from_numpy(last).to(predictor.dtype).expand(1, paths, size)
+    previous = torch.from_numpy(last).to(predictor.device, predictor.dtype).expand(1, paths, size)
     drawn = np.empty((horizon, paths, size))
     for step in range(horizon):
-        starts = torch.full((1, paths), len(history) + step == 0)
+        starts = torch.full((1, paths), len(history) + step == 0, device=predictor.device)
         inputs = encode(previous, starts, with_mask=predictor.with_mask)
         with torch.no_grad():
             distribution, states = predictor(inputs, states, starts)
@@ -107,7 +107,7 @@ def forecast(
                 f"expected paths that stay finite, found one that does not at step {step + 1} of {horizon}; "
                 "forecast fewer steps, or train with a bounded nonlinearity"
             )
-        drawn[step] = previous[0].double().numpy()
+        drawn[step] = previous[0].double().cpu().numpy()
     return Forecast(scaling.columns, scaling.invert(drawn.transpose(1, 0, 2)), len(history))
 
 

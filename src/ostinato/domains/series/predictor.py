@@ -14,6 +14,7 @@ from torch import Tensor
 from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.streams import encode
 from ostinato.nn import SequenceModel
+from ostinato.nn.devices import device_of
 
 # Steps of one series at a time: bounds memory, and changes nothing else.
 CHUNK = 1000
@@ -56,6 +57,10 @@ class SeriesPredictor(Protocol):
     def dtype(self) -> torch.dtype:
         """Of what it reads and of the targets it is asked about."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
     def __call__(
         self, inputs: Tensor, states: Tensor | None = None, starts: Tensor | None = None
     ) -> tuple[Density, Tensor]:
@@ -86,6 +91,11 @@ class SeriesModel:
         """Of its inputs."""
         return next(self.model.parameters()).dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Of its inputs."""
+        return device_of(self.model)
+
     def __call__(
         self, inputs: Tensor, states: Tensor | None = None, starts: Tensor | None = None
     ) -> tuple[Density, Tensor]:
@@ -103,9 +113,9 @@ def walk(
         The distributions of some steps, (t, 1, D), their standardised values, (t, 1, D), and the states after
         the last of them, which has not been read.
     """
-    scaled = torch.from_numpy(scaling.apply(values)).to(predictor.dtype).unsqueeze(1)
+    scaled = torch.from_numpy(scaling.apply(values)).to(predictor.device, predictor.dtype).unsqueeze(1)
     previous = torch.cat([torch.zeros_like(scaled[:1]), scaled[:-1]])
-    starts = torch.zeros(len(scaled), 1, dtype=torch.bool)
+    starts = torch.zeros(len(scaled), 1, dtype=torch.bool, device=scaled.device)
     starts[:1] = True
     inputs = encode(previous, starts, with_mask=predictor.with_mask)
     states = None

@@ -65,9 +65,9 @@ def surprise(predictor: SeriesPredictor, values: np.ndarray, scaling: Scaling) -
         )
     steps, each, chances = [], [], []
     for distribution, scaled, _ in walk(predictor, values, scaling):
-        steps.append(-distribution.log_prob(scaled).squeeze(1).double().numpy())
-        each.append(-distribution.value_log_probs(scaled).squeeze(1).double().numpy())
-        chances.append(distribution.cdf(scaled).squeeze(1).double().numpy())
+        steps.append(-distribution.log_prob(scaled).squeeze(1).double().cpu().numpy())
+        each.append(-distribution.value_log_probs(scaled).squeeze(1).double().cpu().numpy())
+        chances.append(distribution.cdf(scaled).squeeze(1).double().cpu().numpy())
     observed = ~np.isnan(values)
     total = np.concatenate(steps) + scaling.log_scale(observed)
     alone = np.concatenate(each) + np.log(scaling.scale)

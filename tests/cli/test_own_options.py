@@ -1,30 +1,93 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
-from ostinato.cli.kinds import for_kind, kind_of
 
+from ostinato.cli import own_options
+from ostinato.cli.own_options import asked, domain_of, options_for
+from ostinato.domains.declared import Command, DomainDeclared
+from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
 
 
-@pytest.mark.parametrize("domain", ["music", "words", "chars", "delays"])
+@pytest.mark.parametrize("domain", ["music", "words", "chars", "delays", "series"])
 def test_the_run_says_what_it_is(tmp_path, domain) -> None:
     (tmp_path / "config.toml").write_text(f'domain = "{domain}"\n')
-    assert kind_of(tmp_path) == domain
+    assert domain_of(tmp_path).name == domain
     # as older versions called it
     (tmp_path / "config.toml").write_text(f'task = "{ {"delays": "task"}.get(domain, domain) }"\n')
-    assert kind_of(tmp_path) == domain
+    assert domain_of(tmp_path).name == domain
 
 
 def test_an_old_run_without_the_setting_is_on_music_and_arpa_is_words(tmp_path) -> None:
     (tmp_path / "config.toml").write_text('data = "jsb"\n')
-    assert kind_of(tmp_path) == "music"
-    assert kind_of(tmp_path / "trigrams.arpa.gz") == "words"
+    assert domain_of(tmp_path).name == "music"
+    assert domain_of(tmp_path / "trigrams.arpa.gz").name == "words"
 
 
-def test_a_kind_that_a_command_has_no_form_for_is_refused(tmp_path) -> None:
+@pytest.mark.parametrize("command", ["generate", "score"])
+def test_a_domain_that_a_command_is_not_for_is_refused(tmp_path, command) -> None:
     (tmp_path / "config.toml").write_text('task = "task"\n')
-    with pytest.raises(UserError, match="expected a run on music or words, found one on delays"):
-        for_kind(tmp_path, {"music": print, "words": print}, {})
+    with pytest.raises(
+        UserError, match=r"expected a run on music, words, chars or series, found one on delays"
+    ):
+        asked(tmp_path, command, None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sing:
+    """Of a test.
+
+    Parameters
+    ----------
+    verses
+        How many verses to sing.
+    tempo
+        Beats a minute.
+    """
+
+    verses: int = 3
+    tempo: float = 100.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clash:
+    """Of a test."""
+
+    tempo: str = "allegro"
+
+
+@pytest.fixture
+def singing():
+    """A domain that is not of this package; taken back at the end."""
+
+    def make(options):
+        commands = {"generate": Command(options=options)}
+        song = DomainDeclared(name="song", place="", targets="binary", recipe="SGD", commands=commands)
+        DOMAINS.register(song)
+        return song
+
+    yield make
+    DOMAINS.forget("song")
+
+
+def test_a_domain_from_outside_brings_its_options(singing) -> None:
+    song = singing(Sing)
+    merged = own_options._merged("generate")
+    fields = {field.name: field.type.__metadata__[0] for field in dataclasses.fields(merged)}
+    verses, tempo = fields["verses"], fields["tempo"]  # music has the second too
+    assert (verses.help, verses.show_default) == ("How many verses to sing.", "3")
+    assert tempo.help == "Music: Quarter notes a minute. Song: Beats a minute."
+    assert [group._name for group in (*verses.group, *tempo.group)] == ["Song", "Music and song"]
+    assert options_for(song, "generate", merged(verses=2), "") == Sing(verses=2)
+    with pytest.raises(UserError, match="--verses is for runs on song, found one on music"):
+        options_for(DOMAINS["music"], "generate", merged(verses=3), "one on music: runs/a")
+
+
+def test_an_option_of_two_domains_has_one_type(singing) -> None:
+    singing(Clash)
+    with pytest.raises(ValueError, match="expected one type of --tempo, found two in generate"):
+        own_options._merged("generate")
 
 
 @pytest.mark.parametrize("damage", [None, "= damaged"])
@@ -70,6 +133,9 @@ def test_options_of_another_kind_are_refused_as_typed(tmp_path, ostinato) -> Non
         (("generate", tmp_path / "words", "--steps", 9), "--steps is for runs on music, found one on words"),
         (("generate", tmp_path / "words", "--prime-steps", 9), "--prime-steps is for runs on music"),
         (("score", tmp_path / "words", "a.txt", "--wrong-notes"), "--wrong-notes is for runs on music"),
+        # also with the value that it has by default
+        (("generate", tmp_path / "words", "--steps", 64), "--steps is for runs on music, found one on words"),
+        (("evaluate", tmp_path / "words", "--per-song", "test"), "--per-song is for runs on music"),
         (("score", tmp_path / "words", "a.txt", "b.txt"), "expected one text to score, found 2 files"),
         (("generate", music_run, "--top-k", 9), "--top-k is for runs on words or chars, found one on music"),
         (("score", music_run, "a.mid", "--mix-weight", 0.5), "--mix-weight is for runs on words or chars"),
