@@ -15,6 +15,7 @@ from ostinato.cli.options import OPTIONS
 from ostinato.cli.spelling import forget_options, note_options
 from ostinato.cli.visible import visible
 from ostinato.errors import UserError
+from ostinato.recipe.extensions import load_extensions
 
 # Where each command is, and what `ostinato --help` says of it: named as text, so that help and every command
 # import only what they need themselves.
@@ -68,6 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     forget_options()
     try:
+        load_extensions()
         with _own_help(arguments):
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
