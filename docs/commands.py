@@ -54,14 +54,7 @@ def _page() -> str:
         if command.default_command is not None:
             command.help = None  # the line of the list; its docstring says more
         if name in ("train", "search"):
-<<<<<<< HEAD
             defaults[f"ostinato {name}"] = _defaults()
-=======
-            recipe, _ = asked_for(None, None)
-            defaults[f"ostinato {name}"] = {
-                option: shown.default for option, shown in shown_options(recipe).items() if shown is not None
-            }
->>>>>>> htests
     return commands_page(command_line, defaults)
 
 
