@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+# what extending.md prints needs the modules that it prints: tests/docs/test_extending.py runs all of it
+APART = ("extending.md",)
+PAGES = (ROOT / "README.md", *(p for p in sorted((ROOT / "docs").glob("*.md")) if p.name not in APART))
 
 SHELL = ("sh", "bash", "shell", "console")
 COMMAND = re.compile(r"(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\S*/)?(?:ostinato|python3?|pip|pytest|sphinx-build) \S")
