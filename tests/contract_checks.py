@@ -166,6 +166,13 @@ def carries_its_state(row: Row, source: str) -> None:
             pieces.append(piece)
     torch.testing.assert_close(torch.cat(pieces), whole, rtol=0, atol=1e-12)
     map_state(lambda a, b: torch.testing.assert_close(a, b, rtol=0, atol=1e-12), carried, last)
+    # a sequence that starts in the middle of stream 1 knows nothing of what was before
+    with torch.no_grad():
+        fresh, _ = model.rnn(inputs[2:], None, starts[2:])
+        nothing, _ = model.rnn(inputs[2:])
+    torch.testing.assert_close(whole[2:, 1], fresh[:, 1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(whole[2:, 1], nothing[:, 1], rtol=0, atol=1e-12)
+    assert not torch.allclose(whole[2:, 0], fresh[:, 0], rtol=0, atol=1e-6)
 
 
 def has_the_explicit_curvature(row: Row, source: str) -> None:

@@ -1,4 +1,4 @@
-"""Modules that a variable names are imported before a registry answers; what is wrong with one is an error."""
+"""Modules that a variable names are imported before a registry answers; a wrong one is an error."""
 
 import sys
 
