@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ostinato.domains.registry import DOMAINS
+from ostinato.recipe.recipe import Recipe, every_setting
+from ostinato.reproduce.cells import find_cells
+
 ROOT = Path(__file__).parent.parent
 # what extending.md prints needs the modules that it prints: tests/docs/test_extending.py runs all of it
 APART = ("extending.md",)
@@ -32,9 +36,12 @@ REPRODUCTION = f"{SMALL} --rbm-size 4 --classes 3 --cg-iterations 2 --cd-steps 1
 RULES = (
     ("train words", f"{TRAINING} --data words.txt --streams 4"),
     ("train chars", f"{TRAINING} --data words.txt --streams 4"),
+    ("train delays", f"{TRAINING} --length 10 --cg-iterations 2"),
     ("train task", f"{TRAINING} --length 10 --cg-iterations 2"),
+    ("train series", f"{TRAINING} --data sensors.csv"),
     ("train --resume", "--quiet --epochs 2"),
     ("train", f"{TRAINING} --data songs --cg-iterations 2 --ais-steps 2"),
+    ("generate runs/sensors-1", "--samples 20"),
     ("generate", "--steps 8"),
     ("harmonize", "--particles 10"),
     ("score", ""),
@@ -173,11 +180,41 @@ def made_small(words: list[str], *, text: bool) -> list[str]:
     for name, value in pairs(options):
         if text and name in NOT_FOR_TEXT:
             continue
+        if not fits(words, name):
+            continue
         # files of one's own are data already
-        if name == "--data" and (Path(value_of(words, name)).suffix == ".txt" or "--data task" in line):
+        if name == "--data" and Path(value_of(words, name)).suffix in (".txt", ".csv"):
             continue
         words = with_option(words, name, value)
     return words
+
+
+def fits(words: list[str], name: str) -> bool:
+    """Whether a setting is one of what the command trains: a run on words has no size of NADE."""
+    setting = name.removeprefix("--").replace("-", "_")
+    if (
+        setting not in every_setting()
+        or words[0] not in ("train", "search", "reproduce")
+        or "--join" in words
+    ):
+        return True
+    if words[0] == "reproduce":
+        columns, rows = (values_of(words, option) for option in ("--datasets", "--rows"))
+        cells = find_cells(words[1], columns, rows)
+        recipes = [Recipe.parse(c.letters, domain=c.domain.name, output=c.output) for c in cells]
+        return any(setting in recipe for recipe in recipes)
+    given = {o: value_of(words, f"--{o}") for o in ("data", "output", "cell", "optimizer")}
+    given = {option: value for option, value in given.items() if value}
+    domain = words[1] if len(words) > 1 and words[1] in DOMAINS else "music"
+    return setting in Recipe.parse(value_of(words, "--recipe") or None, domain=domain, **given)
+
+
+def values_of(words: list[str], name: str) -> list[str]:
+    """The values of an option that takes several."""
+    if name not in words:
+        return []
+    rest = words[words.index(name) + 1 :]
+    return rest[: next((place for place, word in enumerate(rest) if word.startswith("--")), len(rest))]
 
 
 def pairs(options: str) -> list[tuple[str, str | None]]:

@@ -32,13 +32,14 @@ from terminal import check_table
 
 MUSIC_RUNS = ("runs/bach-1", "runs/jsb-1", "runs/jsb-2", "runs/jsb-3")
 NADE_RUNS = ("runs/composer", "runs/judge", "runs/mine")
+SERIES_RUNS = ("runs/sensors-1",)
 TEXT_RUNS = ("runs/pydoc-1", "runs/ptb-1", "runs/manual")
 STUDY = "studies/jsb-rnn"
 SPACE = "[search]\nlearning_rate = {low = 1e-3, high = 0.1, log = true}\n"
 SONGS = ("song.mid", "melody.mid", "soprano.mid", "harmony.mid")
 FOLDERS = ("my-music", "path/to/folder")
 TEXTS = ("news.txt", "a.txt", "b.txt", "c.txt", "manual.txt")
-TINY = ["--hidden-size", "8", "--epochs", "1", "--threads", "1", "--accuracy-samples", "2", "--quiet"]
+TINY = ["--hidden-size", "8", "--epochs", "1", "--threads", "1", "--quiet"]
 # Commands whose results are tables.
 WITH_TABLES = (
     "train",
@@ -69,10 +70,11 @@ def made(tmp_path_factory) -> Path:
         _write_songs(place / "songs")
         _write_texts(place)
         assert run(["train", "--data", "songs", "--run", MUSIC_RUNS[0], *TINY]) == 0
-        nade = ["--output", "nade", "--nade-size", "8", "--run", NADE_RUNS[0]]
+        nade = ["--output", "nade", "--nade-size", "8", "--accuracy-samples", "2", "--run", NADE_RUNS[0]]
         assert run(["train", "--data", "songs", *nade, *TINY]) == 0
         assert run(made_small(["search", "--study", STUDY], text=False)) == 0
         assert run(["train", "words", "--data", "words.txt", "--run", TEXT_RUNS[0], *TINY]) == 0
+        assert run(["train", "series", "--data", "sensors.csv", "--run", SERIES_RUNS[0], *TINY]) == 0
     for names in (MUSIC_RUNS, NADE_RUNS, TEXT_RUNS):
         for name in names[1:]:
             shutil.copytree(place / names[0], place / name)
@@ -97,6 +99,8 @@ def _write_songs(folder: Path) -> None:
 
 def _write_texts(place: Path) -> None:
     rng = np.random.default_rng(0)
+    values = np.cumsum(rng.normal(size=(300, 2)), axis=0).round(2).tolist()
+    (place / "sensors.csv").write_text("temperature,pressure\n" + "".join(f"{a},{b}\n" for a, b in values))
     lines = rng.choice(SENTENCES, 300).tolist()
     for name in ("words.txt", *TEXTS):
         (place / name).write_text("\n".join(lines) + "\n")
