@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Data, Each, Scores, Totals
+from ostinato.domains.domain import Data, Each, Scores, Segment, Totals
 from ostinato.errors import UserError, argument
 from ostinato.evaluation.tables import Table, show, table_of
 from ostinato.nn import SequenceModel
@@ -26,6 +26,10 @@ class BaseDomain:
 
     def prepare(self, data: Any, run: Run) -> None:
         """Nothing: weights and settings are all that a model needs."""
+
+    def lost_to_scaling(self, data: Any, segment: Segment) -> float:
+        """Nothing: targets are in their own units."""
+        return 0.0
 
     def baselines(self, data: Any, splits: tuple[str, ...]) -> Scores:
         """None."""
