@@ -53,4 +53,8 @@ SERIES = DomainDeclared(
     letters={"C": {"clip": 1.0}},
     hessian_free={"streams": 16},
     fixed=("split_seed",),
+    search={
+        "hidden_size": {"low": 50, "high": 300},
+        "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+    },
 )
