@@ -55,7 +55,7 @@ class Row(NamedTuple):
         chosen = {"domain": self.domain, "output": self.output, "cell": self.cell, "data": data}
         second = OPTIMIZERS[self.optimizer].curvature
         bare = Recipe.parse("HF" if second else "SGD", optimizer=self.optimizer, **chosen)
-        wanted = SETTINGS | DATA[self.domain].settings | changes
+        wanted = SETTINGS | DATA.get(self.domain, Tiny()).settings | changes
         return bare.replace(**{name: value for name, value in wanted.items() if name in bare})
 
 
@@ -93,7 +93,7 @@ class Tiny(NamedTuple):
     that its data ask for; `generate` are options that keep short what it makes.
     """
 
-    make: Callable[[Path], str]
+    make: Callable[[Path], str] = lambda folder: ""
     settings: dict[str, Any] = {}  # noqa: RUF012
     generate: dict[str, Any] = {}  # noqa: RUF012
 

@@ -64,7 +64,7 @@ RULES = {
     # runs on disk, domains as everything else sees them, training
     "run folders": ("runs.folder runs.checkpoint", "errors, files"),
     "domain": (
-        "domains.domain domains.answer domains.catalogue domains.sample domains.seed",
+        "domains.domain domains.base domains.answer domains.catalogue domains.sample domains.seed",
         "errors, settings, evaluation, what domains declare, declarations of domains, recipe, nn, data, run "
         "folders",
     ),

@@ -245,7 +245,7 @@ def test_hessian_free_has_the_same_protocol():
 
 @pytest.fixture
 def own_names(monkeypatch):
-    monkeypatch.setattr(OPTIMIZERS, "_entries", dict(OPTIMIZERS._entries))
+    monkeypatch.setattr(OPTIMIZERS, "_registered", dict(OPTIMIZERS._registered))
 
 
 def test_one_from_outside_takes_one_line(own_names):

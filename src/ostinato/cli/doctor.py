@@ -12,6 +12,7 @@ from ostinato.cli.output import print_json
 from ostinato.cli.tables import print_table
 from ostinato.errors import UserError
 from ostinato.evaluation.tables import Column, Table
+from ostinato.recipe.extensions import load_extensions
 
 
 def doctor(*, json: bool = False) -> int:
@@ -61,6 +62,7 @@ def diagnosis() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none that PyTorch can use",
         "data_folder": os.environ.get(DATA_VARIABLE) or f"{DATA_VARIABLE} is not set",
         "cache_folder": str(cache_folder()),
+        "extensions": load_extensions() or "none",
         "data_sets": _data_sets(),
     }
 

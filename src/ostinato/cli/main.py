@@ -15,24 +15,25 @@ from ostinato.cli.options import OPTIONS
 from ostinato.cli.spelling import forget_options, note_options
 from ostinato.cli.visible import visible
 from ostinato.errors import UserError
+from ostinato.recipe.extensions import load_extensions
 
 # Where each command is, and what `ostinato --help` says of it: named as text, so that help and every command
 # import only what they need themselves.
 COMMANDS = {
     "Train": {
-        "train": ("train:train", "Train a recurrent network on music, text or long delays."),
+        "train": ("train:train", "Train a recurrent network on music, text, series or long delays."),
         "search": ("search:search", "Search for settings, and choose by validation."),
         "reproduce": ("reproduce:reproduce", "Train the cells of the paper's tables, or one of them."),
     },
     "Judge": {
         "evaluate": ("evaluate:evaluate", "Score a run on its data, beside the baselines."),
-        "compare": ("compare:compare", "Compare runs on the same songs or sentences."),
+        "compare": ("compare:compare", "Compare runs on the same songs, sentences or series."),
         "report": ("report:report", "Write a page about runs and studies."),
     },
     "Use": {
-        "generate": ("generate:generate", "Compose music, or write text, with a run's model."),
+        "generate": ("generate:generate", "Compose music, write text, or forecast a series."),
         "harmonize": ("harmonize:harmonize", "Add voices to a melody, or fill a gap in a piece."),
-        "score": ("score:score", "Say how likely pieces or sentences are, and what surprises."),
+        "score": ("score:score", "Say how likely pieces, sentences or series are."),
         "rescore": ("rescore:rescore_list", "Choose among the hypotheses of an n-best list."),
     },
     "Keep house": {
@@ -45,7 +46,7 @@ COMMANDS = {
 
 app = App(
     name="ostinato",
-    help="Train recurrent networks on music and text, and score them honestly.",
+    help="Train recurrent networks on music, text and series, and score them honestly.",
     version=ostinato.__version__,
     version_flags=("--version", "-V"),
     help_flags=HELP_FLAGS,
@@ -68,6 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     forget_options()
     try:
+        load_extensions()
         with _own_help(arguments):
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ostinato.evaluation.numbers import recorded
 
 if TYPE_CHECKING:
-    from ostinato.evaluation.scores import Score
+    # not by its own name: domains have options called Score, and the pages would not know which is meant
+    from ostinato.evaluation import scores
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def table_of(first: str, *headings: str, title: str = "") -> Table:
     return Table([Column(first, text=True), *number_columns(*headings)], title)
 
 
-def show(score: Score | None) -> str:
+def show(score: scores.Score | None) -> str:
     r"""A score with its standard error; an estimate is marked, and has its interval on a second line.
 
     Example:

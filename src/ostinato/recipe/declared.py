@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from ostinato.errors import UserError, argument, near_names
+from ostinato.recipe.extensions import load_extensions
 from ostinato.recipe.setting import Setting
 
 Settings = Mapping[str, Any]
@@ -59,6 +60,8 @@ Entry = TypeVar("Entry", bound=Declared)
 class Registry(Generic[Entry]):
     """The declarations of one sort by name, in the order in which they came.
 
+    Before it is asked for the first time the extensions are imported (`recipe.extensions`).
+
     Args:
         sort: the setting that chooses among them, for messages.
         further: gives a declaration for a name that nobody has registered, or None.
@@ -76,8 +79,13 @@ class Registry(Generic[Entry]):
 
     def __init__(self, sort: str, further: Callable[[str], Entry | None] = lambda name: None) -> None:
         self.sort, self._further = sort, further
-        self._entries: dict[str, Entry] = {}
+        self._registered: dict[str, Entry] = {}
         self._aliases: dict[str, str] = {}
+
+    @property
+    def _entries(self) -> dict[str, Entry]:
+        load_extensions()
+        return self._registered
 
     def register(self, entry: Entry, *, aliases: tuple[str, ...] = ()) -> None:
         """Add a declaration.
@@ -90,15 +98,15 @@ class Registry(Generic[Entry]):
             ValueError: the name is taken by another declaration.
         """
         for name in (entry.name, *aliases):
-            known = self._entries.get(self._aliases.get(name, name))
+            known = self._registered.get(self._aliases.get(name, name))
             if known is not None and known != entry:
                 raise ValueError(f"expected a new name for a {self.sort}, found {name!r}, which is taken")
-        self._entries[entry.name] = entry
+        self._registered[entry.name] = entry
         self._aliases |= dict.fromkeys(aliases, entry.name)
 
     def forget(self, name: str) -> None:
         """Take back what `register` added."""
-        del self._entries[name]
+        del self._registered[name]
         self._aliases = {alias: of for alias, of in self._aliases.items() if of != name}
 
     def name(self, name: str) -> str:
@@ -107,6 +115,7 @@ class Registry(Generic[Entry]):
         Raises:
             UserError: there is none; the message names near ones.
         """
+        load_extensions()
         found = self._aliases.get(name, name)
         if isinstance(name, str) and found not in self._entries:
             entry = self._further(name)
@@ -121,7 +130,8 @@ class Registry(Generic[Entry]):
         return self._entries[self.name(name)]
 
     def __contains__(self, name: object) -> bool:
-        return self._aliases.get(str(name), name) in self._entries
+        entries = self._entries
+        return self._aliases.get(str(name), name) in entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -165,6 +165,8 @@ class Recipe:
             UserError: an unknown name, or as for `Recipe`.
         """
         settings = renewed(settings)
+        for name in CHOOSERS:  # first: a setting that nobody has may be an unknown output's
+            REGISTRIES[name].name(settings.get(name, REGISTRIES[name].default))
         check_names(settings)
         owned = owned_settings({setting.name: setting.default for setting in CORE} | settings)
         return cls(**{name: value for name, value in settings.items() if name in owned})

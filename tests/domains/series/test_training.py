@@ -157,3 +157,13 @@ def test_from_a_file_to_scores(tmp_path):
     history = select(read, scaling.columns).series[0].values
     made = forecast(predictor, history, 20, scaling, paths=200, generator=torch.Generator())
     assert np.abs(made.mean[-1] - 100).max() < 2
+
+
+def test_training_is_recorded_in_the_units_of_validation() -> None:
+    """Standardised and in own units, one log-likelihood differs by the logarithm of the scale."""
+    values = np.random.default_rng(0).normal(5.0, 40.0, (400, 1))
+    values[::7] = np.nan
+    parts = [Part("a", values)]
+    scaling = Scaling.fit(("x",), [values])
+    streams = SeriesStreams(parts, scaling, 1, 100, with_mask=True)
+    assert streams.unit_change == pytest.approx(-np.log(scaling.scale[0]))

@@ -1,7 +1,7 @@
 """Problems with long delays."""
 
 from ostinato.domains.declared import Command, DomainDeclared, columns_of
-from ostinato.domains.delays.options import Show
+from ostinato.domains.delays.options import ShowOptions
 from ostinato.evaluation.measure import Measure
 from ostinato.recipe.setting import Setting
 
@@ -19,7 +19,7 @@ DELAYS = DomainDeclared(
     names=("temporal-order", "memorization"),
     data_sets="ostinato.domains.delays.problems",
     called="a problem with long delays",
-    commands={"show": Command(options=Show)},
+    commands={"show": Command(options=ShowOptions)},
     unused=("segment_length",),
     settings=(
         Setting("length", int, 50, "Data", "steps of the sequences, or of their delay", low=10, high=100_000),

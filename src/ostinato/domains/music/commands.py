@@ -9,7 +9,7 @@ import numpy as np
 from ostinato.domains.answer import Answer, Asked, Notice, Part
 from ostinato.domains.music.compose import generate
 from ostinato.domains.music.open import MusicModel
-from ostinato.domains.music.options import Compose, Score
+from ostinato.domains.music.options import ComposeOptions, ScoreOptions
 from ostinato.domains.music.surprise import CONVENTION, PieceScore, score_piece
 from ostinato.domains.music.writing import piano_roll, pictures
 from ostinato.domains.music.wrong_notes import CONVENTION as CORRECTIONS
@@ -21,7 +21,7 @@ from ostinato.evaluation.tables import Table, number_columns, table_of
 from ostinato.files import numbered
 
 
-def compose(run: Path, asked: Asked, own: Compose) -> Answer:
+def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
     """Compose music, and write it into files."""
     music = MusicModel.open(run, device=asked.device)
     name = f"{run.resolve().name}-{asked.seed}"
@@ -91,7 +91,7 @@ def moved(semitones: int) -> str:
     )
 
 
-def score_pieces(run: Path, files: list[Path], own: Score) -> Answer:
+def score_pieces(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     """Rank pieces by likelihood, with their most surprising notes and bars."""
     if own.top < 0:
         raise UserError(f"expected {argument('top')} of at least 0, found {own.top}")

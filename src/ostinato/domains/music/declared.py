@@ -28,10 +28,10 @@ MUSIC = DomainDeclared(
     data_sets="ostinato.domains.music.reading.data_sets",
     reads="a score",
     commands={
-        "generate": Command(options=options.Compose, place="ostinato.domains.music.commands:compose"),
-        "score": Command(options=options.Score, place="ostinato.domains.music.commands:score_pieces"),
-        "evaluate": Command(options=options.Evaluate),
-        "show": Command(options=options.Show),
+        "generate": Command(options=options.ComposeOptions, place="ostinato.domains.music.commands:compose"),
+        "score": Command(options=options.ScoreOptions, place="ostinato.domains.music.commands:score_pieces"),
+        "evaluate": Command(options=options.EvaluateOptions),
+        "show": Command(options=options.ShowOptions),
     },
     settings=(
         Setting(

@@ -13,7 +13,7 @@ from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
 from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
 from ostinato.domains.music.evaluation.frames import evaluate_frames, total_by_song
 from ostinato.domains.music.evaluation.measures import Sampling
-from ostinato.domains.music.options import Evaluate
+from ostinato.domains.music.options import EvaluateOptions
 from ostinato.domains.music.reading import data_sets
 from ostinato.domains.music.shown import each_song, results_table
 from ostinato.errors import UserError, argument
@@ -120,7 +120,7 @@ class Music:
         """As they are by themselves: in the frames that they have, and in C if nothing else is said."""
         return data_sets.load(data, **given)
 
-    def each(self, model: SequenceModel, data: Splits, options: Evaluate) -> Each | None:
+    def each(self, model: SequenceModel, data: Splits, options: EvaluateOptions) -> Each | None:
         """The songs of a split."""
         return None if options.per_song is None else each_song(model, data, options.per_song)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compose:
+class ComposeOptions:
     """Of `ostinato generate`.
 
     Parameters
@@ -40,7 +40,7 @@ class Compose:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class ScoreOptions:
     """Of `ostinato score`.
 
     Parameters
@@ -69,7 +69,7 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class EvaluateOptions:
     """Of `ostinato evaluate`.
 
     Parameters
@@ -88,7 +88,7 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Show:
+class ShowOptions:
     """Of `ostinato data show`.
 
     Parameters

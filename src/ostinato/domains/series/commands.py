@@ -13,7 +13,7 @@ from ostinato.domains.answer import Answer, Asked, Notice, Part
 from ostinato.domains.seed import seeded
 from ostinato.domains.series import pictures
 from ostinato.domains.series.forecast import Forecast, forecast, write_forecast
-from ostinato.domains.series.options import Generate, Score
+from ostinato.domains.series.options import GenerateOptions, ScoreOptions
 from ostinato.domains.series.predictor import SeriesModel
 from ostinato.domains.series.reading import read_series
 from ostinato.domains.series.scaling import Scaling
@@ -69,7 +69,7 @@ class _Opened:
         return series, notices
 
 
-def forecast_file(run: Path, asked: Asked, own: Generate) -> Answer:
+def forecast_file(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
     """Forecast the steps after a series, or after none, and write them into files."""
     paths = own.out or [Path(f"{run.resolve().name}-{asked.seed}{ending}") for ending in (TABLE, ".png")]
     for path in paths:
@@ -136,7 +136,7 @@ def _forecast_table(made: Forecast, title: str) -> Table:
     return table
 
 
-def score_files(run: Path, files: list[Path], own: Score) -> Answer:
+def score_files(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     """The surprise of every step of the series in some files; written into files where that is asked for."""
     if own.top < 0:
         raise UserError(f"expected {argument('top')} of at least 0, found {own.top}")

@@ -23,10 +23,12 @@ SERIES = DomainDeclared(
         *columns_of("coverage_90", "in the 90% interval, %", ("test",)),
     ),
     commands={
-        "generate": Command(options=options.Generate, place="ostinato.domains.series.commands:forecast_file"),
-        "score": Command(options=options.Score, place="ostinato.domains.series.commands:score_files"),
-        "evaluate": Command(options=options.Evaluate),
-        "show": Command(options=options.Show),
+        "generate": Command(
+            options=options.GenerateOptions, place="ostinato.domains.series.commands:forecast_file"
+        ),
+        "score": Command(options=options.ScoreOptions, place="ostinato.domains.series.commands:score_files"),
+        "evaluate": Command(options=options.EvaluateOptions),
+        "show": Command(options=options.ShowOptions),
     },
     settings=(
         Setting(
@@ -51,4 +53,8 @@ SERIES = DomainDeclared(
     letters={"C": {"clip": 1.0}},
     hessian_free={"streams": 16},
     fixed=("split_seed",),
+    search={
+        "hidden_size": {"low": 50, "high": 300},
+        "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+    },
 )

@@ -13,7 +13,7 @@ from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
 from ostinato.domains.series import data_sets
 from ostinato.domains.series.baselines import fit_baselines
 from ostinato.domains.series.evaluation import StepScores, evaluate_series, score_steps, summarise
-from ostinato.domains.series.options import Evaluate
+from ostinato.domains.series.options import EvaluateOptions
 from ostinato.domains.series.predictor import SeriesModel
 from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.shown import each_series, series_table
@@ -135,7 +135,7 @@ class Series:
             return data_sets.load(data)
         return data_sets.load_like(data, load_model(run).data["details"])
 
-    def each(self, model: SequenceModel, data: Splits, options: Evaluate) -> Each | None:
+    def each(self, model: SequenceModel, data: Splits, options: EvaluateOptions) -> Each | None:
         """The series of a split."""
         if options.per_series is None:
             return None

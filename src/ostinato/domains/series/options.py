@@ -8,7 +8,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate:
+class GenerateOptions:
     """Of `ostinato generate`, which forecasts.
 
     Parameters
@@ -28,7 +28,7 @@ class Generate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class ScoreOptions:
     """Of `ostinato score`.
 
     Parameters
@@ -48,7 +48,7 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class EvaluateOptions:
     """Of `ostinato evaluate`.
 
     Parameters
@@ -61,7 +61,7 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Show:
+class ShowOptions:
     """Of `ostinato data show`.
 
     Parameters

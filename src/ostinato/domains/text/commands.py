@@ -8,7 +8,7 @@ from typing import Any
 from ostinato.domains.answer import Answer, Asked, Notice, Part, Raw
 from ostinato.domains.seed import seeded
 from ostinato.domains.text.generate import Sampling, generate_tokens, pieces
-from ostinato.domains.text.options import Generate, Score
+from ostinato.domains.text.options import GenerateOptions, ScoreOptions
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.domains.text.rescore import fit_mixture
 from ostinato.domains.text.score import (
@@ -28,7 +28,7 @@ from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
 
 
-def write_text(run: Path, asked: Asked, own: Generate) -> Answer:
+def write_text(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
     """Generate words or characters, which are printed as they come."""
     prime = asked.prime or ""
     if own.tokens < 1:
@@ -45,7 +45,7 @@ def write_text(run: Path, asked: Asked, own: Generate) -> Answer:
     return Answer(record, map(Raw, itertools.chain([prime], text, ["\n"])))
 
 
-def score_file(run: Path, files: list[Path], own: Score) -> Answer:
+def score_file(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     """Score each sentence (line) of a text file."""
     if len(files) != 1:
         raise UserError(f"expected one text to score, found {len(files)} files; score one after the other")

@@ -77,10 +77,10 @@ _SETTINGS: tuple[Setting, ...] = (
 )
 
 _COMMANDS = {
-    "generate": Command(options=options.Generate, place="ostinato.domains.text.commands:write_text"),
-    "score": Command(options=options.Score, place="ostinato.domains.text.commands:score_file"),
-    "evaluate": Command(options=options.Evaluate),
-    "show": Command(options=options.Show),
+    "generate": Command(options=options.GenerateOptions, place="ostinato.domains.text.commands:write_text"),
+    "score": Command(options=options.ScoreOptions, place="ostinato.domains.text.commands:score_file"),
+    "evaluate": Command(options=options.EvaluateOptions),
+    "show": Command(options=options.ShowOptions),
 }
 _ARPA = (".arpa", ".arpa.gz")
 

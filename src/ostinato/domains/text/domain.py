@@ -13,7 +13,7 @@ from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
 from ostinato.domains.text.direct_model import DirectModel
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
-from ostinato.domains.text.options import Evaluate
+from ostinato.domains.text.options import EvaluateOptions
 from ostinato.domains.text.reading import data_sets
 from ostinato.domains.text.reading.streams import TokenStreams
 from ostinato.domains.text.reading.text_data import TextData
@@ -144,6 +144,6 @@ class Text:
         unit: Any = self.declared.name if vocabulary is None else vocabulary.unit
         return data_sets.load(data, unit, vocabulary=vocabulary)
 
-    def each(self, model: SequenceModel, data: TextData, options: Evaluate) -> Each | None:
+    def each(self, model: SequenceModel, data: TextData, options: EvaluateOptions) -> Each | None:
         """The sentences of a split."""
         return None if options.per_sentence is None else each_sentence(model, data, options.per_sentence)

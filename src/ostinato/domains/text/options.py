@@ -8,7 +8,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate:
+class GenerateOptions:
     """Of `ostinato generate`.
 
     Parameters
@@ -34,7 +34,7 @@ class Generate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class ScoreOptions:
     """Of `ostinato score`.
 
     Parameters
@@ -65,7 +65,7 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class EvaluateOptions:
     """Of `ostinato evaluate`.
 
     Parameters
@@ -78,7 +78,7 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Show:
+class ShowOptions:
     """Of `ostinato data show`.
 
     Parameters
