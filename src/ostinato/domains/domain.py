@@ -178,6 +178,11 @@ class Domain(Protocol):
     def streams(self, recipe: Recipe, data: Any, epoch: int) -> Segments:
         """The training data as an epoch meets them."""
 
+    def lost_to_scaling(self, data: Any, segment: Segment) -> float:
+        """What log p of a segment's targets loses in the data's own units, summed over the steps that count;
+        0 where targets are in their own units.
+        """
+
     def validate(self, model: SequenceModel, data: Any) -> Validation:
         """The score of the validation data."""
 

@@ -200,7 +200,7 @@ class Trainer:
             self._carried = zeros_like(update.states)
         if update.record is not None:
             self.run.append_metrics(update.record)
-        sums.nll += update.nll
+        sums.nll += update.nll + self.domain.lost_to_scaling(self.data, segment)
         sums.frames += update.frames
         sums.norms += update.norm
         sums.updates += 1

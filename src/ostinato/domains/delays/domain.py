@@ -11,7 +11,7 @@ from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.delays.evaluation import chance, is_solved, score_task
 from ostinato.domains.delays.problems import TaskData, TaskStreams, find_task, load
 from ostinato.domains.delays.shown import errors_table
-from ostinato.domains.domain import Each, Scores, Totals, Validation
+from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
 from ostinato.errors import UserError, argument
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
@@ -66,6 +66,10 @@ class Delays:
     def streams(self, recipe: Recipe, data: TaskData, epoch: int) -> TaskStreams:
         """Fresh sequences, `streams` of them in a minibatch."""
         return TaskStreams(data.task, recipe.streams, recipe.seed, epoch, sequences=data.frames("train"))
+
+    def lost_to_scaling(self, data: TaskData, segment: Segment) -> float:
+        """Nothing."""
+        return 0.0
 
     def validate(self, model: SequenceModel, data: TaskData) -> Validation:
         """Log-likelihood of 10,000 other sequences in nats per step that counts, and how many go wrong."""

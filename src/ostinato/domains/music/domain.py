@@ -9,7 +9,7 @@ from torch import Tensor
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.data.streams import Streams
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Each, Scores, Totals, Validation
+from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
 from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
 from ostinato.domains.music.evaluation.frames import evaluate_frames, total_by_song
 from ostinato.domains.music.evaluation.measures import Sampling
@@ -71,6 +71,10 @@ class Music:
         """Songs dealt anew each epoch."""
         generator = np.random.default_rng([recipe.seed, epoch])
         return Streams(data.train, recipe.streams, recipe.segment_length, generator)
+
+    def lost_to_scaling(self, data: Splits, segment: Segment) -> float:
+        """Nothing."""
+        return 0.0
 
     def validate(self, model: SequenceModel, data: Splits) -> Validation:
         """Pooled over frames; of an RBM, whose likelihood is dear, the score that stands in for it."""

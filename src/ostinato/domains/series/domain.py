@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Each, Scores, Totals, Validation
+from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
 from ostinato.domains.series import data_sets
 from ostinato.domains.series.baselines import fit_baselines
 from ostinato.domains.series.evaluation import StepScores, evaluate_series, score_steps, summarise
@@ -80,6 +80,13 @@ class Series:
             with_mask=data.details["missing"],
             dtype=getattr(torch, recipe.dtype),
         )
+
+    def lost_to_scaling(self, data: Splits, segment: Segment) -> float:
+        """The logarithm of the scale of every value that counts."""
+        observed = ~segment.targets.isnan()
+        if segment.mask is not None:
+            observed &= segment.mask.unsqueeze(-1)
+        return float(scaling_of(data).log_scale(observed.sum((0, 1)).cpu().numpy()))
 
     def validate(self, model: SequenceModel, data: Splits) -> Validation:
         """Nats per step in the data's own units, and the distance from the predicted means."""

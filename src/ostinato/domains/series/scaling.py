@@ -96,7 +96,7 @@ class Scaling:
         """The sum of log scale over the observed columns, (...): what a density loses in the own units.
 
         Args:
-            observed: boolean (..., D).
+            observed: boolean (..., D), or how many values of each column.
         """
         return observed @ np.log(self.scale)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Each, Scores, Totals, Validation
+from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
 from ostinato.domains.text.direct_model import DirectModel
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
 from ostinato.domains.text.options import EvaluateOptions
@@ -92,6 +92,10 @@ class Text:
         """The text as a ring, turned anew each epoch."""
         generator = np.random.default_rng([recipe.seed, epoch])
         return TokenStreams(data.train, recipe.streams, recipe.segment_length, generator)
+
+    def lost_to_scaling(self, data: TextData, segment: Segment) -> float:
+        """Nothing."""
+        return 0.0
 
     def validate(self, model: SequenceModel, data: TextData) -> Validation:
         """In one sequential pass; with the perplexity of words, or the bits of a character."""
