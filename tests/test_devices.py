@@ -91,7 +91,9 @@ TASKS = {
 }
 SERIES = {
     "series": Recipe.parse("SGD+C", domain="series", **SMALL),
-    "series-mixture": Recipe.parse("HF", domain="series", output="gaussian-mixture", cg_iterations=3, **SMALL),
+    "series-mixture": Recipe.parse(
+        "HF", domain="series", output="gaussian-mixture", cg_iterations=3, **SMALL
+    ),
 }
 GATED = {
     "gru": music("SGD+CL", cell="gru", optimizer="adam", num_layers=2, dropout=0.3),
