@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_every_kind import small_series
 from test_loop import small_data, small_recipe, weights
 
 from ostinato.data.sequences import Splits
@@ -88,13 +89,26 @@ TASKS = {
         "HF+L", domain="delays", data="temporal-order", length=10, cg_iterations=3, **SMALL | {"streams": 10}
     ),
 }
-EVERY = MUSIC | LANGUAGE | TASKS
+SERIES = {
+    "series": Recipe.parse("SGD+C", domain="series", **SMALL),
+    "series-mixture": Recipe.parse(
+        "HF", domain="series", output="gaussian-mixture", cg_iterations=3, **SMALL
+    ),
+}
+GATED = {
+    "gru": music("SGD+CL", cell="gru", optimizer="adam", num_layers=2, dropout=0.3),
+    "lstm": music("SGD+CL", cell="lstm", optimizer="rmsprop", learning_rate_rule="cosine"),
+    "HF-lstm": music("HF+L", cell="lstm", cg_iterations=3, epochs=1),
+}
+EVERY = MUSIC | LANGUAGE | TASKS | SERIES | GATED
 
 
 def data_for(recipe: Recipe, folder: Path) -> Data:
     if recipe.domain == "music":
         data = small_data()
         return Splits("few", data.train[:3], data.valid[:1], data.test[:1])
+    if recipe.domain == "series":
+        return small_series(missing=0.1)
     return TASK if recipe.domain == "delays" else text_data(recipe.domain, folder)
 
 

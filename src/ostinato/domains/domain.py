@@ -68,11 +68,7 @@ class Segment(Protocol):
 
 
 class Segments(Protocol):
-    """The training data as an epoch meets them, segment by segment.
-
-    Where targets are not in the data's own units, `unit_change` is what turns a mean log-likelihood of theirs
-    (nats per step) into that of the data.
-    """
+    """The training data as an epoch meets them, segment by segment."""
 
     @property
     def frames(self) -> int:

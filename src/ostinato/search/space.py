@@ -24,7 +24,7 @@ def fixed_settings() -> set[str]:
 
     Example:
         >>> sorted(fixed_settings() - {"domain", "recipe", "data"})[:3]
-        ['frames_per_beat', 'length', 'test_data']
+        ['frames_per_beat', 'length', 'split_seed']
     """
     return {"domain", "recipe", "data"} | {name for entry in DOMAINS.entries() for name in entry.fixed}
 

@@ -173,7 +173,7 @@ class Trainer:
             self.monitor.segment(progress.epoch, progress.segment, len(streams), streams.frames)
             if time.monotonic() - self._saved_at > self.checkpoint_seconds:
                 self._save()
-        self._finish_epoch(streams)
+        self._finish_epoch()
 
     def update(self, streams: Segments, index: int) -> None:
         """One update on one segment; a step of `fit`, which does the rest."""
@@ -239,13 +239,13 @@ class Trainer:
         self.model.train()
         return found, better
 
-    def _finish_epoch(self, streams: Segments) -> None:
+    def _finish_epoch(self) -> None:
         progress, sums = self.progress, self.progress.sums
         stage, name = stage_of(self.recipe, progress.epoch), self.model.score_name
         found, better = self._validate(stage)
         record: dict[str, Any] = {
             "epoch": progress.epoch,
-            f"train_{name}": -sums.nll / max(sums.frames, 1) + getattr(streams, "unit_change", 0.0),
+            f"train_{name}": -sums.nll / max(sums.frames, 1),
             f"valid_{name}": found.score,
             **found.record,
             "best": better,

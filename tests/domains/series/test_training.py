@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ostinato.data.sequences import Sequence
+from ostinato.data.sequences import Sequence, Splits
+from ostinato.domains.domain import domain_named
 from ostinato.domains.series.baselines import fit_baselines
 from ostinato.domains.series.evaluation import evaluate_series, score_steps
 from ostinato.domains.series.forecast import forecast
@@ -163,7 +164,11 @@ def test_training_is_recorded_in_the_units_of_validation() -> None:
     """Standardised and in own units, one log-likelihood differs by the logarithm of the scale."""
     values = np.random.default_rng(0).normal(5.0, 40.0, (400, 1))
     values[::7] = np.nan
-    parts = [Part("a", values)]
     scaling = Scaling.fit(("x",), [values])
-    streams = SeriesStreams(parts, scaling, 1, 100, with_mask=True)
-    assert streams.unit_change == pytest.approx(-np.log(scaling.scale[0]))
+    streams = SeriesStreams([Part("a", values)], scaling, 1, 150, with_mask=True)
+    data = Splits("a", (), (), (), details={"scaling": scaling.to_dict()})
+    domain = domain_named("series")
+    lost = [domain.lost_to_scaling(data, segment) for segment in streams]
+    assert len(lost) == 3
+    assert sum(lost) == pytest.approx(streams.frames * np.log(scaling.scale[0]))
+    assert streams.frames == np.isfinite(values).sum()

@@ -79,9 +79,6 @@ class SeriesStreams:
         self._layout = Streams(scaled, streams, segment_length, generator)
         self._context = torch.tensor([part.context for part in cut], dtype=torch.int32)
         self.frames = sum(int((~np.isnan(p.values[p.context :])).any(1).sum()) for p in cut)
-        scales = sum(float(scaling.log_scale(~np.isnan(p.values[p.context :])).sum()) for p in cut)
-        # nats per step of the targets, which are standardised, to nats in the data's own units
-        self.unit_change = -scales / max(self.frames, 1)
 
     @property
     def streams(self) -> int:

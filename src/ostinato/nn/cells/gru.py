@@ -134,7 +134,7 @@ class _Scan(torch.autograd.Function):
         to_hidden = delta[:, :, :3].flatten(2)
         _, need_weight, need_bias, *_ = ctx.needs_input_grad
         return (
-            delta[:, :, [0, 1, 3]].flatten(2),
+            torch.cat((delta[:, :, :2], delta[:, :, 3:]), 2).flatten(2),
             weight_gradient(to_hidden, previous) if need_weight else None,
             to_hidden.sum((0, 1)) if need_bias else None,
             None,
