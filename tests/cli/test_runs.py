@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -138,3 +139,11 @@ def test_one_wrong_folder_and_nothing_is_removed(runs, ostinato) -> None:
         assert (code, err.count("\n")) == (2, 1), err
         assert message in err
     assert (runs / "first").is_dir()
+
+
+def test_a_path_that_begins_with_a_bracket_is_a_path(runs, ostinato, monkeypatch) -> None:
+    monkeypatch.chdir(runs)
+    shutil.copytree("first", "[first]")
+    code, out, err = ostinato("runs", "diff", "[first]", "second")
+    assert (code, err) == (0, "")
+    assert "[first]" in out

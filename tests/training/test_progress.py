@@ -169,3 +169,11 @@ def test_settings_count_before_the_first_checkpoint_too(tmp_path: Path, contents
     assert contents(tmp_path / "run") == before
     longer = small_recipe(epochs=5)
     assert weights(resume(tmp_path / "run", longer)) == weights(trained(tmp_path / "whole", longer))
+
+
+@pytest.mark.parametrize("rule", ["cosine", "one-cycle"])
+def test_a_rule_that_ends_with_the_last_epoch_has_no_later_one(rule: str) -> None:
+    recipe = Recipe(learning_rate_rule=rule, epochs=3)
+    with pytest.raises(UserError, match=f"{rule} ends with the last epoch.*a run of 3 cannot go on to 5"):
+        go_on(Progress(epoch=3, stopped_because=ALL_DONE), recipe, recipe.replace(epochs=5))
+    go_on(Progress(epoch=3, stopped_because=ALL_DONE), recipe, recipe.replace(patience=50))

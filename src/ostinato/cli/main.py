@@ -55,7 +55,8 @@ app = App(
     help_epilogue="ostinato COMMAND --help says more of a command.",
     group_parameters=OPTIONS,
     group_commands=Group("Help", sort_key=len(COMMANDS)),
-    default_parameter=Parameter(negative=()),
+    # a path that begins with a bracket is no list in JSON
+    default_parameter=Parameter(negative=(), json_list=False, json_dict=False),
     config=note_options,
 )
 LINES = {name: line for commands in COMMANDS.values() for name, (_, line) in commands.items()}

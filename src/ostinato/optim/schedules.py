@@ -158,6 +158,8 @@ class OneCycle:
 
 
 LEARNING_RATE_SCHEDULES = ("constant", "cosine", "one-cycle")
+# Those that know when training ends.
+END_WITH_TRAINING = ("cosine", "one-cycle")
 
 
 def learning_rate_schedule(name: str, total: int) -> Schedule:

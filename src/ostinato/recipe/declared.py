@@ -80,6 +80,8 @@ class Registry(Generic[Entry]):
     def __init__(self, sort: str, further: Callable[[str], Entry | None] = lambda name: None) -> None:
         self.sort, self._further = sort, further
         self._registered: dict[str, Entry] = {}
+        # those that `further` gave: not listed, so that what is listed does not depend on what was asked for
+        self._given: dict[str, Entry] = {}
         self._aliases: dict[str, str] = {}
 
     @property
@@ -118,16 +120,17 @@ class Registry(Generic[Entry]):
         load_extensions()
         found = self._aliases.get(name, name)
         if isinstance(name, str) and found not in self._entries:
-            entry = self._further(name)
+            entry = self._given.get(name) or self._further(name)
             if entry is not None:
-                self.register(entry)
+                self._given[name] = self._given[entry.name] = entry
                 return entry.name
         if not isinstance(name, str) or found not in self._entries:
             raise UserError(f"unknown {argument(self.sort)} {name!r}: {near_names(str(name), self._entries)}")
         return found
 
     def __getitem__(self, name: str) -> Entry:
-        return self._entries[self.name(name)]
+        found = self.name(name)
+        return self._registered[found] if found in self._registered else self._given[found]
 
     def __contains__(self, name: object) -> bool:
         entries = self._entries

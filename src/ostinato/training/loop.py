@@ -65,7 +65,7 @@ class Trainer:
         stop_requested: returns the number of a signal that asks to stop, or 0.
 
     A run that is there may be given other `epochs` and another `patience`: they say when it ends, and change
-    nothing on the way (see `training_state.go_on`).
+    nothing on the way (see `training.progress.go_on`).
 
     Raises:
         UserError: the run was made with other settings or other data, or the data has no training or

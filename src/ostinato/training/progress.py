@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import ostinato
 from ostinato.errors import UserError, argument
 from ostinato.optim import TrainingOptimizer
+from ostinato.optim.schedules import END_WITH_TRAINING
 from ostinato.recipe.recipe import Recipe
 
 # Why a run ended, where more epochs or more patience would let it go on.
@@ -92,7 +93,7 @@ def go_on(progress: Progress, saved: Recipe, recipe: Recipe) -> None:
     """Let a run go on to other epochs, or with another patience; where it does, it has not stopped any more.
 
     No step depends on either setting, so the run ends as one that had them from the start. What would need
-    the past to be another one is refused.
+    the past to be another one is refused, as other epochs are under a rule of the rate that ends with them.
 
     Args:
         progress: where the run stands; `stopped_because` is taken back where the run goes on.
@@ -111,6 +112,12 @@ def go_on(progress: Progress, saved: Recipe, recipe: Recipe) -> None:
     """
     if all(getattr(saved, name) == getattr(recipe, name) for name in ENDS):
         return
+    rule = recipe.get("learning_rate_rule")
+    if recipe.epochs != saved.epochs and rule in END_WITH_TRAINING:
+        raise UserError(
+            f"{argument('learning_rate_rule')} {rule} ends with the last epoch, so that a run of "
+            f"{saved.epochs} cannot go on to {recipe.epochs}; start a new run"
+        )
     begun, since = progress.epoch + (progress.segment > 0), progress.since_best(recipe)
     if recipe.epochs < begun:
         stands = f"is in its epoch {begun}" if progress.segment > 0 else f"has trained {begun} epochs"
