@@ -20,7 +20,7 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.loop import Trainer
 from ostinato.training.monitor import SilentMonitor
-from ostinato.training.updates import pretraining_epochs
+from ostinato.training.pretraining import pretraining_epochs
 
 # Seconds of updates to measure, and updates at most; a whole validation is measured where it takes less.
 SECONDS, UPDATES = 2.0, 30

@@ -25,6 +25,7 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import MODEL_PREFIX, build_gradient_descent, build_rule
 from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor, Start
+from ostinato.training.pretraining import stage as stage_of
 from ostinato.training.progress import (
     ALL_DONE,
     NO_BETTER,
@@ -38,7 +39,6 @@ from ostinato.training.progress import (
     take_learned,
 )
 from ostinato.training.updates import build_updates
-from ostinato.training.updates import stage as stage_of
 
 BEFORE_PREFIX = "before."
 

@@ -15,6 +15,7 @@ from ostinato.errors import UserError, argument
 from ostinato.optim import TrainingOptimizer
 from ostinato.optim.schedules import END_WITH_TRAINING
 from ostinato.recipe.recipe import Recipe
+from ostinato.training.pretraining import pretraining_epochs
 
 # Why a run ended, where more epochs or more patience would let it go on.
 ALL_DONE, NO_BETTER = "all epochs done", "no better validation score"
@@ -58,8 +59,7 @@ class Progress:
 
     def since_best(self, recipe: Recipe) -> int:
         """Whole epochs since the best validation score, or since pre-training: what patience limits."""
-        first_joint = recipe.get("pretrain_frames", 0) + recipe.get("pretrain_rnn", 0)
-        return self.epoch - 1 - max(self.best_epoch, first_joint - 1)
+        return self.epoch - 1 - max(self.best_epoch, pretraining_epochs(recipe) - 1)
 
 
 def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[str, Any]) -> None:

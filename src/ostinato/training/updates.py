@@ -20,6 +20,7 @@ from ostinato.optim import GradientDescent, HessianFree, TrainingOptimizer, clip
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.build import build_curvature_optimizer, build_gradient_descent
+from ostinato.training.pretraining import stage
 
 
 @dataclass(frozen=True)
@@ -161,25 +162,6 @@ def build_updates(recipe: Recipe, model: SequenceModel, updates: int) -> Updates
     if OPTIMIZERS[recipe.optimizer].curvature:
         return HessianFreeUpdates(model, recipe, build_curvature_optimizer(recipe, model))
     return GradientUpdates(model, recipe, build_gradient_descent(recipe, model, updates))
-
-
-def stage(recipe: Recipe, epoch: int) -> str:
-    """What an epoch trains: pre-training of the RBM, then of the RNN, comes before the joint training.
-
-    Example:
-        >>> recipe = Recipe(output="rbm", pretrain_frames=1, pretrain_rnn=2)
-        >>> [stage(recipe, epoch) for epoch in range(4)]
-        ['frames', 'rnn', 'rnn', 'joint']
-    """
-    first = recipe.get("pretrain_frames", 0)
-    if epoch < first:
-        return "frames"
-    return "rnn" if epoch < pretraining_epochs(recipe) else "joint"
-
-
-def pretraining_epochs(recipe: Recipe) -> int:
-    """Epochs before the joint training."""
-    return int(recipe.get("pretrain_frames", 0) + recipe.get("pretrain_rnn", 0))
 
 
 def curvature_streams(recipe: Recipe, epoch: int, index: int, streams: int) -> Tensor:
