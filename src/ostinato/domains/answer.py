@@ -30,7 +30,7 @@ class Answer:
     """What a command has found or made; files are written when it is.
 
     Arguments:
-        record: gives what `--json` prints.
+        record: gives the object that is printed as JSON.
         parts: what is printed otherwise, in this order; may be made while it is printed.
 
         notices: printed in both cases, before anything else.

@@ -5,7 +5,7 @@ from typing import Any
 
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.domain import Data, Each, Scores, Segment, Totals
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, call
 from ostinato.evaluation.tables import Table, show, table_of
 from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
@@ -59,5 +59,5 @@ class BaseDomain:
         """None: a `UserError`."""
         raise UserError(
             f"expected runs on data whose sequences are resampled, found runs on {data.name}; "
-            "ostinato evaluate gives their scores"
+            f"{call('evaluate')} gives their scores"
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 from ostinato.data.sequences import Skipped
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.registry import DOMAINS
-from ostinato.errors import UserError
+from ostinato.errors import UserError, call
 from ostinato.evaluation.scores import Score
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
@@ -254,16 +254,16 @@ def load_data(recipe: Recipe, *, progress: bool = True) -> Data:
         UserError: there are none, or they are of another kind.
 
     Example:
-        >>> load_data(Recipe.parse("SGD", domain="words", data="bach"))
+        >>> load_data(Recipe.parse("SGD", domain="words", data="jsb"))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        ostinato.errors.UserError: bach is for music, found words; use: ostinato train music --data bach
+        ostinato.errors.UserError: jsb is for music, found words; use ...
     """
     if recipe.data not in DOMAINS[recipe.domain].names:
         for other in DOMAINS.entries():
             if recipe.data in other.names:
                 raise UserError(
                     f"{recipe.data} is for {other.name}, found {recipe.domain}; "
-                    f"use: ostinato train {other.name} --data {recipe.data}"
+                    f"use {call('train', domain=other.name, data=recipe.data)}"
                 )
     return domain_named(recipe.domain).load(recipe, progress=progress)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ostinato.domains.domain import domain_named
-from ostinato.errors import UserError
+from ostinato.errors import UserError, call
 from ostinato.nn import SequenceModel
 from ostinato.nn.devices import find_device
 from ostinato.recipe.recipe import Recipe
@@ -43,7 +43,7 @@ def load_model(run: Run, checkpoint: str = "best", *, device: torch.device | str
     if not run.has_checkpoint(checkpoint):
         raise UserError(
             f"expected a trained model in {run.folder}, found no checkpoint {checkpoint!r} yet; "
-            f"continue with: ostinato train --resume {run.folder}"
+            f"continue with: {call('train', resume=run.folder)}"
         )
     tensors, state = run.load_checkpoint(checkpoint)
     recipe = Recipe.from_dict(state["recipe"])

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.files import FileLock, write_error
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def database_url(url: str) -> str:
     """
     scheme, colon, rest = url.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not colon or not rest:
-        raise UserError(f"expected --storage postgresql://USER@HOST/DATABASE, found {without_password(url)}")
+        raise UserError(
+            f"expected {argument('storage')} postgresql://USER@HOST/DATABASE, found {without_password(url)}"
+        )
     return f"postgresql+psycopg://{rest}"
 
 
@@ -159,7 +161,7 @@ def open_database(url: str, heartbeat: int | None = None, grace: int | None = No
             return RDBStorage(target, engine_kwargs=engine, heartbeat_interval=heartbeat, grace_period=grace)
         except ImportError:
             raise UserError(
-                "--storage needs the PostgreSQL driver, found none; install ostinato[postgres]"
+                f"{argument('storage')} needs the PostgreSQL driver, found none; install ostinato[postgres]"
             ) from None
         except (sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.IntegrityError) as error:
             # Somebody else is making the same tables.

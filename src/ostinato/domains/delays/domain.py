@@ -12,7 +12,7 @@ from ostinato.domains.delays.evaluation import chance, is_solved, score_task
 from ostinato.domains.delays.problems import TaskData, TaskStreams, find_task, load
 from ostinato.domains.delays.shown import errors_table
 from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, call
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
@@ -120,5 +120,5 @@ class Delays:
         """None: what counts is how many sequences go wrong."""
         raise UserError(
             "expected runs on data whose songs or sentences are resampled, found runs on the problem "
-            f"{data.name}; ostinato evaluate gives their share of wrong sequences"
+            f"{data.name}; {call('evaluate')} gives their share of wrong sequences"
         )

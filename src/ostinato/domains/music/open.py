@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ostinato.domains.music.reading.pieces import Piece, read_piece
-from ostinato.errors import UserError
+from ostinato.errors import UserError, call
 from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
@@ -42,7 +42,7 @@ class MusicModel:
         if "frames_per_beat" not in details:
             raise UserError(
                 f"expected a run on music, found one on {trained.data['name']} in {folder}; "
-                "train one with: ostinato train --data bach"
+                f"train one with: {call('train', data='bach')}"
             )
         return cls(
             trained.model,

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, call
 from ostinato.files import atomic_write
 
 Unit = Literal["words", "chars"]
@@ -146,7 +146,7 @@ class Vocabulary:
         except FileNotFoundError:
             raise UserError(
                 f"expected a run on text, found no {FILE} in {folder}; "
-                "make one with: ostinato train words, or ostinato train chars"
+                f"make one with: {call('train', domain='words')}, or {call('train', domain='chars')}"
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected a vocabulary in {path}, found a damaged file: {error}") from error
