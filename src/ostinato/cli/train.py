@@ -10,7 +10,6 @@ from cyclopts import Parameter
 from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, list_skipped, print_json, print_table, say
 from ostinato.cli.settings import Domain, Options, recipe_from, resumed
-from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run, default_folder
@@ -76,6 +75,7 @@ def train(
     from ostinato.domains.domain import load_data
     from ostinato.nn.devices import find_device
     from ostinato.runs.results import score_run
+    from ostinato.training.threads import default_threads
 
     if threads is not None and threads < 1:
         raise UserError(f"expected --threads of at least 1, found {threads}")
@@ -107,18 +107,6 @@ def train(
     return 0
 
 
-def default_threads(recipe: Recipe) -> int:
-    """One thread where a step is too small to share, all that PyTorch found otherwise.
-
-    A step of one stream with 200 units takes some ten microseconds: threads gain little there on an idle
-    machine, and wait for each other on a busy one.
-    """
-    import torch
-
-    multiplications_a_step = recipe.streams * recipe.hidden_size**2
-    return torch.get_num_threads() if multiplications_a_step > 2_000_000 else 1
-
-
 def _place(asked: str | None, before: str) -> torch.device:
     """The device to resume on: the one asked for, or the run's, which may not be there any more."""
     from ostinato.nn.devices import find_device
@@ -144,7 +132,9 @@ def _fit(
     quiet: bool,
 ) -> None:
     from ostinato.cli.progress import ConsoleMonitor
-    from ostinato.training.loop import Interrupted, Trainer
+    from ostinato.runs.finish import fit
+    from ostinato.training.monitor import Interrupted
+    from ostinato.training.stopping import stop_signals
 
     console = human()
     try:
@@ -154,16 +144,15 @@ def _fit(
                 from ostinato.cli.tensorboard import TensorBoardMonitor
 
                 watching = TensorBoardMonitor(monitor, run.folder)
-            trainer = Trainer(
+            progress = fit(
+                run,
                 recipe,
                 data,
-                run,
                 watching,
                 device=device,
                 checkpoint_seconds=checkpoint_seconds,
                 stop_requested=asked,
             )
-            progress = trainer.fit()
     except Interrupted as interruption:
         console.print(f"stopped; continue with: ostinato train --resume {run.folder}")
         raise SystemExit(128 + interruption.signal) from None

@@ -54,10 +54,10 @@ class Asked:
 
     Arguments:
         seed: another number, another piece.
-        prime: what to continue; None for nothing.
+        prime: what to continue: text, the name of a file, or what a program has in memory; None for nothing.
         device: where the model computes.
     """
 
     seed: int = 0
-    prime: str | None = None
+    prime: Any = None
     device: str = "cpu"

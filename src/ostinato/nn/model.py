@@ -112,13 +112,18 @@ class SequenceModel(nn.Module):
         return [p for p in self.parameters() if p.requires_grad and p.dim() > 1]
 
     @property
+    def generator(self) -> torch.Generator | None:
+        """The source of randomness in training; its state is part of a checkpoint."""
+        return self.rnn.generator
+
+    @property
     def score_name(self) -> str:
         """What `Loss.nll` is minus the sum of, and what early stopping watches."""
         return self.output.score_name if isinstance(self.output, SurrogateLayer) else "log_likelihood"
 
     def _cost(self, hidden: Tensor, values: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         """What to minimise and minus the score to watch, both summed over frames."""
-        output, generator = self.output, self.rnn.generator
+        output, generator = self.output, self.generator
         if not isinstance(output, SurrogateLayer):
             nll = output.nll(hidden, values)
             return nll, nll

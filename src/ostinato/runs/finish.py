@@ -38,23 +38,47 @@ def train_in(
     """
     run = Run.open(folder) if (folder / CONFIG).is_file() else Run.create(folder, recipe.to_dict())
     with run:
-        trainer = Trainer(
+        return fit(
+            run,
             recipe,
             data,
-            run,
             monitor,
             device=device,
             checkpoint_seconds=checkpoint_seconds,
             stop_requested=stop_requested,
         )
-        return trainer.fit()
 
 
-def conclude(run: Run, data: Data, splits: tuple[str, ...] = SPLITS) -> dict[str, Any]:
+def fit(
+    run: Run,
+    recipe: Recipe,
+    data: Data,
+    monitor: Monitor | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    checkpoint_seconds: float = 15.0,
+    stop_requested: Callable[[], int] = lambda: 0,
+) -> Progress:
+    """Train in a run that is open, from its last checkpoint; see `train_in`."""
+    trainer = Trainer(
+        recipe,
+        data,
+        run,
+        monitor,
+        device=device,
+        checkpoint_seconds=checkpoint_seconds,
+        stop_requested=stop_requested,
+    )
+    return trainer.fit()
+
+
+def conclude(
+    run: Run, data: Data, splits: tuple[str, ...] = SPLITS, *, device: torch.device | str = "cpu"
+) -> dict[str, Any]:
     """Score a run's best model beside the baselines, write results.json and the learning curve; return what
     results.json holds.
     """
-    return write_results(run, data, score_run(run, data, splits))
+    return write_results(run, data, score_run(run, data, splits, device=device))
 
 
 def write_results(run: Run, data: Data, results: Results) -> dict[str, Any]:

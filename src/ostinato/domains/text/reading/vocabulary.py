@@ -120,6 +120,11 @@ class Vocabulary:
             table[ord(token)] = k
         return table
 
+    def numbers(self, tokens: Iterable[str]) -> np.ndarray:
+        """The ids of tokens, (N,) int64, unknown ones as the one unknown token's."""
+        ids, unknown = self.ids, self.unknown_id
+        return np.array([ids.get(token, unknown) for token in tokens], dtype=np.int64)
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids: words separated by spaces, sentences by line ends."""
         tokens = [self.tokens[k] for k in ids]
