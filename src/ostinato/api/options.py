@@ -27,8 +27,8 @@ def options_of(declared: DomainDeclared, command: str, given: Mapping[str, Any])
     """
     if command not in declared.commands:
         if given:
-            name = next(iter(given))
-            raise UserError(f"expected no {argument(name)} for {declared.name}, found {given[name]!r}")
+            first, value = next(iter(given.items()))
+            raise UserError(f"expected no {argument(first)} for {declared.name}, found {value!r}")
         return None
     kind = declared.commands[command].options
     hints = typing.get_type_hints(kind)
@@ -37,7 +37,7 @@ def options_of(declared: DomainDeclared, command: str, given: Mapping[str, Any])
             raise UserError(
                 f"expected an option of {command} on {declared.name}, found {name}: {near_names(name, hints)}"
             )
-    return kind(**{name: _as_files(value, hints[name]) for name, value in given.items()})
+    return kind(**{own: _as_files(value, hints[own]) for own, value in given.items()})
 
 
 def _as_files(value: Any, hint: Any) -> Any:

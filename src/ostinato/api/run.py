@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class TrainedRun:
         run: its folder.
         data: its data, where a program has them; otherwise they are loaded again where they are needed.
         module, loss: the program's own network and loss, where it has them.
-        temporary: what removes the folder when this object goes.
+        temporary: a folder, above the run's, that goes when this object does.
         device: where the model computes.
     """
 
@@ -67,10 +68,13 @@ class TrainedRun:
         *,
         module: nn.Module | None = None,
         loss: LossFunction | None = None,
-        temporary: "tempfile.TemporaryDirectory[str] | None" = None,
+        temporary: Path | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        self._run, self._data, self._temporary = run, data, temporary
+        self._run, self._data = run, data
+        self._temporary: weakref.finalize[Any, Any] | None = None
+        if temporary is not None:
+            self._temporary = weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
         self._module, self._loss, self._device = module, loss, device
         self._trained: TrainedModel | None = None
 
@@ -257,7 +261,7 @@ class TrainedRun:
             _copy(self._run.folder, target)
         saved = Run.open(target)
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary()
             self._run, self._temporary, self._trained = saved, None, None
         if self._data is not None and not (target / RESULTS).exists():
             self._conclude(saved)

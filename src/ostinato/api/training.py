@@ -92,8 +92,8 @@ def train(
         raise UserError(f"expected {argument('loss')} with {argument('model')}, found it alone")
     given, made = chosen(recipe, data, domain, model, loss, settings)
     prepared = load_named(made) if given is None else wrapped(made, given, model, loss)
-    temporary = tempfile.TemporaryDirectory(prefix="ostinato-") if out is None else None
-    folder = Path(temporary.name) / "run" if temporary is not None else Path(str(out))
+    temporary = Path(tempfile.mkdtemp(prefix="ostinato-")) if out is None else None
+    folder = Path(str(out)) if temporary is None else temporary / "run"
     with Run.create(folder, made.to_dict()) as opened:
         started = TrainedRun(
             opened, prepared, module=model, loss=loss, temporary=temporary, device=device or "cpu"
@@ -182,7 +182,7 @@ def load_data(data: Any, *, domain: str | None = None, progress: bool = False, *
     Example:
         >>> data = load_data(["the cat sat", "the dog sat", "a cat ran"] * 10)
         >>> data.name, data.frames("train"), data.details["unit"]
-        ('memory', 108, 'words')
+        ('memory', 104, 'words')
     """
     given, recipe = chosen(None, data, domain, None, None, settings)
     found = load_named(recipe, progress=progress) if given is None else wrapped(recipe, given, None, None)

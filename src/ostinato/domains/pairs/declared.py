@@ -1,10 +1,11 @@
 """Pairs of inputs and targets: no choice of a command, since only a program has them."""
 
+from typing import Literal
+
 from ostinato.domains.declared import DomainDeclared, columns_of
-from ostinato.nn.outputs.registry import Targets
 
 
-def _pairs(targets: Targets, output: str, called: str) -> DomainDeclared:
+def _pairs(targets: Literal["binary", "category", "real"], output: str, called: str) -> DomainDeclared:
     return DomainDeclared(
         name=f"pairs-{targets}",
         place="ostinato.domains.pairs.domain:Pairs",
@@ -35,7 +36,7 @@ PAIRS = (
 
 MODULE = DomainDeclared(
     name="module",
-    place="ostinato.domains.pairs.module:Module",
+    place="ostinato.domains.pairs.module:OwnModule",
     summary="a network of a program's own",
     targets="any",
     recipe="SGD",

@@ -99,7 +99,7 @@ def log_probs_of(predicted: Any, targets: Tensor) -> Tensor:
     return found
 
 
-class Module(BaseDomain):
+class OwnModule(BaseDomain):
     """Batches of a program's own, and its network."""
 
     carries_state = False

@@ -18,7 +18,7 @@ def knows(given: Given) -> bool:
     """Whether a program's data are real values, (T,) or (T, D).
 
     Example:
-        >>> knows(Given({UNSPLIT: [np.zeros(5)]})), knows(Given({UNSPLIT: [np.zeros(5, np.int64)]}))
+        >>> knows(Given({"": [np.zeros(5)]})), knows(Given({"": [np.zeros(5, np.int64)]}))
         (True, False)
     """
     first = given.first
@@ -35,7 +35,7 @@ def wrap(given: Given, split_seed: int) -> Splits:
 
     Example:
         >>> walk = np.cumsum(np.random.default_rng(0).standard_normal(500))
-        >>> data = wrap(Given({UNSPLIT: [walk]}), 0)
+        >>> data = wrap(Given({"": [walk]}), 0)
         >>> data.details["columns"], data.details["split"], [data.frames(split) for split in SPLITS]
         (['1'], 'by time: the first 60%, 20%, 20%', [300, 200, 200])
     """

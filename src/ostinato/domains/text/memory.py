@@ -107,7 +107,7 @@ def _cut(texts: Sequence[str]) -> dict[str, list[str]]:
         raise UserError(f"expected at least {len(SPLITS)} lines of text to hold some out, found {len(lines)}")
     ends = np.cumsum([len(line) for line in lines])
     last = len(lines)
-    test = min(int(np.searchsorted(ends, ends[-1] * (1 - HELD_OUT))), last - 1)
-    valid = min(int(np.searchsorted(ends, ends[-1] * (1 - 2 * HELD_OUT))), test - 1)
+    test = min(int(np.searchsorted(ends, ends[-1] * (1 - HELD_OUT), "right")), last - 1)
+    valid = min(int(np.searchsorted(ends, ends[-1] * (1 - 2 * HELD_OUT), "right")), test - 1)
     valid, test = max(valid, 1), max(test, 2)
     return {"train": lines[:valid], "valid": lines[valid:test], "test": lines[test:]}
