@@ -79,8 +79,8 @@ def bootstrap_over_seeds(
         d = sum_s (mean_k x_ks - mean_l y_ls) / sum_s n_s + t_{K-1} sd_k / sqrt(K) - t_{L-1} sd_l / sqrt(L)
 
     Songs are drawn with replacement, for both together. Three seeds are too few to draw from: resampling them
-    says sqrt(1 - 1/K) times too little, and knows nothing of how uncertain the spread is. So the error of their
-    mean is drawn from Student's t with their standard deviation, that of the pooled score over the trainings.
+    says sqrt(1 - 1/K) times too little, and knows nothing of how uncertain the spread is. So the error of
+    their mean is drawn from Student's t with the standard deviation of the pooled score over the trainings.
 
     Args:
         first: x, totals of log-probability of each song under each training of one system, (K, S); K >= 2.

@@ -30,7 +30,7 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def processor(place: Path = _PROCESSORS) -> str:
-    """The processor's name, as far as the system tells it; Linux also has numbers that tell alike names apart.
+    """The processor's name, as far as the system tells it, and on Linux its numbers: names can be alike.
 
     Args:
         place: the file of Linux that describes the processors.
