@@ -182,7 +182,7 @@ def load_data(data: Any, *, domain: str | None = None, progress: bool = False, *
     Example:
         >>> data = load_data(["the cat sat", "the dog sat", "a cat ran"] * 10)
         >>> data.name, data.frames("train"), data.details["unit"]
-        ('memory', 104, 'words')
+        ('memory', 108, 'words')
     """
     given, recipe = chosen(None, data, domain, None, None, settings)
     found = load_named(recipe, progress=progress) if given is None else wrapped(recipe, given, None, None)
