@@ -91,8 +91,8 @@ RULES = {
     # what `import ostinato` offers
     "api": (
         "api",
-        "errors, files, evaluation, what domains declare, declarations of domains, recipe, devices, nn, data, "
-        "run folders, domain, training, runs",
+        "errors, files, evaluation, what domains declare, declarations of domains, recipe, devices, nn, "
+        "data, run folders, domain, training, runs",
     ),
     # commands' work, for any domain
     "planning": (
