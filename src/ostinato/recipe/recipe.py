@@ -259,8 +259,12 @@ class Recipe:
             raise UserError(
                 f"{argument('output')} {self.output} does not fit {self.domain}; use {' or '.join(fitting)}"
             )
-        if OPTIMIZERS[self.optimizer].curvature and not output.curvature:
-            raise UserError(f"{argument('output')} {self.output} does not go with HF; leave it out")
+        if OPTIMIZERS[self.optimizer].curvature:
+            if not output.curvature:
+                raise UserError(f"{argument('output')} {self.output} does not go with HF; leave it out")
+            # its steps are of the joint objective's curvature
+            for name in filter(self.get, output.pretraining.values()):
+                raise UserError(f"{argument(name)} {self.get(name)} does not go with HF; leave it out")
         if self.dropout and self.num_layers == 1:
             raise UserError(
                 f"{argument('dropout')} acts between layers, found one layer; set "

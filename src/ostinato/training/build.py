@@ -13,7 +13,7 @@ from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel, sample_leak
 from ostinato.nn.cells import Recurrence
 from ostinato.nn.cells.registry import CELLS, LEAKS
-from ostinato.nn.outputs.base import make_output
+from ostinato.nn.outputs.base import OutputSpec, make_output
 from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.optim import (
     ConstantRule,
@@ -70,16 +70,16 @@ def build_model(
     dtype: torch.dtype = getattr(torch, recipe.dtype)
     rnn = build_recurrence(recipe, sizes, generator, dtype)
     declared = OUTPUTS[recipe.output]
-    output = make_output(
-        declared,
-        recipe.hidden_size,
-        sizes.targets,
-        {setting.name: recipe.get(setting.name) for setting in declared.settings},
-        start={name: torch.from_numpy(value) for name, value in (start or {}).items()},
-        stored={k.removeprefix("output."): v for k, v in (stored or {}).items() if k.startswith("output.")},
+    spec = OutputSpec(
+        hidden_size=recipe.hidden_size,
+        size=sizes.targets,
         generator=generator,
         dtype=dtype,
+        settings={setting.name: recipe.get(setting.name) for setting in declared.settings},
+        start={name: torch.from_numpy(value) for name, value in (start or {}).items()},
+        stored={k.removeprefix("output."): v for k, v in (stored or {}).items() if k.startswith("output.")},
     )
+    output = make_output(declared, spec)
     return SequenceModel(rnn, output, recipe.l1, recipe.l2)
 
 
