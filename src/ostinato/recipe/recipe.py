@@ -151,6 +151,10 @@ class Recipe:
         owned = owned_settings(values)
         return Recipe(**{name: value for name, value in values.items() if name in owned or name in changes})
 
+    def values(self) -> dict[str, Any]:
+        """The settings by name, with those that are None."""
+        return dict(self._values)
+
     def to_dict(self) -> dict[str, Any]:
         """The settings by name, without those that are None: what a run's config.toml holds."""
         return {name: value for name, value in self._values.items() if value is not None}

@@ -5,7 +5,7 @@ To add one: a module with its class, and an entry here, or a call of `OUTPUTS.re
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ostinato.recipe.declared import Declared, Registry, Settings
 from ostinato.recipe.setting import Setting
@@ -29,6 +29,11 @@ class Output(Declared):
     curvature: bool = True
     exact: bool = True
     pretraining: Mapping[str, str] = field(default_factory=dict)
+
+    def arguments(self, settings: Settings) -> dict[str, Any]:
+        """Those of a `Declared`, without the epochs of pre-training."""
+        apart = set(self.pretraining.values())
+        return {name: value for name, value in super().arguments(settings).items() if name not in apart}
 
     def pretraining_epochs(self, settings: Settings) -> dict[str, int]:
         """How many epochs each stage lasts under these settings, the first one first.
@@ -207,6 +212,8 @@ OUTPUTS.register(
                 needs={"learning_rate": ()},
             ),
         ),
+        # a word's own weights have a part in few of the means over tokens that gradients are
+        rates={"within_class_rate": ("weight", "bias")},
     )
 )
 _COVARIANCE = "how values of a step go together"
