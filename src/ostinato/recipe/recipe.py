@@ -267,8 +267,9 @@ class Recipe:
             if not output.curvature:
                 raise UserError(f"{argument('output')} {self.output} does not go with HF; leave it out")
             # its steps are of the joint objective's curvature
-            for name in filter(self.get, output.pretraining.values()):
-                raise UserError(f"{argument(name)} {self.get(name)} does not go with HF; leave it out")
+            for stage in output.pretraining:
+                if epochs := self.get(stage.epochs):
+                    raise UserError(f"{argument(stage.epochs)} {epochs} does not go with HF; leave it out")
         if self.dropout and self.num_layers == 1:
             raise UserError(
                 f"{argument('dropout')} acts between layers, found one layer; set "

@@ -1,6 +1,6 @@
 """What an epoch trains where an output has stages of its own before the joint training."""
 
-from ostinato.nn.outputs.base import JOINT, Objective, OutputLayer, objective_of
+from ostinato.nn.outputs.base import Objective, OutputLayer, objective_of
 from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.recipe.recipe import Recipe
 
@@ -15,17 +15,13 @@ def objective_at(recipe: Recipe, output: OutputLayer, epoch: int) -> Objective:
         ['frames', 'rnn', 'rnn', 'joint']
     """
     end = 0
-    for stage, epochs in _stages(recipe).items():
-        end += epochs
+    for stage in OUTPUTS[recipe.output].pretraining:
+        end += recipe.get(stage.epochs)
         if epoch < end:
-            return objective_of(output, stage)
-    return objective_of(output, JOINT)
+            return objective_of(output, stage.objective)
+    return objective_of(output)
 
 
 def pretraining_epochs(recipe: Recipe) -> int:
     """Epochs before the joint training."""
-    return sum(_stages(recipe).values())
-
-
-def _stages(recipe: Recipe) -> dict[str, int]:
-    return OUTPUTS[recipe.output].pretraining_epochs(recipe.to_dict())
+    return sum(recipe.get(stage.epochs) for stage in OUTPUTS[recipe.output].pretraining)

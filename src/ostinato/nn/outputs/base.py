@@ -59,7 +59,7 @@ class Objective:
 
     Args:
         name: "joint" for what training ends with; for a stage of pre-training what the output's declaration
-            (`registry.Output.pretraining`) and the records of its epochs call it.
+            (`registry.Stage`) and the records of its epochs call it.
         cost: of states (N, H), targets (N, ...) and a source of randomness. A model penalises weights and
             units besides.
         score_name: what the scores are that `Cost.nll` is minus the sum of.
@@ -188,8 +188,8 @@ def make_output(declared: Output, spec: OutputSpec) -> Any:
         output = kind(
             spec.hidden_size, spec.size, **spec.settings, generator=spec.generator, dtype=spec.dtype
         )
-    for name in declared.pretraining:
-        objective_of(output, name)
+    for stage in declared.pretraining:
+        objective_of(output, stage.objective)
     if spec.start and isinstance(output, Startable):
         output.initialize_bias_(**spec.start)
     return output

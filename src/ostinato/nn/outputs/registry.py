@@ -3,14 +3,26 @@
 To add one: a module with its class, and an entry here, or a call of `OUTPUTS.register` from elsewhere.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ostinato.recipe.declared import Declared, Registry, Settings
 from ostinato.recipe.setting import Setting
 
 Targets = Literal["binary", "category", "real"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some epochs of pre-training.
+
+    Args:
+        objective: what they are trained on: the name of one of the output's (`nn.outputs.base.Objective`).
+        epochs: the setting that says how many they are.
+    """
+
+    objective: str
+    epochs: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,28 +33,18 @@ class Output(Declared):
         targets: what it predicts: "binary" frames of notes, a "category" (token or class), "real" values.
         curvature: whether it can be trained by Hessian-free optimisation.
         exact: whether its likelihood is exact.
-        pretraining: stages that come before the joint training, in their order: the name of each objective
-            (see `nn.outputs.base.Objective`) and the setting that says for how many epochs.
+        pretraining: stages that come before the joint training, in their order.
     """
 
     targets: Targets
     curvature: bool = True
     exact: bool = True
-    pretraining: Mapping[str, str] = field(default_factory=dict)
+    pretraining: tuple[Stage, ...] = ()
 
     def arguments(self, settings: Settings) -> dict[str, Any]:
         """Those of a `Declared`, without the epochs of pre-training."""
-        apart = set(self.pretraining.values())
+        apart = {stage.epochs for stage in self.pretraining}
         return {name: value for name, value in super().arguments(settings).items() if name not in apart}
-
-    def pretraining_epochs(self, settings: Settings) -> dict[str, int]:
-        """How many epochs each stage lasts under these settings, the first one first.
-
-        Example:
-            >>> OUTPUTS["rbm"].pretraining_epochs({"pretrain_frames": 2, "pretrain_rnn": 1})
-            {'frames': 2, 'rnn': 1}
-        """
-        return {stage: int(settings[setting]) for stage, setting in self.pretraining.items()}
 
 
 OUTPUTS: Registry[Output] = Registry("output")
@@ -124,7 +126,7 @@ OUTPUTS.register(
         targets="binary",
         curvature=False,
         exact=False,
-        pretraining={"frames": "pretrain_frames", "rnn": "pretrain_rnn"},
+        pretraining=(Stage("frames", "pretrain_frames"), Stage("rnn", "pretrain_rnn")),
         settings=(
             Setting("rbm_size", int, 150, "Output", "hidden units of the RBM", low=1, high=100_000),
             Setting(
