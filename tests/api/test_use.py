@@ -67,8 +67,9 @@ def test_pieces_are_scored_as_the_command_line_scores_them(songs, output) -> Non
 
 
 def test_a_stand_in_for_a_likelihood_is_marked_as_an_estimate(songs) -> None:
-    run = ostinato.train("SGD", songs, output="rbm", rbm_size=4, ais_steps=20, **SMALL)
-    assert run.score(songs[:2]).score.estimate
+    wide = [np.concatenate([song, song], 1) for song in songs]  # too wide to be enumerated
+    run = ostinato.train("SGD", wide, output="rbm", rbm_size=21, ais_steps=20, **SMALL)
+    assert run.score(wide[:2]).score.estimate
     assert not ostinato.train("SGD", songs, **SMALL).score(songs[:2]).score.estimate
 
 
@@ -244,9 +245,7 @@ def test_hooks_fire_in_training_and_in_evaluation(songs, of, monkeypatch) -> Non
 
     monkeypatch.setattr(loop.Trainer, "_fresh_model", watched)
     run = ostinato.train("SGD", songs, streams=2, segment_length=10, **SMALL)
-    if of == "rnn":  # outputs are trained on `nll`, fused
-        assert True in calls
-    assert False in calls
+    assert {True, False} == set(calls)
     calls.clear()
     getattr(run.model, of).register_forward_hook(lambda module, *_: calls.append(module.training))
     run.score(songs[:2])

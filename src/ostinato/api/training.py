@@ -18,7 +18,8 @@ from ostinato.domains.given import IN_MEMORY, LossFunction
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, argument, without_marks
 from ostinato.recipe.notices import notices
-from ostinato.recipe.recipe import Recipe, every_setting
+from ostinato.recipe.owned import every_setting
+from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.monitor import Monitor
 

@@ -24,24 +24,62 @@ from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_
 from ostinato.nn import SequenceModel
 from ostinato.nn.devices import device_of
 from ostinato.nn.model import Loss
+from ostinato.nn.outputs.base import JOINT, Cost, Objective
 from ostinato.recipe.recipe import Recipe
 
 LIKELIHOOD = "log p of the targets under the distributions that the network returns, mean over all of them"
+LIKELY = "log_likelihood"
 LOSS = "the program's own loss, a mean over the elements of the targets, by batch"
 
 
+class OwnOutput:
+    """In the place of an output layer: what the network returns is a distribution, or what its loss takes.
+
+    Args:
+        loss: (what the network returns, targets) -> a mean; None where it returns a `Distribution`.
+    """
+
+    def __init__(self, loss: LossFunction | None) -> None:
+        self.loss_function = loss
+
+    def __call__(self, returned: Any) -> Any:
+        """It, as it is."""
+        return returned
+
+    def nll(self, returned: Any, targets: Tensor) -> Tensor:
+        """Sum of -log p in nats."""
+        return -log_probs_of(returned, targets).sum()
+
+    def count(self, returned: Any, targets: Tensor) -> int:
+        """How many elements a batch's loss is a mean over: log-probabilities, or targets."""
+        event = returned.event_shape.numel() if isinstance(returned, Distribution) else 1
+        return targets.numel() // max(event, 1)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The loss, where there is one."""
+        return () if self.loss_function is None else (Objective(JOINT, self._cost, "negative_loss"),)
+
+    def _cost(self, returned: Any, targets: Tensor, generator: torch.Generator | None = None) -> Cost:
+        assert self.loss_function is not None
+        total = self.loss_function(returned, targets) * self.count(returned, targets)
+        return Cost(total, total)
+
+
 class OwnNetwork(SequenceModel):
-    """A program's network in the place of a `SequenceModel`: what it returns is what its loss is asked about.
+    """A program's network in the place of a `SequenceModel`: it reads a batch whole, and has no states.
 
     Args:
         module: the network.
-        loss: (what it returns, targets) -> a mean; None where it returns a `Distribution`.
+        loss: what it is trained on; None for the log-probability under the distributions that it returns.
         l2: weight of the penalty l2 / 2 times the squared weights.
     """
 
+    output: Any
+
     def __init__(self, module: nn.Module, loss: LossFunction | None, l2: float = 0.0) -> None:
         nn.Module.__init__(self)
-        self.module, self.loss_function, self.l1, self.l2 = module, loss, 0.0, l2
+        self.module, self.output, self.l1, self.l2 = module, OwnOutput(loss), 0.0, l2
 
     def forward(self, inputs: Tensor, states: Any = None, starts: Tensor | None = None) -> tuple[Any, Any]:
         """What the network returns, of a tuple the first, and no states."""
@@ -55,33 +93,21 @@ class OwnNetwork(SequenceModel):
         states: Any = None,
         starts: Tensor | None = None,
         mask: Tensor | None = None,
-        stage: str = "joint",
+        objective: Objective | None = None,
     ) -> Loss:
         """The mean loss of a batch, with the penalty on the weights."""
-        mean, count = self.mean_loss(self(inputs)[0], targets)
-        objective = mean if self.l2 == 0 else mean + self.penalty([targets.new_zeros((1, 1))])
-        return Loss(objective, mean.detach() * count, count, torch.zeros(0, 0))
-
-    def mean_loss(self, predicted: Any, targets: Tensor) -> tuple[Tensor, int]:
-        """The loss, and how many elements it is a mean over.
-
-        Raises:
-            UserError: the network returns no distribution, and there is no loss.
-        """
-        if self.loss_function is not None:
-            return self.loss_function(predicted, targets), targets.numel()
-        log_probs = log_probs_of(predicted, targets)
-        return -log_probs.mean(), log_probs.numel()
+        returned = self(inputs)[0]
+        cost = (objective or self.objective).cost(returned, targets, self.generator)
+        count = self.output.count(returned, targets)
+        total = cost.loss / max(count, 1)
+        if self.l2 > 0:
+            total = total + self.penalty([total.new_zeros((1, 1))])
+        return Loss(total, cost.nll.detach(), count, torch.zeros(0, 0))
 
     @property
     def generator(self) -> torch.Generator:
         """PyTorch's global one, from which dropout draws."""
         return torch.default_generator
-
-    @property
-    def score_name(self) -> str:
-        """The log-likelihood, or the loss with its sign changed."""
-        return "log_likelihood" if self.loss_function is None else "negative_loss"
 
 
 def log_probs_of(predicted: Any, targets: Tensor) -> Tensor:
@@ -151,8 +177,7 @@ class OwnModule(BaseDomain):
     def validate(self, model: SequenceModel, data: ModuleData) -> Validation:
         """Minus the loss."""
         found = evaluate(model, data.loaders["valid"])
-        (score,) = found.values()
-        return Validation(score.value if model.score_name in found else -score.value)
+        return Validation(found[LIKELY].value if LIKELY in found else -found["loss"].value)
 
     def score(
         self,
@@ -170,7 +195,7 @@ class OwnModule(BaseDomain):
     def score_each(self, trained: TrainedModel, sequences: SequenceOf[Any]) -> SequenceScores:
         """Pairs (inputs, targets), each by itself, those of like shapes at once."""
         model: Any = trained.model
-        if model.loss_function is not None:
+        if model.output.loss_function is not None:
             raise UserError("expected a network that returns distributions, found one with a loss of its own")
         each: list[SequenceScore | None] = [None] * len(sequences)
         for places, batch in _together(sequences):
@@ -184,16 +209,16 @@ class OwnModule(BaseDomain):
 
 def evaluate(model: SequenceModel, loader: DataLoader[Any]) -> dict[str, Score]:
     """The log-likelihood, or the loss, of all batches; their order is as in the first epoch of seed 0."""
-    network: Any = model
     sums, counts = [], []
+    plain = OwnNetwork(model.module, model.output.loss_function)  # type: ignore[arg-type,attr-defined]
     with torch.no_grad():
         for batch in LoaderStreams(loader, 0, 0):
-            there = moved(batch, device_of(network))
-            mean, count = network.mean_loss(network(there.inputs)[0], there.targets)
-            sums.append(float(mean) * count)
-            counts.append(float(count))
-    own = network.loss_function is not None
-    name, unit, how = ("loss", "loss", LOSS) if own else ("log_likelihood", "nats/step", LIKELIHOOD)
+            there = moved(batch, device_of(model))
+            found = plain.loss(there.inputs, there.targets)
+            sums.append(float(found.nll))
+            counts.append(float(found.frames))
+    own = plain.score_name != LIKELY
+    name, unit, how = ("loss", "loss", LOSS) if own else (LIKELY, "nats/step", LIKELIHOOD)
     sign = 1 if own else -1
     return {name: pooled_score(sign * np.array(sums), np.array(counts), unit, f"{how}; error over batches")}
 
