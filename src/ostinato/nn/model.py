@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from ostinato.nn.cells.protocol import Recurrence
 from ostinato.nn.cells.state import State, detached
-from ostinato.nn.outputs.base import NegativeLogLikelihood, Objective, OutputLayer, objective_of, watched
+from ostinato.nn.outputs.base import Objective, OutputLayer, objective_of
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,7 @@ class SequenceModel(nn.Module):
 
         hidden, values = frames_of(layers[-1]), frames_of(targets)
         frames = len(values)
-        wanted = objective or self.objective
-        if watched(self.output) and not isinstance(wanted.cost, NegativeLogLikelihood):
-            self.output(hidden)  # a cost of its own calls no module: hooks see what it is a stand-in for
-        cost = wanted.cost(hidden, values, self.generator)
+        cost = (objective or self.objective).cost(hidden, values, self.generator)
         total = cost.loss / max(frames, 1)
         if self.l1 > 0 or self.l2 > 0:
             total = total + self.penalty([frames_of(layer) for layer in layers])
