@@ -91,7 +91,7 @@ def train(
         )
     if loss is not None and model is None:
         raise UserError(f"expected {argument('loss')} with {argument('model')}, found it alone")
-    given, made = chosen(recipe, data, domain, model, loss, settings)
+    given, made = _chosen(recipe, data, domain, model, loss, settings)
     prepared = load_named(made) if given is None else wrapped(made, given, model, loss)
     temporary = Path(tempfile.mkdtemp(prefix="ostinato-")) if out is None else None
     folder = Path(str(out)) if temporary is None else temporary / "run"
@@ -102,7 +102,7 @@ def train(
     return started.resume(threads=threads, checkpoint_seconds=checkpoint_seconds, monitor=monitor)
 
 
-def chosen(
+def _chosen(
     recipe: str | Recipe | None,
     data: Any,
     domain: str | None,
@@ -185,7 +185,7 @@ def load_data(data: Any, *, domain: str | None = None, progress: bool = False, *
         >>> data.name, data.frames("train"), data.details["unit"]
         ('memory', 108, 'words')
     """
-    given, recipe = chosen(None, data, domain, None, None, settings)
+    given, recipe = _chosen(None, data, domain, None, None, settings)
     found = load_named(recipe, progress=progress) if given is None else wrapped(recipe, given, None, None)
     of_data = {setting.name for setting in DOMAINS[recipe.domain].settings} | {"domain", "data"}
     return LoadedData(found, {name: value for name, value in recipe.to_dict().items() if name in of_data})
