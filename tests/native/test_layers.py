@@ -19,7 +19,7 @@ LAYERS = {
     "kernels.cpp": "kernels.hpp rnn nade",
     "module.cpp": "kernels.hpp team",
 }
-# What is compiled once, for any processor, may know no instruction set: the extension's Python side and the team.
+# What is compiled once, for any processor, may know no instruction set.
 FOR_ANY_PROCESSOR = ("module.cpp", "team/team.cpp", "team/scratch.cpp")
 
 pytestmark = pytest.mark.skipif(not NATIVE.exists(), reason="needs the sources of the extension")
