@@ -34,6 +34,10 @@ class Watch:
         """For the trials of the job's search."""
         return TrialReporter(study, self._post(), job.name)
 
+    def notice(self, job: Job, text: str) -> None:
+        """The notice, and where it is from."""
+        self._post().notice(f"{job.name}: {text}")
+
     def done(self, job: Job) -> None:
         """A training has ended; a search has counted its trials."""
         if job.trials is None:

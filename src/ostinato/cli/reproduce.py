@@ -14,7 +14,7 @@ from ostinato.cli.options import Quiet
 from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import CELL, Overrides, given_settings
 from ostinato.cli.stopping import stop_signals
-from ostinato.errors import UserError
+from ostinato.errors import UserError, check_installed
 from ostinato.evaluation.numbers import number
 from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.files import FileLock, atomic_write
@@ -86,6 +86,8 @@ def reproduce(
     cells = find_cells(what, datasets or (), rows or ())
     folder = folder or Path("reproductions") / cells[0].table
     searched = None if shipped else (trials or TRIALS)
+    if searched is not None:
+        check_installed("search", "optuna")
     jobs = jobs_of(cells, folder, seeds=seeds, trials=searched, overrides=_overrides(settings))
     jobs = [_with_its_trials(job, trials) for job in jobs]
     code = _train(jobs, folder, workers, deadline, quiet=quiet)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ostinato.domains.registry import DOMAINS
 from ostinato.domains.sample import Sample
+from ostinato.errors import needs
 from ostinato.report.charts import Chart, gradient_norms, hessian_free, learning_curves, looks_of
 from ostinato.report.piano_roll import piano_roll
 from ostinato.report.records import RunRecord, StudyRecord
@@ -112,9 +113,10 @@ def compose(
 
 def render(report: Report) -> str:
     """The report as one HTML page: style, program, charts, sound and pictures are all in it."""
-    import jinja2
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
+    with needs("report"):
+        import jinja2
+        from markupsafe import Markup
+        from plotly.offline import get_plotlyjs
 
     loader = jinja2.PackageLoader("ostinato.report")
     environment = jinja2.Environment(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol
@@ -128,6 +129,9 @@ class JobWatch(Protocol):
     def search(self, job: Job, study: Study) -> StudyMonitor:
         """What the trials of the job's search report to."""
 
+    def notice(self, job: Job, text: str) -> None:
+        """Something a person should read."""
+
     def done(self, job: Job) -> None:
         """The job has its results."""
 
@@ -142,6 +146,9 @@ class SilentWatch:
     def search(self, job: Job, study: Study) -> StudyMonitor:
         """Silence."""
         return SilentStudyMonitor()
+
+    def notice(self, job: Job, text: str) -> None:
+        """Nothing."""
 
     def done(self, job: Job) -> None:
         """Nothing."""
@@ -159,6 +166,7 @@ def run_job(job: Job, watch: JobWatch | None = None, stop_requested: Callable[[]
     if job.finished:
         return
     watch = watch or SilentWatch()
+    notice = partial(watch.notice, job)
     torch.set_num_threads(1)
     data = load_data(job.recipe, progress=False)
     if job.trials is not None:
@@ -166,10 +174,10 @@ def run_job(job: Job, watch: JobWatch | None = None, stop_requested: Callable[[]
         settings = StudySettings(recipe=job.recipe, space=space, data_version=data.version, trials=job.trials)
         study = create_study(job.folder, settings)
         Worker(study, data, stop_requested=stop_requested, monitor=watch.search(job, study)).work()
-        finish(study, data)
+        finish(study, data, notice=notice)
     else:
         train_in(job.folder, job.recipe, data, watch.training(job), stop_requested=stop_requested)
-        conclude(Run.open(job.folder), data)
+        conclude(Run.open(job.folder), data, notice=notice)
     watch.done(job)
 
 
