@@ -2,12 +2,10 @@
 
 import os
 import re
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
-import pyte
 import pytest
 
 import ostinato as package
@@ -15,6 +13,7 @@ from ostinato.cli.help import shown_options
 from ostinato.cli.main import COMMANDS, LINES, app
 from ostinato.domains.registry import DOMAINS
 from ostinato.recipe.recipe import Recipe
+from terminal import in_terminal, pictures
 
 HELPS = [[], *([name] for name in LINES), *(["data", n] for n in ("list", "fetch", "show"))]
 HELPS += [["runs", "diff"], ["runs", "remove"]]
@@ -310,32 +309,9 @@ def test_what_is_registered_from_outside_is_in_the_help_and_is_understood() -> N
 
 def in_a_terminal(width: int) -> list[str]:
     """The help pages as a terminal of this width shows them."""
-    fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))  # not on Windows
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    hidden = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TERM")
-    environment = {k: v for k, v in os.environ.items() if k not in hidden} | {"TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", PRINT_ALL, SOURCE, *map(" ".join, HELPS)],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        env=environment,
-    )
-    os.close(follower)
-    output = b""
-    try:
-        while chunk := os.read(leader, 1 << 16):
-            output += chunk
-    except OSError:
-        pass  # the other end is closed
-    os.close(leader)
-    assert process.wait() == 0, output.decode()
-    assert b"\x1b[" in output, "no colours: not taken for a terminal"
-    lines = output.count(b"\n") + 100
-    screen = pyte.Screen(width, lines * 2)
-    pyte.ByteStream(screen).feed(output)
-    return "\n".join(line.rstrip() for line in screen.display).split("=====")
+    written = in_terminal([sys.executable, "-c", PRINT_ALL, SOURCE, *map(" ".join, HELPS)], width)
+    assert b"\x1b[" in written, "no colours: not taken for a terminal"
+    return "\n".join(pictures(written, width)[-1]).split("=====")
 
 
 def test_nothing_is_lost_at_80_and_at_40_columns() -> None:

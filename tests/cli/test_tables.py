@@ -3,13 +3,10 @@
 import ast
 import io
 import os
-import pty
 import re
-import subprocess
 import sys
 from pathlib import Path
 
-import pyte
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +21,7 @@ from ostinato.domains.music.shown import results_table
 from ostinato.evaluation import numbers
 from ostinato.evaluation.scores import Score
 from ostinato.evaluation.tables import Column, Table, number_columns
-from terminal import check_table
+from terminal import check_table, in_terminal, pictures
 
 CLI = Path(ostinato.__file__).parent / "cli"
 README = Path(__file__).parent.parent.parent / "README.md"
@@ -201,47 +198,16 @@ def test_no_command_has_a_table_of_its_own():
                 assert path.name in ("progress.py", "workboard.py"), path.name  # live pictures
 
 
-def in_a_terminal(arguments: list[str], width: int) -> bytes:
-    """What a command writes to a terminal of this width."""
-    import fcntl
-    import struct
-    import termios
-
-    main, other = pty.openpty()
-    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
-    variables = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ostinato", *arguments],
-        stdin=other,
-        stdout=other,
-        stderr=other,
-        env=variables | {"TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    os.close(other)
-    written = b""
-    while True:
-        try:
-            part = os.read(main, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        written += part
-    os.close(main)
-    assert process.wait() == 0, written.decode()
-    return written
-
-
 def test_training_in_a_terminal_of_40_columns(songs, tmp_path):
     """The live progress and the tables as a terminal shows them."""
     width = 40
     small = ["--hidden-size", "8", "--epochs", "3", "--threads", "1", "--run", str(tmp_path / "run")]
-    written = in_a_terminal(["train", "--data", str(songs), *small], width)
-    terminal = pyte.Screen(width, 400)
-    stream = pyte.ByteStream(terminal)
-    stream.feed(written)
-    lines = [line.rstrip() for line in terminal.display]
-    shown = "\n".join(lines)
+    written = in_terminal(
+        [sys.executable, "-m", "ostinato", "train", "--data", str(songs), *small],
+        width,
+        variables={"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    shown = "\n".join(pictures(written, width)[-1])
     assert "…" not in written.decode()
     assert len(re.findall(r"-\d+\.\d{3} ± 0\.\d{3}", shown)) == 8
     assert len(re.findall(r"\d+\.\d{2} ± 0\.\d{2,3}", shown)) >= 8

@@ -1,27 +1,21 @@
 """The live picture of several workers: what terminals of 80 and 40 columns show of it, and without one."""
 
-import fcntl
 import io
 import json
 import multiprocessing
 import os
-import pty
 import re
-import select
-import struct
-import subprocess
 import sys
-import termios
 import time
 
 import numpy as np
-import pyte
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from ostinato.cli.workboard import Board, LinePost, Picture, SlotPost, post_to, read_slot
 from ostinato.domains.music.writing import piano_roll
-from terminal import screen
+from terminal import in_terminal, pictures, screen
 
 STATES = [
     {
@@ -133,33 +127,15 @@ def test_without_a_terminal_there_is_a_line_at_each_end_and_quiet_says_nothing()
     assert type(quiet).__name__ == "SilentPost"
 
 
-def in_terminal(arguments, width, folder, seconds=120):
-    """Every picture that a terminal shows while a command runs, and its exit code."""
-    terminal, inside = pty.openpty()
-    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    environment |= {"TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ostinato", *arguments],
-        stdin=inside,
-        stdout=inside,
-        stderr=inside,
-        cwd=folder,
-        env=environment,
-        start_new_session=True,
-    )
-    os.close(inside)
-    emulated = pyte.Screen(width, 40)
-    stream, pictures, end = pyte.ByteStream(emulated), [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        if select.select([terminal], [], [], 0.2)[0]:
-            try:
-                stream.feed(os.read(terminal, 65536))
-            except OSError:  # its other end is closed
-                break
-            pictures.append([line.rstrip() for line in emulated.display])
-    os.close(terminal)
-    return pictures, process.wait(timeout=60)
+def test_what_scrolled_off_and_each_picture_is_seen_however_it_was_read():
+    console = Console(file=io.StringIO(), width=20, height=5, force_terminal=True)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        for number in range(9):
+            live.update(f"picture {number}", refresh=True)
+            console.print(f"line {number}")
+    *live_ones, last = pictures(console.file.getvalue().replace("\n", "\r\n").encode(), 20, 5)
+    assert [line for line in last if line] == [f"line {number}" for number in range(9)]
+    assert {line for picture in live_ones for line in picture} >= {f"picture {number}" for number in range(9)}
 
 
 @pytest.mark.slow
@@ -171,30 +147,29 @@ def test_a_search_in_a_terminal(width, tmp_path):
         roll = (rng.random((64, 88)) < 0.05).astype(np.uint8)
         piano_roll.to_midi(roll, tmp_path / "songs" / f"{number}.mid")
     (tmp_path / "space.toml").write_text("[search]\nlearning_rate = {low = 1e-3, high = 0.1, log = true}\n")
-    search = (
-        "search",
-        "--data",
-        "songs",
-        "--space",
-        "space.toml",
-        "--trials",
-        "3",
-        "--workers",
-        "2",
-        "--study",
-        "s",
+    written = in_terminal(
+        [
+            *(sys.executable, "-m", "ostinato", "search", "--data", "songs", "--space", "space.toml"),
+            *("--trials", "3", "--workers", "2", "--study", "s", "--no-pruning"),
+            *("--hidden-size", "4", "--epochs", "60", "--patience", "60"),
+        ],
+        width,
+        40,
+        folder=tmp_path,
+        variables={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
-    pictures, code = in_terminal(
-        (*search, "--no-pruning", "--hidden-size", "4", "--epochs", "60", "--patience", "60"), width, tmp_path
-    )
-    assert code == 0, pictures[-1]
-    text = "\n".join(line for picture in pictures for line in picture)
+    shown = pictures(written, width, 40)
+    said = " ".join(" ".join(shown[-1]).split())  # also what is broken between two words
     trials = json.loads((tmp_path / "s" / "trials.json").read_text())
+    assert len(trials) == 3
     for trial in trials:
-        assert f"learning_rate={trial['params']['learning_rate']:.4g}" in text
-        assert f"trial {trial['number']} complete {trial['value']:.3f}" in text
-    assert re.search(r"^trial \d  epoch \d+/60$", text, re.MULTILINE)
-    assert re.search(r"^[0-3]/3 trials ━", text, re.MULTILINE)
+        assert f"trial {trial['number']} complete {trial['value']:.3f}" in said
+    live = "\n".join(line for picture in shown[:-1] for line in picture)
+    # a trial that takes less time than lies between two pictures is on none
+    rates = set(re.findall(r"^  learning_rate=(\S+)$", live, re.MULTILINE))
+    assert rates
+    assert rates <= {f"{trial['params']['learning_rate']:.4g}" for trial in trials}
+    assert re.search(r"^trial \d  epoch \d+/60$", live, re.MULTILINE)
+    assert re.search(r"^[0-3]/3 trials ━", live, re.MULTILINE)
     # nothing of the picture is left over at the end
-    left = [line for line in pictures[-1] if "━" in line and "trials" in line]
-    assert not left, "\n".join(pictures[-1])
+    assert not [line for line in shown[-1] if "━" in line], "\n".join(shown[-1])
