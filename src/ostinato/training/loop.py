@@ -24,6 +24,7 @@ from ostinato.optim.averaging import WeightAverage
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import MODEL_PREFIX, build_gradient_descent, build_rule
+from ostinato.training.environment import environment
 from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor, Start
 from ostinato.training.pretraining import stage as stage_of
 from ostinato.training.progress import (
@@ -33,7 +34,6 @@ from ostinato.training.progress import (
     Progress,
     check_same_run,
     check_same_settings,
-    environment,
     go_on,
     learned,
     take_learned,
