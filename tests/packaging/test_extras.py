@@ -17,12 +17,10 @@ import numpy as np
 import pytest
 
 import clean_environments as clean
+from imports_of_extras import libraries
 from ostinato.cli.main import LINES
 from ostinato.domains.music.writing.piano_roll import to_midi
 
-PACKAGE = Path(clean.SOURCE) / "ostinato"
-PROJECT = clean.INSTALLED_SIZE.PROJECT
-OPTIONAL = PROJECT["optional-dependencies"]
 QUICK = "--hidden-size 8 --epochs 1 --threads 1 --quiet"
 TRAIN_WORDS = f"train words --data words.txt --classes 3 --streams 2 {QUICK}"
 TRAIN_SERIES = f"train series --data sensors.csv {QUICK}"
@@ -101,6 +99,41 @@ FILES = {
     "tensorboard": ["runs/NEW-events/tensorboard"],
 }
 
+# Which of the modules that are named cannot be imported, and why.
+IMPORT_ALL = """
+import importlib, json, sys
+
+found = {}
+for (name,) in json.load(sys.stdin):
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        found[name] = str(error)
+print(json.dumps(found))
+"""
+# What a library call raises: its message, and what it is caught as.
+CATCH = """
+import json
+from pathlib import Path
+from ostinato.errors import UserError
+
+try:
+    {}
+except UserError as error:
+    print(json.dumps([str(error), [c.__name__ for c in (UserError, ImportError) if isinstance(error, c)]]))
+"""
+LIBRARY_CALLS = {
+    "pictures": (
+        "matplotlib",
+        "from ostinato.report.curves import learning_curve; learning_curve([], Path('a.png'), title='')",
+    ),
+    "search": ("optuna", "from ostinato.search import join_study; join_study('studies/drawn')"),
+    "report": ("plotly", "from ostinato.report.page import compose, render; render(compose([]))"),
+    "music": ("music21", "from ostinato.domains.music.reading.data_sets import load; load('bach')"),
+}
+# Measured by benchmarks/installed_size.py's rules on the last version without extras.
+BEFORE = {"packages": 50, "megabytes": 603}
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
@@ -110,7 +143,7 @@ def place(tmp_path_factory) -> Path:
     words = ["the", "cat", "dog", "sat", "ran", "on", "a", "mat"]
     lines = [" ".join(rng.choice(words, 6)) for _ in range(300)]
     (folder / "words.txt").write_text("\n".join(lines) + "\n")
-    (folder / "nbest.txt").write_text("1 -10.0 the cat sat\n1 -11.0 the dog ran\n")
+    (folder / "nbest.txt").write_text("1\t-10.0\tthe cat sat\n1\t-11.0\tthe dog ran\n")
     (folder / "tune.abc").write_text("X:1\nL:1/4\nK:C\nCDEF|GABc|]\n")
     walk = np.cumsum(rng.standard_normal(300))
     (folder / "sensors.csv").write_text("x\n" + "\n".join(f"{value:.4f}" for value in walk) + "\n")
@@ -180,7 +213,7 @@ def test_a_command_says_which_extra_is_missing(in_it, extra):
 
 
 @pytest.mark.parametrize("extra", WORKS)
-def test_an_extra_makes_its_commands_work(in_it, place, extra, request):
+def test_an_extra_makes_its_commands_work(in_it, environment, place, extra, request):
     missing = clean.INSTALLED_SIZE.brought([f"ostinato[{extra}]"]) - clean.installed()
     if missing and "here" in request.node.name:
         pytest.skip(f"not installed here: {', '.join(sorted(missing))}")
@@ -190,3 +223,20 @@ def test_an_extra_makes_its_commands_work(in_it, place, extra, request):
     new = re.sub(r"\W", "-", request.node.name)
     for name in FILES.get(extra, ()):
         assert (place / name.replace("NEW", new)).exists(), name
+    # all that is imported as a part of it, also where no command comes by
+    assert environment(extra).run(place, libraries()[extra], IMPORT_ALL) == {}
+
+
+@pytest.mark.parametrize("extra", ["pictures", "search", "report", "music"])
+def test_a_library_call_says_it_too(environment, place, extra):
+    said = f"the extra [{extra}] is missing ({LIBRARY_CALLS[extra][0]}); pip install 'ostinato[{extra}]'"
+    caught = environment().run(place, [], CATCH.format(LIBRARY_CALLS[extra][1]))
+    assert caught == [said, ["UserError", "ImportError"]]
+
+
+@pytest.mark.slow
+def test_the_core_is_small(installing):
+    """A third of what 0.1.0 brought before it had extras, beside PyTorch and what that brings."""
+    sizes = installing.sizes[()]
+    assert len(sizes) <= BEFORE["packages"] / 3, sorted(sizes)
+    assert sum(sizes.values()) <= BEFORE["megabytes"] / 3, sizes
