@@ -122,7 +122,7 @@ def render(report: Report) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals |= {"piano_roll": piano_roll, "sound": sound}
+    environment.globals |= {"piano_roll": lambda sample: Markup(piano_roll(sample)), "sound": sound}
     files = resources.files("ostinato.report") / "templates"
     specifications = [{"id": chart.key, **chart.figure} for chart in report.charts]
     return environment.get_template("report.html.j2").render(
