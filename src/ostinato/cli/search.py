@@ -98,6 +98,8 @@ def search(
         if value is not None and value < 1:
             raise UserError(f"expected --{name} of at least 1, found {value}")
     check_installed("search", "optuna")
+    if storage is not None:
+        check_installed("postgres", "psycopg")
     torch.set_num_threads(1)
     own = {"sampler": sampler, "pruning": pruning, "heartbeat": heartbeat}
     chosen: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
