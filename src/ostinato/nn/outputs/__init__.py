@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ostinato.nn.outputs.nade import NADE as NADE
     from ostinato.nn.outputs.nade import NADEFrames as NADEFrames
     from ostinato.nn.outputs.rbm import RBM as RBM
-    from ostinato.nn.outputs.rbm import RBMFrames as RBMFrames
+    from ostinato.nn.outputs.rbm_frames import RBMFrames as RBMFrames
     from ostinato.nn.outputs.softmax import Softmax as Softmax
     from ostinato.nn.outputs.softmax import Tokens as Tokens
 
@@ -39,7 +39,7 @@ _PLACES = {
     "NADE": "nade",
     "NADEFrames": "nade",
     "RBM": "rbm",
-    "RBMFrames": "rbm",
+    "RBMFrames": "rbm_frames",
     "Softmax": "softmax",
     "Tokens": "softmax",
     "balanced_classes": "class_softmax",
