@@ -27,7 +27,7 @@ from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.notation import SUFFIXES
 from ostinato.domains.music.reading.similarity import versions
-from ostinato.errors import UserError
+from ostinato.errors import UserError, needs
 
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 FRAMES_PER_BEAT = 1
@@ -84,7 +84,8 @@ def read_chorales(*, use_cache: bool = True, progress: bool = True) -> dict[str,
 
 def corpus_files() -> list[Path]:
     """The files of the corpus that hold pieces by Bach."""
-    from music21 import corpus
+    with needs("music"):
+        from music21 import corpus
 
     paths = [Path(path) for path in corpus.getComposer("bach")]
     paths = [path for path in paths if path.suffix in SUFFIXES]
@@ -119,7 +120,8 @@ def catalogue_number(name: str) -> str:
 
 def _titles(names: SequenceOf[str]) -> list[str | None]:
     """The hymns' titles, letters only, where music21's list of chorales has them."""
-    from music21.corpus import chorales
+    with needs("music"):
+        from music21.corpus import chorales
 
     entries: list[dict[str, Any]] = list(chorales.ChoraleListRKBWV().byRiemenschneider.values())
     known = {f"bwv{entry['bwv']}": re.sub(r"[^a-z]", "", entry["title"].lower()) for entry in entries}

@@ -16,6 +16,7 @@ import numpy as np
 from ostinato.data import cache
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.readers import Reading, read_all
+from ostinato.errors import needs
 
 # Raised whenever `notation.read` changes its answer for a file.
 FORMAT = 1
@@ -48,7 +49,9 @@ def _read(paths: Sequence[Path], progress: bool) -> list[Reading]:
 
 
 def _key(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256(repr((FORMAT, version("music21"), version("symusic"))).encode())
+    with needs("music"):
+        versions = version("music21"), version("symusic")
+    digest = hashlib.sha256(repr((FORMAT, *versions)).encode())
     for path in paths:
         try:
             # only regular files: opening a named pipe would wait for ever

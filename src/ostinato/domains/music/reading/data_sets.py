@@ -5,12 +5,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ostinato.data.listing import COMES_WITH, Listed, origin_of
+from ostinato.data.listing import COMES_WITH, TO_INSTALL, Listed, origin_of
 from ostinato.data.sequences import Splits
 from ostinato.domains.answer import Part
 from ostinato.domains.music.reading import bach, folder, published, statistics
 from ostinato.domains.music.reading.notation import SUFFIXES
-from ostinato.errors import UserError, argument, near_names
+from ostinato.errors import MissingExtra, UserError, argument, near_names, needs
 
 DEFAULT = "bach"
 MAX_FRAMES_PER_BEAT = 48
@@ -115,13 +115,20 @@ def load(
 def listed(name: str) -> Listed:
     """What a named data set is, and where it comes from."""
     if name == DEFAULT:
-        return Listed(
-            name, "music", "four-part chorales by Bach", "the corpus of music21", bach.LICENCE, COMES_WITH,
-            f"music21 {version('music21')}",
-        )  # fmt: skip
+        about, source = "four-part chorales by Bach", "the corpus of music21"
+        return Listed(name, "music", about, source, bach.LICENCE, *_corpus())
     found = published.PUBLISHED[name]
     origin, place = origin_of(found.file)
     return Listed(name, "music", found.about, found.file.url, published.LICENCE, origin, place)
+
+
+def _corpus() -> tuple[str, str]:
+    """How the corpus is had here, and with what."""
+    try:
+        with needs("music"):
+            return COMES_WITH, f"music21 {version('music21')}"
+    except MissingExtra:
+        return TO_INSTALL, "pip install 'ostinato[music]'"
 
 
 def listing() -> list[Listed]:

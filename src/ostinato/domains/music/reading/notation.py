@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ostinato.domains.music.notes import Notes
-from ostinato.errors import UserError
+from ostinato.errors import UserError, needs
 
 MIDI = (".mid", ".midi", ".kar", ".smf")
 MUSICXML = (".musicxml", ".xml", ".mxl")
@@ -59,7 +59,8 @@ def _within_limit(stream: Any, limit: int) -> bytes:
 def _midi(data: bytes) -> Notes:
     """Times are ticks, hence beats whatever the tempo; the drum channel is left out."""
     _check_midi(data)
-    import symusic
+    with needs("music"):
+        import symusic
 
     try:
         midi = symusic.Score.from_midi(data)
@@ -110,7 +111,8 @@ def _sheet_music(data: bytes, suffix: str) -> list[Notes]:
         text, form = _musicxml(data), "musicxml"
     else:
         text, form = _text(data), "abc" if suffix == ".abc" else "humdrum"
-    from music21 import converter, stream
+    with needs("music"):
+        from music21 import converter, stream
 
     try:
         parsed = converter.parseData(text, format=form)

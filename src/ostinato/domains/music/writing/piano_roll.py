@@ -14,7 +14,7 @@ from ostinato.domains.music.reading.pieces import read_piece
 from ostinato.domains.music.writing import pictures
 from ostinato.domains.music.writing.audio import to_wav
 from ostinato.domains.music.writing.pictures import picture
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, check_installed, needs
 from ostinato.files import atomic_write
 
 __all__ = ["check_writable", "from_file", "picture", "spans", "to_midi", "to_wav", "write"]
@@ -67,7 +67,8 @@ def to_midi(
         >>> np.array_equal(from_file(path, transpose=False), np.eye(88))
         True
     """
-    import symusic
+    with needs("music"):
+        import symusic
 
     frames = checked(frames)
     if not 1 <= frames_per_beat <= _TICKS:
@@ -94,6 +95,8 @@ def to_midi(
 def check_writable(path: str | os.PathLike[str]) -> None:
     """A UserError if `write` could not write there: better before long work than after it."""
     pictures.check_writable(path, (*MIDI[:2], ".wav", *pictures.FORMATS))
+    if Path(path).suffix.lower() in MIDI:
+        check_installed("music", "symusic")
 
 
 def write(
