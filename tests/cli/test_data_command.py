@@ -181,5 +181,5 @@ def test_what_training_has_of_a_data_set_is_said(ostinato, tmp_path) -> None:
     assert 0 < found["seen"] <= found["of"]
     code, out, _ = ostinato("data", "show", text, "--overlap")
     assert f"test: training has seen {found['seen']} of {found['of']} sentences" in out
-    code, out, err = ostinato("data", "show", "addition", "--overlap")
+    code, out, err = ostinato("data", "show", "memorization", "--overlap")
     assert (code, "expected data that can stand in each other with --overlap" in err) == (2, True), err

@@ -10,7 +10,8 @@ from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.errors import UserError
 from ostinato.recipe.core import CORE
 from ostinato.recipe.effective import effective_settings, idle_settings, ordered
-from ostinato.recipe.recipe import Recipe, every_setting, owners
+from ostinato.recipe.owned import every_setting, owners
+from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.results import score_run
 from ostinato.training.loop import Trainer
@@ -24,6 +25,9 @@ OTHER = {
     "learning_rate_rule": "halving",
     "momentum": 0.3,
     "clip": 1e-3,
+    "clip_quantile": 0.1,
+    "clip_window": 1,
+    "clip_factor": 0.1,
     "momentum_schedule": "sutskever",
     "weight_decay": 0.3,
     "damping": 7.0,
@@ -71,7 +75,7 @@ TEXT = SMALL | {"vocabulary_size": 20}
 HF = SMALL | {"recipe": "HF", "optimizer": "hessian-free"}
 RECIPES = [
     Recipe(**SMALL, optimizer="nesterov", momentum=0.9, clip=1.0),
-    Recipe(**SMALL, optimizer="classical"),
+    Recipe(**SMALL, optimizer="classical", clip="quantile"),
     Recipe(**SMALL, leak_fraction=0.5, initialization="echo-state", learning_rate_rule="halving"),
     # a tenth of five units is none
     Recipe(**SMALL, leak_fraction=0.1, recipe="SGD+L"),

@@ -133,7 +133,12 @@ def _overlap(kind: DomainDeclared, data: Any) -> dict[str, Any]:
                 "leave it out"
             )
         seen = int(overlap.seen.sum())
-        own = {"seen": seen, "of": len(overlap.seen), "share": float(overlap.shares.mean()), "how": overlap.how}
+        own = {
+            "seen": seen,
+            "of": len(overlap.seen),
+            "share": float(overlap.shares.mean()),
+            "how": overlap.how,
+        }
         found[split] = own | {"what": kind.sequences}
     return found
 
