@@ -1,7 +1,11 @@
+import importlib
 import pickle
 
+import pytest
+
 from ostinato.cli.spelling import spelled
-from ostinato.errors import UserError, argument, call
+from ostinato.domains.music.reading import pieces
+from ostinato.errors import MissingExtra, UserError, argument, call, check_installed, needs
 
 
 def test_a_user_error_is_a_value_error_and_reads_as_plain_text() -> None:
@@ -25,3 +29,39 @@ def test_a_call_is_pythons_in_python_and_a_command_on_the_command_line():
     error = UserError(f"go on with {call('train', resume='my runs/a=b', epochs=3)}; {argument('seed')}")
     assert str(error) == "go on with ostinato.train(resume='my runs/a=b', epochs='3'); seed"
     assert spelled(error) == "go on with ostinato train --resume 'my runs/a=b' --epochs 3; seed"
+
+
+def test_a_missing_extra_is_an_import_error_too_and_says_what_to_install() -> None:
+    with pytest.raises(ImportError) as found, needs("report"):
+        importlib.import_module("no_such_library.part")
+    assert str(found.value) == (
+        "the extra [report] is missing (no_such_library); pip install 'ostinato[report]'"
+    )
+    assert isinstance(found.value, UserError)
+    again = pickle.loads(pickle.dumps(found.value))
+    assert (type(again), str(again)) == (MissingExtra, str(found.value))
+
+
+def test_a_library_that_is_there_but_broken_is_not_called_missing() -> None:
+    with (
+        pytest.raises(
+            MissingExtra, match=r"the extra \[postgres\] cannot be used \(no pq wrapper\); pip inst"
+        ),
+        needs("postgres"),
+    ):
+        raise ImportError("no pq wrapper")
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(KeyError), needs("report"):
+        raise KeyError("a")
+    check_installed("report", "json", "json.decoder")
+
+
+def test_a_missing_extra_is_no_fault_of_the_file(tmp_path, monkeypatch) -> None:
+    def read(path):
+        check_installed("music", "no_such_library")
+
+    monkeypatch.setattr(pieces, "read", read)
+    with pytest.raises(MissingExtra, match=r"^the extra"):
+        pieces.read_piece(tmp_path / "song.mid")

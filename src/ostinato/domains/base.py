@@ -5,7 +5,7 @@ from typing import Any
 
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Data, Each, Scores, Segment, Totals
+from ostinato.domains.domain import Data, Each, Overlap, Scores, Segment, Totals
 from ostinato.domains.given import Given
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument, call
@@ -66,7 +66,7 @@ class BaseDomain:
         for system, by_split in scores.items():
             cells = [show(by_split.get(split, {}).get(name)) for name, split, _ in columns]
             table.add(system, *cells, bold=system == "model")
-        table.notes = [f"± standard error over {self.declared.sequences}"]
+        table.notes = [f"± standard error over {self.declared.clusters}"]
         return table
 
     def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Data:
@@ -77,6 +77,10 @@ class BaseDomain:
 
     def each(self, model: SequenceModel, data: Any, options: Any) -> Each | None:
         """None."""
+        return None
+
+    def overlap(self, data: Any, split: str) -> Overlap | None:
+        """None is looked for."""
         return None
 
     def totals(self, model: SequenceModel, data: Any, split: str) -> Totals:

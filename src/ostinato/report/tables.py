@@ -66,7 +66,7 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
             rows.append(Row("difference", _differences(run, columns, own), "difference"))
     baselines = {name: run.scores[name] for run in scored for name in run.baselines}
     rows += [Row(name, _cells(scores, columns), "baseline") for name, scores in baselines.items()]
-    mean = domain.sequences
+    mean = domain.clusters
     notes = [f"± standard error over {mean}."]
     if any(cell.startswith("≈") for row in rows for cell in row.cells):
         notes = [f"± standard error over {mean}; ≈ an estimate, with the interval for the exact value."]
@@ -101,6 +101,7 @@ def epochs_table(run: RunRecord) -> Table:
         f"valid_{run.measure.name}": (f"validation {run.measure.axis}", run.measure.unit),
         "gradient_norm": ("gradient norm", None),
         "clipped": ("share clipped", None),
+        "clip_threshold": ("clip threshold", None),
         "learning_rate": ("learning rate", None),
         "momentum": ("momentum", None),
         "damping": ("damping", None),
@@ -147,7 +148,7 @@ def trials_table(study: StudyRecord) -> Table:
     return Table(f"Trials of {study.name}{some}", columns, rows, notes)
 
 
-def chosen_said(study: StudyRecord) -> str:
+def chosen_summary(study: StudyRecord) -> str:
     """The chosen trial, its validation score with its error, and the baselines'."""
     best = study.chosen.get("number")
     trial = next((trial for trial in study.trials if trial["number"] == best), None)

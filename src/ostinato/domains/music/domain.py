@@ -13,7 +13,7 @@ from ostinato.data.sequences import SPLITS, Splits
 from ostinato.data.streams import Streams
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
+from ostinato.domains.domain import Each, Overlap, Scores, Segment, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.music import memory
 from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
@@ -23,6 +23,7 @@ from ostinato.domains.music.memory import frames
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import ComposeOptions, EvaluateOptions
 from ostinato.domains.music.reading import data_sets
+from ostinato.domains.music.reading.overlap import overlap
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.shown import each_song, results_table
 from ostinato.domains.music.surprise import PieceScore, score_together
@@ -135,6 +136,10 @@ class Music:
         sampling = Sampling(recipe.get("accuracy_samples", Sampling().samples))
         scores: Scores = {"model": {split: evaluate_frames(model, data[split], sampling) for split in some}}
         return scores | (score_baselines(data, splits) if baselines else {})
+
+    def overlap(self, data: Splits, split: str) -> Overlap:
+        """Songs whose tune or harmony a training song has, or a good part of whose frames."""
+        return overlap(data.train, data[split])
 
     def totals(self, model: SequenceModel, data: Splits, split: str) -> Totals:
         """Of each song."""

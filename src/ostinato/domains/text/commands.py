@@ -159,7 +159,7 @@ def _table(scored: ScoredText, unigram: ScoredText | None, title: str, *, per_to
     table.notes = [
         f"log p {number(scored.log_prob, 'nats')} nats over {len(scored.tokens):,} tokens ({end} included): "
         f"{_measure(scored)}{baseline}; {int((~scored.known).sum()):,} unknown tokens are scored as the one "
-        "unknown token; ± standard error over sentences"
+        "unknown token; ± standard error over blocks of neighbouring sentences"
     ]
     return table
 
