@@ -146,8 +146,8 @@ def score_files(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     series: list[Sequence] = []
     notices: list[Notice] = []
     for file in files:
-        found, said = opened.read(file)
-        series, notices = [*series, *found], notices + said
+        found, more = opened.read(file)
+        series, notices = [*series, *found], notices + more
     scored = [surprise(opened.predictor, one.values, opened.scaling) for one in series]
     written = []
     for place, (one, surprises) in enumerate(zip(series, scored, strict=True), start=1):

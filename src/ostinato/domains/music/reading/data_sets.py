@@ -1,4 +1,4 @@
-"""The music data sets by name, and any file or folder of scores: `load` makes each the same `Splits`."""
+"""The music data sets by name, and any file or folder of music: `load` makes each the same `Splits`."""
 
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -28,7 +28,7 @@ def names() -> tuple[str, ...]:
 
 
 def owns(path: Path) -> bool:
-    """Whether a file has an ending of scores, or a folder holds one that has.
+    """Whether a file has an ending of music, or a folder holds one that has.
 
     Example:
         >>> owns(Path("song.mid")), owns(Path("song.txt"))
@@ -86,8 +86,8 @@ def load(
             published sets have the frames that they have.
         transpose: Move each piece to C major or C minor (the published sets are there already).
         split_seed: Another number, another split; the published sets keep theirs.
-        cache: Whether scores that took long to read are kept in the user's cache folder.
-        progress: Whether to show a progress bar, on standard error, while scores are read.
+        cache: Whether music that took long to read is kept in the user's cache folder.
+        progress: Whether to show a progress bar, on standard error, while music is read.
 
     Raises:
         UserError: no such name or path, no usable music, no network, or an option that cannot be had.
