@@ -76,7 +76,8 @@ class DomainDeclared(Declared):
         by_data: under HF, what suits a data set better, by its name.
         step: what a step of a sequence is called, such as "frame".
         fixed: settings that decide what is modelled: scores compare only where they are the same.
-        sequences: what its sequences are called, over which standard errors are taken.
+        sequences: what its sequences are called.
+        clusters: over what standard errors are taken, in the plural; "" for its sequences.
         of_data: what of a data set is modelled, where others model something else of the same.
         measure: what curves show; None for the log-likelihood itself.
         columns: of a table of scores; empty for the log-likelihood of every split.
@@ -101,6 +102,7 @@ class DomainDeclared(Declared):
     step: str = "step"
     fixed: tuple[str, ...] = ()
     sequences: str = "sequences"
+    clusters: str = ""
     of_data: str = ""
     measure: Measure | None = None
     columns: tuple[Column, ...] = ()
@@ -119,7 +121,8 @@ class DomainDeclared(Declared):
     unused: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, usual in (("family", self.name), ("called", self.family or self.name)):
+        usual_names = {"family": self.name, "called": self.family or self.name, "clusters": self.sequences}
+        for name, usual in usual_names.items():
             if not getattr(self, name):
                 object.__setattr__(self, name, usual)
 

@@ -67,7 +67,7 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
             rows.append(Row("difference", _differences(run, columns, own), "difference"))
     baselines = {name: run.scores[name] for run in scored for name in run.baselines}
     rows += [Row(name, _cells(scores, columns), "baseline") for name, scores in baselines.items()]
-    mean = domain.sequences
+    mean = domain.clusters
     notes = [f"± standard error over {mean}."]
     if any(cell.startswith("≈") for row in rows for cell in row.cells):
         notes = [f"± standard error over {mean}; ≈ an estimate, with the interval for the exact value."]

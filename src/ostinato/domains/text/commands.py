@@ -148,7 +148,8 @@ def _table(scored: ScoredText, unigram: ScoredText | None, title: str, *, per_to
     table.notes = [
         f"log p {number(scored.log_prob, 'nats')} nats over {counted(len(scored.tokens), 'token')} ({end} "
         f"included): {_measure(scored)}{baseline}; {counted(unknown, 'unknown token')} "
-        f"{'is' if unknown == 1 else 'are'} scored as the one unknown token; ± standard error over sentences"
+        f"{'is' if unknown == 1 else 'are'} scored as the one unknown token; ± standard error over "
+        "blocks of neighbouring sentences"
     ]
     return table
 
