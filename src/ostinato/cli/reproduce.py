@@ -157,7 +157,7 @@ def _by_protocol(
     from ostinato.reproduce.evidence import Evidence
     from ostinato.reproduce.protocol import CONDITIONS, Protocol
     from ostinato.reproduce.table import rows_of, to_dict
-    from ostinato.reproduce.training import studies_of
+    from ostinato.reproduce.training import experiments_of
 
     protocol = dataclasses.replace(Protocol.read(path), **given)
     evidence = Evidence(results)
@@ -165,9 +165,9 @@ def _by_protocol(
         raise UserError(f"expected a folder with results at {results}, found none; choose it with --results")
     code = 0
     if not show:
-        studies = studies_of(cells, folder, evidence, protocol)
+        experiments = experiments_of(cells, folder, evidence, protocol)
         folder.mkdir(parents=True, exist_ok=True)
-        code = _run(studies, folder, order, "trainings", lambda job: "done")
+        code = _run(experiments, folder, order, "trainings", lambda job: "done")
         write_table(evidence, cells[0].table)
         write_plan(evidence, protocol)
     found = {c: rows_of({cell: evidence.seeds(cell, c) for cell in cells}) for c in CONDITIONS}

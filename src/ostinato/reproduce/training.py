@@ -112,7 +112,7 @@ def folder_of(cell: Cell, folder: Path, seed: int) -> Path:
 
 
 @dataclass(frozen=True)
-class Study:
+class Experiment:
     """A cell by the protocol: a search, then trainings with several seeds, plain and averaged.
 
     Arguments:
@@ -244,7 +244,9 @@ def score_of(summary: Mapping[str, Any]) -> str:
     return "".join(f", validation {number(s['value'], s['unit'])} {s['unit']}" for s in scores.values())
 
 
-def studies_of(cells: Sequence[Cell], folder: Path, evidence: Evidence, protocol: Protocol) -> list[Study]:
+def experiments_of(
+    cells: Sequence[Cell], folder: Path, evidence: Evidence, protocol: Protocol
+) -> list[Experiment]:
     """Every cell by the protocol.
 
     Raises:
@@ -252,4 +254,4 @@ def studies_of(cells: Sequence[Cell], folder: Path, evidence: Evidence, protocol
     """
     protocol.check(list(cells))
     evidence.begin(protocol)
-    return [Study(cell, protocol, evidence, folder) for cell in cells]
+    return [Experiment(cell, protocol, evidence, folder) for cell in cells]
