@@ -16,6 +16,7 @@ from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import CELL, Overrides, given_settings
 from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
+from ostinato.evaluation.numbers import counted
 from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.files import FileLock, atomic_write
 from ostinato.reproduce.cells import find_cells
@@ -231,7 +232,8 @@ def _run(jobs: list[J], folder: Path, order: Order, unit: str, ended: Callable[[
     except Interrupted as interruption:
         done, total = (sum(column) for column in zip(*(job.steps for job in jobs), strict=True))
         why = "out of time" if interruption.signal == OUT_OF_TIME else "stopped"
-        console.print(f"{why}: {done} of {total} {unit} done; the same command goes on")
+        of_all = counted(total, unit.removesuffix("s"))
+        console.print(f"{why}: {done} of {of_all} done; the same command goes on")
         return 0 if interruption.signal == OUT_OF_TIME else 128 + interruption.signal
     finally:
         lock.release()
