@@ -7,6 +7,7 @@ import torch
 from ostinato.data.placement import moved
 from ostinato.domains.domain import Segments
 from ostinato.errors import argument
+from ostinato.evaluation.numbers import counted
 from ostinato.nn.cells.state import State, finite
 from ostinato.nn.outputs.base import Objective
 from ostinato.optim import (
@@ -84,7 +85,7 @@ def found_threshold(recipe: Recipe, value: float, gradients: int) -> str:
     times = "" if recipe.clip_factor == 1 else f"{recipe.clip_factor:g} times "
     return (
         f"clipping gradients at norm {value:.4g}, {times}the average over a first pass "
-        f"({gradients} {'gradients of streams' if clips_streams(recipe) else 'updates'})"
+        f"({counted(gradients, 'stream' if clips_streams(recipe) else 'update')})"
     )
 
 
