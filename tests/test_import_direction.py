@@ -56,7 +56,7 @@ RULES = {
         "nn.outputs",
         "errors, settings, declarations of outputs, devices, kernels, curvature of outputs",
     ),
-    "model": ("nn.model", "cells, outputs"),
+    "model": ("nn.model nn.streamwise", "cells, outputs, kernels"),
     "curvature": ("nn.curvature", "cells, curvature of outputs, model"),
     "nn": ("nn", "cells, outputs, model, scan"),
     "optim": ("optim", "errors, settings, declarations of optimizers"),
