@@ -304,7 +304,7 @@ def test_a_dry_run_says_what_a_run_would_be_and_leaves_nothing(ostinato, songs, 
     assert code == 0, err
     for wanted in (
         "dry run of SGD+CM on songs: nothing is trained or written",
-        "hidden_size",
+        "--hidden-size",
         "rnn.weight_hh_l0",
         "8 x 8",
         "in all: about",

@@ -72,8 +72,7 @@ class DomainDeclared(Declared):
 
     Args:
         targets: what an output has to predict; see `nn.outputs.registry`.
-        recipe: the letters where none are given.
-        optimizer: the optimizer that goes with them then, if another one than the letters have.
+        recipe: the letters where none are given; with an optimizer of its own, such as "adam+C".
         by_data: under HF, what suits a data set better, by its name.
         step: what a step of a sequence is called, such as "frame".
         fixed: settings that decide what is modelled: scores compare only where they are the same.
@@ -100,7 +99,6 @@ class DomainDeclared(Declared):
 
     targets: Targets
     recipe: str
-    optimizer: str = ""
     by_data: dict[str, Settings] = field(default_factory=dict)
     step: str = "step"
     fixed: tuple[str, ...] = ()

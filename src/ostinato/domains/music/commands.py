@@ -19,7 +19,7 @@ from ostinato.domains.music.wrong_notes import CONVENTION as CORRECTIONS
 from ostinato.domains.music.wrong_notes import Correction, find_corrections
 from ostinato.domains.seed import seeded
 from ostinato.errors import UserError, argument
-from ostinato.evaluation.numbers import number
+from ostinato.evaluation.numbers import counted, number
 from ostinato.evaluation.tables import Table, number_columns, table_of
 from ostinato.files import numbered
 
@@ -37,10 +37,10 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
 
     def parts() -> Iterator[Part]:
         if made.beginning is not None:
-            yield Notice(f"{made.beginning.name}: {made.primed} frames, {moved(made.semitones)}")
+            yield Notice(f"{made.beginning.name}: {counted(made.primed, 'frame')}, {moved(made.semitones)}")
         for one in made.written:
             yield (
-                f"{', '.join(one['files'])}: {one['frames']} frames, "
+                f"{', '.join(one['files'])}: {counted(one['frames'], 'frame')}, "
                 f"{one['notes_per_frame']:.2f} notes a frame"
             )
 

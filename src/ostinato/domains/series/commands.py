@@ -23,7 +23,7 @@ from ostinato.domains.series.splits import select
 from ostinato.domains.series.surprise import Surprise, surprise, write_surprise
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument, check_installed
-from ostinato.evaluation.numbers import number
+from ostinato.evaluation.numbers import counted, number
 from ostinato.evaluation.numbers import setting as shown
 from ostinato.evaluation.tables import Table, number_columns, table_of
 from ostinato.files import numbered
@@ -82,11 +82,11 @@ class Opened:
             return np.empty((0, len(self.columns))), "nothing: a series' beginning", []
         if not isinstance(prime, str | Path):
             values = values_of(prime, str(argument("prime")), self.columns)
-            return values, f"{len(values):,} steps", []
+            return values, counted(len(values), "step"), []
         series, notices = self.read(Path(prime))
         if len(series) != 1:
             raise UserError(f"expected one series to continue in {prime}, found {len(series)}; name one file")
-        return series[0].values, f"{series[0].name}, {len(series[0]):,} steps", notices
+        return series[0].values, f"{series[0].name}, {counted(len(series[0]), 'step')}", notices
 
 
 def forecast_file(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
@@ -114,7 +114,7 @@ def forecast_file(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
 
     def parts() -> Iterator[Part]:
         yield _forecast_table(made, f"forecast after {after}")
-        yield f"{', '.join(files)}: {own.horizon:,} steps, from {own.samples:,} drawn paths"
+        yield f"{', '.join(files)}: {counted(own.horizon, 'step')}, from {counted(own.samples, 'drawn path')}"
 
     return Answer(record, parts(), notices)
 
