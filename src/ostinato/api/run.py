@@ -30,7 +30,7 @@ from ostinato.runs.finish import RESULTS, conclude, fit
 from ostinato.runs.folder import LOCK, Run
 from ostinato.runs.results import Results
 from ostinato.runs.trained import load_model, own_data
-from ostinato.training.monitor import Interrupted, Monitor
+from ostinato.training.monitor import Interrupted, Monitor, PlainNotices
 from ostinato.training.stopping import stop_signals
 from ostinato.training.threads import default_threads
 from ostinato.training.threads import threads as with_threads
@@ -320,7 +320,7 @@ class TrainedRun:
                     self._run,
                     recipe,
                     data,
-                    monitor,
+                    None if monitor is None else PlainNotices(monitor),
                     device=self._device or "cpu",
                     checkpoint_seconds=checkpoint_seconds,
                     stop_requested=asked,

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ostinato.cli.spelling import spelled
 from ostinato.cli.tables import folded
 from ostinato.evaluation.numbers import clock, counted, number, unit_of
 from ostinato.report.records import WATCHED, watched_score
@@ -98,7 +99,7 @@ class ConsoleMonitor:
 
     def notice(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(text)
+        self._console.print(spelled(text))
 
     def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
         """Move the bar."""
