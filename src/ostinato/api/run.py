@@ -283,12 +283,12 @@ class TrainedRun:
 
     def _on(self, device: torch.device | str | None) -> TrainedModel:
         """The model on a device, read once for as long as it is asked for there."""
-        place = find_device(device or self._device or "cpu")
-        if self._trained is None or device_of(self._trained.model) != place:
+        wanted = device or self._device or "cpu"
+        if self._trained is None or device_of(self._trained.model) != find_device(wanted):
             known = self._data
             if known is None and self._module is not None:
                 known = self._domain.wrap(self.recipe, Given({}, self._module, self._loss))
-            self._trained = load_model(self._run, device=place, data=known)
+            self._trained = load_model(self._run, device=wanted, data=known)
         return self._trained
 
     def _wrapped(self, data: Any) -> Data:
