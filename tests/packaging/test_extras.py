@@ -214,8 +214,8 @@ def test_the_core_needs_no_extra(in_it):
 def test_a_command_says_which_extra_is_missing(in_it, extra):
     beside, commands = MISSING[extra]
     for (command, library), found in zip(commands.items(), in_it(beside, commands), strict=True):
-        said = f"ostinato: the extra [{extra}] is missing ({library}); pip install 'ostinato[{extra}]'\n"
-        assert found == [2, "", said], command
+        message = f"ostinato: the extra [{extra}] is missing ({library}); pip install 'ostinato[{extra}]'\n"
+        assert found == [2, "", message], command
 
 
 @pytest.mark.parametrize("extra", WORKS)
@@ -236,8 +236,8 @@ def test_an_extra_makes_its_commands_work(in_it, environment, place, extra, requ
 def test_library_calls_say_it_too(environment, place):
     calls = [f"    {call}" for _, call in LIBRARY_CALLS.values()]
     found = environment().run(place, [], CATCH.format("\n".join(calls)))
-    for (extra, (library, _)), (said, kinds) in zip(LIBRARY_CALLS.items(), found, strict=True):
-        assert said == f"the extra [{extra}] is missing ({library}); pip install 'ostinato[{extra}]'"
+    for (extra, (library, _)), (message, kinds) in zip(LIBRARY_CALLS.items(), found, strict=True):
+        assert message == f"the extra [{extra}] is missing ({library}); pip install 'ostinato[{extra}]'"
         assert kinds == ["UserError", "ImportError"]
 
 

@@ -15,9 +15,9 @@ from ostinato.cli.options import MOST_USED
 from ostinato.cli.output import human
 from ostinato.cli.spelling import spelled
 from ostinato.domains.registry import DOMAINS
-from ostinato.errors import argument
+from ostinato.errors import UserError, argument
 from ostinato.recipe.declared import Registry
-from ostinato.recipe.letters import MEANT_TOGETHER
+from ostinato.recipe.letters import MEANT_TOGETHER, with_optimizer
 from ostinato.recipe.meanings import letter_settings
 from ostinato.recipe.notices import notices
 from ostinato.recipe.owned import REGISTRIES, every_setting
@@ -98,8 +98,8 @@ Overrides: Any = _options("Overrides", hidden=CELL)
 
 def recipe_from(options: Any, config: Path | None, domain: str | None = None) -> Recipe:
     """The recipe asked for, as `asked_for` puts it together; what is not plain about it is printed."""
-    recipe, said = asked_for(options, config, domain)
-    for line in said:
+    recipe, messages = asked_for(options, config, domain)
+    for line in messages:
         human().print(f"note: {spelled(line)}", markup=False)
     return recipe
 
@@ -111,49 +111,67 @@ def asked_for(options: Any, config: Path | None, domain: str | None = None) -> t
     technique given as an option takes back what the file, which does without it, says of its details.
     """
     given = given_settings(options) | ({} if domain is None else {"domain": domain})
-    file = {} if config is None else Recipe.read_settings(config)
+    file = {} if config is None else _settings_of(config, domain)
     kept = _kept(file, given)
     settings = kept | given
     letters = settings.pop("recipe", None)
+    if letters and "recipe" not in given and "optimizer" in given:
+        letters = with_optimizer(letters, given["optimizer"])
     usual = DOMAINS[settings.get("domain", DOMAINS.default)].recipe
-    former, said = _former(options, letters or usual, settings)
+    former, messages = _former(options, letters or usual, settings)
     recipe = Recipe.parse(letters, kept | former, **{n: v for n, v in given.items() if n != "recipe"})
-    said += notices(recipe, given, kept)
+    messages += notices(recipe, given, kept)
     lost = [
         name for name in file if name not in settings and name in recipe and file[name] != recipe.get(name)
     ]
     if "recipe" in given and (lost := [name for name in lost if name != "recipe"]):
         taken = ", ".join(f"{name} = {file[name]}" for name in lost)
-        said.append(f"{recipe.name} takes back what {config} says: {taken}")
-    return recipe, said
+        messages.append(f"{recipe.name} takes back what {config} says: {taken}")
+    return recipe, messages
+
+
+def _settings_of(config: Path, domain: str | None) -> dict[str, Any]:
+    """A file's settings, which may be for another kind of data only if that has the same outputs."""
+    file = Recipe.read_settings(config)
+    found = DOMAINS.name(file.get("domain", DOMAINS.default))
+    if domain is not None and "output" in file and DOMAINS[found].targets != DOMAINS[domain].targets:
+        raise UserError(
+            f"expected settings for {domain}, found some for {found} in {config}; leave {domain} out"
+        )
+    return file
 
 
 def resumed(folder: Path, options: Any, domain: str | None = None) -> Recipe:
     """A run's recipe, with the options given.
 
     Raises:
-        UserError: an option is none that this recipe has.
+        UserError: an option is none that this recipe has, or the run is on another kind of data.
     """
-    given = given_settings(options) | ({} if domain is None else {"domain": domain})
+    given = given_settings(options)
+    before = Recipe.from_dict(Recipe.read_settings(folder / CONFIG))
+    if domain not in (None, before.domain):
+        raise UserError(
+            f"expected a run on {domain}, found one on {before.domain}: {folder}; leave {domain} out"
+        )
     for name, (setting, _) in _FORMER.items():
         if getattr(options, name, None) is not None:
             given[setting] = getattr(options, name)
-    return Recipe.from_dict(Recipe.read_settings(folder / CONFIG)).replace(**given)
+    return before.replace(**given)
 
 
 def _former(options: Any, letters: str, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What options of earlier versions set, as a file of theirs would; and where they set nothing."""
-    found, said = {}, []
+    found, messages = {}, []
     for name, (setting, _) in _FORMER.items():
         value = getattr(options, name, None)
         if value is None:
             continue
         base, _, rest = letters.upper().partition("+")
         if base == "HF" or not ("M" in rest or settings.get("momentum")):
-            said.append(f"{argument(name)} has no effect without momentum")
+            messages.append(f"{argument(name)} has no effect without momentum")
         else:
             found[setting] = value
-    return found, said
+    return found, messages
 
 
 def _kept(file: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

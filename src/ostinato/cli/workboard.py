@@ -21,7 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ostinato.evaluation.numbers import setting
+from ostinato.evaluation.numbers import clock, setting
 
 _SLOT_BYTES = 8192
 _KEPT_LINES = 6
@@ -90,7 +90,7 @@ class SlotPost:
 
     def __init__(self, slot: Any) -> None:
         self._slot = slot
-        self._state: dict[str, Any] = {"lines": [], "said": 0, "ended": 0}
+        self._state: dict[str, Any] = {"lines": [], "written": 0, "ended": 0}
 
     def at(self, label: str, settings: dict[str, Any], epochs: int) -> None:
         """See `Post`."""
@@ -113,7 +113,7 @@ class SlotPost:
     def notice(self, line: str) -> None:
         """See `Post`."""
         lines = [*self._state["lines"], line][-_KEPT_LINES:]
-        self._write(lines=lines, said=self._state["said"] + 1)
+        self._write(lines=lines, written=self._state["written"] + 1)
 
     def _write(self, **changes: Any) -> None:
         self._state |= changes
@@ -206,10 +206,10 @@ class Board:
             with self._lock:
                 self._states[place] = state
                 self._picture.count(state, sum(own.get("ended", 0) for own in self._states))
-            new = min(state["said"] - self._printed[place], len(state["lines"]))
+            new = min(state["written"] - self._printed[place], len(state["lines"]))
             for line in state["lines"][len(state["lines"]) - new :]:
                 self.say(line)
-            self._printed[place] = state["said"]
+            self._printed[place] = state["written"]
 
 
 def post_to(slot: Any, *, quiet: bool) -> Post:
@@ -268,7 +268,7 @@ class Picture:
         done = self._done - self._first
         if done:
             left = (self._total - self._done) * elapsed / done
-            return f"{rate(done / elapsed, self._unit)}, about {duration(left)} left"
+            return f"{rate(done / elapsed, self._unit)}, about {clock(left)} left"
         # before the first end, by epochs: a trial may end before its last one
         now = time.time()
         going = [state for state in states if state["epochs"] and state.get("first") is not None]
@@ -277,7 +277,7 @@ class Picture:
             return "the first epochs are not done yet"
         parts = sum(state["epoch"] / state["epochs"] for state in going)
         speed = sum((s["epoch"] - s["first"]) / s["epochs"] / max(now - s["since"], 1e-9) for s in going)
-        return f"at most {duration((self._total - self._done - parts) / speed)} left"
+        return f"at most {clock((self._total - self._done - parts) / speed)} left"
 
 
 def tell(console: Console, line: str) -> None:
@@ -300,21 +300,6 @@ def rate(per_second: float, unit: str) -> str:
         if per_second * seconds >= 1:
             return f"{per_second * seconds:.1f} {unit}/{name}"
     return f"{per_second * 3600:.1f} {unit}/h"
-
-
-def duration(seconds: float) -> str:
-    """'1:05', '2:03:04', or days and hours.
-
-    Example:
-        >>> duration(65), duration(7384), duration(200000)
-        ('1:05', '2:03:04', '2 d 7 h')
-    """
-    whole = round(seconds)
-    if whole >= 2 * 86400:
-        return f"{whole // 86400} d {whole % 86400 // 3600} h"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def in_words(settings: dict[str, Any]) -> str:

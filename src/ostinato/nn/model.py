@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from ostinato.nn.cells.protocol import Recurrence
 from ostinato.nn.cells.state import State, detached
+from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.outputs.base import Objective, OutputLayer, objective_of
 
 
@@ -104,7 +105,12 @@ class SequenceModel(nn.Module):
         if self.l1 > 0:
             total = total + self.l1 / max(len(layers[-1]), 1) * sum(layer.abs().sum() for layer in layers)
         if self.l2 > 0:
-            total = total + self.l2 / 2 * torch.stack([w.square().sum() for w in self.weights()]).sum()
+            weights: list[Tensor] = [*self.weights()]
+            found = recorder(*weights)
+            if found is not None:  # every stream's own gradient has the whole of it
+                found.decay(weights, self.l2)
+                weights = [w.detach() for w in weights]
+            total = total + self.l2 / 2 * torch.stack([w.square().sum() for w in weights]).sum()
         return total
 
     def weights(self) -> list[nn.Parameter]:

@@ -8,11 +8,12 @@ from typing import Any
 
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import argument
-from ostinato.recipe.core import CHOOSERS
-from ostinato.recipe.letters import LETTERS, SWITCHES
+from ostinato.optim.declared import OPTIMIZERS
+from ostinato.recipe.letters import LETTERS, SWITCHES, canonical
 from ostinato.recipe.meanings import meaning
 from ostinato.recipe.owned import every_setting, owners
 from ostinato.recipe.recipe import Recipe
+from ostinato.recipe.setting import Unless
 
 
 def notices(recipe: Recipe, given: Mapping[str, Any], file: Mapping[str, Any] | None = None) -> list[str]:
@@ -28,11 +29,20 @@ def notices(recipe: Recipe, given: Mapping[str, Any], file: Mapping[str, Any] | 
     """
     everything = {**(file or {}), **given}
     return [
+        *_replaced(recipe, given),
         *_undone(recipe, everything),
         *_without_letters(recipe, everything),
         *_without_effect(recipe, given),
         *_left_out(recipe, file or {}),
     ]
+
+
+def _replaced(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
+    """Another optimizer than the letters say."""
+    said = canonical(given["recipe"]).partition("+")[0] if "recipe" in given else recipe.base
+    if said == recipe.base:
+        return []
+    return [f"{argument('optimizer')} {recipe.optimizer} takes the place of {said}: {recipe.name}"]
 
 
 def _undone(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
@@ -46,14 +56,16 @@ def _undone(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
 
 def _without_letters(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
     """A technique that is used without its letter: what comes with it, and what does not."""
-    said = []
+    sentences = []
     for letter, switch in SWITCHES.items():
         value = recipe.get(switch, _off(switch))
         on = value == LETTERS[letter][switch] if isinstance(value, str) else value != _off(switch)
         if letter in recipe.letters or switch not in given or not on:
             continue
         meant = meaning(letter, recipe.to_dict())
-        others = {n: meant[n] for n in meant if n not in (switch, *CHOOSERS, *given) and n in recipe}
+        if OPTIMIZERS[meant.get("optimizer", recipe.optimizer)].base != recipe.base:
+            continue  # a letter that does not go with this optimizer
+        others = {n: meant[n] for n in meant if n not in (switch, *given) and n in recipe}
         taken = [name for name in others if recipe.get(name) == others[name]]
         left = [name for name in others if recipe.get(name) != others[name]]
         sentence = f"{argument(switch)} without {letter}"
@@ -63,32 +75,33 @@ def _without_letters(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
             )
         if left:
             would = ", ".join(str(others[name]) for name in left)
-            sentence += f"{' and' if taken else ''} keeps {_listed(recipe, left)} ({letter} means {would})"
+            sentence += f"{', and' if taken else ''} keeps {_listed(recipe, left)} ({letter} means {would})"
         if taken or left:
-            said.append(sentence)
-    return said
+            sentences.append(sentence)
+    return sentences
 
 
 def _without_effect(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
     """Settings given that nothing asks for in this recipe."""
-    said = []
+    sentences = []
     settings, values = recipe.settings(), recipe.to_dict()
     unused = DOMAINS[recipe.domain].unused
     for name in (name for name in given if name in settings):
         idle = settings[name].idle(values)
         if name in unused:
-            said.append(f"{argument(name)} has no effect on {recipe.domain}")
+            sentences.append(f"{argument(name)} has no effect on {recipe.domain}")
         elif idle is not None and idle[0] not in recipe:
             chooser, _ = owners(idle[0])
             having = f"{argument(chooser)} {recipe.get(chooser)}, which has no {argument(idle[0])}"
-            said.append(f"{argument(name)} has no effect with {having}")
+            sentences.append(f"{argument(name)} has no effect with {having}")
         elif idle is not None:
             other, wanted = idle
             use = " or ".join(map(str, wanted)) if wanted else "larger"
-            said.append(
+            use = f"other than {use}" if isinstance(wanted, Unless) else use
+            sentences.append(
                 f"{argument(name)} has no effect with {argument(other)} {recipe.get(other)}: it is for {use}"
             )
-    return said
+    return sentences
 
 
 def _left_out(recipe: Recipe, file: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from ostinato.report.charts import Chart, gradient_norms, hessian_free, learning
 from ostinato.report.piano_roll import piano_roll
 from ostinato.report.records import RunRecord, StudyRecord
 from ostinato.report.study_charts import study_charts
-from ostinato.report.tables import Table, chosen_said, epochs_table, facts, scores_table, trials_table
+from ostinato.report.tables import Table, chosen_summary, epochs_table, facts, scores_table, trials_table
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
 def _search(key: str, study: StudyRecord) -> Search:
     # an interrupted search goes on from what its own file says
     again = [("Report on it again", f"ostinato report {shlex.quote(str(study.folder))} --out report.html")]
-    return Search(study, chosen_said(study), study_charts(study, key), trials_table(study), again)
+    return Search(study, chosen_summary(study), study_charts(study, key), trials_table(study), again)
 
 
 def _harmless(script: str) -> str:

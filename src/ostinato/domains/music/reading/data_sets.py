@@ -1,4 +1,4 @@
-"""The music data sets by name, and any file or folder of scores: `load` makes each the same `Splits`."""
+"""The music data sets by name, and any file or folder of music: `load` makes each the same `Splits`."""
 
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -10,7 +10,8 @@ from ostinato.data.sequences import Splits
 from ostinato.domains.answer import Part
 from ostinato.domains.music.reading import bach, folder, published, statistics
 from ostinato.domains.music.reading.notation import SUFFIXES
-from ostinato.errors import MissingExtra, UserError, argument, near_names, needs
+from ostinato.errors import MissingExtra, UserError, argument, needs, no_such_data
+from ostinato.evaluation.numbers import counted
 
 DEFAULT = "bach"
 MAX_FRAMES_PER_BEAT = 48
@@ -27,7 +28,7 @@ def names() -> tuple[str, ...]:
 
 
 def owns(path: Path) -> bool:
-    """Whether a file has an ending of scores, or a folder holds one that has.
+    """Whether a file has an ending of music, or a folder holds one that has.
 
     Example:
         >>> owns(Path("song.mid")), owns(Path("song.txt"))
@@ -55,7 +56,7 @@ def described(found: dict[str, Any]) -> Iterator[Part]:
 
 def content(data: Splits) -> str:
     """How much there is."""
-    return f"{len(data):,} songs"
+    return counted(len(data), "song")
 
 
 def draw(data: Splits, path: Path) -> None:
@@ -85,8 +86,8 @@ def load(
             published sets have the frames that they have.
         transpose: Move each piece to C major or C minor (the published sets are there already).
         split_seed: Another number, another split; the published sets keep theirs.
-        cache: Whether scores that took long to read are kept in the user's cache folder.
-        progress: Whether to show a progress bar, on standard error, while scores are read.
+        cache: Whether music that took long to read is kept in the user's cache folder.
+        progress: Whether to show a progress bar, on standard error, while music is read.
 
     Raises:
         UserError: no such name or path, no usable music, no network, or an option that cannot be had.
@@ -163,5 +164,4 @@ def _existing(name_or_path: str | Path) -> Path:
         return path
     if broken:
         raise UserError(f"{path} is a link to nothing, or to itself")
-    hint = near_names(str(name_or_path).lower(), names())
-    raise UserError(f"expected a data set or a path, found {str(name_or_path)!r}; {hint}")
+    raise no_such_data("a data set or a path", str(name_or_path), names())

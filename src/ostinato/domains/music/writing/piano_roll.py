@@ -1,4 +1,4 @@
-"""A score or MIDI file -> binary frames (T, 88), and frames -> MIDI file or picture.
+"""A file of music -> binary frames (T, 88), and frames -> MIDI file or picture.
 
 Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 """
@@ -77,8 +77,8 @@ def to_midi(
     # a multiple of the frames, so that every frame begins on a tick
     ticks = frames_per_beat * -(-_TICKS // frames_per_beat)
     step = ticks // frames_per_beat
-    score = symusic.Score(ticks)
-    score.tempos.append(symusic.Tempo(time=0, qpm=tempo))
+    midi = symusic.Score(ticks)
+    midi.tempos.append(symusic.Tempo(time=0, qpm=tempo))
     track = symusic.Track(name="ostinato", program=0, is_drum=False)
     for begin, end, column in spans(frames):
         track.notes.append(
@@ -86,10 +86,10 @@ def to_midi(
                 time=begin * step, duration=(end - begin) * step, pitch=column + LOWEST, velocity=_VELOCITY
             )
         )
-    score.tracks.append(track)
+    midi.tracks.append(track)
     # silence at the end lasts, too: without an event there, the file would end with its last note
-    score.markers.append(symusic.TextMeta(time=len(frames) * step, text="end"))
-    atomic_write(path, score.dumps_midi())
+    midi.markers.append(symusic.TextMeta(time=len(frames) * step, text="end"))
+    atomic_write(path, midi.dumps_midi())
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
