@@ -4,12 +4,14 @@ Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from ostinato.data.batches import padded
 from ostinato.domains.music.compose import Predictor
 from ostinato.domains.music.notes import LOWEST, spans
 from ostinato.domains.music.reading.pieces import Piece
@@ -184,21 +186,32 @@ def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -
         >>> len(score.notes()), bool(np.isclose(score.note_log_probs.sum(), score.log_probs.sum()))
         (5, True)
     """
-    frames = torch.from_numpy(np.ascontiguousarray(piece.frames)).unsqueeze(1).to(device_of(model))
+    (score,) = score_together(model, [piece], beats_per_bar=beats_per_bar)
+    return score
+
+
+def score_together(
+    model: Predictor, pieces: Sequence[Piece], *, beats_per_bar: float = 4.0
+) -> list[PieceScore]:
+    """`score_piece` of several pieces at once, each by itself; the shorter ones are padded at their ends."""
+    frames = torch.from_numpy(padded([piece.frames for piece in pieces])).to(device_of(model))
     inputs = torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])
     with torch.no_grad():
         predicted = model(inputs)[0]
-        pitches = predicted.pitch_log_probs(frames)[:, 0].double().cpu()
-        notes = predicted.note_log_probs(frames)[:, 0].double().cpu()
-        whole = predicted.log_prob(frames)[:, 0].double().cpu()
+        pitches = predicted.pitch_log_probs(frames).double().cpu()
+        notes = predicted.note_log_probs(frames).double().cpu()
+        whole = predicted.log_prob(frames).double().cpu()
     # an RBM has no order of notes: what it gives of a note is conditional on all others
     onset = ONSET_GIVEN_OTHERS if hasattr(predicted, "pseudo_log_prob") else ONSET
-    return PieceScore(
-        piece,
-        whole.numpy(),
-        pitches.numpy(),
-        notes.numpy(),
-        exact=bool(predicted.exact),
-        onset_convention=onset,
-        beats_per_bar=beats_per_bar,
-    )
+    return [
+        PieceScore(
+            piece,
+            whole[: len(piece), b].numpy(),
+            pitches[: len(piece), b].numpy(),
+            notes[: len(piece), b].numpy(),
+            exact=bool(predicted.exact),
+            onset_convention=onset,
+            beats_per_bar=beats_per_bar,
+        )
+        for b, piece in enumerate(pieces)
+    ]
