@@ -98,7 +98,7 @@ class ConsoleMonitor:
         self._task = self._bar.add_task("", total=None, epoch=self._of(0), speed="", scores="", solver="")
 
     def notice(self, text: str) -> None:
-        """Print a line above the bar."""
+        """Print a line above the bar, with settings as the options that they are."""
         self._console.print(spelled(text))
 
     def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
