@@ -1,5 +1,6 @@
 """Several runs against one, on the same songs or sentences: which is better, and how sure is that."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -49,7 +50,11 @@ class Comparison:
         """Split and runs, with their scores; every run but the first with its difference from the first."""
         rows = [{"run": str(s.run.folder), "score": s.score.to_dict()} for s in self.scored]
         for row, difference in zip(rows[1:], self.differences, strict=True):
-            row["difference"] = asdict(difference)
+            fields = asdict(difference)
+            row["difference"] = {
+                name: None if x is not None and name != "interval" and math.isnan(x) else x
+                for name, x in fields.items()
+            }
         return {"split": self.split, "runs": rows}
 
 
@@ -74,10 +79,30 @@ def compare_runs(
     scored = [_scored(run, model, data, split) for run, model in zip(runs, trained, strict=True)]
     _check_same_convention(scored)
     first = scored[0]
-    differences = [
-        paired_bootstrap(s.totals, first.totals, s.counts, resamples=resamples, seed=seed) for s in scored[1:]
-    ]
+    differences = [_difference(s, first, resamples, seed) for s in scored[1:]]
     return Comparison(split, tuple(scored), tuple(differences))
+
+
+def _difference(scored: Scored, first: Scored, resamples: int, seed: int) -> Difference:
+    """With what is not known of either score; none at all where one of them cannot be told."""
+    (below, above), (first_below, first_above) = _margins(scored), _margins(first)
+    return paired_bootstrap(
+        scored.totals,
+        first.totals,
+        scored.counts,
+        resamples=resamples,
+        seed=seed,
+        margins=(below + first_above, above + first_below),
+        told=scored.score.told and first.score.told,
+    )
+
+
+def _margins(scored: Scored) -> tuple[float, float]:
+    """By how much the exact score may be below and above that of the totals."""
+    if scored.score.interval is None:
+        return 0.0, 0.0
+    (low, high), value = scored.score.interval, float(scored.totals.sum() / scored.counts.sum())
+    return max(0.0, value - low), max(0.0, high - value)
 
 
 def _check_same_data(runs: Sequence[Run], trained: Sequence[TrainedModel]) -> None:
@@ -94,10 +119,11 @@ def _check_same_data(runs: Sequence[Run], trained: Sequence[TrainedModel]) -> No
 def _check_same_convention(scored: Sequence[Scored]) -> None:
     first = scored[0]
     for other in scored[1:]:
-        if other.score.convention != first.score.convention:
+        theirs, ours = (one.score.basis or one.score.convention for one in (first, other))
+        if ours != theirs:
             raise UserError(
-                f"expected scores of one convention, found {first.score.convention!r} in {first.run.folder} "
-                f"and {other.score.convention!r} in {other.run.folder}: they do not compare"
+                f"expected scores of one convention, found {theirs!r} in {first.run.folder} "
+                f"and {ours!r} in {other.run.folder}: they do not compare"
             )
 
 

@@ -222,7 +222,7 @@ class Estimator:
     Example:
         >>> b, c, w = torch.zeros(50, 30), torch.zeros(50, 25), torch.zeros(30, 25)
         >>> estimator = Estimator(50, Annealing(), torch.Generator().manual_seed(0))
-        >>> _ = estimator.add(Frames(b, c, w, torch.ones(50, 30)))
+        >>> estimator.add(Frames(b, c, w, torch.ones(50, 30)))
         >>> found = estimator.finish()
         >>> found.agreed, round(found.mean(found.middle) / math.log(2), 2)
         (True, -30.0)
@@ -241,19 +241,18 @@ class Estimator:
         self._places: list[Tensor] = []
         self._seen = 0
 
-    def add(self, frames: Frames) -> Tensor:
-        """Take frames in, in their order; their rough log p (N,) float64."""
+    def add(self, frames: Frames, *, rough: bool = True) -> None:
+        """Take frames in, in their order; without a rough value of each there can be no estimate."""
         if self._seen + len(frames) > self.total:
             raise ValueError(f"expected {self.total} frames in all, found more")
-        found = self._annealed(frames, self._rough_path, _ROUGH_CHAINS, bound=False)
-        rough = (frames.log_weight() - (found.forward + found.backward) / 2).cpu()
         places = self._chosen[self._seen : self._seen + len(frames)]
         kept = (places >= 0).nonzero().squeeze(1)
         self._kept.append(frames[kept.to(frames.b.device)])
         self._places.append(torch.stack([places[kept], kept + self._seen]))
-        self._rough.append(rough)
         self._seen += len(frames)
-        return rough
+        if rough:
+            found = self._annealed(frames, self._rough_path, _ROUGH_CHAINS, bound=False)
+            self._rough.append((frames.log_weight() - (found.forward + found.backward) / 2).cpu())
 
     @property
     def kept(self) -> Frames:

@@ -6,19 +6,25 @@ that does what `OutputLayer` says, and an entry in `registry`. What else it has 
     nll              training on -log p; without it, the methods of `SurrogateLayer`
     initialize_bias_ training starts from what the data alone say
     linearize        Hessian-free optimisation: the curvature of `nll` at one point
-    the distribution it returns: log_prob to score, sample(generator=...) to draw
+    the distribution it returns: log_prob to score, sample(generator=...) to draw; where `exact` is False,
+                     the methods of `EstimatedFrames`
+    sampling         a record of the chains that draw, `ChainSampled`
 
 Shapes: N frames (any leading shape), H hidden.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ostinato.nn.outputs.registry import Output
+
+if TYPE_CHECKING:
+    from ostinato.nn.outputs.agreement import Estimator
+    from ostinato.nn.outputs.mixing import Bracket, ChainRecord
 
 
 class OutputLayer(Protocol):
@@ -56,6 +62,43 @@ class Startable(Protocol):
 
     def initialize_bias_(self, **start: Tensor) -> None:
         """Set the biases: from `frequencies` of notes or tokens, or from `means` and `deviations`."""
+
+
+@runtime_checkable
+class ChainSampled(Protocol):
+    """An output layer whose distributions are drawn from by Markov chains that may not have mixed."""
+
+    sampling: "ChainRecord"
+
+
+@runtime_checkable
+class EstimatedFrames(Protocol):
+    """A distribution of frames whose likelihood can only be estimated, of many frames together.
+
+    An estimator takes in the frames of a data set, part by part, and then says how likely they are.
+    """
+
+    @property
+    def exact(self) -> bool:
+        """Whether `log_prob` is exact all the same, so that only draws need chains."""
+
+    def estimator(self, total: int, generator: torch.Generator | None) -> "Estimator":
+        """An estimator of so many frames."""
+
+    def gathered(
+        self, estimator: "Estimator", value: Tensor, rows: Tensor | None = None, *, rough: bool = True
+    ) -> None:
+        """Give frames, or some rows of them, to an estimator, with a rough log-probability or without."""
+
+    def bracketed(
+        self,
+        gathered: "Estimator",
+        statistic: Callable[[Tensor, Tensor], Tensor],
+        draws: int,
+        tolerance: float,
+        generator: torch.Generator | None,
+    ) -> "Bracket":
+        """Frames drawn by chains that start at the observed ones and by others, until both agree."""
 
 
 @runtime_checkable

@@ -21,8 +21,8 @@ _PIECE = 1 << 24
 # the numbers in an intermediate array, which stays in cache.
 _LOW_UNITS, _LOG_AT_ONCE = 12, 15
 
-# A product of factors whose logs are at most this in all stays in the range of float64.
-_RANGE = 600.0
+# A product of factors whose logs are at most this in all stays in the range of a type.
+_RANGE = {torch.float32: 80.0, torch.float64: 600.0}
 
 
 def is_small(visible: int, hidden: int) -> bool:
@@ -42,7 +42,8 @@ def log_partition(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> 
 
     The factors exp(W_o . s) are the same in every frame. They are made once for all settings of the first half of
     the units, and multiplied by those of the second half; then every frame takes a multiplication and an addition
-    for each factor, and a log for each product of as many as the range of float64 allows.
+    for each factor, and a log for each product of as many as the range of their type allows: that of the weights,
+    or float64 where that is too small. Products are summed in float64.
 
     Args:
         visible_bias: b, shape (N, V).
@@ -53,7 +54,10 @@ def log_partition(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> 
         >>> log_partition(torch.zeros(1, 3), torch.zeros(1, 2), torch.zeros(3, 2)).exp().round()
         tensor([32.])
     """
-    own, other, across = (x.double() for x in _smaller_first(visible_bias, hidden_bias, weight))
+    layers = _smaller_first(visible_bias, hidden_bias, weight)
+    if torch.is_grad_enabled() and any(x.requires_grad for x in layers):
+        return _differentiable(*layers)
+    own, other, across = (x.double() for x in layers)
     spare = _LOG_AT_ONCE - (max(1, len(own)) - 1).bit_length()
     low_units = min(max(_LOW_UNITS, spare), own.shape[1])
     low = _states(torch.arange(1 << low_units, device=own.device), low_units).double()
@@ -62,39 +66,54 @@ def log_partition(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> 
     rows = max(1, (1 << _LOG_AT_ONCE) >> low_units)
     total = torch.full(own.shape[:1], -torch.inf, dtype=torch.float64, device=own.device)
     parts = [slice(first, first + rows) for first in range(0, len(own), rows)]
-    groups = _groups(other, across)
-    low_factors = torch.exp(low @ across[:low_units]).T.contiguous()  # (O, 2^low)
-    tops = high @ across[low_units:]  # (2^high, O)
+    dtype, groups = _groups(other, across, visible_bias.dtype)
+    low_factors = torch.exp(low @ across[:low_units]).T.to(dtype).contiguous()  # (O, 2^low)
+    tops = torch.exp(high @ across[low_units:]).to(dtype)  # (2^high, O)
     inner = [own[part, :low_units] @ low.T for part in parts]
     outer = own[:, low_units:] @ high.T
-    odds = [other[part].exp() for part in parts]
+    odds = [other[part].exp().to(dtype) for part in parts]
     for place, top in enumerate(tops):
-        factors = low_factors * top.exp().unsqueeze(1)
+        factors = low_factors * top.unsqueeze(1)
         for part, start, odd in zip(parts, inner, odds, strict=True):
             logs = start + outer[part, place : place + 1] + _log_products(odd, factors, groups)
             total[part] = torch.logaddexp(total[part], logs.logsumexp(1))
     return total.to(visible_bias.dtype)
 
 
-def _groups(other: Tensor, across: Tensor) -> list[list[int]]:
-    """The units of the other layer in groups whose product of factors 1 + exp(activation) is in range.
+def _differentiable(own: Tensor, other: Tensor, across: Tensor) -> Tensor:
+    """The same from operations that have gradients: several times as slow."""
+    total = torch.full(own.shape[:1], -torch.inf, dtype=own.dtype, device=own.device)
+    for states in _configurations(own, across.shape[1]):
+        total = torch.logaddexp(total, _log_weights(states, own, other, across).logsumexp(1))
+    return total
+
+
+def _groups(other: Tensor, across: Tensor, dtype: torch.dtype) -> tuple[torch.dtype, list[list[int]]]:
+    """The units of the other layer in groups whose product of factors 1 + exp(activation) is in range, and the
+    type in which it is.
 
     Raises:
-        ValueError: a single factor is not.
+        ValueError: a single factor is not, in any.
     """
-    most = F.softplus(other + across.clamp_min(0).sum(0)).amax(0) if len(other) else other.sum(0)
-    lowest = (other + across.clamp_max(0).sum(0)).amin() if len(other) else other.sum()
-    if most.numel() and (float(most.max()) > _RANGE or float(lowest) < -_RANGE):
-        raise ValueError(f"expected activations between -{_RANGE:g} and {_RANGE:g}, found larger weights")
+    frames = len(other) > 0
+    most = F.softplus(other.amax(0) + across.clamp_min(0).sum(0)) if frames else other.sum(0)
+    largest = [0.0] if not frames else [
+        float(most.max()), -float(other.min()), *across.abs().sum(0).tolist()
+    ]
+    if max(largest) > _RANGE.get(dtype, 0.0):
+        dtype = torch.float64
+    limit = _RANGE[dtype]
+    if max(largest) > limit:
+        raise ValueError(f"expected activations between -{limit:g} and {limit:g}, found larger weights")
     groups: list[list[int]] = []
     room = 0.0
     for unit, size in enumerate(most.tolist()):
         if not groups or size > room:
             groups.append([])
-            room = _RANGE
+            room = limit
         groups[-1].append(unit)
         room -= size
-    return groups
+    return dtype, groups
 
 
 def _log_products(odds: Tensor, factors: Tensor, groups: list[list[int]]) -> Tensor:

@@ -126,17 +126,20 @@ class RBMFrames(Distribution):
         """What gathers the frames of a data set, `total` of them, to say how likely they are."""
         return Estimator(total, self.annealing, generator)
 
-    def gathered(self, estimator: Estimator, value: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Give these frames to an estimator; a rough log-probability of each, (N,) float64.
+    def gathered(
+        self, estimator: Estimator, value: Tensor, rows: Tensor | None = None, *, rough: bool = True
+    ) -> None:
+        """Give these frames to an estimator.
 
         Args:
             estimator: which.
             value: frames (..., V) of the batch's shape.
             rows: int64, those that count, of all in one dimension; all by default.
+            rough: whether it is to estimate their log-probability; else it keeps some, to draw from.
         """
         b, c = (x.detach() for x in self.split_biases())
         own = Frames(b, c, self.weight.detach(), value.reshape(-1, *self.event_shape))
-        return estimator.add(own if rows is None else own[rows])
+        estimator.add(own if rows is None else own[rows], rough=rough)
 
     def bracketed(
         self,
