@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ostinato.domains.registry import DOMAINS
-from ostinato.recipe.recipe import Recipe, every_setting
+from ostinato.recipe.owned import every_setting
+from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import find_cells
 
 ROOT = Path(__file__).parent.parent

@@ -71,7 +71,7 @@ RULES = {
     "training": (
         "training",
         "errors, declarations of cells, declarations of outputs, declarations of optimizers, recipe, "
-        "devices, cells, outputs, model, curvature, nn, optim, data, run folders, domain",
+        "devices, kernels, cells, outputs, model, curvature, nn, optim, data, run folders, domain",
     ),
     "pictures of runs": (
         "report.curves report.measures report.numbers",

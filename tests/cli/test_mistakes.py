@@ -167,7 +167,7 @@ def test_tensorboard_that_is_not_installed(mistake, songs, monkeypatch) -> None:
 
 def test_settings_are_dataclass_fields() -> None:
     from ostinato.cli.settings import Options
-    from ostinato.recipe.recipe import every_setting
+    from ostinato.recipe.owned import every_setting
 
     # the domain is the command's first word, no option; the last is an option of earlier versions
     names = [name for name in every_setting() if name != "domain"] + ["momentum_kind"]

@@ -15,11 +15,17 @@ import torch
 import contract_checks as checks
 from contract_rows import DATA, Row
 from documented_commands import blocks, with_option
+from ostinato.domains.domain import domain_named, load_data
 from ostinato.domains.registry import DOMAINS
+from ostinato.errors import UserError
 from ostinato.nn.cells.registry import CELLS
 from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe import extensions
+from ostinato.runs.finish import train_in
+from ostinato.runs.folder import Run
+from ostinato.training.groups import parameter_groups
+from ostinato.training.monitor import Interrupted
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE, flags=re.M | re.S))
@@ -132,6 +138,51 @@ def test_the_laplace_distribution_is_right(registered):
     columns = output.linearize(hidden[:1], draws[:1]).hessian
     found = torch.stack([columns(unit.unsqueeze(0))[0] for unit in torch.eye(2, dtype=torch.double)])
     torch.testing.assert_close(found.detach(), fisher, rtol=0.03, atol=0.01)
+
+
+def test_an_output_s_own_pretraining_comes_first_and_resumes(registered, tmp_path):
+    row = ROWS[2]
+    source = DATA["series"].make(tmp_path)
+    recipe = row.recipe(source, pretrain_medians=1, epochs=3, optimizer="sgd", weight_decay=0.0)
+    data = load_data(recipe, progress=False)
+    train_in(tmp_path / "whole", recipe, data)
+    with Run.open(tmp_path / "whole") as run:
+        whole = run.metrics()
+    assert [record.get("stage") for record in whole] == ["medians", None, None]
+    assert not whole[0]["best"]
+    assert whole[1]["best"]
+    # a stop in the middle of pre-training, and one after it
+    for stop in (2, 5):
+        with pytest.raises(Interrupted):
+            train_in(tmp_path / "parts", recipe, data, stop_requested=checks.stopping_after(stop))
+    train_in(tmp_path / "parts", recipe, data)
+    assert checks.tensors(tmp_path / "whole", "last")[0] == checks.tensors(tmp_path / "parts", "last")[0]
+    # medians alone have no use for scales, which stay as they were drawn
+    only = recipe.replace(epochs=1)
+    train_in(tmp_path / "only", only, data)
+    domain, (trained, _) = domain_named("series"), Run.open(tmp_path / "only").load_checkpoint("last")
+    drawn = domain.model(only, domain.identity(data), data).output.weight
+    (means, scales), (old_means, old_scales) = trained["model.output.weight"].chunk(2), drawn.chunk(2)
+    assert torch.equal(scales, old_scales)
+    assert not torch.equal(means, old_means)
+    with pytest.raises(UserError, match="pretrain_medians 1 does not go with HF; leave it out"):
+        ROWS[3].recipe(source, pretrain_medians=1)
+
+
+def test_a_cell_s_own_rates_and_what_no_decay_is_for_reach_the_optimizer(registered, tmp_path):
+    recipe = ROWS[2].recipe(DATA["series"].make(tmp_path), memory_rate=3.0, learning_rate=0.01)
+    data, domain = load_data(recipe, progress=False), domain_named("series")
+    model = domain.model(recipe, domain.identity(data), data)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = {
+        (group["lr"], group.get("weight_decay")): {names[id(p)] for p in group["params"]}
+        for group in parameter_groups(recipe, model)
+    }
+    assert groups == {
+        (0.01, None): {"rnn.weight_0", "output.weight", "output.bias"},
+        (0.03, 0.0): {"rnn.memory_0"},
+        (0.01, 0.0): {"rnn.bias_0"},
+    }
 
 
 def test_lion_steps_by_the_sign_of_its_average(registered):

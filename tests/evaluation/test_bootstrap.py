@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from ostinato.evaluation.bootstrap import paired_bootstrap
+from ostinato.evaluation.bootstrap import bootstrap_over_seeds, paired_bootstrap
 from ostinato.evaluation.scores import pooled_score
 
 
@@ -56,3 +56,35 @@ def test_under_no_effect_p_is_below_a_tenth_in_about_a_tenth_of_trials() -> None
 def test_totals_that_do_not_belong_together_are_refused(songs, other) -> None:
     with pytest.raises(ValueError, match="same two or more songs"):
         paired_bootstrap(np.zeros(songs), np.zeros(other), np.ones(songs))
+
+
+def over_seeds(seeds, effect, seed, songs=60):
+    """Two systems, each trained several times: a seed has an effect of its own on all songs, and on each."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(20, 60, songs).astype(float)
+    difficulty, liking = rng.normal(-9, 2, songs), rng.normal(0, 0.3, songs)
+    sides = [
+        counts * (difficulty + shift + rng.normal(0, 0.05, (seeds, 1)) + rng.normal(0, 0.1, (seeds, songs)))
+        for shift in (effect + liking, 0.0)
+    ]
+    return sides[0], sides[1], counts
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_interval_over_seeds_holds_the_effect_as_often_as_it_says(seeds) -> None:
+    held = 0
+    for seed in range(300):
+        low, high = bootstrap_over_seeds(*over_seeds(seeds, 0.1, seed), resamples=400).interval
+        held += low <= 0.1 <= high
+    # 285 expected; it may hold it more often, with few seeds, but not less: 4 standard deviations are 15
+    assert held >= 270
+
+
+def test_one_training_says_nothing_about_seeds() -> None:
+    first, second, counts = over_seeds(3, 0.1, 0)
+    assert bootstrap_over_seeds(first, second, counts).standard_error > 0
+    for sides in ((first[:1], second), (first, second[:1])):
+        with pytest.raises(ValueError, match="seeds of either system"):
+            bootstrap_over_seeds(*sides, counts)
+    with pytest.raises(ValueError, match="totals"):
+        bootstrap_over_seeds(first, second[:, :-1], counts)

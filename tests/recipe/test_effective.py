@@ -10,7 +10,8 @@ from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.errors import UserError
 from ostinato.recipe.core import CORE
 from ostinato.recipe.effective import effective_settings, idle_settings, ordered
-from ostinato.recipe.recipe import Recipe, every_setting, owners
+from ostinato.recipe.owned import every_setting, owners
+from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.results import score_run
 from ostinato.training.loop import Trainer

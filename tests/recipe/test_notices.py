@@ -3,7 +3,8 @@ import pytest
 from ostinato.errors import UserError, without_marks
 from ostinato.recipe.letters import SWITCHES
 from ostinato.recipe.notices import notices
-from ostinato.recipe.recipe import Recipe, every_setting
+from ostinato.recipe.owned import every_setting
+from ostinato.recipe.recipe import Recipe
 
 
 def said(letters: str, domain: str = "music", file: dict | None = None, **given: object) -> list[str]:

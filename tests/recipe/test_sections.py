@@ -9,7 +9,8 @@ from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
 from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.recipe.core import CORE
-from ostinato.recipe.recipe import Recipe, every_setting, owned_settings, owners
+from ostinato.recipe.owned import every_setting, owned_settings, owners
+from ostinato.recipe.recipe import Recipe
 
 OLD = Path(__file__).parents[1] / "runs" / "old" / "stopped"
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import shutil
 import signal
 import time
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from ostinato.reproduce.cells import Cell
-from ostinato.reproduce.training import OUT_OF_TIME, Job, run_jobs
+from ostinato.reproduce.pool import OUT_OF_TIME, run_jobs
+from ostinato.reproduce.training import Training
 from ostinato.training.monitor import Interrupted
 from published_stand_ins import write_mat
 
@@ -104,7 +106,7 @@ def test_workers_train_what_one_process_would(small_jsb, monkeypatch) -> None:
         for row in ("RNN (SGD)", "RNN (SGD+CL)", "RNN-NADE (SGD)"):
             cell = Cell("table1", row, "jsb")
             tiny = {"data": str(songs), "hidden_size": 4, "epochs": 2, "accuracy_samples": 2}
-            yield Job(cell, 0, cell.recipe(overrides=tiny), small_jsb / folder / row)
+            yield Training(cell, 0, cell.recipe(overrides=tiny), small_jsb / folder / row)
 
     done = []
     run_jobs(list(jobs("one")), done=done.append)
@@ -123,34 +125,78 @@ def test_workers_train_what_one_process_would(small_jsb, monkeypatch) -> None:
     assert stopped.value.signal == OUT_OF_TIME
 
 
+PROTOCOL = """
+trials = 3
+seeds = 2
+seeds_of_short_runs = 2
+startup = 1
+warmup = 1
+tuning_patience = 2
+[tuning_epochs]
+jsb = 2
+[epochs]
+jsb = 2
+[space.SGD]
+learning_rate = {low = 1e-3, high = 1.0, log = true}
+[l2]
+bernoulli = 1e-3
+"""
+
+
 @pytest.mark.slow
-def test_a_searched_cell_shows_its_chosen_trial_and_goes_on_after_a_kill(small_jsb, in_a_process) -> None:
-    search = ("table1/jsb/rnn-SGD+C", "--trials", "3", "--hidden-size", "4", "--epochs", "2")
-    process = in_a_process(COMMAND, "reproduce", *search, "--folder", "f")
-    time.sleep(4)
-    process.kill()
-    process.communicate()
-    code, out = finish(in_a_process(COMMAND, "reproduce", *search, "--folder", "f"))
+def test_a_cell_by_the_protocol_goes_on_after_kills_and_without_its_runs(small_jsb, in_a_process) -> None:
+    (small_jsb / "p.toml").write_text(PROTOCOL)
+    asked = ("reproduce", "table1/jsb/rnn-SGD", "--protocol", "p.toml", "--hidden-size", "4")
+    whole = (*asked, "--results", "whole", "--folder", "w")
+    code, out = finish(in_a_process(COMMAND, *whole))
     assert code == 0, out
-    study = small_jsb / "f" / "search" / "jsb" / "rnn-SGD+C"
-    trials = json.loads((study / "trials.json").read_text())
-    assert [trial["number"] for trial in trials] == [0, 1, 2]
-    assert {trial["state"] for trial in trials} <= {"complete", "pruned"}
-    chosen = json.loads((study / "results.json").read_text())
-    (cell,) = json.loads((small_jsb / "f" / "table1.json").read_text())["cells"]
-    assert cell["ours"]["valid"]["value"] == pytest.approx(chosen["chosen"]["valid"])
-    assert cell["settings"]["learning_rate"] == chosen["chosen"]["params"]["learning_rate"]
-    assert cell["settings"]["hidden_size"] == 4
-    # more trials extend it, fewer take none away
-    more = ("table1/jsb/rnn-SGD+C", "--trials", "4", *search[3:])
-    code, out = finish(in_a_process(COMMAND, "reproduce", *more, "--folder", "f"))
+    assert "table1/jsb/rnn-SGD, done" in out
+    cell = small_jsb / "whole" / "table1" / "jsb" / "rnn-SGD"
+    tuning = json.loads((cell / "tuning.json").read_text())
+    assert [trial["number"] for trial in tuning["trials"]] == [0, 1, 2]
+    assert tuning["valid"] == max(t["value"] for t in tuning["trials"] if t["state"] == "complete")
+    runs = {path.stem: json.loads(path.read_text()) for path in cell.glob("*-*.json")}
+    assert sorted(runs) == ["averaged-0", "averaged-1", "plain-0", "plain-1"]
+    for name, run in runs.items():
+        recipe, seed = run["recipe"], int(name[-1])
+        assert recipe["seed"] == seed
+        assert recipe["learning_rate"] == tuning["chosen"]["learning_rate"]
+        assert (recipe["averaging"] > 0, recipe["l2"] > 0) == (name.startswith("averaged"),) * 2
+        totals, test = run["test_totals"], run["results"]["model"]["test"]["log_likelihood"]
+        assert sum(totals["log_prob"]) / sum(totals["counts"]) == pytest.approx(test["value"], abs=1e-5)
+        assert ("1-gram" in run["results"]) == (seed == 0)
+        assert run["training"]["environment"]["kernel"]
+    assert "| table1/jsb/rnn-SGD | 3/3 | 2/2 | 2/2 |" in (small_jsb / "whole" / "PLAN.md").read_text()
+    assert "clipping helps" in (small_jsb / "whole" / "table1.md").read_text()
+
+    # killed twice, the runs of what had been written down lost: nothing is trained twice, and all is the same
+    broken = (*asked, "--results", "broken", "--folder", "b")
+    for _ in range(2):
+        process = in_a_process(COMMAND, *broken)
+        time.sleep(5)
+        process.kill()
+        process.communicate()
+    code, out = finish(in_a_process(COMMAND, *broken))
     assert code == 0, out
-    assert "table1/jsb/rnn-SGD+C, trial 3: learning_rate" in out
-    longer = json.loads((study / "trials.json").read_text())
-    assert longer[:3] == trials
-    assert [trial["number"] for trial in longer] == [0, 1, 2, 3]
-    assert json.loads((study / "results.json").read_text())["study"]["study"]["trials"] == 4
-    code, out = finish(in_a_process(COMMAND, "reproduce", *search, "--folder", "f", "--quiet"))
+    other = small_jsb / "broken" / "table1" / "jsb" / "rnn-SGD"
+    for name in ("tuning", "plain-0", "averaged-1"):
+        found = [json.loads((place / f"{name}.json").read_text()) for place in (cell, other)]
+        assert without_times(found[0]) == without_times(found[1])
+    shutil.rmtree(small_jsb / "w")
+    before = {path: path.stat().st_mtime_ns for path in cell.iterdir()}
+    code, out = finish(in_a_process(COMMAND, *whole))
     assert code == 0, out
-    assert "table1/jsb/rnn-SGD+C: the search has 4 trials already; --trials 3 takes none away" in out
-    assert json.loads((study / "trials.json").read_text()) == longer
+    assert {path: path.stat().st_mtime_ns for path in cell.iterdir()} == before
+    code, out = finish(in_a_process(COMMAND, *whole, "--trials", "2"))
+    assert code == 2
+    assert "found another trials; keep these results elsewhere" in out
+    code, out = finish(in_a_process(COMMAND, "reproduce", "table1", "--results", "whole", "--show"))
+    assert code == 0, out
+    assert "table1, paper and ours, averaged" in out
+
+
+def without_times(found):
+    """What does not depend on how long it took, nor on where."""
+    if isinstance(found, dict):
+        return {k: without_times(v) for k, v in found.items() if k not in ("cpu_seconds", "seconds")}
+    return [without_times(each) for each in found] if isinstance(found, list) else found

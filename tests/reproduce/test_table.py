@@ -4,8 +4,8 @@ import pytest
 
 from ostinato.domains.music.paper import PAPER_TABLE1
 from ostinato.reproduce.cells import Cell
-from ostinato.reproduce.table import cells_of, headers, markdown, rows_of, to_dict
-from ostinato.reproduce.training import Job
+from ostinato.reproduce.table import cells_of, headers, markdown, rows_of_trainings, to_dict
+from ostinato.reproduce.training import Training
 
 
 def score(value, error=0.1, **rest):
@@ -20,7 +20,7 @@ def score(value, error=0.1, **rest):
 
 def job(folder, cell, seed, test, **rest):
     recipe = cell.recipe(overrides={"seed": seed})
-    job = Job(cell, seed, recipe, folder / f"{cell.name.replace('/', '-')}-{seed}")
+    job = Training(cell, seed, recipe, folder / f"{cell.name.replace('/', '-')}-{seed}")
     if test is not None:
         import tomli_w
 
@@ -37,7 +37,7 @@ def job(folder, cell, seed, test, **rest):
 
 
 def test_a_row_has_the_paper_s_figure_ours_and_the_difference(tmp_path) -> None:
-    (row,) = rows_of([job(tmp_path, Cell("table1", "RNN (SGD+CL)", "jsb"), 0, -8.5)])
+    (row,) = rows_of_trainings([job(tmp_path, Cell("table1", "RNN (SGD+CL)", "jsb"), 0, -8.5)])
     assert row.difference == pytest.approx(-8.5 - PAPER_TABLE1["RNN (SGD+CL)"]["jsb"].test)
     texts = dict(zip(headers("table1"), cells_of(row), strict=True))
     assert texts["test ours"] == "-8.500 ± 0.100"
@@ -52,7 +52,7 @@ def test_a_row_has_the_paper_s_figure_ours_and_the_difference(tmp_path) -> None:
 def test_seeds_are_averaged_and_their_spread_is_kept(tmp_path) -> None:
     cell = Cell("table1", "RNN (SGD+CL)", "jsb")
     jobs = [job(tmp_path, cell, 0, -8.0), job(tmp_path, cell, 1, -9.0), job(tmp_path, cell, 2, None)]
-    (row,) = rows_of(jobs)
+    (row,) = rows_of_trainings(jobs)
     assert row.seeds == (0, 1)
     assert row.figures["test"].value == -8.5
     assert row.figures["test"].spread == pytest.approx(0.7071, abs=1e-4)
@@ -64,7 +64,7 @@ def test_what_is_missing_is_a_dash_and_estimates_are_marked(tmp_path) -> None:
         job(tmp_path, Cell("table1", "RNN-RBM", "jsb"), 0, -6.0, estimate=True, interval=[-6.5, -5.9]),
         job(tmp_path, Cell("table1", "RNN (HF)", "jsb"), 0, None),
     ]
-    rbm, missing = rows_of(jobs)
+    rbm, missing = rows_of_trainings(jobs)
     texts = dict(zip(headers("table1"), cells_of(rbm), strict=True))
     assert texts["test ours"] == "≈ -6.000 ± 0.100 [-6.500, -5.900]"
     assert texts["train paper"] == "N/A"
@@ -80,5 +80,5 @@ def test_results_of_other_settings_do_not_count(tmp_path) -> None:
     cell = Cell("table1", "RNN (SGD+CL)", "jsb")
     done = job(tmp_path, cell, 0, -8.0)
     assert done.finished
-    other = Job(cell, 0, cell.recipe(overrides={"hidden_size": 9}), done.folder)
+    other = Training(cell, 0, cell.recipe(overrides={"hidden_size": 9}), done.folder)
     assert not other.finished

@@ -13,7 +13,8 @@ from cyclopts import App, CycloptsError
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
 from ostinato.nn.outputs.registry import OUTPUTS
-from ostinato.recipe.recipe import REGISTRIES, Recipe, every_setting, owners
+from ostinato.recipe.owned import REGISTRIES, every_setting, owners
+from ostinato.recipe.recipe import Recipe
 from ostinato.recipe.setting import Setting
 
 if TYPE_CHECKING:

@@ -1,15 +1,10 @@
-"""Where the trainings and searches of `reproduce` are, told from whichever process they run in."""
+"""Where the trainings of `reproduce` are, told from whichever process they run in."""
 
 import multiprocessing
 from typing import Any
 
-from ostinato.cli.search_workers import TrialReporter
 from ostinato.cli.workboard import Board, Post, post_to
-from ostinato.errors import UserError
-from ostinato.recipe.effective import effective_settings
-from ostinato.reproduce.training import Job
-from ostinato.search import Study, builtin_space
-from ostinato.search.worker import StudyMonitor
+from ostinato.recipe.recipe import Recipe
 from ostinato.training.monitor import SilentMonitor, Start
 
 
@@ -26,18 +21,13 @@ class Watch:
         self._taken = multiprocessing.get_context("spawn").Value("i", 0)
         self._own: Post | None = None
 
-    def training(self, job: Job) -> "TrainingReporter":
-        """For the job's only training."""
-        return TrainingReporter(job, self._post())
+    def training(self, label: str, recipe: Recipe, settings: dict[str, Any]) -> "TrainingReporter":
+        """For one training."""
+        return TrainingReporter(label, settings, self._post())
 
-    def search(self, job: Job, study: Study) -> StudyMonitor:
-        """For the trials of the job's search."""
-        return TrialReporter(study, self._post(), job.name)
-
-    def done(self, job: Job) -> None:
-        """A training has ended; a search has counted its trials."""
-        if job.trials is None:
-            self._post().done("", {})
+    def ended(self, line: str) -> None:
+        """A training has ended."""
+        self._post().done(line, {})
 
     def _post(self) -> Post:
         if self._own is None:
@@ -53,26 +43,17 @@ class Watch:
 class TrainingReporter(SilentMonitor):
     """Says where a training is."""
 
-    def __init__(self, job: Job, post: Post) -> None:
-        self._job, self._post = job, post
+    def __init__(self, label: str, settings: dict[str, Any], post: Post) -> None:
+        self._label, self._settings, self._post = label, settings, post
 
     def started(self, start: Start) -> None:
-        """The settings that a search would look for."""
-        self._post.at(self._job.name, searched_settings(self._job), start.recipe.epochs)
+        """The settings that a search looks for."""
+        self._post.at(self._label, self._settings, start.recipe.epochs)
 
     def notice(self, text: str) -> None:
         """The notice, and where it is from."""
-        self._post.notice(f"{self._job.name}: {text}")
+        self._post.notice(f"{self._label}: {text}")
 
     def epoch(self, record: dict[str, Any]) -> None:
         """The epochs done."""
         self._post.epoch(record["epoch"] + 1)
-
-
-def searched_settings(job: Job) -> dict[str, Any]:
-    """Those of the job's settings that the paper's intervals are for."""
-    try:
-        names = builtin_space(job.recipe).ranges
-    except UserError:
-        return {}
-    return effective_settings(job.recipe, {name: getattr(job.recipe, name) for name in names})

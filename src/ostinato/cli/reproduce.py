@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json as codec
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,16 +16,15 @@ from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import CELL, Overrides, given_settings
 from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
-from ostinato.evaluation.numbers import number
 from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.files import FileLock, atomic_write
 from ostinato.reproduce.cells import find_cells
 
 if TYPE_CHECKING:
+    from ostinato.reproduce.cells import Cell
+    from ostinato.reproduce.pool import J
     from ostinato.reproduce.table import Row
-    from ostinato.reproduce.training import Job
 
-TRIALS = 20
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -34,10 +34,13 @@ def reproduce(
     *,
     settings: Annotated[Overrides | None, Parameter(name="*")] = None,
     shipped: bool = False,
+    show: bool = False,
+    results: Path | None = None,
+    protocol: Path | None = None,
     trials: int | None = None,
     datasets: Annotated[list[str] | None, Parameter(consume_multiple=1)] = None,
     rows: Annotated[list[str] | None, Parameter(consume_multiple=1)] = None,
-    seeds: int = 1,
+    seeds: int | None = None,
     budget: str | None = None,
     workers: int = 1,
     folder: Path | None = None,
@@ -53,50 +56,126 @@ def reproduce(
     what
         table1 (music), table2 (words and characters), or the name of one cell.
     shipped
-        Train each cell once, with the best settings known, which the package brings along; else search.
+        Train each cell with the settings chosen for it, which the package brings along; else by the protocol:
+        tune it by a search, then train it with several seeds, and again with an average of weights and L2.
+    show
+        Train nothing: print what the results have.
+    results
+        Without --shipped: the folder that keeps what cells have come to; results by default.
+    protocol
+        Without --shipped: a TOML file with another protocol than the package's.
     trials
-        Without --shipped: settings to try by random search for each cell [default: 20, or as many as it has];
-        more than it has extend it.
+        Without --shipped: settings to try for each cell [default: the protocol's].
     datasets
         Only these data sets of table 1, or words or chars of table 2.
     rows
         Only these rows, as the paper names them.
     seeds
-        Trainings of each cell, with seeds 0 and up.
+        Trainings of each cell, with seeds 0 and up [default: 1 with --shipped, else the protocol's].
     budget
         Time for this command, such as 30m or 8h; then it stops at a checkpoint and prints what there is.
     workers
         Processes, each training one cell on one thread.
     folder
-        Where the runs and the table are kept; reproductions/TABLE by default.
+        Where the runs are kept; reproductions/TABLE by default.
     quiet
         No progress.
     json
         Print one JSON object.
     """
-    from ostinato.reproduce.table import markdown, rows_of, to_dict
-    from ostinato.reproduce.training import jobs_of
-
-    if shipped and trials is not None:
-        raise UserError("expected --shipped or --trials, found both; --shipped does not search")
-    for name, value in {"seeds": seeds, "workers": workers, "trials": trials or 1}.items():
-        if value < 1:
+    for name, value in {"seeds": seeds, "workers": workers, "trials": trials}.items():
+        if value is not None and value < 1:
             raise UserError(f"expected --{name} of at least 1, found {value}")
+    for name, one in {"trials": trials, "show": show, "results": results, "protocol": protocol}.items():
+        if shipped and one:
+            raise UserError(f"expected --shipped or --{name}, found both; --shipped trains what was chosen")
     deadline = time.monotonic() + parse_time(budget) if budget else float("inf")
     cells = find_cells(what, datasets or (), rows or ())
     folder = folder or Path("reproductions") / cells[0].table
-    searched = None if shipped else (trials or TRIALS)
-    jobs = jobs_of(cells, folder, seeds=seeds, trials=searched, overrides=_overrides(settings))
-    jobs = [_with_its_trials(job, trials) for job in jobs]
-    code = _train(jobs, folder, workers, deadline, quiet=quiet)
-    found = rows_of(jobs)
+    overrides = _overrides(settings)
+    order = Order(what, workers, deadline, quiet=quiet, json=json)
+    if shipped:
+        return _train_shipped(order, cells, folder, seeds or 1, overrides)
+    asked = {"trials": trials, "seeds": seeds, "seeds_of_short_runs": seeds, "overrides": overrides}
+    given = {name: value for name, value in asked.items() if value}
+    return _by_protocol(order, cells, folder, results or Path("results"), protocol, given, show=show)
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """How the command is to go about it.
+
+    Args:
+        what: as it was asked for.
+        workers: processes.
+        deadline: of `time.monotonic`.
+        quiet: no progress.
+        json: print JSON.
+    """
+
+    what: str
+    workers: int
+    deadline: float
+    quiet: bool
+    json: bool
+
+
+def _train_shipped(
+    order: Order, cells: list[Cell], folder: Path, seeds: int, overrides: dict[str, Any]
+) -> int:
+    from ostinato.reproduce.table import markdown, rows_of_trainings, to_dict
+    from ostinato.reproduce.training import score_of, trainings_of
+
+    trainings = trainings_of(cells, folder, seeds=seeds, overrides=overrides)
+    folder.mkdir(parents=True, exist_ok=True)
+    code = _run(
+        trainings, folder, order, "trainings", lambda job: f"seed {job.seed}: done{score_of(job.summary())}"
+    )
+    found = rows_of_trainings(trainings)
     atomic_write(folder / f"{cells[0].table}.md", markdown(found))
     atomic_write(folder / f"{cells[0].table}.json", codec.dumps(to_dict(found), indent=1) + "\n")
-    if json:
+    if order.json:
         print_json(to_dict(found))
     else:
-        print_table(_table(found, what))
+        print_table(_table(found, f"{order.what}, paper and ours"))
         say(f"table: {folder / cells[0].table}.md  (and .json; runs beside it)")
+    return code
+
+
+def _by_protocol(
+    order: Order,
+    cells: list[Cell],
+    folder: Path,
+    results: Path,
+    path: Path | None,
+    given: dict[str, Any],
+    *,
+    show: bool,
+) -> int:
+    from ostinato.reproduce.document import write_plan, write_table
+    from ostinato.reproduce.evidence import Evidence
+    from ostinato.reproduce.protocol import CONDITIONS, Protocol
+    from ostinato.reproduce.table import rows_of, to_dict
+    from ostinato.reproduce.training import studies_of
+
+    protocol = dataclasses.replace(Protocol.read(path), **given)
+    evidence = Evidence(results)
+    if show and not results.is_dir():
+        raise UserError(f"expected a folder with results at {results}, found none; choose it with --results")
+    code = 0
+    if not show:
+        studies = studies_of(cells, folder, evidence, protocol)
+        folder.mkdir(parents=True, exist_ok=True)
+        code = _run(studies, folder, order, "trainings", lambda job: "done")
+        write_table(evidence, cells[0].table)
+        write_plan(evidence, protocol)
+    found = {c: rows_of({cell: evidence.seeds(cell, c) for cell in cells}) for c in CONDITIONS}
+    if order.json:
+        print_json({condition: to_dict(rows) for condition, rows in found.items()})
+        return code
+    for condition, rows in found.items():
+        print_table(_table(rows, f"{order.what}, paper and ours, {condition}"))
+    say(f"results: {results}")
     return code
 
 
@@ -128,76 +207,44 @@ def _overrides(settings: Any) -> dict[str, Any]:
     return given
 
 
-def _with_its_trials(job: Job, trials: int | None) -> Job:
-    """The job with as many trials as were asked for, but not fewer than its search has."""
-    has, _ = job.begun_trials
-    if has == 0 or (trials is not None and trials >= has):
-        return job
-    if trials is not None:
-        human().print(
-            f"{job.name}: the search has {has} trials already; --trials {trials} takes none away: it goes "
-            f"on to {has}",
-            markup=False,
-        )
-    return dataclasses.replace(job, trials=has)
-
-
-def _train(jobs: list[Job], folder: Path, workers: int, deadline: float, *, quiet: bool) -> int:
+def _run(jobs: list[J], folder: Path, order: Order, unit: str, ended: Callable[[J], str]) -> int:
     """Run what is not finished; the exit code: 0, or 128 and the signal that stopped it."""
     from ostinato.cli.job_watch import Watch
     from ostinato.cli.workboard import Board
-    from ostinato.reproduce.training import OUT_OF_TIME, run_jobs
+    from ostinato.reproduce.pool import OUT_OF_TIME, run_jobs
     from ostinato.training.monitor import Interrupted
 
     console = human()
-
-    def done(job: Job) -> None:
-        board.say(f"{job.cell.name}, seed {job.seed}: done{_score_of(job)}")
-
-    counted = [(job.trials or 1, _done_of(job)) for job in jobs]
-    total, begun = (sum(column) for column in zip(*counted, strict=True))
-    unit = "trainings" if jobs[0].trials is None else "trials"
-    board = Board(console, workers, unit, begun, total, quiet=quiet)
-    folder.mkdir(parents=True, exist_ok=True)
+    begun, total = (sum(column) for column in zip(*(job.steps for job in jobs), strict=True))
+    board = Board(console, order.workers, unit, begun, total, quiet=order.quiet)
     lock = FileLock(folder / ".lock")
     try:
         with stop_signals() as asked, board:
             run_jobs(
                 jobs,
-                watch=Watch(board, quiet=quiet),
-                workers=workers,
-                deadline=deadline,
+                watch=Watch(board, quiet=order.quiet),
+                workers=order.workers,
+                deadline=order.deadline,
                 stop_requested=asked,
-                done=done,
+                done=lambda job: board.say(f"{job.cell.name}, {ended(job)}"),
             )
     except Interrupted as interruption:
-        finished = sum(job.finished for job in jobs)
+        done, total = (sum(column) for column in zip(*(job.steps for job in jobs), strict=True))
         why = "out of time" if interruption.signal == OUT_OF_TIME else "stopped"
-        console.print(f"{why}: {finished} of {len(jobs)} trainings done; the same command goes on")
+        console.print(f"{why}: {done} of {total} {unit} done; the same command goes on")
         return 0 if interruption.signal == OUT_OF_TIME else 128 + interruption.signal
     finally:
         lock.release()
     return 0
 
 
-def _done_of(job: Job) -> int:
-    """How many of the job's trials, or trainings, have come to something."""
-    return job.begun_trials[1] if job.trials is not None else int(job.finished)
-
-
-def _score_of(job: Job) -> str:
-    """The validation score that a finished job has come to, to end a line with."""
-    scores = job.summary()["results"]["model"].get("valid", {})
-    return "".join(f", validation {number(s['value'], s['unit'])} {s['unit']}" for s in scores.values())
-
-
-def _table(rows: list[Row], what: str) -> Table:
+def _table(rows: list[Row], title: str) -> Table:
     from ostinato.reproduce.table import cells_of, headers, notes
 
     first, second, *others = headers(rows[0].cell.table)
     columns = number_columns(*(header.replace(" ", "\n", 1) for header in others))
     name = Column(f"{first}, {second}", text=True)
-    table = Table([name, *columns], f"{what}, paper and ours", notes(rows))
+    table = Table([name, *columns], title, notes(rows))
     for row in rows:
         data, model, *figures = cells_of(row)
         table.add(f"{data} {model}", *(figure.replace(" [", "\n[") for figure in figures))

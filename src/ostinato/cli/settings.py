@@ -18,8 +18,10 @@ from ostinato.domains.registry import DOMAINS
 from ostinato.errors import argument
 from ostinato.recipe.declared import Registry
 from ostinato.recipe.letters import MEANT_TOGETHER
+from ostinato.recipe.meanings import letter_settings
 from ostinato.recipe.notices import notices
-from ostinato.recipe.recipe import REGISTRIES, Recipe, every_setting, letter_settings
+from ostinato.recipe.owned import REGISTRIES, every_setting
+from ostinato.recipe.recipe import Recipe
 from ostinato.recipe.setting import Setting
 from ostinato.runs.folder import CONFIG
 

@@ -80,11 +80,66 @@ def paired_bootstrap(
     for begin in range(0, resamples, _CHUNK):
         rows = rng.integers(songs, size=(min(_CHUNK, resamples - begin), songs))
         drawn[begin : begin + _CHUNK] = gaps[rows].sum(1) / counts[rows].sum(1)
+    return _difference(float(gaps.sum() / counts.sum()), drawn, songs, margins, told=told)
+
+
+def bootstrap_over_seeds(
+    first: np.ndarray, second: np.ndarray, counts: np.ndarray, *, resamples: int = 10_000, seed: int = 0
+) -> Difference:
+    """Is one way of training better than another, whatever the seed and whichever the songs?
+
+        d = sum_s (mean_k x_ks - mean_l y_ls) / sum_s n_s + t_{K-1} sd_k / sqrt(K) - t_{L-1} sd_l / sqrt(L)
+
+    Songs are drawn with replacement, for both together. Three seeds are too few to draw from: resampling them
+    says sqrt(1 - 1/K) times too little, and knows nothing of how uncertain the spread is. So the error of
+    their mean is drawn from Student's t with the standard deviation of the pooled score over the trainings.
+
+    Args:
+        first: x, totals of log-probability of each song under each training of one system, (K, S); K >= 2.
+        second: y, under each of the other's, (L, S); L >= 2.
+        counts: n, frames or tokens of each song, (S,).
+        resamples: R.
+        seed: of the draws.
+
+    Raises:
+        ValueError: shapes differ, or there are fewer than two songs, or seeds of either.
+
+    Example:
+        >>> x, y = np.array([[-2.0, -3.0]] * 3), np.array([[-3.0, -4.0]] * 2)
+        >>> d = bootstrap_over_seeds(x, y, np.array([1.0, 1.0]))
+        >>> d.value, d.interval
+        (1.0, (1.0, 1.0))
+    """
+    first, second, counts = (np.asarray(x, dtype=np.float64) for x in (first, second, counts))
+    shapes = (first.shape, second.shape, counts.shape)
+    if [len(shape) for shape in shapes] != [2, 2, 1] or len({shape[-1] for shape in shapes}) > 1:
+        raise ValueError(f"expected totals (K, S) and (L, S), and counts (S,), found {shapes}")
+    if min(len(first), len(second), len(counts)) < 2:
+        raise ValueError(f"expected two or more songs, and seeds of either system, found shapes {shapes}")
+    songs, rng = len(counts), np.random.default_rng(seed)
+    gaps, drawn = first.mean(0) - second.mean(0), np.empty(resamples)
+    for begin in range(0, resamples, _CHUNK):
+        rows = rng.integers(songs, size=(min(_CHUNK, resamples - begin), songs))
+        drawn[begin : begin + _CHUNK] = gaps[rows].sum(1) / counts[rows].sum(1)
+    for totals in (first, second):
+        seeds, spread = len(totals), (totals.sum(1) / counts.sum()).std(ddof=1)
+        drawn += rng.standard_t(seeds - 1, size=resamples) * spread / np.sqrt(seeds)
+    return _difference(float(gaps.sum() / counts.sum()), drawn, songs)
+
+
+def _difference(
+    value: float,
+    drawn: np.ndarray,
+    songs: int,
+    margins: tuple[float, float] = (0.0, 0.0),
+    *,
+    told: bool = True,
+) -> Difference:
     lowest, highest = drawn - margins[0], drawn + margins[1]
     low, high = np.quantile(lowest, 0.025), np.quantile(highest, 0.975)
-    tail = min((lowest <= 0).mean(), (highest >= 0).mean())
+    resamples, tail = len(drawn), min((lowest <= 0).mean(), (highest >= 0).mean())
     return Difference(
-        value=float(gaps.sum() / counts.sum()) if told else math.nan,
+        value=value if told else math.nan,
         standard_error=float(drawn.std(ddof=1)),
         interval=(float(low), float(high)),
         p_value=float(min(1.0, max(2 * tail, 1 / resamples))) if told else math.nan,

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from ostinato.nn.cells.protocol import Recurrence
 from ostinato.nn.cells.state import State, detached
-from ostinato.nn.outputs.base import OutputLayer, SurrogateLayer
+from ostinato.nn.outputs.base import Objective, OutputLayer, objective_of
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Loss:
     """What one segment costs.
 
     Arguments:
-        objective: what training minimises: mean over frames of -log p (or of the output layer's own
-            training loss) plus the penalties; a scalar.
-        nll: sum over frames of -log p in nats, or minus the output layer's `training_score`, detached.
+        objective: what training minimises: mean over frames of -log p (or of the output layer's own cost)
+            plus the penalties; a scalar.
+        nll: sum over frames of -log p in nats, or of what the objective watches instead, detached.
         frames: how many frames were counted.
         states: the state after the segment, detached: (L, B, H), or what the recurrence has.
     """
@@ -70,9 +70,9 @@ class SequenceModel(nn.Module):
         states: State | None = None,
         starts: Tensor | None = None,
         mask: Tensor | None = None,
-        stage: str = "joint",
+        objective: Objective | None = None,
     ) -> Loss:
-        """Mean over the frames of a segment of -log p (or the layer's own loss), plus the penalties.
+        """Mean over the frames of a segment of -log p (or the output's own cost), plus the penalties.
 
         Args:
             inputs: what the recurrence reads, (T, B, I) or token ids (T, B).
@@ -80,8 +80,8 @@ class SequenceModel(nn.Module):
             states: carried states, as `Loss` has them; those of the recurrence's start by default.
             starts: boolean (T, B), where a new sequence starts.
             mask: boolean (T, B), the frames that count; all by default.
-            stage: "joint", or a stage of pre-training of a `SurrogateLayer`: "frames" (the output layer
-                alone, from a state of zero) or "rnn" (`mean_field_loss`).
+            objective: one of the output's, such as that of a stage of pre-training; by default the one that
+                training ends with.
         """
         layers, last = self.rnn(inputs, states, starts, all_layers=True)
         chosen = None if mask is None else mask.flatten().nonzero().squeeze(1)
@@ -92,11 +92,11 @@ class SequenceModel(nn.Module):
 
         hidden, values = frames_of(layers[-1]), frames_of(targets)
         frames = len(values)
-        cost, nll = self._cost(hidden, values, stage)
-        objective = cost / max(frames, 1)
+        cost = (objective or self.objective).cost(hidden, values, self.rnn.generator)
+        total = cost.loss / max(frames, 1)
         if self.l1 > 0 or self.l2 > 0:
-            objective = objective + self.penalty([frames_of(layer) for layer in layers])
-        return Loss(objective, nll.detach(), frames, detached(last))
+            total = total + self.penalty([frames_of(layer) for layer in layers])
+        return Loss(total, cost.nll.detach(), frames, detached(last))
 
     def penalty(self, layers: list[Tensor]) -> Tensor:
         """The L1 penalty on the outputs of the layers, each (N, H), and the L2 penalty on the weights."""
@@ -112,20 +112,11 @@ class SequenceModel(nn.Module):
         return [p for p in self.parameters() if p.requires_grad and p.dim() > 1]
 
     @property
+    def objective(self) -> Objective:
+        """What training ends with."""
+        return objective_of(self.output)
+
+    @property
     def score_name(self) -> str:
         """What `Loss.nll` is minus the sum of, and what early stopping watches."""
-        return self.output.score_name if isinstance(self.output, SurrogateLayer) else "log_likelihood"
-
-    def _cost(self, hidden: Tensor, values: Tensor, stage: str) -> tuple[Tensor, Tensor]:
-        """What to minimise and minus the score to watch, both summed over frames."""
-        output, generator = self.output, self.rnn.generator
-        if not isinstance(output, SurrogateLayer):
-            nll = output.nll(hidden, values)
-            return nll, nll
-        if stage == "frames":
-            hidden = hidden * 0
-        if stage == "rnn":
-            cost = output.mean_field_loss(hidden, values)
-        else:
-            cost = output.training_loss(hidden, values, generator)
-        return cost, -output.training_score(hidden.detach(), values, generator)
+        return self.objective.score_name

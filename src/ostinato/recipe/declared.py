@@ -27,6 +27,11 @@ class Declared:
         place: where the class is: "package.module:Name", imported when it is asked for; or the class itself.
         summary: what it is, in a few words.
         settings: those that it alone has.
+        rates: those of its settings that are a learning rate, relative to learning_rate, each with the
+            parameters that learn at it: their names, or patterns of names with * and ?. Of an output or a
+            cell they are those of its own module, of a domain or an optimizer those of the whole model. A
+            parameter that several rates are for learns at their product.
+        no_decay: parameters that an optimizer's weight decay leaves alone, named in the same way.
         defaults: what is other than the settings' defaults with it, its own or a recipe's common ones.
         letters: what a letter of the recipe means with it, over what the letter means in general.
         hessian_free: what HF means with it, over what HF means in general.
@@ -39,12 +44,27 @@ class Declared:
     place: str | type[Any]
     summary: str = ""
     settings: tuple[Setting, ...] = ()
+    rates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    no_decay: tuple[str, ...] = ()
     defaults: Settings = field(default_factory=dict)
     letters: Letters = field(default_factory=dict)
     hessian_free: Settings = field(default_factory=dict)
     search: Settings = field(default_factory=dict)
     search_letters: Letters = field(default_factory=dict)
     check: Callable[[Any], None] = lambda recipe: None
+
+    def arguments(self, settings: Settings) -> dict[str, Any]:
+        """The values of its settings that are arguments of its class: not those that only training asks for.
+
+        Example:
+            >>> rate = Setting("own_rate", float, 1.0, "Optimization", "learning rate of w")
+            >>> size = Setting("own_size", int, 5, "Model", "size of w")
+            >>> Declared(
+            ...     name="a", place="b:C", settings=(rate, size), rates={"own_rate": ("w",)}
+            ... ).arguments({"own_rate": 2.0, "own_size": 7, "seed": 0})
+            {'own_size': 7}
+        """
+        return {s.name: settings[s.name] for s in self.settings if s.name not in self.rates}
 
     def load(self) -> Any:
         """The class, imported now."""

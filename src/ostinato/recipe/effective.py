@@ -9,7 +9,8 @@ from typing import Any
 
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
-from ostinato.recipe.recipe import Recipe, every_setting, owned_settings
+from ostinato.recipe.owned import every_setting, owned_settings
+from ostinato.recipe.recipe import Recipe
 
 
 def idle_settings(recipe: Recipe) -> frozenset[str]:

@@ -10,7 +10,9 @@ from ostinato.domains.registry import DOMAINS
 from ostinato.errors import argument
 from ostinato.recipe.core import CHOOSERS
 from ostinato.recipe.letters import LETTERS, SWITCHES
-from ostinato.recipe.recipe import Recipe, every_setting, meaning, owners
+from ostinato.recipe.meanings import meaning
+from ostinato.recipe.owned import every_setting, owners
+from ostinato.recipe.recipe import Recipe
 
 
 def notices(recipe: Recipe, given: Mapping[str, Any], file: Mapping[str, Any] | None = None) -> list[str]:

@@ -4,27 +4,21 @@ A recipe has the settings that all runs have (`recipe.core`) and those that its 
 optimizer declare. It has no others: a run on words knows nothing of an RBM.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ostinato.domains.registry import DOMAINS
-from ostinato.errors import UserError, argument, near_names
-from ostinato.nn.cells.registry import CELLS
+from ostinato.errors import UserError, argument
 from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.core import CHOOSERS, CORE
-from ostinato.recipe.declared import Declared, Registry
-from ostinato.recipe.letters import BASES, LETTERS, MEANT_TOGETHER, SWITCHES, canonical
+from ostinato.recipe.declared import Declared
+from ostinato.recipe.letters import canonical
+from ostinato.recipe.meanings import settings_meant
 from ostinato.recipe.older import renewed
+from ostinato.recipe.owned import REGISTRIES, check_names, declared_by, not_owned, owned_settings
 from ostinato.recipe.setting import Setting
-
-REGISTRIES: dict[str, Registry[Any]] = {
-    "domain": DOMAINS,
-    "output": OUTPUTS,
-    "cell": CELLS,
-    "optimizer": OPTIMIZERS,
-}
 
 
 class Recipe:
@@ -78,7 +72,7 @@ class Recipe:
         owned = owned_settings(chosen)
         for name in settings:
             if name not in owned:
-                raise _not_owned(name, chosen)
+                raise not_owned(name, chosen)
         values = {
             name: setting.checked(settings.get(name, setting.default)) for name, setting in owned.items()
         }
@@ -135,7 +129,7 @@ class Recipe:
 
     def declared(self) -> tuple[Declared, ...]:
         """The declarations of its domain, output, cell and optimizer."""
-        return tuple(REGISTRIES[name][self._values[name]] for name in CHOOSERS)
+        return tuple(declared_by(self._values))
 
     def settings(self) -> dict[str, Setting]:
         """The declarations of its settings by name."""
@@ -150,6 +144,10 @@ class Recipe:
         values = self._values | changes
         owned = owned_settings(values)
         return Recipe(**{name: value for name, value in values.items() if name in owned or name in changes})
+
+    def values(self) -> dict[str, Any]:
+        """The settings by name, with those that are None."""
+        return dict(self._values)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings by name, without those that are None: what a run's config.toml holds."""
@@ -203,33 +201,7 @@ class Recipe:
             ...
             ostinato.errors.UserError: M is Nesterov momentum, found optimizer adam; leave one of them out
         """
-        stored = renewed(stored or {})
-        check_names(stored)
-        domain = DOMAINS[(dict(stored) | settings).get("domain", DOMAINS.default)]
-        if letters is None and domain.optimizer and "optimizer" not in stored:
-            settings = {"optimizer": domain.optimizer} | settings
-        canon = _usual_letters(domain.recipe, dict(stored) | settings) if letters is None else letters
-        canon = canonical(canon)
-        base, _, rest = canon.partition("+")
-        chosen = _choices(base, rest, dict(stored) | settings)
-        _check_contradictions(base, rest, settings)
-        meant = defaults_of(chosen)
-        meant |= BASES[base]
-        if base == "HF":
-            for declared in _declared(chosen):
-                meant |= declared.hessian_free
-            meant |= DOMAINS[chosen["domain"]].by_data.get(chosen["data"], {})
-        for letter in rest:
-            meant |= meaning(letter, chosen)
-        for letter, (switch, companions) in MEANT_TOGETHER.items():
-            if letter not in rest and (dict(stored) | settings).get(switch):
-                means = meaning(letter, chosen)
-                meant |= {name: means[name] for name in companions if name in means}
-        meant |= chosen
-        owned = owned_settings(chosen)
-        _check_letters(rest, owned, chosen)
-        below = {name: value for name, value in (meant | dict(stored)).items() if name in owned}
-        return cls(**(below | chosen | settings | {"recipe": canon}))
+        return cls(**settings_meant(letters, stored or {}, settings))
 
     @classmethod
     def read_settings(cls, path: str | Path) -> dict[str, Any]:
@@ -259,8 +231,13 @@ class Recipe:
             raise UserError(
                 f"{argument('output')} {self.output} does not fit {self.domain}; use {' or '.join(fitting)}"
             )
-        if OPTIMIZERS[self.optimizer].curvature and not output.curvature:
-            raise UserError(f"{argument('output')} {self.output} does not go with HF; leave it out")
+        if OPTIMIZERS[self.optimizer].curvature:
+            if not output.curvature:
+                raise UserError(f"{argument('output')} {self.output} does not go with HF; leave it out")
+            # its steps are of the joint objective's curvature
+            for stage in output.pretraining:
+                if epochs := self.get(stage.epochs):
+                    raise UserError(f"{argument(stage.epochs)} {epochs} does not go with HF; leave it out")
         if self.dropout and self.num_layers == 1:
             raise UserError(
                 f"{argument('dropout')} acts between layers, found one layer; set "
@@ -268,168 +245,3 @@ class Recipe:
             )
         for declared in self.declared():
             declared.check(self)
-
-
-def _declared(values: Mapping[str, Any]) -> Iterator[Declared]:
-    return (REGISTRIES[name][values[name]] for name in CHOOSERS)
-
-
-def owned_settings(values: Mapping[str, Any]) -> dict[str, Setting]:
-    """The settings of a recipe with this domain, output, cell and optimizer.
-
-    Example:
-        >>> chosen = {"domain": "words", "output": "softmax", "cell": CELLS.default, "optimizer": "sgd"}
-        >>> "vocabulary_size" in owned_settings(chosen), "rbm_size" in owned_settings(chosen)
-        (True, False)
-    """
-    owned = {setting.name: setting for setting in CORE}
-    for declared in _declared(values):
-        owned |= {setting.name: setting for setting in declared.settings}
-    return owned
-
-
-def every_setting() -> dict[str, Setting]:
-    """Every setting that some recipe has, by name."""
-    found = {setting.name: setting for setting in CORE}
-    for registry in REGISTRIES.values():
-        for declared in registry.entries():
-            for setting in declared.settings:
-                found.setdefault(setting.name, setting)
-    return found
-
-
-def owners(name: str) -> tuple[str, list[str]]:
-    """Whose setting this is: what chooses it, and its values that have it.
-
-    Example:
-        >>> owners("nade_size"), owners("seed")
-        (('output', ['nade']), ('', []))
-    """
-    for chooser, registry in REGISTRIES.items():
-        having = [e.name for e in registry.entries() if any(s.name == name for s in e.settings)]
-        if having:
-            return chooser, having
-    return "", []
-
-
-def check_names(settings: Mapping[str, Any], where: str = "") -> None:
-    """A UserError where a name is no setting of any recipe."""
-    known = every_setting()
-    for name in settings:
-        if name not in known:
-            raise UserError(f"unknown setting {name!r}{where}: {near_names(name, known)}")
-
-
-def check_setting(name: str, value: Any) -> Any:
-    """The value in its setting's type, as a Recipe would hold it.
-
-    Raises:
-        UserError: a Recipe would refuse it.
-
-    Example:
-        >>> check_setting("learning_rate", 1)
-        1.0
-    """
-    check_names([name])  # type: ignore[arg-type]
-    return every_setting()[name].checked(value)
-
-
-def defaults_of(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What is other than the settings' own defaults for a domain, output, cell and optimizer."""
-    found: dict[str, Any] = {}
-    for declared in _declared(chosen):
-        found |= declared.defaults
-    return found
-
-
-def meaning(letter: str, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The settings that one letter stands for, for a domain and an output.
-
-    Example:
-        >>> meaning("C")
-        {'clip': 'auto'}
-        >>> meaning("C", {"domain": "chars", "output": "softmax", "cell": CELLS.default, "optimizer": "sgd"})
-        {'clip': 0.5}
-    """
-    meant = dict(LETTERS[letter])
-    if chosen is not None:
-        for name in ("output", "cell", "optimizer", "domain"):
-            meant |= REGISTRIES[name][chosen[name]].letters.get(letter, {})
-    return meant
-
-
-def letter_settings(*recipes: str) -> set[str]:
-    """The names of the settings that the letters stand for; with HF's, if one of the recipes has it."""
-    every = [declared for registry in REGISTRIES.values() for declared in registry.entries()]
-    names = {name for table in (LETTERS, *(d.letters for d in every)) for s in table.values() for name in s}
-    if any(recipe.upper().startswith("HF") for recipe in recipes):
-        names |= {name for d in every for name in d.hessian_free} | set(BASES["HF"])
-    return names
-
-
-def _choices(base: str, letters: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Domain, data, output, cell and optimizer: as given, or as the letters and the domain have it."""
-    domain = DOMAINS[settings.get("domain", DOMAINS.default)]
-    optimizer = BASES[base].get("optimizer", OPTIMIZERS.default)
-    for letter, (switch, _) in MEANT_TOGETHER.items():
-        if letter in letters or (base != "HF" and settings.get(switch)):
-            optimizer = LETTERS[letter].get("optimizer", optimizer)
-    chosen = {"output": "", "cell": CELLS.default, "optimizer": optimizer, "data": "", **domain.defaults}
-    chosen = {name: chosen[name] for name in ("data", *CHOOSERS) if name != "domain"}
-    chosen |= {name: settings[name] for name in chosen if name in settings}
-    return {"domain": domain.name, **chosen}
-
-
-def _usual_letters(letters: str, settings: Mapping[str, Any]) -> str:
-    """A domain's own letters, but for those that a cell or an optimizer that was asked for has no use for.
-
-    Example:
-        >>> _usual_letters("SGD+CLR", {"cell": "lstm"}), _usual_letters("HF", {"optimizer": "adam"})
-        ('SGD+CL', 'SGD')
-    """
-    base, _, rest = letters.partition("+")
-    usual = BASES[base].get("optimizer", OPTIMIZERS.default)
-    optimizer = settings.get("optimizer", usual)
-    if optimizer != usual:
-        base = "SGD"
-    owned = {setting.name for setting in CELLS[settings.get("cell", CELLS.default)].settings}
-    owned |= {setting.name for setting in OPTIMIZERS[optimizer].settings}
-    kept = [letter for letter in rest if SWITCHES[letter] in owned]
-    return f"{base}+{''.join(kept)}" if kept else base
-
-
-def _check_contradictions(base: str, letters: str, settings: Mapping[str, Any]) -> None:
-    given = settings.get("optimizer")
-    if given is None:
-        return
-    if (base == "HF") != (given == BASES["HF"]["optimizer"]):
-        raise UserError(
-            f"expected {argument('optimizer')} hessian-free and {argument('recipe')} HF together, found "
-            f"{given} and {base}; leave {argument('optimizer')} out"
-        )
-    if "M" in letters and given != LETTERS["M"]["optimizer"]:
-        raise UserError(
-            f"M is Nesterov momentum, found {argument('optimizer')} {given}; leave one of them out"
-        )
-
-
-def _check_letters(letters: str, owned: Mapping[str, Setting], chosen: Mapping[str, Any]) -> None:
-    """A letter whose technique this cell or optimizer does not have is refused."""
-    for letter in letters:
-        switch = SWITCHES[letter]
-        if switch not in owned:
-            chooser, having = owners(switch)
-            raise UserError(
-                f"{letter} sets {argument(switch)}, which is for {argument(chooser)} {' or '.join(having)}, "
-                f"found {argument(chooser)} {chosen[chooser]}; leave the letter out"
-            )
-
-
-def _not_owned(name: str, chosen: Mapping[str, Any]) -> UserError:
-    """Why a recipe does not have a setting that was given."""
-    check_names([name])  # type: ignore[arg-type]
-    chooser, having = owners(name)
-    return UserError(
-        f"{argument(name)} is for {argument(chooser)} {' or '.join(having)}, found {argument(chooser)} "
-        f"{chosen[chooser]}; leave it out"
-    )

@@ -18,7 +18,9 @@ from ostinato.domains.music.paper import PAPER_TABLE1
 from ostinato.domains.registry import DOMAINS
 from ostinato.domains.text.paper import PAPER_TABLE2
 from ostinato.errors import UserError, near_names
-from ostinato.recipe.recipe import CHOOSERS, Recipe, check_setting, owned_settings
+from ostinato.recipe.core import CHOOSERS
+from ostinato.recipe.owned import check_setting, owned_settings
+from ostinato.recipe.recipe import Recipe
 
 TABLES: dict[str, Mapping[str, Mapping[str, Any]]] = {"table1": PAPER_TABLE1, "table2": PAPER_TABLE2}
 

@@ -1,7 +1,7 @@
 """The paper's table with our figures beside it: as data, and as Markdown."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -10,7 +10,7 @@ from ostinato.domains.paper import PAPER
 from ostinato.evaluation.measure import WATCHED
 from ostinato.evaluation.numbers import number, score, unit_of
 from ostinato.reproduce.cells import Cell
-from ostinato.reproduce.training import Job
+from ostinato.reproduce.training import Training
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,22 @@ class Row:
         return dict(zip(("train", "test"), self.cell.paper, strict=True)).get(what)
 
 
-def rows_of(jobs: Sequence[Job]) -> list[Row]:
-    """One row a cell, from the results of those of its jobs that are finished, in the order of the jobs."""
-    by_cell: dict[Cell, list[Job]] = {}
-    for job in jobs:
-        by_cell.setdefault(job.cell, []).append(job)
-    return [_row(cell, [job for job in group if job.finished]) for cell, group in by_cell.items()]
+def rows_of(found: Mapping[Cell, Mapping[int, Mapping[str, Any]]]) -> list[Row]:
+    """One row a cell, from what its finished trainings have come to, by seed."""
+    return [_row(cell, summaries) for cell, summaries in found.items()]
 
 
-def _row(cell: Cell, jobs: list[Job]) -> Row:
-    summaries = [job.summary() for job in jobs]
+def rows_of_trainings(trainings: Sequence[Training]) -> list[Row]:
+    """One row a cell, from those of its trainings that are finished, in the order of the trainings."""
+    found: dict[Cell, dict[int, dict[str, Any]]] = {training.cell: {} for training in trainings}
+    for training in trainings:
+        if training.finished:
+            found[training.cell][training.seed] = training.summary()
+    return rows_of(found)
+
+
+def _row(cell: Cell, by_seed: Mapping[int, Mapping[str, Any]]) -> Row:
+    summaries = list(by_seed.values())
     models = [summary["results"]["model"] for summary in summaries]
     figures: dict[str, Figure] = {}
     if models:
@@ -94,11 +100,11 @@ def _row(cell: Cell, jobs: list[Job]) -> Row:
         }
         if cell.table == "table1":
             figures["accuracy"] = _figure([m["test"]["accuracy_per_frame"] for m in models])
-    settings = summaries[0]["recipe"] if summaries else {}
-    return Row(cell, figures, tuple(job.seed for job in jobs), settings, _baselines(cell, summaries))
+    settings = dict(summaries[0]["recipe"]) if summaries else {}
+    return Row(cell, figures, tuple(by_seed), settings, _baselines(cell, summaries))
 
 
-def _baselines(cell: Cell, summaries: list[dict[str, Any]]) -> dict[str, Figure]:
+def _baselines(cell: Cell, summaries: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     """Of the first seed: baselines have none."""
     systems = summaries[0]["results"] if summaries else {}
     return {

@@ -1,50 +1,42 @@
-"""Training the cells of a table, in turn or side by side, up to a budget of time; all of it resumable."""
+"""Training a cell: once with the settings shipped, or by the protocol, with a search and several seeds."""
 
 import json
-import os
-import signal
-import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from ostinato.domains.domain import load_data
+from ostinato.domains.domain import Data, domain_named, load_data
+from ostinato.evaluation.numbers import number
+from ostinato.recipe.effective import effective_settings
 from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import Cell, check_overrides
+from ostinato.reproduce.evidence import Evidence, grouped
+from ostinato.reproduce.pool import JobWatch
+from ostinato.reproduce.protocol import CONDITIONS, Protocol
+from ostinato.reproduce.tuning import Clock, Tuner
 from ostinato.runs.finish import RESULTS, conclude, train_in
 from ostinato.runs.folder import CONFIG, Run
-from ostinato.search import Study, StudySettings, Worker, builtin_space, create_study, finish, read_study
-from ostinato.search.study import SETTINGS
-from ostinato.search.worker import SilentStudyMonitor, StudyMonitor
-from ostinato.training.monitor import Interrupted, Monitor, SilentMonitor
-
-OUT_OF_TIME = -1
+from ostinato.runs.trained import load_model
 
 
 @dataclass(frozen=True)
-class Job:
-    """A cell with one seed, in its folder: one training, or a search of several.
+class Training:
+    """A cell with one seed, trained in a run's folder.
 
     Arguments:
         cell: of a table.
-        seed: of the training, or of the search.
-        recipe: the settings; of a search, those that all its trials have in common.
-        folder: a run's, or a study's.
-        trials: of a search; None: train once.
-        fixed: the settings that are not searched.
+        seed: of the training.
+        recipe: the settings.
+        folder: the run's.
     """
 
     cell: Cell
     seed: int
     recipe: Recipe
     folder: Path
-    trials: int | None = None
-    fixed: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -52,62 +44,61 @@ class Job:
         return f"{self.cell.name}, seed {self.seed}" if self.seed else self.cell.name
 
     @property
-    def begun_trials(self) -> tuple[int, int]:
-        """How many trials the search in the folder has, and how many have come to something."""
-        if self.trials is None or not (self.folder / SETTINGS).is_file():
-            return 0, 0
-        there = read_study(self.folder)
-        return there["settings"].trials, sum(trial["state"] != "running" for trial in there["trials"])
-
-    @property
     def finished(self) -> bool:
         """Whether the folder holds the results of these settings."""
         if not (self.folder / RESULTS).is_file():
             return False
-        if self.trials is not None:
-            there = read_study(self.folder)
-            trials = there["results"]["study"]["study"]["trials"]
-            return there["settings"].recipe == self.recipe and trials >= self.trials
         return Recipe.from_dict(Recipe.read_settings(self.folder / CONFIG)) == self.recipe
 
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Trainings done, of one."""
+        return int(self.finished), 1
+
     def summary(self) -> dict[str, Any]:
-        """What the finished training, or the search's chosen one, has come to: its results.json."""
-        found = json.loads((self.folder / RESULTS).read_text(encoding="utf-8"))
-        return found if self.trials is None else found["results"]
+        """What the finished training has come to: its results.json."""
+        found: dict[str, Any] = json.loads((self.folder / RESULTS).read_text(encoding="utf-8"))
+        return found
+
+    def run(self, watch: JobWatch, stop_requested: Callable[[], int] = lambda: 0) -> None:
+        """Train and score, or go on with what is there.
+
+        Raises:
+            Interrupted: a stop was requested; the same call goes on.
+            UserError: see `train_in`.
+        """
+        if self.finished:
+            return
+        torch.set_num_threads(1)
+        self.train(load_data(self.recipe, progress=False), watch, stop_requested)
+        watch.ended("")
+
+    def train(self, data: Data, watch: JobWatch, stop_requested: Callable[[], int]) -> None:
+        """The same with data that are there already; whoever calls says that it has ended."""
+        monitor = watch.training(self.name, self.recipe, shown_settings(self.cell, self.recipe))
+        train_in(self.folder, self.recipe, data, monitor, stop_requested=stop_requested)
+        conclude(Run.open(self.folder), data)
 
 
-def jobs_of(
-    cells: Iterable[Cell],
-    folder: Path,
-    *,
-    seeds: int = 1,
-    trials: int | None = None,
-    overrides: Mapping[str, Any] | None = None,
-) -> list[Job]:
-    """Every cell with every seed, 0 and up. Seed after seed, so that early ends leave whole columns.
+def trainings_of(
+    cells: Iterable[Cell], folder: Path, *, seeds: int = 1, overrides: Mapping[str, Any] | None = None
+) -> list[Training]:
+    """Every cell with every seed, 0 and up, with the settings shipped; seed after seed, so that early ends
+    leave whole columns.
 
     Args:
         cells: what to train.
         folder: where to.
         seeds: how many.
-        trials: of a search for each cell; None: train once, with the settings shipped.
-        overrides: settings that are other for all cells that have them; a search leaves them as they are.
+        overrides: settings that are other for all cells that have them.
 
     Raises:
         UserError: a setting is none that any of the cells has.
     """
     given, cells = dict(overrides or {}), list(cells)
     check_overrides(cells, given)
-    shipped = trials is None
     return [
-        Job(
-            cell,
-            seed,
-            cell.recipe(shipped=shipped, overrides=given | {"seed": seed}),
-            folder_of(cell, folder, seed) if shipped else folder_of(cell, folder / "search", seed),
-            trials,
-            frozenset(given),
-        )
+        Training(cell, seed, cell.recipe(overrides=given | {"seed": seed}), folder_of(cell, folder, seed))
         for seed in range(seeds)
         for cell in cells
     ]
@@ -119,149 +110,143 @@ def folder_of(cell: Cell, folder: Path, seed: int) -> Path:
     return folder / column / (model if seed == 0 else f"{model}-seed{seed}")
 
 
-class JobWatch(Protocol):
-    """Hears of the jobs in whichever process they run; see `SilentWatch` for one that does nothing."""
+@dataclass(frozen=True)
+class Study:
+    """A cell by the protocol: a search, then trainings with several seeds, plain and averaged.
 
-    def training(self, job: Job) -> Monitor:
-        """What the job's only training reports to."""
-
-    def search(self, job: Job, study: Study) -> StudyMonitor:
-        """What the trials of the job's search report to."""
-
-    def done(self, job: Job) -> None:
-        """The job has its results."""
-
-
-class SilentWatch:
-    """Reports nothing."""
-
-    def training(self, job: Job) -> Monitor:
-        """Silence."""
-        return SilentMonitor()
-
-    def search(self, job: Job, study: Study) -> StudyMonitor:
-        """Silence."""
-        return SilentStudyMonitor()
-
-    def done(self, job: Job) -> None:
-        """Nothing."""
-
-
-def run_job(job: Job, watch: JobWatch | None = None, stop_requested: Callable[[], int] = lambda: 0) -> None:
-    """Train and score, or search, or go on with what is there, or do nothing where it is done.
-
-    On one thread, so that the sums are the same whatever else runs. A search with fewer trials is extended.
-
-    Raises:
-        Interrupted: a stop was requested; the same call goes on.
-        UserError: see `train_in`.
+    Arguments:
+        cell: of a table.
+        protocol: how.
+        evidence: where results are kept; what is there is not done again.
+        folder: of the runs.
     """
-    if job.finished:
-        return
-    watch = watch or SilentWatch()
-    torch.set_num_threads(1)
-    data = load_data(job.recipe, progress=False)
-    if job.trials is not None:
-        space = builtin_space(job.recipe, job.fixed)
-        settings = StudySettings(recipe=job.recipe, space=space, data_version=data.version, trials=job.trials)
-        study = create_study(job.folder, settings)
-        Worker(study, data, stop_requested=stop_requested, monitor=watch.search(job, study)).work()
-        finish(study, data)
-    else:
-        train_in(job.folder, job.recipe, data, watch.training(job), stop_requested=stop_requested)
-        conclude(Run.open(job.folder), data)
-    watch.done(job)
+
+    cell: Cell
+    protocol: Protocol
+    evidence: Evidence
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The cell's."""
+        return self.cell.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        done, total = self.steps
+        return done == total
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Trials and trainings done, and all of them."""
+        done = len(self._tuner.trials) if self._tuner.chosen is None else self.protocol.trials
+        done += sum(len(self.seeds(condition)) for condition in CONDITIONS)
+        return done, self.protocol.trials + len(CONDITIONS) * self.wanted_seeds
+
+    @property
+    def wanted_seeds(self) -> int:
+        """How many seeds: more where one takes little time."""
+        first = self.seeds(CONDITIONS[0]).get(0)
+        short = first is not None and first["cpu_seconds"] < self.protocol.short_run_seconds
+        return self.protocol.seeds_of_short_runs if short else self.protocol.seeds
+
+    def seeds(self, condition: str) -> dict[int, dict[str, Any]]:
+        """What the trainings with the seeds from 0 on have come to."""
+        return self.evidence.seeds(self.cell, condition)
+
+    @property
+    def _tuner(self) -> Tuner:
+        return Tuner(self.cell, self.protocol, self.evidence, self.folder / self.cell.name / "tuning")
+
+    def run(self, watch: JobWatch, stop_requested: Callable[[], int] = lambda: 0) -> None:
+        """Do what is left.
+
+        Raises:
+            Interrupted: a stop was requested; the same call goes on.
+            UserError: no trial of the search has come to a score.
+        """
+        torch.set_num_threads(1)
+        data = load_data(self.protocol.tuning_recipe(self.cell), progress=False)
+        chosen = self._tuner.tune(
+            data,
+            lambda label, recipe, settings: watch.training(f"{self.name}, {label}", recipe, settings),
+            stop_requested,
+            lambda line: watch.ended(f"{self.name}, {line}"),
+        )
+        for condition in CONDITIONS:
+            seed = 0
+            while seed < self.wanted_seeds:
+                if seed not in self.seeds(condition):
+                    self._train(condition, seed, chosen, data, watch, stop_requested)
+                seed += 1
+
+    def _train(
+        self,
+        condition: str,
+        seed: int,
+        chosen: Mapping[str, Any],
+        data: Data,
+        watch: JobWatch,
+        stop_requested: Callable[[], int],
+    ) -> None:
+        domain = domain_named(self.cell.domain.name)
+        base = self.protocol.final_recipe(self.cell, chosen, CONDITIONS[0], seed, 2)
+        updates = len(domain.streams(base, data, 0))
+        recipe = self.protocol.final_recipe(self.cell, chosen, condition, seed, updates)
+        folder = self.folder / self.cell.name / f"{condition}-{seed}"
+        training, clock = Training(self.cell, seed, recipe, folder), Clock(folder)
+        with clock:
+            training.train(data, watch, stop_requested)
+            content = record_of(training.summary(), Run.open(folder), data, baselines=seed == 0)
+        self.evidence.write_seed(
+            self.cell, condition, seed, content | {"cpu_seconds": round(clock.seconds, 1)}
+        )
+        watch.ended(f"{self.name}, {condition}, seed {seed}{score_of(content)}")
 
 
-def run_jobs(
-    jobs: list[Job],
-    *,
-    watch: JobWatch | None = None,
-    workers: int = 1,
-    deadline: float = float("inf"),
-    stop_requested: Callable[[], int] = lambda: 0,
-    done: Callable[[Job], None] = lambda job: None,
-) -> None:
-    """Run jobs that are not finished yet; `done` hears of each one as it ends.
+def record_of(summary: Mapping[str, Any], run: Run, data: Data, *, baselines: bool = True) -> dict[str, Any]:
+    """What is kept of a training: settings, scores, totals of the test sequences, and what it ran on.
 
     Args:
-        jobs: what to train.
-        watch: hears of the jobs; goes to the workers' processes, so that it can be pickled.
-        workers: processes.
-        deadline: of `time.monotonic`; then everything stops at its next checkpoint.
-        stop_requested: returns the number of a signal that asks to stop, or 0.
-        done: called with each job.
+        summary: its results.json.
+        run: its run.
+        data: what it was trained on.
+        baselines: keep theirs too; they are the same for every seed.
+    """
+    trained = load_model(run)
+    domain = domain_named(trained.recipe.domain)
+    totals = domain.totals(trained.model, data, "test")
+    return {
+        "recipe": summary["recipe"],
+        "results": {
+            name: system for name, system in summary["results"].items() if name == "model" or baselines
+        },
+        "training": summary["training"],
+        "data": summary["data"]["version"],
+        "test_totals": {"of": totals.of} | grouped(totals.log_prob, totals.counts),
+    }
+
+
+def shown_settings(cell: Cell, recipe: Recipe) -> dict[str, Any]:
+    """Those of a training's settings that the protocol searches."""
+    names = Protocol.read().space_for(cell).ranges
+    found = effective_settings(recipe, {name: recipe.get(name) for name in names})
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def score_of(summary: Mapping[str, Any]) -> str:
+    """The validation score that a training has come to, to end a line with."""
+    scores = summary["results"]["model"].get("valid", {})
+    return "".join(f", validation {number(s['value'], s['unit'])} {s['unit']}" for s in scores.values())
+
+
+def studies_of(cells: Sequence[Cell], folder: Path, evidence: Evidence, protocol: Protocol) -> list[Study]:
+    """Every cell by the protocol.
 
     Raises:
-        Interrupted: a stop was requested, with the signal's number, or the deadline came (OUT_OF_TIME).
+        UserError: the protocol has no use for the cells, or the results were made with another one.
     """
-
-    def stop() -> int:
-        return stop_requested() or (OUT_OF_TIME if time.monotonic() > deadline else 0)
-
-    waiting = []
-    for job in jobs:
-        if job.finished:
-            done(job)
-        else:
-            waiting.append(job)
-    if workers == 1:
-        for job in waiting:
-            if reason := stop():
-                raise Interrupted(reason)
-            run_job(job, watch, stop)
-            done(job)
-    elif waiting:
-        _run_in_processes(waiting, workers, deadline, watch, stop, done)
-
-
-def _run_in_processes(
-    jobs: list[Job],
-    workers: int,
-    deadline: float,
-    watch: JobWatch | None,
-    stop: Callable[[], int],
-    done: Callable[[Job], None],
-) -> None:
-    context = get_context("spawn")  # a forked child would share the parent's thread pools
-    # monotonic clocks of two processes agree on one machine, but nothing says that they must
-    left = deadline - time.monotonic()
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(left, watch)
-    ) as pool:
-        waiting = {pool.submit(_run_in_worker, job): job for job in jobs}
-        reason = 0
-        for future in as_completed(waiting):
-            try:
-                future.result()
-            except Interrupted as interruption:
-                reason = reason or stop() or interruption.signal
-                for other in waiting:
-                    other.cancel()
-                continue
-            if not future.cancelled():
-                done(waiting[future])
-    if reason:
-        raise Interrupted(reason)
-
-
-_asked: list[int] = []
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(left: float, watch: JobWatch | None) -> None:
-    _worker.update(deadline=time.monotonic() + left, parent=os.getppid(), watch=watch)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: _asked.append(number))
-
-
-def _run_in_worker(job: Job) -> None:
-    def stop() -> int:
-        if _asked:
-            return _asked[0]
-        orphaned = os.getppid() != _worker["parent"]  # the parent was killed: nobody waits for this
-        return OUT_OF_TIME if orphaned or time.monotonic() > _worker["deadline"] else 0
-
-    if reason := stop():
-        raise Interrupted(reason)
-    run_job(job, _worker["watch"], stop)
+    protocol.check(list(cells))
+    evidence.begin(protocol)
+    return [Study(cell, protocol, evidence, folder) for cell in cells]

@@ -13,7 +13,8 @@ import numpy as np
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, near_names
 from ostinato.recipe.effective import with_draws
-from ostinato.recipe.recipe import Recipe, check_setting, every_setting, owners
+from ostinato.recipe.owned import check_setting, every_setting, owners
+from ostinato.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

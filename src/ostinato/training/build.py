@@ -13,7 +13,7 @@ from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel, sample_leak
 from ostinato.nn.cells import Recurrence
 from ostinato.nn.cells.registry import CELLS, LEAKS
-from ostinato.nn.outputs.base import make_output
+from ostinato.nn.outputs.base import OutputSpec, make_output
 from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.optim import (
     ConstantRule,
@@ -26,6 +26,7 @@ from ostinato.optim import (
 )
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.recipe import Recipe
+from ostinato.training.groups import parameter_groups
 
 MODEL_PREFIX = "model."
 
@@ -70,16 +71,16 @@ def build_model(
     dtype: torch.dtype = getattr(torch, recipe.dtype)
     rnn = build_recurrence(recipe, sizes, generator, dtype)
     declared = OUTPUTS[recipe.output]
-    output = make_output(
-        declared,
-        recipe.hidden_size,
-        sizes.targets,
-        {setting.name: recipe.get(setting.name) for setting in declared.settings},
-        start={name: torch.from_numpy(value) for name, value in (start or {}).items()},
-        stored={k.removeprefix("output."): v for k, v in (stored or {}).items() if k.startswith("output.")},
+    spec = OutputSpec(
+        hidden_size=recipe.hidden_size,
+        size=sizes.targets,
         generator=generator,
         dtype=dtype,
+        settings=declared.arguments(recipe.values()),
+        start={name: torch.from_numpy(value) for name, value in (start or {}).items()},
+        stored={k.removeprefix("output."): v for k, v in (stored or {}).items() if k.startswith("output.")},
     )
+    output = make_output(declared, spec)
     return SequenceModel(rnn, output, recipe.l1, recipe.l2)
 
 
@@ -89,7 +90,7 @@ def build_recurrence(
     """The recipe's cell: its own settings are arguments of its class, those of the leak make one, `leak`."""
     declared = CELLS[recipe.cell]
     leaks = {setting.name for setting in LEAKS}
-    arguments = {s.name: recipe.get(s.name) for s in declared.settings if s.name not in leaks}
+    arguments = {k: v for k, v in declared.arguments(recipe.values()).items() if k not in leaks}
     if leaks <= {setting.name for setting in declared.settings}:
         arguments["leak"] = _leak(recipe, generator)
     cell: Recurrence = declared.load()(
@@ -115,8 +116,8 @@ def _leak(recipe: Recipe, generator: torch.Generator) -> Tensor | None:
 
 def build_curvature_optimizer(recipe: Recipe, model: SequenceModel) -> Any:
     """The recipe's optimizer whose steps take an operator with Gauss-Newton products."""
-    settings = {setting.name: recipe.get(setting.name) for setting in OPTIMIZERS[recipe.optimizer].settings}
-    return OPTIMIZERS[recipe.optimizer].load().from_settings(model.parameters(), settings)
+    declared = OPTIMIZERS[recipe.optimizer]
+    return declared.load().from_settings(model.parameters(), declared.arguments(recipe.values()))
 
 
 def build_gradient_descent(recipe: Recipe, model: SequenceModel, updates: int) -> GradientDescent:
@@ -132,7 +133,7 @@ def build_gradient_descent(recipe: Recipe, model: SequenceModel, updates: int) -
         momentum = SutskeverMomentum(momentum)
     optimizer = make_optimizer(
         recipe.optimizer,
-        _rate_groups(recipe, model),
+        parameter_groups(recipe, model),
         learning_rate=recipe.learning_rate,
         momentum=momentum,
         weight_decay=recipe.get("weight_decay"),
@@ -160,21 +161,6 @@ def _further(text: str | None) -> dict[str, Any]:
             f"expected {argument('optimizer_settings')} like 'betas = [0.9, 0.95]', found {text!r}: {error}"
         ) from None
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-
-
-def _rate_groups(recipe: Recipe, model: SequenceModel) -> list[dict[str, Any]]:
-    """Parameters by learning rate, the recipe's own rate first.
-
-    The gradient is a mean over the tokens of a minibatch. A word's own weights have a part in few of these
-    means: its embedding where it is read, its output weights where its class is asked for. At the rate that
-    the rest of the model can bear they would hardly move, hence rates of their own.
-    """
-    factors = {"rnn.embedding": recipe.get("embedding_rate", 1.0)}
-    factors |= {f"output.{name}": recipe.get("within_class_rate", 1.0) for name in ("weight", "bias")}
-    groups: dict[float, list[Tensor]] = {1.0: []}
-    for name, parameter in model.named_parameters():
-        groups.setdefault(factors.get(name, 1.0), []).append(parameter)
-    return [{"params": params, "lr": recipe.learning_rate * factor} for factor, params in groups.items()]
 
 
 def build_rule(recipe: Recipe) -> Rule:

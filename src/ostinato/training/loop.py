@@ -19,13 +19,15 @@ from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
 from ostinato.nn.cells.state import State, from_named_tensors, map_state, named_tensors, zeros_like
 from ostinato.nn.devices import find_device
+from ostinato.nn.outputs.base import Objective
 from ostinato.optim import AverageNorm, clip_grad_norm
 from ostinato.optim.averaging import WeightAverage
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import MODEL_PREFIX, build_gradient_descent, build_rule
+from ostinato.training.environment import environment
 from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor, Start
-from ostinato.training.pretraining import stage as stage_of
+from ostinato.training.pretraining import objective_at
 from ostinato.training.progress import (
     ALL_DONE,
     NO_BETTER,
@@ -33,12 +35,11 @@ from ostinato.training.progress import (
     Progress,
     check_same_run,
     check_same_settings,
-    environment,
     go_on,
     learned,
     take_learned,
 )
-from ostinato.training.updates import build_updates
+from ostinato.training.updates import Batch, build_updates
 
 BEFORE_PREFIX = "before."
 
@@ -183,13 +184,9 @@ class Trainer:
             self.monitor.iteration(number, objective)
             self._heed_stop()
 
+        epoch, objective = progress.epoch, self._objective()
         update = self._updates(
-            segment,
-            self._carried,
-            epoch=progress.epoch,
-            index=index,
-            clip_at=progress.clip_threshold,
-            watch=watch,
+            Batch(segment, self._carried, objective, epoch, index, progress.clip_threshold, watch)
         )
         self._carried = update.states if self.domain.carries_state else None
         if not update.usable:
@@ -226,13 +223,17 @@ class Trainer:
                 f"{where}); use a smaller {argument('learning_rate')} or a recipe with C (clipping)"
             )
 
-    def _validate(self, stage: str) -> tuple[Validation, bool]:
+    def _objective(self) -> Objective:
+        """Of the epoch under way."""
+        return objective_at(self.recipe, self.model.output, self.progress.epoch)
+
+    def _validate(self) -> tuple[Validation, bool]:
         """How the weights do, or their average, on the validation data, and whether it is the best so far."""
         progress = self.progress
         with self._average.in_place() if self._average is not None else nullcontext():
             found = self.domain.validate(self.model.eval(), self.data)
             # What pre-training reaches is no model to keep.
-            better = found.score > progress.best_score and stage == "joint"
+            better = found.score > progress.best_score and self._objective().joint
             if better:
                 progress.best_score, progress.best_epoch = found.score, progress.epoch
                 self._best = learned(self.model, MODEL_PREFIX)
@@ -241,8 +242,8 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         progress, sums = self.progress, self.progress.sums
-        stage, name = stage_of(self.recipe, progress.epoch), self.model.score_name
-        found, better = self._validate(stage)
+        objective, name = self._objective(), self.model.score_name
+        found, better = self._validate()
         record: dict[str, Any] = {
             "epoch": progress.epoch,
             f"train_{name}": -sums.nll / max(sums.frames, 1),
@@ -257,10 +258,10 @@ class Trainer:
             "frames": sums.frames,
             "seconds": self._elapsed(),
         }
-        if stage != "joint":
-            record["stage"] = stage
+        if not objective.joint:
+            record["stage"] = objective.name
         self.run.append_metrics(record)
-        if stage == "joint":
+        if objective.joint:
             self._obey_rule(found.score)
         in_a_row = sums.skipped_in_a_row
         progress.sums = EpochSums(skipped_in_a_row=in_a_row)

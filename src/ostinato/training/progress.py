@@ -1,16 +1,12 @@
 """What a checkpoint says besides tensors: where training stands, and what the numbers depend on."""
 
 import math
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
-import ostinato
 from ostinato.errors import UserError, argument
 from ostinato.optim import TrainingOptimizer
 from ostinato.optim.schedules import END_WITH_TRAINING
@@ -169,15 +165,3 @@ def take_learned(
         k.removeprefix(OPTIMIZER_PREFIX): v for k, v in own.items() if k.startswith(OPTIMIZER_PREFIX)
     }
     optimizer.load_flat_state(list(model.parameters()), velocities, state)
-
-
-def environment(device: torch.device) -> dict[str, str]:
-    """The versions, and the GPU where there is one in use, that a run's numbers depend on."""
-    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-    return gpu | {
-        "ostinato": ostinato.__version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }

@@ -16,11 +16,34 @@ from ostinato.domains.domain import Segment
 from ostinato.nn import SequenceModel
 from ostinato.nn.cells import State
 from ostinato.nn.curvature.gauss_newton import GaussNewton
+from ostinato.nn.outputs.base import Objective
 from ostinato.optim import GradientDescent, HessianFree, TrainingOptimizer, clip_grad_norm
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.build import build_curvature_optimizer, build_gradient_descent
-from ostinato.training.pretraining import stage
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one update is made on.
+
+    Arguments:
+        segment: the minibatch.
+        states: carried into it; zero if None.
+        objective: what it is to lower.
+        epoch: the epoch that it belongs to.
+        index: the segment's place in the epoch.
+        clip_at: threshold of the gradient's norm; None for no clipping.
+        watch: called with number and objective of what an update repeats; it may raise.
+    """
+
+    segment: Segment
+    states: State | None
+    objective: Objective
+    epoch: int
+    index: int
+    clip_at: float | None
+    watch: Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -53,25 +76,8 @@ class Updates(Protocol):
     def optimizer(self) -> TrainingOptimizer:
         """Whose steps they are."""
 
-    def __call__(
-        self,
-        segment: Segment,
-        states: State | None,
-        *,
-        epoch: int,
-        index: int,
-        clip_at: float | None,
-        watch: Callable[[int, float], None],
-    ) -> Update:
-        """One update.
-
-        Args:
-            segment: the minibatch.
-            states: carried into it; zero if None.
-            epoch, index: its place in training.
-            clip_at: threshold of the gradient's norm; None for no clipping.
-            watch: called with number and objective of what an update repeats; it may raise.
-        """
+    def __call__(self, batch: Batch) -> Update:
+        """One update."""
 
 
 class GradientUpdates:
@@ -79,32 +85,23 @@ class GradientUpdates:
 
     Args:
         model: the model.
-        recipe: its recipe.
         optimizer: over all of its parameters.
     """
 
-    def __init__(self, model: SequenceModel, recipe: Recipe, optimizer: GradientDescent) -> None:
-        self.model, self.recipe, self.optimizer = model, recipe, optimizer
+    def __init__(self, model: SequenceModel, optimizer: GradientDescent) -> None:
+        self.model, self.optimizer = model, optimizer
         self._parameters = list(model.parameters())
 
-    def __call__(
-        self,
-        segment: Segment,
-        states: State | None,
-        *,
-        epoch: int,
-        index: int,
-        clip_at: float | None,
-        watch: Callable[[int, float], None],
-    ) -> Update:
+    def __call__(self, batch: Batch) -> Update:
         """See `Updates`."""
         for parameter in self._parameters:
             parameter.grad = None
+        segment = batch.segment
         loss = self.model.loss(
-            segment.inputs, segment.targets, states, segment.starts, segment.mask, stage(self.recipe, epoch)
+            segment.inputs, segment.targets, batch.states, segment.starts, segment.mask, batch.objective
         )
         loss.objective.backward()
-        clip = clip_grad_norm(self._parameters, clip_at)
+        clip = clip_grad_norm(self._parameters, batch.clip_at)
         if clip.finite:
             self.optimizer.step()
         return Update(clip.finite, float(loss.nll), loss.frames, loss.states, clip.norm, clip.clipped)
@@ -112,6 +109,8 @@ class GradientUpdates:
 
 class HessianFreeUpdates:
     """The quadratic model of a whole segment, conjugate gradients, the step they lead to.
+
+    Of the joint objective: a recipe that asks for another one is refused (`Recipe`).
 
     Args:
         model: the model.
@@ -122,34 +121,26 @@ class HessianFreeUpdates:
     def __init__(self, model: SequenceModel, recipe: Recipe, optimizer: HessianFree) -> None:
         self.model, self.recipe, self.optimizer = model, recipe, optimizer
 
-    def __call__(
-        self,
-        segment: Segment,
-        states: State | None,
-        *,
-        epoch: int,
-        index: int,
-        clip_at: float | None,
-        watch: Callable[[int, float], None],
-    ) -> Update:
+    def __call__(self, batch: Batch) -> Update:
         """See `Updates`; gradient and losses on all of the segment, curvature on some of its streams."""
-        chosen = curvature_streams(self.recipe, epoch, index, segment.targets.shape[1])
+        segment = batch.segment
+        chosen = curvature_streams(self.recipe, batch.epoch, batch.index, segment.targets.shape[1])
         few = len(chosen) < segment.targets.shape[1]
         operator = GaussNewton(
             self.model,
             segment.inputs,
             segment.targets,
-            states,
+            batch.states,
             segment.starts,
             segment.mask,
             curvature_streams=chosen.to(segment.targets.device) if few else None,
         )
-        report = self.optimizer.step(operator, watch)
+        report = self.optimizer.step(operator, batch.watch)
         assert operator.last_states is not None  # `step` takes the gradient
         usable = math.isfinite(report.loss_before) and math.isfinite(report.gradient_norm)
         record = {
             "event": "hessian-free update",
-            "epoch": epoch,
+            "epoch": batch.epoch,
             "update": self.optimizer.steps,
             **asdict(report),
         }
@@ -161,7 +152,7 @@ def build_updates(recipe: Recipe, model: SequenceModel, updates: int) -> Updates
     """How the recipe updates a model; `updates` of the whole training are for schedules that know its end."""
     if OPTIMIZERS[recipe.optimizer].curvature:
         return HessianFreeUpdates(model, recipe, build_curvature_optimizer(recipe, model))
-    return GradientUpdates(model, recipe, build_gradient_descent(recipe, model, updates))
+    return GradientUpdates(model, build_gradient_descent(recipe, model, updates))
 
 
 def curvature_streams(recipe: Recipe, epoch: int, index: int, streams: int) -> Tensor:

@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from ostinato.domains.text.direct_model import DirectModel
+from ostinato.errors import UserError
 from ostinato.nn import RNN
 from ostinato.nn.outputs import ClassSoftmax, DirectNgrams, Softmax
+from ostinato.nn.outputs.base import Cost, Objective, objective_of
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -90,3 +92,18 @@ def test_other_contexts_have_other_features() -> None:
     assert not torch.equal(direct.places(contexts, 0), direct.places(contexts, 1))
     with pytest.raises(ValueError, match="at least 2"):
         DirectNgrams(100, 1, 10)
+
+
+def test_objectives_that_it_does_not_have_are_refused() -> None:
+    one, (inputs, targets) = model(False), text()
+    default, given = one.loss(inputs, targets), one.loss(inputs, targets, objective=objective_of(one.output))
+    assert torch.equal(default.objective, given.objective)
+    other = Objective("other", lambda hidden, values, generator: Cost(hidden.sum(), hidden.sum()))
+    with pytest.raises(ValueError, match="no objective but the likelihood, got 'other'"):
+        one.loss(inputs, targets, objective=other)
+
+    class Staged(Softmax):
+        objectives = (other,)
+
+    with pytest.raises(UserError, match="trained on their likelihood alone, found Staged; leave it out"):
+        DirectModel(RNN(9, 5, token_inputs=True), Staged(5, 9), DirectNgrams(100, 2, 9))

@@ -106,15 +106,34 @@ def _check_words(recipe: Any) -> None:
         )
 
 
+# What words and characters have in common.
+_BOTH: dict[str, Any] = {
+    "place": "ostinato.domains.text.domain:Text",
+    "targets": "category",
+    "recipe": "SGD+CLR",
+    "step": "token",
+    "sequences": "sentences",
+    "generate": "--tokens 200",
+    "sampler": "ostinato.domains.text.samples:make",
+    "names": ("pydoc", "ptb"),
+    "data_sets": "ostinato.domains.text.reading.data_sets",
+    "family": "text",
+    "reads": "a .txt file",
+    "commands": _COMMANDS,
+    "claims": "unit",
+    "settings": _SETTINGS,
+    "rates": {"embedding_rate": ("rnn.embedding",)},
+    "hessian_free": {"streams": 64},
+    "fixed": _FIXED,
+}
+_BOTH_DEFAULTS: dict[str, Any] = {"data": "pydoc", "learning_rate_rule": "halving", "epochs": 100}
+_BOTH_LETTERS: dict[str, Any] = {"L": _LEAK, "R": {"l1": 1e-5}}
+
 # Thresholds of C lie above most norms: the average over a pass is one of the few bursts that rectifiers have.
 WORDS = DomainDeclared(
+    **_BOTH,
     name="words",
-    place="ostinato.domains.text.domain:Text",
     summary="text, word by word",
-    targets="category",
-    recipe="SGD+CLR",
-    step="token",
-    sequences="sentences",
     of_data="words",
     measure=PERPLEXITY,
     columns=(
@@ -122,19 +141,10 @@ WORDS = DomainDeclared(
         *columns_of("perplexity_known", "without unknown words", ("test",)),
     ),
     published=TABLE2_WORDS,
-    generate="--tokens 200",
-    sampler="ostinato.domains.text.samples:make",
-    names=("pydoc", "ptb"),
-    data_sets="ostinato.domains.text.reading.data_sets",
-    family="text",
-    reads="a .txt file",
-    commands=_COMMANDS,
-    claims="unit",
     models=_ARPA,
-    settings=_SETTINGS,
     check=_check_words,
-    defaults={
-        "data": "pydoc",
+    defaults=_BOTH_DEFAULTS
+    | {
         "output": "class-softmax",
         "hidden_size": 200,
         "segment_length": 40,
@@ -143,17 +153,8 @@ WORDS = DomainDeclared(
         "learning_rate": 0.7,
         "embedding_rate": 80.0,
         "within_class_rate": 10.0,
-        "learning_rate_rule": "halving",
-        "epochs": 100,
     },
-    letters={
-        "C": {"clip": 1.0},
-        "L": _LEAK,
-        "R": {"l1": 1e-5},
-        "M": {"learning_rate": 0.07},
-    },
-    hessian_free={"streams": 64},
-    fixed=_FIXED,
+    letters=_BOTH_LETTERS | {"C": {"clip": 1.0}, "M": {"learning_rate": 0.07}},
     search={"learning_rate": {"choices": [0.1, 0.01, 0.001]}},
     search_letters={
         "C": {"clip": {"choices": [30.0, 50.0, "none"]}},
@@ -165,29 +166,16 @@ WORDS = DomainDeclared(
 )
 
 CHARS = DomainDeclared(
+    **_BOTH,
     name="chars",
-    place="ostinato.domains.text.domain:Text",
     summary="text, character by character",
-    targets="category",
-    recipe="SGD+CLR",
-    step="token",
-    sequences="sentences",
     of_data="characters",
     measure=BITS_PER_CHARACTER,
     columns=columns_of("bits_per_character", "bits/character"),
     published=TABLE2_CHARS,
-    generate="--tokens 200",
-    sampler="ostinato.domains.text.samples:make",
-    names=("pydoc", "ptb"),
-    data_sets="ostinato.domains.text.reading.data_sets",
-    family="text",
-    reads="a .txt file",
-    commands=_COMMANDS,
-    claims="unit",
-    settings=_SETTINGS,
     check=_check,
-    defaults={
-        "data": "pydoc",
+    defaults=_BOTH_DEFAULTS
+    | {
         "output": "softmax",
         "hidden_size": 500,
         "segment_length": 150,
@@ -197,17 +185,8 @@ CHARS = DomainDeclared(
         "learning_rate": 4.0,
         "embedding_rate": 10.0,
         "averaging": 0.999,
-        "learning_rate_rule": "halving",
-        "epochs": 100,
     },
-    letters={
-        "C": {"clip": 0.5},
-        "L": _LEAK,
-        "R": {"l1": 1e-5},
-        "M": {"learning_rate": 0.5},
-    },
-    hessian_free={"streams": 64},
-    fixed=_FIXED,
+    letters=_BOTH_LETTERS | {"C": {"clip": 0.5}, "M": {"learning_rate": 0.5}},
     search={"learning_rate": {"choices": [0.5, 0.1, 0.01]}},
     search_letters={"M": _MOMENTUM},
 )

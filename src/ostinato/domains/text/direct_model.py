@@ -6,10 +6,12 @@ Shapes: T time, B streams, H hidden, L layers.
 import torch
 from torch import Tensor
 
+from ostinato.errors import UserError, argument
 from ostinato.nn.cells.protocol import Recurrence
 from ostinato.nn.cells.state import State, detached, with_last, without_last
 from ostinato.nn.model import Loss, SequenceModel
 from ostinato.nn.outputs import ClassSoftmax, DirectNgrams, Features, Softmax, Tokens
+from ostinato.nn.outputs.base import HasObjectives, Objective, likelihood
 
 
 class DirectModel(SequenceModel):
@@ -45,6 +47,11 @@ class DirectModel(SequenceModel):
         l2: float = 0.0,
     ) -> None:
         super().__init__(rnn, output, l1, l2)
+        if isinstance(output, HasObjectives):
+            raise UserError(
+                f"{argument('direct')} is for outputs that are trained on their likelihood alone, found "
+                f"{type(output).__name__}; leave it out"
+            )
         if direct.history > rnn.hidden_size or rnn.input_size > 1 << 24:
             raise ValueError("expected fewer tokens of history than hidden units, and at most 2^24 tokens")
         self.direct = direct
@@ -64,16 +71,22 @@ class DirectModel(SequenceModel):
         states: State | None = None,
         starts: Tensor | None = None,
         mask: Tensor | None = None,
-        stage: str = "joint",
+        objective: Objective | None = None,
     ) -> Loss:
-        """Mean over the tokens of a segment of -log p, plus the penalties; see `SequenceModel.loss`."""
+        """Mean over the tokens of a segment of -log p, plus the penalties; see `SequenceModel.loss`.
+
+        Raises:
+            ValueError: the objective is another one.
+        """
+        if objective is not None and objective != likelihood(self.output):
+            raise ValueError(f"expected no objective but the likelihood, got {objective.name!r}")
         hidden_states, features, history = self._read(inputs, states, starts)
         layers, last = self.rnn(inputs, hidden_states, starts, all_layers=True)
         counted = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask
         frames = int(counted.sum())
         nll = -self.output(layers[-1], features).log_prob(targets)[counted].sum()
-        objective = nll / max(frames, 1) + self.penalty([layer[counted] for layer in layers])
-        return Loss(objective, nll.detach(), frames, with_last(detached(last), history))
+        total = nll / max(frames, 1) + self.penalty([layer[counted] for layer in layers])
+        return Loss(total, nll.detach(), frames, with_last(detached(last), history))
 
     def _read(
         self, inputs: Tensor, states: State | None, starts: Tensor | None

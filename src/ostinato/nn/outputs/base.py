@@ -3,17 +3,20 @@
 An output maps a hidden state to a distribution over the next observation. To add one: a module with a class
 that does what `OutputLayer` says, and an entry in `registry`. What else it has decides what it is good for:
 
-    nll              training on -log p; without it, the methods of `SurrogateLayer`
+    nll              training on -log p
+    objectives       training on something else, for some epochs or to the end: see `Objective`
     initialize_bias_ training starts from what the data alone say
-    linearize        Hessian-free optimisation: the curvature of `nll` at one point
+    linearize        Hessian-free optimisation: the curvature, at one point, of what it is trained on
+    from_settings    made from settings in a way of its own: see `OutputSpec`
     the distribution it returns: log_prob to score, sample(generator=...) to draw; where `exact` is False,
                      the methods of `EstimatedFrames`
-    sampling         a record of the chains that draw, `ChainSampled`
+    sampling         a record of the chains that draw: see `ChainSampled`
 
 Shapes: N frames (any leading shape), H hidden.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
@@ -26,11 +29,14 @@ if TYPE_CHECKING:
     from ostinato.nn.outputs.agreement import Estimator
     from ostinato.nn.outputs.mixing import Bracket, ChainRecord
 
+# The objective that lasts until training ends.
+JOINT = "joint"
+
 
 class OutputLayer(Protocol):
     """What a model asks of its output layer; any `nn.Module` with these two methods will do.
 
-    One that cannot be trained on -log p also has the methods of `SurrogateLayer`.
+    One that is not, or not always, trained on -log p is a `HasObjectives` too.
     """
 
     def __call__(self, hidden: Tensor) -> Distribution:
@@ -40,20 +46,88 @@ class OutputLayer(Protocol):
         """Sum over N frames of -log p in nats; hidden (N, H), targets (N, ...)."""
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What an objective makes of some frames, each summed over them.
+
+    Arguments:
+        loss: what to minimise, differentiable.
+        nll: minus the score to watch: -log p, or what stands in for it.
+    """
+
+    loss: Tensor
+    nll: Tensor
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a model is trained on.
+
+    Args:
+        name: "joint" for what training ends with; for a stage of pre-training what the output's declaration
+            (`registry.Stage`) and the records of its epochs call it.
+        cost: of states (N, H), targets (N, ...) and a source of randomness. A model penalises weights and
+            units besides.
+        score_name: what the scores are that `Cost.nll` is minus the sum of.
+    """
+
+    name: str
+    cost: Callable[[Tensor, Tensor, torch.Generator | None], Cost]
+    score_name: str = "log_likelihood"
+
+    @property
+    def joint(self) -> bool:
+        """Whether it is what training ends with, rather than a stage of pre-training."""
+        return self.name == JOINT
+
+
 @runtime_checkable
-class SurrogateLayer(Protocol):
-    """An output layer that is trained on something else than -log p, such as the RBM."""
+class HasObjectives(Protocol):
+    """An output layer with objectives of its own, such as the RBM."""
 
-    score_name: str
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """Those of its stages of pre-training, and "joint" where that is not -log p."""
 
-    def training_loss(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What to minimise, summed over frames."""
 
-    def mean_field_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """What pre-trains the RNN, summed over frames."""
+@dataclass(frozen=True)
+class NegativeLogLikelihood:
+    """The cost of every output that says of nothing else what it is trained on: -log p, summed."""
 
-    def training_score(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
-        """A cheap score to watch, called `score_name`, summed over frames."""
+    output: OutputLayer
+
+    def __call__(self, hidden: Tensor, values: Tensor, generator: torch.Generator | None = None) -> Cost:
+        """Of states (N, H) and targets (N, ...)."""
+        nll = self.output.nll(hidden, values)
+        return Cost(nll, nll)
+
+
+def likelihood(output: OutputLayer) -> Objective:
+    """To maximise the likelihood."""
+    return Objective(JOINT, NegativeLogLikelihood(output))
+
+
+def objective_of(output: OutputLayer, name: str = JOINT) -> Objective:
+    """An output's objective of a name; "joint" is to maximise the likelihood, unless it has another one.
+
+    Raises:
+        ValueError: it has none of this name.
+
+    Example:
+        >>> from ostinato.nn.outputs import RBM, Softmax
+        >>> objective_of(RBM(4, 9)).score_name, objective_of(Softmax(4, 9)).score_name
+        ('pseudo_log_likelihood', 'log_likelihood')
+        >>> objective_of(RBM(4, 9), "rnn").joint
+        False
+    """
+    own = output.objectives if isinstance(output, HasObjectives) else ()
+    named = {objective.name: objective for objective in (likelihood(output), *own)}
+    if name not in named:
+        raise ValueError(
+            f"expected an objective {name!r} of {type(output).__name__}, found {', '.join(named)}; "
+            "its `objectives` have to name all that its declaration does"
+        )
+    return named[name]
 
 
 @runtime_checkable
@@ -62,6 +136,29 @@ class Startable(Protocol):
 
     def initialize_bias_(self, **start: Tensor) -> None:
         """Set the biases: from `frequencies` of notes or tokens, or from `means` and `deviations`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSpec:
+    """What an output layer is made from.
+
+    Args:
+        hidden_size: H.
+        size: of a target: notes, tokens, classes or values.
+        settings: the values of the settings that its declaration names.
+        start: what the data alone say, for the biases to start from.
+        stored: the weights that it will be given, if it was trained before.
+        generator: source of randomness for the weights.
+        dtype: of the weights.
+    """
+
+    hidden_size: int
+    size: int
+    generator: torch.Generator
+    dtype: torch.dtype
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    start: Mapping[str, Tensor] = field(default_factory=dict)
+    stored: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -108,63 +205,34 @@ class FromSettings(Protocol):
     Any other is called with H, the size of a target, its settings by name, `generator` and `dtype`.
     """
 
-    def from_settings(
-        self,
-        hidden_size: int,
-        size: int,
-        settings: Mapping[str, Any],
-        *,
-        start: Mapping[str, Tensor],
-        stored: Mapping[str, Tensor],
-        generator: torch.Generator,
-        dtype: torch.dtype,
-    ) -> nn.Module:
-        """The layer; `stored` are the weights that it will be given, if it was trained before."""
+    def from_settings(self, spec: OutputSpec) -> nn.Module:
+        """The layer."""
 
 
-def make_output(
-    declared: Output,
-    hidden_size: int,
-    size: int,
-    settings: Mapping[str, Any],
-    *,
-    start: Mapping[str, Tensor] | None = None,
-    stored: Mapping[str, Tensor] | None = None,
-    generator: torch.Generator,
-    dtype: torch.dtype,
-) -> Any:
-    """An output layer from the settings that its declaration names.
+def make_output(declared: Output, spec: OutputSpec) -> Any:
+    """An output layer as it is declared.
 
-    Args:
-        declared: which.
-        hidden_size: H.
-        size: of a target: notes, tokens, classes or values.
-        settings: the values of `declared.settings`, by name.
-        start: what the data alone say, for the biases to start from.
-        stored: the layer's weights, where it was trained before.
-        generator: source of randomness for the weights.
-        dtype: of the weights.
+    Raises:
+        ValueError: the declaration names a stage of pre-training that the layer has no objective for.
 
     Example:
         >>> from ostinato.nn.outputs.registry import OUTPUTS
+        >>> generator = torch.Generator().manual_seed(0)
         >>> make_output(
-        ...     OUTPUTS["softmax"], 4, 9, {}, generator=torch.Generator(), dtype=torch.float32
+        ...     OUTPUTS["softmax"],
+        ...     OutputSpec(hidden_size=4, size=9, generator=generator, dtype=torch.float32),
         ... )
         Softmax(4, 9)
     """
-    kind, start = declared.load(), dict(start or {})
+    kind = declared.load()
     if isinstance(kind, FromSettings):
-        output: Any = kind.from_settings(
-            hidden_size,
-            size,
-            settings,
-            start=start,
-            stored=stored or {},
-            generator=generator,
-            dtype=dtype,
-        )
+        output: Any = kind.from_settings(spec)
     else:
-        output = kind(hidden_size, size, **settings, generator=generator, dtype=dtype)
-    if start and isinstance(output, Startable):
-        output.initialize_bias_(**start)
+        output = kind(
+            spec.hidden_size, spec.size, **spec.settings, generator=spec.generator, dtype=spec.dtype
+        )
+    for stage in declared.pretraining:
+        objective_of(output, stage.objective)
+    if spec.start and isinstance(output, Startable):
+        output.initialize_bias_(**spec.start)
     return output

@@ -12,7 +12,7 @@ recurrent neural network language model".
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostinato.nn.curvature.outputs import AffineCurvature, ClassCurvature, ClassPart, softmax_hessian
+from ostinato.nn.outputs.base import OutputSpec
 from ostinato.nn.outputs.direct import Features
 from ostinato.nn.outputs.softmax import Tokens, softmax_residual
 
@@ -276,24 +277,14 @@ class ClassSoftmax(nn.Module):
         return ClassCurvature(of_class, tuple(parts), self.vocabulary_size)
 
     @classmethod
-    def from_settings(
-        cls,
-        hidden_size: int,
-        size: int,
-        settings: Mapping[str, Any],
-        *,
-        start: Mapping[str, Tensor],
-        stored: Mapping[str, Tensor],
-        generator: torch.Generator,
-        dtype: torch.dtype,
-    ) -> "ClassSoftmax":
+    def from_settings(cls, spec: OutputSpec) -> "ClassSoftmax":
         """See `ostinato.nn.outputs.base.FromSettings`; the classes follow the frequencies."""
-        if "class_sizes" in stored:
-            sizes = stored["class_sizes"].tolist()
+        if "class_sizes" in spec.stored:
+            sizes = spec.stored["class_sizes"].tolist()
         else:
-            counts = start["frequencies"].numpy() if "frequencies" in start else np.ones(size)
-            sizes = balanced_classes(counts, settings["classes"])
-        return cls(hidden_size, sizes, generator=generator, dtype=dtype)
+            counts = spec.start["frequencies"].numpy() if "frequencies" in spec.start else np.ones(spec.size)
+            sizes = balanced_classes(counts, spec.settings["classes"])
+        return cls(spec.hidden_size, sizes, generator=spec.generator, dtype=spec.dtype)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the biases so that, with h = 0, p(w) is the frequency of w (V,), all above 0: the 1-gram."""

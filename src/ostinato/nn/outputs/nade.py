@@ -5,7 +5,6 @@ Sources: Larochelle & Murray 2011; Boulanger-Lewandowski, Bengio & Vincent 2012 
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch.distributions import Distribution, constraints
 from ostinato.nn.curvature.nade import NADECurvature, nade_curvature
 from ostinato.nn.kernels import nade
 from ostinato.nn.kernels.note_order import order_biases, order_frames, order_rows
+from ostinato.nn.outputs.base import OutputSpec
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 # How many frames `NADEFrames.mean` averages over, and the seed it draws them with.
@@ -250,26 +250,16 @@ class NADE(nn.Module):
         )
 
     @classmethod
-    def from_settings(
-        cls,
-        hidden_size: int,
-        size: int,
-        settings: Mapping[str, Any],
-        *,
-        start: Mapping[str, Tensor],
-        stored: Mapping[str, Tensor],
-        generator: torch.Generator,
-        dtype: torch.dtype,
-    ) -> "NADE":
+    def from_settings(cls, spec: OutputSpec) -> "NADE":
         """See `ostinato.nn.outputs.base.FromSettings`."""
         return cls(
-            hidden_size,
-            size,
-            settings["nade_size"],
-            order=settings["nade_order"],
-            state_scale=settings["state_scale"],
-            generator=generator,
-            dtype=dtype,
+            spec.hidden_size,
+            spec.size,
+            spec.settings["nade_size"],
+            order=spec.settings["nade_order"],
+            state_scale=spec.settings["state_scale"],
+            generator=spec.generator,
+            dtype=spec.dtype,
         )
 
     def initialize_bias_(self, frequencies: Tensor) -> None:

@@ -5,7 +5,6 @@ RBM. Source: Boulanger-Lewandowski, Bengio & Vincent 2012 (RNN-RBM).
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from ostinato.nn.devices import permutation
 from ostinato.nn.outputs.agreement import Annealing
 from ostinato.nn.outputs.mixing import ChainRecord
+from ostinato.nn.outputs.base import JOINT, Cost, Objective, OutputSpec
 from ostinato.nn.outputs.nade import STATE_SCALE
 from ostinato.nn.outputs.rbm_frames import GIBBS_STEPS, RBMFrames, gibbs_step
 
@@ -46,7 +46,6 @@ class RBM(nn.Module):
     """
 
     chains: Tensor | None
-    score_name = "pseudo_log_likelihood"
 
     def __init__(
         self,
@@ -130,30 +129,42 @@ class RBM(nn.Module):
         logits = F.linear(self.state_scale * hidden, self.weight[:visible], self.bias[:visible])
         return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum")
 
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """First the RBM alone learns single frames, then the RNN the visible biases, then both together."""
+        score = "pseudo_log_likelihood"
+
+        def frames_alone(hidden: Tensor, values: Tensor, generator: torch.Generator | None) -> Cost:
+            return together(hidden * 0, values, generator)
+
+        def visible_biases(hidden: Tensor, values: Tensor, generator: torch.Generator | None) -> Cost:
+            return self._watched(self.mean_field_loss(hidden, values), hidden, values, generator)
+
+        def together(hidden: Tensor, values: Tensor, generator: torch.Generator | None) -> Cost:
+            return self._watched(self.training_loss(hidden, values, generator), hidden, values, generator)
+
+        return (
+            Objective("frames", frames_alone, score),
+            Objective("rnn", visible_biases, score),
+            Objective(JOINT, together, score),
+        )
+
     @classmethod
-    def from_settings(
-        cls,
-        hidden_size: int,
-        size: int,
-        settings: Mapping[str, Any],
-        *,
-        start: Mapping[str, Tensor],
-        stored: Mapping[str, Tensor],
-        generator: torch.Generator,
-        dtype: torch.dtype,
-    ) -> "RBM":
+    def from_settings(cls, spec: OutputSpec) -> "RBM":
         """See `ostinato.nn.outputs.base.FromSettings`."""
         return cls(
-            hidden_size,
-            size,
-            settings["rbm_size"],
-            cd_steps=settings["cd_steps"],
-            persistent_chains=settings["persistent_chains"],
-            annealing=Annealing(settings["ais_steps"], settings["ais_chains"], settings["ais_frames"]),
-            gibbs_steps=settings["gibbs_steps"],
-            state_scale=settings["state_scale"],
-            generator=generator,
-            dtype=dtype,
+            spec.hidden_size,
+            spec.size,
+            spec.settings["rbm_size"],
+            cd_steps=spec.settings["cd_steps"],
+            persistent_chains=spec.settings["persistent_chains"],
+            annealing=Annealing(
+                spec.settings["ais_steps"], spec.settings["ais_chains"], spec.settings["ais_frames"]
+            ),
+            gibbs_steps=spec.settings["gibbs_steps"],
+            state_scale=spec.settings["state_scale"],
+            generator=spec.generator,
+            dtype=spec.dtype,
         )
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
@@ -164,6 +175,12 @@ class RBM(nn.Module):
     def extra_repr(self) -> str:
         """The sizes."""
         return f"{self.hidden_size}, {self.visible_size}, rbm_size={self.rbm_size}"
+
+    def _watched(
+        self, loss: Tensor, hidden: Tensor, values: Tensor, generator: torch.Generator | None
+    ) -> Cost:
+        """A loss with the score that tells how training goes."""
+        return Cost(loss, -self.training_score(hidden.detach(), values, generator))
 
     def _deal(self, frames: int, generator: torch.Generator | None) -> Tensor:
         """A persistent chain for each frame; where there are more frames than chains, some serve twice."""

@@ -4,12 +4,25 @@ To add one: a module with its class, and an entry here, or a call of `OUTPUTS.re
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from ostinato.recipe.declared import Declared, Registry
+from ostinato.recipe.declared import Declared, Registry, Settings
 from ostinato.recipe.setting import Setting
 
 Targets = Literal["binary", "category", "real"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some epochs of pre-training.
+
+    Args:
+        objective: what they are trained on: the name of one of the output's (`nn.outputs.base.Objective`).
+        epochs: the setting that says how many they are.
+    """
+
+    objective: str
+    epochs: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +35,19 @@ class Output(Declared):
         exact: whether its likelihood is exact.
         evaluated_by: of its settings, those that decide how its scores are estimated, not what is learned:
             `ostinato evaluate` takes other values for them.
+        pretraining: stages that come before the joint training, in their order.
     """
 
     targets: Targets
     curvature: bool = True
     exact: bool = True
     evaluated_by: tuple[str, ...] = ()
+    pretraining: tuple[Stage, ...] = ()
+
+    def arguments(self, settings: Settings) -> dict[str, Any]:
+        """Those of a `Declared`, without the epochs of pre-training."""
+        apart = {stage.epochs for stage in self.pretraining}
+        return {name: value for name, value in super().arguments(settings).items() if name not in apart}
 
 
 OUTPUTS: Registry[Output] = Registry("output")
@@ -143,6 +163,7 @@ OUTPUTS.register(
         curvature=False,
         exact=False,
         evaluated_by=tuple(setting.name for setting in _RBM_SAMPLING),
+        pretraining=(Stage("frames", "pretrain_frames"), Stage("rnn", "pretrain_rnn")),
         settings=(
             Setting("rbm_size", int, 150, "Output", "hidden units of the RBM", low=1, high=100_000),
             Setting(
@@ -213,6 +234,8 @@ OUTPUTS.register(
                 needs={"learning_rate": ()},
             ),
         ),
+        # a word's own weights have a part in few of the means over tokens that gradients are
+        rates={"within_class_rate": ("weight", "bias")},
     )
 )
 _COVARIANCE = "how values of a step go together"
