@@ -41,7 +41,10 @@ def said(ostinato):
         ("train --epochs abc", "expected --epochs to be a whole number, found 'abc'"),
         ("train --epochs 2.5", "expected --epochs to be a whole number, found 2.5"),
         ("search --trials 1.5", "expected --trials to be a whole number, found 1.5"),
-        ("train --clip often", "expected --clip to be a number, auto or none, found 'often'"),
+        (
+            "train --clip often",
+            "expected --clip to be a number, auto, average, quantile or none, found 'often'",
+        ),
         ("train --epochs", "expected a value after --epochs, found none; see ostinato train --help"),
         ("train --epochs 3 --epochs 4", "expected --epochs once, found it twice; leave one out"),
         ("train -q -q", "expected -q once, found it twice"),

@@ -25,6 +25,9 @@ OTHER = {
     "learning_rate_rule": "halving",
     "momentum": 0.3,
     "clip": 1e-3,
+    "clip_quantile": 0.1,
+    "clip_window": 1,
+    "clip_factor": 0.1,
     "momentum_schedule": "sutskever",
     "weight_decay": 0.3,
     "damping": 7.0,
@@ -72,7 +75,7 @@ TEXT = SMALL | {"vocabulary_size": 20}
 HF = SMALL | {"recipe": "HF", "optimizer": "hessian-free"}
 RECIPES = [
     Recipe(**SMALL, optimizer="nesterov", momentum=0.9, clip=1.0),
-    Recipe(**SMALL, optimizer="classical"),
+    Recipe(**SMALL, optimizer="classical", clip="quantile"),
     Recipe(**SMALL, leak_fraction=0.5, initialization="echo-state", learning_rate_rule="halving"),
     # a tenth of five units is none
     Recipe(**SMALL, leak_fraction=0.1, recipe="SGD+L"),

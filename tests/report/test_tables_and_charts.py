@@ -127,6 +127,15 @@ def test_gradient_norms_have_the_clip_threshold(make_run):
     assert "nan" not in str(chart.figure["layout"]["yaxis"])
 
 
+def test_a_threshold_that_changes_is_drawn_epoch_by_epoch(make_run):
+    run = read_run(make_run(), "run")
+    epochs = [record | {"clip_threshold": 1.0 + record["epoch"]} for record in run.epochs]
+    chart = charts.gradient_norms([dataclasses.replace(run, epochs=epochs)], "key", charts.looks_of([run]))
+    drawn = [trace for trace in chart.figure["data"] if "threshold" in trace["name"]]
+    assert [(trace["x"], trace["y"]) for trace in drawn] == [([1, 2, 3, 4, 5], [1.0, 2.0, 3.0, 4.0, 5.0])]
+    assert "clip threshold 1 to 5, 25% of updates clipped" in chart.summary
+
+
 def test_hessian_free_updates_are_drawn(make_run):
     updates = [{"damping": 0.3 / k, "iterations": 10 * k, "accepted": k != 2} for k in (1, 2, 3)]
     runs = [read_run(make_run(updates=updates), "a")]

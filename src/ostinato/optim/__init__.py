@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ostinato.optim.schedules import Schedule as Schedule
     from ostinato.optim.schedules import SutskeverMomentum as SutskeverMomentum
     from ostinato.optim.schedules import learning_rate_schedule as learning_rate_schedule
+    from ostinato.optim.thresholds import FixedThreshold as FixedThreshold
+    from ostinato.optim.thresholds import PassAverage as PassAverage
+    from ostinato.optim.thresholds import RunningQuantile as RunningQuantile
+    from ostinato.optim.thresholds import Threshold as Threshold
 
 _PLACES = {
     "AverageNorm": "clipping",
@@ -36,14 +40,18 @@ _PLACES = {
     "ConstantRule": "schedules",
     "Cosine": "schedules",
     "Decision": "schedules",
+    "FixedThreshold": "thresholds",
     "GradientDescent": "descent",
     "HalvingRule": "schedules",
     "HessianFree": "hessian_free",
     "OneCycle": "schedules",
+    "PassAverage": "thresholds",
     "Rule": "schedules",
+    "RunningQuantile": "thresholds",
     "Schedule": "schedules",
     "SimplifiedNesterov": "nesterov",
     "SutskeverMomentum": "schedules",
+    "Threshold": "thresholds",
     "TrainingOptimizer": "protocol",
     "clip_grad_norm": "clipping",
     "grad_norm": "clipping",

@@ -44,11 +44,41 @@ DESCENT: tuple[Setting, ...] = (
     ),
     Setting(
         "clip",
-        float | Literal["auto", "none"],
+        float | Literal["auto", "average", "quantile", "none"],
         "none",
         "Optimization",
-        "gradient norm threshold; auto: the average norm over one pass",
+        "largest gradient norm; quantile: of the last norms; average: over the pass before; auto: over a "
+        "first pass, and kept",
         low=0,
+    ),
+    Setting(
+        "clip_quantile",
+        float,
+        0.9,
+        "Optimization",
+        "share of the last gradients that are shorter than the threshold",
+        low=0,
+        high=1,
+        needs={"clip": ("quantile",)},
+    ),
+    Setting(
+        "clip_window",
+        int,
+        1000,
+        "Optimization",
+        "gradients that the quantile is of, the last ones",
+        low=1,
+        high=1_000_000,
+        needs={"clip": ("quantile",)},
+    ),
+    Setting(
+        "clip_factor",
+        float,
+        1.0,
+        "Optimization",
+        "what an average or a quantile is multiplied by to be the threshold",
+        low=0,
+        needs={"clip": ("quantile", "average", "auto")},
     ),
 )
 MOMENTUM = Setting(

@@ -11,6 +11,7 @@ from ostinato.optim.declared import OPTIMIZERS
 from ostinato.planning.rehearsal import Rehearsal, rehearse
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.progress import Progress
+from ostinato.training.threshold import asks_for_a_pass
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def make_plan(
         torch.get_num_threads(),
         begun.epoch,
         begun.stopped_because,
-        recipe.get("clip") == "auto" and begun.clip_threshold is None,
+        asks_for_a_pass(recipe) and begun.clip_threshold is None,
         rehearse(recipe, data, device),
     )
 

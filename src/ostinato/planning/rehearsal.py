@@ -21,6 +21,7 @@ from ostinato.runs.folder import Run
 from ostinato.training.loop import Trainer
 from ostinato.training.monitor import SilentMonitor
 from ostinato.training.pretraining import pretraining_epochs
+from ostinato.training.threshold import asks_for_a_pass
 
 # Seconds of updates to measure, and updates at most; a whole validation is measured where it takes less.
 SECONDS, UPDATES = 2.0, 30
@@ -94,8 +95,8 @@ def rehearse(recipe: Recipe, data: Data, device: torch.device | str = "cpu") -> 
     ):
         clock = _Clock()
         trainer = Trainer(recipe, data, run, clock, device=device)
-        # to measure, any threshold will do: the rule that finds one takes a pass
-        trainer.progress.clip_threshold = None if recipe.get("clip", "none") == "none" else 1.0
+        if asks_for_a_pass(recipe):  # to measure, any threshold will do
+            trainer.threshold.load_state_dict({"value": 1.0})
         trainer.progress.epoch = pretraining_epochs(recipe)
         return _measured(trainer, data, clock)
 

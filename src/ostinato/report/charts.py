@@ -247,14 +247,16 @@ def gradient_norms(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart |
         text = hover(run.name, "epoch %{x}: norm %{y:.4~g}<br>%{customdata:.0f}% of updates clipped")
         data.append(line(run.name, at, norms, look, legendgroup=run.name, customdata=shares, **text))
         part = f"{run.name}: {brief(norms[0])} in the first epoch, {brief(norms[-1])} in the last"
-        threshold = run.training.get("clip_threshold")
-        if threshold is not None:
+        thresholds = _thresholds(run, epochs)
+        if any(value is not None for value in thresholds):
             across = {"color": look["color"], "dash": "longdash", "width": 1.2}
-            ends, label = [1, max(at[-1], 2)], f"{run.name}: threshold {brief(threshold)}"
+            kept, last = len(set(thresholds)) == 1, thresholds[-1]
+            label = f"{run.name}: threshold {brief(last) if kept else 'of each epoch'}"
+            where, levels = ([1, max(at[-1], 2)], [last] * 2) if kept else (at, thresholds)
             more = {"legendgroup": run.name, "showlegend": len(runs) == 1, "hoverinfo": "skip"}
-            data.append(line(label, ends, [threshold] * 2, across, **more))
+            data.append(line(label, where, levels, across, **more))
             clipped = sum(shares) / len(shares)
-            part += f", clip threshold {brief(threshold)}, {clipped:.0f}% of updates clipped"
+            part += f", clip threshold {_span(thresholds)}, {clipped:.0f}% of updates clipped"
         said.append(part)
     if not data:
         return None
@@ -263,9 +265,20 @@ def gradient_norms(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart |
         "yaxis": log_axis("gradient norm", [value for trace in data for value in trace["y"]]),
     }
     summary = "; ".join(said) + ". Mean over an epoch's updates, before clipping"
-    clips = any(run.training.get("clip_threshold") is not None for run in runs)
+    clips = any(value is not None for run in runs for value in _thresholds(run, run.epochs))
     summary += "; long dashes: clip threshold." if clips else "."
     return Chart(key, f"Gradient norms: {runs[0].data_title}", summary, {"data": data, "layout": layout})
+
+
+def _thresholds(run: RunRecord, epochs: Sequence[dict[str, Any]]) -> list[float | None]:
+    """The clip threshold at the end of each epoch; before epochs said it, a run had one for all."""
+    return [record.get("clip_threshold", run.training.get("clip_threshold")) for record in epochs]
+
+
+def _span(thresholds: Sequence[float | None]) -> str:
+    known = [value for value in thresholds if value is not None]
+    low, high = brief(min(known)), brief(max(known))
+    return low if low == high else f"{low} to {high}"
 
 
 def hessian_free(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | None:

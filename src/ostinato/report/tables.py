@@ -101,6 +101,7 @@ def epochs_table(run: RunRecord) -> Table:
         f"valid_{run.measure.name}": (f"validation {run.measure.axis}", run.measure.unit),
         "gradient_norm": ("gradient norm", None),
         "clipped": ("share clipped", None),
+        "clip_threshold": ("clip threshold", None),
         "learning_rate": ("learning rate", None),
         "momentum": ("momentum", None),
         "damping": ("damping", None),

@@ -17,10 +17,9 @@ from ostinato.data.placement import moved
 from ostinato.domains.domain import Data, Segments, Validation, domain_named
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
-from ostinato.nn.cells.state import State, from_named_tensors, map_state, named_tensors, zeros_like
+from ostinato.nn.cells.state import State, finite, from_named_tensors, map_state, named_tensors, zeros_like
 from ostinato.nn.devices import find_device
 from ostinato.nn.outputs.base import Objective
-from ostinato.optim import AverageNorm, clip_grad_norm
 from ostinato.optim.averaging import WeightAverage
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
@@ -39,6 +38,7 @@ from ostinato.training.progress import (
     learned,
     take_learned,
 )
+from ostinato.training.threshold import asks_for_a_pass, build_threshold, first_pass, mostly_clipped
 from ostinato.training.updates import Batch, build_updates
 
 BEFORE_PREFIX = "before."
@@ -99,6 +99,7 @@ class Trainer:
         self._updates = build_updates(recipe, self.model, self._updates_in_all())
         self.optimizer = self._updates.optimizer
         self.rule = build_rule(recipe)
+        self.threshold = build_threshold(recipe)
         self.progress = Progress()
         self._parameters = list(self.model.parameters())
         self._average = WeightAverage(self.model, recipe.averaging) if recipe.averaging > 0 else None
@@ -106,6 +107,7 @@ class Trainer:
         self._best: dict[str, Tensor] | None = None
         self._before: dict[str, Tensor] = {}
         self._devices = [str(self.device)]
+        self._said_clipped = False
         self._saved_at = time.monotonic()
         self._resumed_at = time.monotonic()
 
@@ -127,8 +129,9 @@ class Trainer:
             self._save()
         self._keep_settings()
         self._resumed_at = self._saved_at = time.monotonic()
-        if self.progress.clip_threshold is None and self.recipe.get("clip", "none") != "none":
+        if asks_for_a_pass(self.recipe) and self.threshold.value is None:
             self._find_threshold()
+        self.progress.clip_threshold = self.threshold.value
         self.monitor.started(self._start())
         while not self.progress.stopped_because and self.progress.epoch < self.recipe.epochs:
             self._train_epoch()
@@ -186,13 +189,13 @@ class Trainer:
 
         epoch, objective = progress.epoch, self._objective()
         update = self._updates(
-            Batch(segment, self._carried, objective, epoch, index, progress.clip_threshold, watch)
+            Batch(segment, self._carried, objective, epoch, index, self.threshold.value, watch)
         )
         self._carried = update.states if self.domain.carries_state else None
         if not update.usable:
             self._skip(streams, index)
             return
-        burst = BURST * (progress.clip_threshold or 1.0)
+        burst = BURST * (self.threshold.value or 1.0)
         if self.domain.forgets_bursts and update.clipped and update.norm > burst:
             self._carried = zeros_like(update.states)
         if update.record is not None:
@@ -203,6 +206,8 @@ class Trainer:
         sums.updates += 1
         sums.clipped += update.clipped
         sums.skipped_in_a_row = 0
+        self.threshold.add(update.norm)
+        progress.clip_threshold = self.threshold.value
 
     def _skip(self, streams: Segments, index: int) -> None:
         """Leave the parameters alone, say where it happened, and start the songs from a zero state."""
@@ -216,7 +221,7 @@ class Trainer:
         if sums.skipped_in_a_row == 1:
             self.monitor.notice(f"gradient not finite, update skipped: {where}")
         if self._carried is not None:
-            self._carried = _finite(self._carried)
+            self._carried = finite(self._carried)
         if sums.skipped_in_a_row == HOPELESS:
             raise Diverged(
                 f"training diverged: {HOPELESS} updates in a row had no finite gradient (the last at "
@@ -258,9 +263,12 @@ class Trainer:
             "frames": sums.frames,
             "seconds": self._elapsed(),
         }
+        if self.threshold.value is not None:
+            record["clip_threshold"] = self.threshold.value
         if not objective.joint:
             record["stage"] = objective.name
         self.run.append_metrics(record)
+        self._end_pass(record["clipped"])
         if objective.joint:
             self._obey_rule(found.score)
         in_a_row = sums.skipped_in_a_row
@@ -273,6 +281,15 @@ class Trainer:
             progress.stopped_because = f"{NO_BETTER} for {self.recipe.patience} epochs"
         self.monitor.epoch(record)
 
+    def _end_pass(self, clipped: float) -> None:
+        """Let the threshold know, and say once that most updates were clipped."""
+        told = mostly_clipped(clipped, self.threshold.value)
+        if told and not self._said_clipped:
+            self._said_clipped = True
+            self.monitor.notice(told)
+        self.threshold.end_pass()
+        self.progress.clip_threshold = self.threshold.value
+
     def _obey_rule(self, score: float) -> None:
         decision = self.rule.update(score)
         if decision.restore and self._before:
@@ -283,32 +300,20 @@ class Trainer:
             self.progress.stopped_because = "the learning-rate rule: validation stopped improving"
 
     def _find_threshold(self) -> None:
-        """A fixed clipping threshold, or the paper's rule: the average gradient norm over one pass.
-
-        The pass trains a twin of the model, clipped at the average so far, since the norms at the initial
-        weights alone say little about those that training meets; the twin is then thrown away.
-        """
-        if isinstance(self.recipe.clip, float):
-            self.progress.clip_threshold = self.recipe.clip
-            return
+        """The average gradient norm over one pass that trains a twin of the model."""
         twin = self._fresh_model()
-        optimizer, average = build_gradient_descent(self.recipe, twin, self._updates_in_all()), AverageNorm()
-        states: State | None = None
-        parameters = list(twin.parameters())
-        for here in self.streams(0):
-            self._heed_stop()
-            segment = moved(here, self.device)
-            twin.zero_grad()
-            loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
-            loss.objective.backward()
-            states = _finite(loss.states) if self.domain.carries_state else None
-            clip = clip_grad_norm(parameters, average.value if average.total > 0 else None)
-            average.add(clip.norm)
-            if clip.finite:
-                optimizer.step()
-        self.progress.clip_threshold = average.value
+        average = first_pass(
+            self.recipe,
+            twin,
+            build_gradient_descent(self.recipe, twin, self._updates_in_all()),
+            self.streams(0),
+            carries_state=self.domain.carries_state,
+            device=self.device,
+            before_each=self._heed_stop,
+        )
+        self.threshold.load_state_dict({"value": self.recipe.clip_factor * average.value})
         self.monitor.notice(
-            f"clipping gradients at norm {average.value:.4g}, the average over a first pass "
+            f"clipping gradients at norm {self.threshold.value:.4g}, the average over a first pass "
             f"({average.count} updates)"
         )
 
@@ -330,6 +335,7 @@ class Trainer:
             "data": self.data_identity,
             "progress": progress,
             "rule": self.rule.state_dict(),
+            "threshold": self.threshold.state_dict(),
             "optimizer": self.optimizer.flat_state(self._parameters)[1],
             "averaged": self._average.updates if self._average is not None else 0,
             "threads": torch.get_num_threads(),
@@ -364,6 +370,8 @@ class Trainer:
         if self._average is not None:
             self._average.restore(tensors, state["averaged"])
         self.rule.load_state_dict(state["rule"])
+        # a run of before there were rules for it other than a number and "auto" has its number alone
+        self.threshold.load_state_dict(state.get("threshold", {"value": self.progress.clip_threshold}))
         carried = from_named_tensors(tensors, "carried")
         self._carried = None if carried is None else map_state(lambda x: x.to(self.device), carried)
         self._before = {k: v for k, v in tensors.items() if k.startswith(BEFORE_PREFIX)}
@@ -387,8 +395,3 @@ class Trainer:
         settings = self.recipe.to_dict()
         if self.run.config() != settings:
             self.run.write_config(settings)
-
-
-def _finite(state: State) -> State:
-    """The state with zeros where it is not finite."""
-    return map_state(lambda x: torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0), state)

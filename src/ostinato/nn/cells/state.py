@@ -39,6 +39,16 @@ def zeros_like(state: State) -> State:
     return map_state(torch.zeros_like, state)
 
 
+def finite(state: State) -> State:
+    """The state with zeros where it is not finite.
+
+    Example:
+        >>> finite(torch.tensor([1.0, float("nan"), float("inf")]))
+        tensor([1., 0., 0.])
+    """
+    return map_state(lambda x: torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0), state)
+
+
 def select(state: State, streams: Tensor) -> State:
     """The states of some streams, in the order of the indices (K,), each as often as it is named.
 

@@ -1,0 +1,100 @@
+"""The clipping threshold of a recipe, and the pass that finds one."""
+
+from collections.abc import Callable
+
+import torch
+
+from ostinato.data.placement import moved
+from ostinato.domains.domain import Segments
+from ostinato.errors import argument
+from ostinato.nn import SequenceModel
+from ostinato.nn.cells.state import State, finite
+from ostinato.optim import (
+    AverageNorm,
+    FixedThreshold,
+    GradientDescent,
+    PassAverage,
+    RunningQuantile,
+    Threshold,
+    clip_grad_norm,
+)
+from ostinato.recipe.recipe import Recipe
+
+
+def build_threshold(recipe: Recipe) -> Threshold:
+    """The threshold that a recipe's `clip` names; that of "auto" has no value before `first_pass`.
+
+    Example:
+        >>> build_threshold(Recipe.parse("SGD", clip=3)).value
+        3.0
+    """
+    clip = recipe.get("clip", "none")
+    if clip == "quantile":
+        return RunningQuantile(recipe.clip_quantile, recipe.clip_window, recipe.clip_factor)
+    if clip == "average":
+        return PassAverage(recipe.clip_factor)
+    return FixedThreshold(clip if isinstance(clip, float) else None)
+
+
+def asks_for_a_pass(recipe: Recipe) -> bool:
+    """Whether a pass through the data finds the threshold before training begins."""
+    return recipe.get("clip", "none") == "auto"
+
+
+def first_pass(
+    recipe: Recipe,
+    twin: SequenceModel,
+    optimizer: GradientDescent,
+    streams: Segments,
+    *,
+    carries_state: bool,
+    device: torch.device,
+    before_each: Callable[[], None] = lambda: None,
+) -> AverageNorm:
+    """The average norm of the gradient over one pass that trains a twin of the model.
+
+    The twin is clipped at the average so far, since the norms at the initial weights alone say little about
+    those that training meets; it is then thrown away.
+
+    Args:
+        recipe: the settings.
+        twin: a model as training begins with.
+        optimizer: of its parameters.
+        streams: the training data.
+        carries_state: whether the state at a segment's end is where the next one begins.
+        device: where the twin is.
+        before_each: called before every update; it may raise.
+    """
+    average, parameters = AverageNorm(), list(twin.parameters())
+    states: State | None = None
+    for here in streams:
+        before_each()
+        segment = moved(here, device)
+        twin.zero_grad()
+        loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
+        loss.objective.backward()
+        states = finite(loss.states) if carries_state else None
+        clip = clip_grad_norm(parameters, average.value if average.total > 0 else None)
+        average.add(clip.norm)
+        if clip.finite:
+            optimizer.step()
+    return average
+
+
+def mostly_clipped(share: float, threshold: float | None) -> str:
+    """What to say where more than half of an epoch's updates were clipped; "" where not.
+
+    Example:
+        >>> mostly_clipped(0.5, 1.0)
+        ''
+        >>> from ostinato.errors import without_marks
+        >>> print(without_marks(mostly_clipped(0.75, 1.0))[:51])
+        75 % of this epoch's updates were clipped to norm 1
+    """
+    if threshold is None or share <= 0.5:
+        return ""
+    return (
+        f"{100 * share:.0f} % of this epoch's updates were clipped to norm {threshold:.4g}: their length is "
+        f"then the threshold's and no longer the gradient's, as if {argument('learning_rate')} were smaller; "
+        f"set {argument('clip')} quantile, or a larger number, to clip few"
+    )
