@@ -1,8 +1,9 @@
 """Does the 99 % interval of an RBM's log-likelihood hold the exact value? RBMs small enough to be enumerated.
 
 Each is trained on chords that move by steps, with biases that follow the frame before (through a fixed random
-layer), so that it is as peaked as one that was trained on music; then its mean log p of new frames is estimated
-as `ostinato evaluate` does, and enumerated. Nothing of a repeat is shared with another: data, weights, chains.
+layer), so that it is as peaked as one that was trained on music; then its mean log p of new frames is
+estimated as `ostinato evaluate` does, and enumerated. Nothing of a repeat is shared with another: data,
+weights, chains.
 
     python benchmarks/rbm_likelihood.py [--units 14 20 24] [--repeats 20] [--out table.md]
 

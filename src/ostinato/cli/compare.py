@@ -54,8 +54,9 @@ def compare(
 
 
 ESTIMATES_NOTE = (
-    "≥ a lower bound of a likelihood that is estimated, its 99% interval under it; a difference's interval and p "
-    "are for the worst in these. cannot tell: the estimate did not settle; ostinato evaluate RUN says why"
+    "≥ a lower bound of a likelihood that is estimated, its 99% interval under it; a difference's interval "
+    "and p are for the worst in these. cannot tell: the estimate did not settle; ostinato evaluate RUN says "
+    "why"
 )
 
 

@@ -69,6 +69,7 @@ def harmonize(
     json
         Print one JSON object.
     """
+    from ostinato.domains.music.chains import chains_notice, chains_record
     from ostinato.domains.music.open import MusicModel
     from ostinato.domains.music.particles import sample_conditioned
     from ostinato.domains.music.writing import piano_roll
@@ -97,7 +98,11 @@ def harmonize(
             tempo=tempo,
             title=f"{piece.name}, harmonized",
         )
-    _print(_record(piece, constraint, found, frames, out), json=json)
+    chains = chains_record(music.model)
+    record = _record(piece, constraint, found, frames, out) | ({} if chains is None else {"chains": chains})
+    _print(record, json=json)
+    if unmixed := chains_notice(chains):
+        human().print(unmixed, style="yellow", highlight=False)
     return 0
 
 

@@ -57,7 +57,8 @@ def paired_bootstrap(
         counts: n, frames or tokens of each song, (S,).
         resamples: R.
         seed: of the draws.
-        margins: by how much the difference may be smaller and larger than its value, where totals are estimated:
+        margins: by how much the difference may be smaller and larger than its value, where totals are
+        estimated:
             interval and p-value are for the worst of these.
         told: whether there is a difference to speak of; without one there is only the interval.
 

@@ -80,8 +80,8 @@ def score(
     bound: bool = False,
     interval: tuple[float, float] | None = None,
 ) -> str:
-    r"""A score with its standard error; an estimate or a lower bound is marked, and has its interval on a second
-    line. An error that is None or NaN does not exist and is left out.
+    r"""A score with its standard error; an estimate or a lower bound is marked, and has its interval on a
+    second line. An error that is None or NaN does not exist and is left out.
 
     Example:
         >>> score(-8.654321, "nats/frame", 0.0789), score(2.2512, "%", 0.0042), score(None, "%")
@@ -95,7 +95,7 @@ def score(
     if untold and interval is None:
         return NONE if value is None else number(value, unit)
     text = UNTOLD if untold else ("≥ " if bound else "≈ " if estimate else "") + number(value, unit)
-    if not untold and standard_error is not None and not math.isnan(standard_error):
+    if value is not None and not untold and standard_error is not None and not math.isnan(standard_error):
         text += f" ± {_error(standard_error, value, unit)}"
     if interval is not None:
         low, high = (number(bound, unit) for bound in interval)

@@ -1,5 +1,6 @@
 """A run's trained model, opened from its folder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,13 +32,21 @@ class TrainedModel:
     state: dict[str, Any]
 
 
-def load_model(run: Run, checkpoint: str = "best", *, device: torch.device | str = "cpu") -> TrainedModel:
+def load_model(
+    run: Run,
+    checkpoint: str = "best",
+    *,
+    device: torch.device | str = "cpu",
+    changed: Mapping[str, Any] | None = None,
+) -> TrainedModel:
     """The model of a run's checkpoint, by default the one with the best validation score.
 
     Args:
         run: the run, whatever device it was trained on.
         checkpoint: "best" or "last".
         device: where the model is to compute; see `find_device`.
+        changed: other values for settings that decide how scores are estimated, and not what was learned: see
+            `nn.outputs.registry.Output.evaluated_by`.
     """
     place = find_device(device)
     if not run.has_checkpoint(checkpoint):
@@ -46,7 +55,7 @@ def load_model(run: Run, checkpoint: str = "best", *, device: torch.device | str
             f"continue with: ostinato train --resume {run.folder}"
         )
     tensors, state = run.load_checkpoint(checkpoint)
-    recipe = Recipe.from_dict(state["recipe"])
+    recipe = Recipe.from_dict(state["recipe"] | dict(changed or {}))
     weights = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
     model = domain_named(recipe.domain).model(recipe, state["data"], stored=weights)
     model.load_state_dict(weights)

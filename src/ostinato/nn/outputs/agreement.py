@@ -1,8 +1,8 @@
 """The log-likelihood of many frames under RBMs, annealed until two opposite biases agree.
 
-Forward annealing says too much of log p in expectation, backward annealing too little. Where their means are
-within a tolerance, and known well enough for that to be said, they AGREE, and the middle is the estimate.
-Where they do not, there is no estimate, only the interval from one to the other.
+Forward annealing says too much of log p in expectation, backward annealing and the bound from the data too
+little. Where their means are within a tolerance, and known well enough for that to be said, they AGREE, and
+the middle of both directions is the estimate. Where they do not, there is no estimate, only an interval.
 
 The work is shared out in three parts, so that large data sets can be had:
 
@@ -10,8 +10,8 @@ The work is shared out in three parts, so that large data sets can be had:
     some hundred frames   a path of more and more temperatures, respaced each time, until both sides agree
     n frames of the N     both directions and the bound along that path
 
-The mean over all frames is then mean_N A + mean_n (x - A) for x forward, backward or the bound (Cochran, Sampling
-Techniques, 1977, 9.8, difference estimation); n is as large as its error asks for, up to a limit.
+The mean over all frames is then mean_N A + mean_n (x - A) for x forward, backward or the bound (Cochran,
+Sampling Techniques, 1977, 9.8, difference estimation); n is as large as its error asks for, up to a limit.
 
 Shapes: N frames, n of them annealed at length, M chains a frame, K steps.
 """
@@ -104,8 +104,14 @@ class Estimate:
 
     @property
     def gap(self) -> float:
-        """Forward minus backward, mean over the frames annealed at length."""
-        return float((self.forward - self.backward).mean()) if len(self.rows) else 0.0
+        """By how much forward is above the lower of backward and bound, means over the frames annealed at
+        length.
+
+        Backward chains start where forward ones ended, and may miss with them what these have missed; the
+        bound's start at the data, and do not.
+        """
+        low = min(float(self.backward.mean()), float(self.bound.mean()))
+        return float(self.forward.mean()) - low
 
     @property
     def gap_error(self) -> float:
@@ -114,7 +120,7 @@ class Estimate:
 
     @property
     def agreed(self) -> bool:
-        """Whether both directions are within the tolerance, and this is no accident of few chains."""
+        """Whether all are within the tolerance, and this is no accident of few chains."""
         return abs(self.gap) <= self.tolerance and self.gap_error <= self.tolerance
 
     @property
@@ -157,8 +163,10 @@ class Estimate:
         return math.sqrt(noise**2 + left_out * spread / count)
 
     def interval(self, weights: Tensor | None = None) -> tuple[float, float]:
-        """A 99 % interval of the mean over all frames: from backward to forward, each with its error."""
-        ends = [self._end(values, weights) for values in (self.forward, self.backward)]
+        """A 99 % interval of the mean over all frames: from the lower of backward and bound to forward, each
+        with its error.
+        """
+        ends = [self._end(values, weights) for values in (self.forward, self.backward, self.bound)]
         return min(mean - reach for mean, reach in ends), max(mean + reach for mean, reach in ends)
 
     def _end(self, values: Tensor, weights: Tensor | None) -> tuple[float, float]:
@@ -169,8 +177,8 @@ class Estimate:
 
 
 def _mean_error(differences: Tensor, variance: Tensor) -> float:
-    """Standard error of the mean of noisy differences: by their spread over frames, which no heavy tail of the
-    weights hides as it does from a few chains; of few frames, by the chains' own if that is larger.
+    """Standard error of the mean of noisy differences: by their spread over frames, which no heavy tail of
+    the weights hides as it does from a few chains; of few frames, by the chains' own if that is larger.
     """
     count = len(differences)
     if count == 0:

@@ -8,13 +8,13 @@ Forward (Salakhutdinov & Murray 2008, Neal 2001), from exact samples of f_0, the
 unbiased estimate of Z / Z_0, so log Z is UNDERestimated in expectation and a log-likelihood OVERestimated.
 
 Backward, from samples of f_1, the mean of the inverse weights is one of Z_0 / Z: if those samples are exact,
-log Z is OVERestimated in expectation. Here they come from the forward chains, drawn anew by weight within each
-frame and then led on by Gibbs steps, so that they are as good as the forward chains are.
+log Z is OVERestimated in expectation. Here they come from the forward chains, drawn anew by weight within
+each frame and then led on by Gibbs steps, so that they are as good as the forward chains are.
 
 From the data (RAISE: Burda, Grosse & Salakhutdinov 2015), the same walk back from an observed frame v, after
 one Gibbs step from it, gives with f_1(v) / Z_0 an unbiased estimate of the probability with which a FORWARD
-chain ends in v. Its log is, in expectation, at most the log-likelihood of that sampler, an approximation of the
-RBM that can be drawn from exactly, however badly its chains mix.
+chain ends in v. Its log is, in expectation, at most the log-likelihood of that sampler, an approximation of
+the RBM that can be drawn from exactly, however badly its chains mix.
 
 Shapes: N frames, M chains a frame, K steps, V visible, J hidden units.
 """
@@ -193,7 +193,9 @@ class _Walk:
         return values, weights.reshape(self.chains, -1)
 
     def _free(self, activation: Tensor, p: Tensor, before: float, after: float) -> Tensor:
-        """sum_j softplus(after a_j) - softplus(before a_j) = -sum_j log(1 + p_j (exp((before - after) a_j) - 1)).
+        """sum_j softplus(after a_j) - softplus(before a_j)
+
+            = -sum_j log(1 + p_j (exp((before - after) a_j) - 1)).
 
         The second form, with p = sigmoid(after a), takes one exponential of a small number each and few logs.
         """

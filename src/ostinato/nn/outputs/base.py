@@ -26,7 +26,7 @@ from torch.distributions import Distribution
 from ostinato.nn.outputs.registry import Output
 
 if TYPE_CHECKING:
-    from ostinato.nn.outputs.agreement import Estimator
+    from ostinato.nn.outputs.agreement import Estimate, Estimator
     from ostinato.nn.outputs.mixing import Bracket, ChainRecord
 
 # The objective that lasts until training ends.
@@ -178,6 +178,9 @@ class EstimatedFrames(Protocol):
     @property
     def exact(self) -> bool:
         """Whether `log_prob` is exact all the same, so that only draws need chains."""
+
+    def likelihood(self, value: Tensor, *, generator: torch.Generator | None = None) -> "Estimate":
+        """What is known of the log-probability of these frames alone."""
 
     def estimator(self, total: int, generator: torch.Generator | None) -> "Estimator":
         """An estimator of so many frames."""

@@ -17,8 +17,8 @@ MOST_UNITS, QUICK_UNITS = 24, 20
 # Numbers in the largest intermediate array of the samples.
 _PIECE = 1 << 24
 
-# Of log Z: the first units, whose configurations are worked on together (more of them where frames are few), and
-# the numbers in an intermediate array, which stays in cache.
+# Of log Z: the first units, whose configurations are worked on together (more of them where frames are few),
+# and the numbers in an intermediate array, which stays in cache.
 _LOW_UNITS, _LOG_AT_ONCE = 12, 15
 
 # A product of factors whose logs are at most this in all stays in the range of a type.
@@ -40,10 +40,10 @@ def log_partition(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> 
 
         Z = sum_s exp(own . s) prod_o (1 + exp(other_o) exp(W_o . s))
 
-    The factors exp(W_o . s) are the same in every frame. They are made once for all settings of the first half of
-    the units, and multiplied by those of the second half; then every frame takes a multiplication and an addition
-    for each factor, and a log for each product of as many as the range of their type allows: that of the weights,
-    or float64 where that is too small. Products are summed in float64.
+    The factors exp(W_o . s) are the same in every frame. They are made once for all settings of the first
+    half of the units, and multiplied by those of the second half; then every frame takes a multiplication and
+    an addition for each factor, and a log for each product of as many as the range of their type allows: that
+    of the weights, or float64 where that is too small. Products are summed in float64.
 
     Args:
         visible_bias: b, shape (N, V).
@@ -89,17 +89,15 @@ def _differentiable(own: Tensor, other: Tensor, across: Tensor) -> Tensor:
 
 
 def _groups(other: Tensor, across: Tensor, dtype: torch.dtype) -> tuple[torch.dtype, list[list[int]]]:
-    """The units of the other layer in groups whose product of factors 1 + exp(activation) is in range, and the
-    type in which it is.
+    """The units of the other layer in groups whose product of factors 1 + exp(activation) is in range, and
+    the type in which it is.
 
     Raises:
         ValueError: a single factor is not, in any.
     """
     frames = len(other) > 0
     most = F.softplus(other.amax(0) + across.clamp_min(0).sum(0)) if frames else other.sum(0)
-    largest = [0.0] if not frames else [
-        float(most.max()), -float(other.min()), *across.abs().sum(0).tolist()
-    ]
+    largest = [0.0] if not frames else [float(most.max()), -float(other.min()), *across.abs().sum(0).tolist()]
     if max(largest) > _RANGE.get(dtype, 0.0):
         dtype = torch.float64
     limit = _RANGE[dtype]

@@ -14,8 +14,9 @@ MEAN_FIELD_STEPS = 10
 class BernoulliDraws:
     """Independent 0s and 1s, several times as fast as from a generator of PyTorch on the CPU.
 
-    The bits are those of numpy's SFC64, seeded by one number of the generator: 32 for each draw, compared with
-    the probability as a float32 uniform would be. The same generator gives the same draws on every device.
+    The bits are those of numpy's SFC64, seeded by one number of the generator: 32 for each draw, compared
+    with the probability as a float32 uniform would be. The same generator gives the same draws on every
+    device.
 
     Args:
         generator: source of the seed.

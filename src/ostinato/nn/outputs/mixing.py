@@ -2,11 +2,11 @@
 
 Two ways to see it, each with its use:
 
-- To draw from a distribution of which nothing else is known: four chains of a frame, two from independent notes
-  and two annealed, whose free energies must be the same within and between chains (R-hat: Gelman & Rubin 1992, on
-  half chains as in Vehtari et al. 2021).
-- To say what is expected of a statistic where there is an observed frame: a chain that starts there, and is too
-  near to it for as long as it has not mixed, and an annealed one, too far from it; both must meet.
+- To draw from a distribution of which nothing else is known: four chains of a frame, two from independent
+  notes and two annealed, whose free energies and notes must be the same within and between chains (R-hat:
+  Gelman & Rubin 1992, on half chains as in Vehtari et al. 2021).
+- To say what is expected of a statistic where there is an observed frame: a chain that starts there, and is
+  too near to it for as long as it has not mixed, and an annealed one, too far from it; both must meet.
 
 Shapes: N frames, C chains, T steps, S draws, V visible, J hidden units.
 """
@@ -26,7 +26,11 @@ from ostinato.nn.outputs.temperatures import cubic
 PATH_STEPS = 100
 
 # Below this a set of chains has mixed.
-RHAT = 1.05
+RHAT = 1.1
+
+# A set of chains that is seen to have mixed is several times as long as it takes to forget a start: of many
+# machines, those that are not looked at take this share of its steps.
+_SHARE = 0.5
 
 # Steps of the first window that is looked at; each further one is twice as long.
 FIRST_WINDOW = 64
@@ -135,19 +139,27 @@ def settled_draws(machines: Machines, record: ChainRecord) -> Tensor:
     looked_at = machines.first(min(_ROWS_LOOKED_AT, len(machines.b)), 2)
     values = torch.cat([looked_at.annealed(), looked_at.independent()])
     four = machines.first(min(_ROWS_LOOKED_AT, len(machines.b)), 4)
+    # wells that are equally deep have one free energy, but not the same notes
+    across = torch.randn(four.b.shape[1], generator=torch.Generator().manual_seed(0)).to(four.b)
     steps, rhat, window = 0, math.inf, FIRST_WINDOW
     while rhat > RHAT and steps < record.limit:
-        window = min(window, record.limit - steps)
+        window = _windowed(window, record.limit - steps)
         trace = []
         for _ in range(window):
             values = four.stepped(values, 1)
-            trace.append(four.free_energy(values))
-        rhat = split_rhat(torch.stack(trace).reshape(window, 4, -1))
+            trace.append(torch.stack([four.free_energy(values), values @ across]))
+        by_statistic = torch.stack(trace, 1).reshape(2, window, 4, -1)
+        rhat = max(split_rhat(own) for own in by_statistic)
         steps, window = steps + window, 2 * window
     record.note(steps, rhat)
     if len(machines.b) <= _ROWS_LOOKED_AT:
         return values[: len(machines.b)]  # a chain that was annealed first
-    return machines.stepped(machines.annealed(), steps)
+    return machines.stepped(machines.annealed(), math.ceil(_SHARE * steps))
+
+
+def _windowed(wanted: int, left: int) -> int:
+    """The next window's steps: all that is left where there would not be enough for another one."""
+    return left if left < 3 * wanted else wanted
 
 
 def split_rhat(traces: Tensor) -> float:
@@ -214,12 +226,13 @@ def bracketed(
         statistic: of frames (N, V) uint8: (N,), larger the more a frame is like the observed one.
         draws: S of each side, from the last window of steps; at least 2.
         limit: Gibbs steps at most.
-        tolerance: difference of the means that does not matter; one within 2.6 standard errors does not, either.
+        tolerance: difference of the means that does not matter; one within 2.6 standard errors does not,
+        either.
     """
     near, far = observed.to(machines.b.dtype), machines.annealed()
     steps, window = 0, FIRST_WINDOW
     while True:
-        window = min(window, limit - steps)
+        window = _windowed(window, limit - steps)
         kept: tuple[list[Tensor], list[Tensor]] = ([], [])
         places = [round(window * (k + 1) / draws) for k in range(draws)]
         for before, after in zip([0, *places], places, strict=False):
@@ -233,5 +246,6 @@ def bracketed(
         error = float(gaps.std()) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.inf
         met = abs(difference) <= max(tolerance, 2.6 * error)
         if met or steps >= limit:
-            sides = (torch.stack(side) for side in kept)
-            return Bracket(*sides, steps, difference, error, met, split_rhat(traces))
+            return Bracket(
+                torch.stack(kept[0]), torch.stack(kept[1]), steps, difference, error, met, split_rhat(traces)
+            )

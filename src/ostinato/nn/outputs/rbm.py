@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ostinato.nn.devices import permutation
 from ostinato.nn.outputs.agreement import Annealing
-from ostinato.nn.outputs.mixing import ChainRecord
 from ostinato.nn.outputs.base import JOINT, Cost, Objective, OutputSpec
+from ostinato.nn.outputs.mixing import ChainRecord
 from ostinato.nn.outputs.nade import STATE_SCALE
 from ostinato.nn.outputs.rbm_frames import GIBBS_STEPS, RBMFrames, gibbs_step
 

@@ -220,14 +220,16 @@ class RBMFrames(Distribution):
         return RBMFrames(self.biases / temperature, weight, self.annealing, self.chains)
 
     def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
-        """Frames as uint8, shape sample_shape + (..., V), by Gibbs chains that go on until they have mixed."""
+        """Frames as uint8, shape sample_shape + (..., V), by Gibbs chains that go on until they have "
+        "mixed."""
         leading = torch.Size(sample_shape) + self.batch_shape
         return self._drawn(leading, generator)
 
     def sample_given(
         self, fixed_mask: Tensor, fixed_values: Tensor, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, None]:
-        """Frames whose fixed notes have given values, by Gibbs chains with these clamped, until they have mixed.
+        """Frames whose fixed notes have given values, by Gibbs chains with these clamped, until they have
+        mixed.
 
         They have no weight, since p(fixed) is not known: the second value is None, where Bernoulli's and
         NADE's `sample_given` return one.

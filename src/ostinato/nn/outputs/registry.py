@@ -81,9 +81,7 @@ _RBM_SAMPLING = (
         low=1,
         high=1_000_000,
     ),
-    Setting(
-        "ais_chains", int, 4, "Output", "annealed chains a frame, in each direction", low=2, high=10_000
-    ),
+    Setting("ais_chains", int, 4, "Output", "annealed chains a frame, in each direction", low=2, high=10_000),
     Setting(
         "ais_frames",
         int,

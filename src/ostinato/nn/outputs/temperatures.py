@@ -6,9 +6,9 @@ other side. What an interval takes away from the mean log-weights of both direct
     D_k = E_backward[log f_k+1 / f_k] - E_forward[log f_k+1 / f_k] >= 0,
 
 is proportional to (beta_k+1 - beta_k)^2 / steps, with a friction that depends on where it is (Crooks 2007,
-Measuring thermodynamic length; Sivak & Crooks 2012). The steps n of an interval that make the sum smallest are
-in proportion to the root of its friction, n ~ sqrt(D n_before). It is measured, so that slow mixing at some
-temperature brings more of them there, not only a large variance.
+Measuring thermodynamic length; Sivak & Crooks 2012). The steps n of an interval that make the sum smallest
+are in proportion to the root of its friction, n ~ sqrt(D n_before). It is measured, so that slow mixing at
+some temperature brings more of them there, not only a large variance.
 
 Shapes: K steps.
 """

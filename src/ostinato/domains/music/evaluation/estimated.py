@@ -4,7 +4,8 @@ Shapes: N frames, n of them looked at closely, V visible, S songs, D drawn frame
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,16 @@ from torch import Tensor
 
 from ostinato.domains.music.evaluation.accuracy import BAY, PER_FRAME, ExpectedAccuracy, accuracy_of
 from ostinato.domains.music.evaluation.measures import Sampling
+from ostinato.evaluation.numbers import number
 from ostinato.evaluation.scores import Score, pooled_score
 
 ANNEALED = (
-    "a lower bound by annealing from the data (RAISE; of the annealed sampler), 99% interval from backward to "
-    "forward annealing with their errors"
+    "a lower bound by annealing from the data (RAISE; of the annealed sampler), 99% interval from backward "
+    "to forward annealing with their errors"
 )
 CHAINS = (
-    "from Gibbs chains that start at the true frames and annealed ones, led on until both agree; 99% interval "
-    "over both"
+    "from Gibbs chains that start at the true frames and annealed ones, led on until both agree; 99% "
+    "interval over both"
 )
 
 # Percentage points between both kinds of chains that do not matter.
@@ -89,8 +91,6 @@ class ChainAccuracy:
 
 
 def _counted(score: Score, frames: int) -> Score:
-    from dataclasses import replace
-
     return replace(score, count=frames)
 
 
@@ -154,3 +154,44 @@ def annealed_score(score: Score, estimate: Any, weights: Tensor | None = None) -
         bound=True,
         effort=effort,
     )
+
+
+def efforts(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """How the estimates of a split were come by, a sentence each.
+
+    Args:
+        scores: `Score.effort` by name of the score.
+
+    Example:
+        >>> list(efforts({"accuracy_bay": {"gibbs_steps": 64, "mixed": False, "near": 31.5, "far": 29.0}}))
+        ['chains from both sides are 2.5 points apart (29.0, 31.5) after 64 Gibbs steps, as many as were
+        allowed']
+    """
+    for name in ("log_likelihood", "accuracy_bay"):
+        effort = scores.get(name, {})
+        if "gap" in effort:
+            yield _annealing_told(effort)
+        if effort.get("frames_above_probability_1"):
+            yield (
+                f"{effort['frames_above_probability_1']} of {effort['frames']} frames came out above "
+                "probability 1: not enough annealing steps for these"
+            )
+        if "near" in effort:
+            yield _chains_told(effort)
+
+
+def _annealing_told(effort: Mapping[str, Any]) -> str:
+    work = f"{effort['ais_steps']:,} annealing steps, {effort['frames']:,} frames"
+    if effort["agreed"]:
+        estimate = "" if effort["estimate"] is None else f"; halfway: {number(effort['estimate'], 'nats')}"
+        return f"forward and backward agree to {abs(effort['gap']):.3f} nats ({work}){estimate}"
+    capped = ", as many steps as were allowed" if effort["capped"] else ""
+    return f"forward and backward are {abs(effort['gap']):.3f} nats apart ({work}{capped}): cannot tell"
+
+
+def _chains_told(effort: Mapping[str, Any]) -> str:
+    low, high = sorted((effort["near"], effort["far"]))
+    apart = (
+        f"{high - low:.1f} points apart ({low:.1f}, {high:.1f}) after {effort['gibbs_steps']:,} Gibbs steps"
+    )
+    return f"chains from both sides are {apart}" + ("" if effort["mixed"] else ", as many as were allowed")

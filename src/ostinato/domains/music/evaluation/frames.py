@@ -181,9 +181,7 @@ class _Gathering:
             bounds = np.bincount(songs, estimate.every("bound").numpy(), minlength=used.sum())
             found = {"log_prob": bounds, "estimate": estimate, "songs": songs}
         if sampling is not None:
-            found["chains"] = chain_accuracy(
-                self._frames, self._estimator, songs, sampling, self._generator
-            )
+            found["chains"] = chain_accuracy(self._frames, self._estimator, songs, sampling, self._generator)
         return found
 
 
@@ -213,9 +211,12 @@ def evaluate_frames(
 
 
 def score_songs(model: Predictor, songs: SequenceOf[Sequence]) -> list[dict[str, Any]]:
-    """Log-likelihood of each song under a model, in nats per frame."""
+    """Log-likelihood of each song under a model, in nats per frame; None where it cannot be told."""
     totals = total_by_song(model, songs)
+    each = totals.log_prob / totals.frames
+    told = each <= 0 if totals.log_likelihood().told else np.zeros_like(each, bool)
+    known = told if totals.estimate is not None else np.ones_like(each, bool)
     return [
-        {"name": name, "frames": int(frames), "log_likelihood": float(total / frames)}
-        for name, frames, total in zip(totals.names, totals.frames, totals.log_prob, strict=True)
+        {"name": name, "frames": int(frames), "log_likelihood": float(value) if there else None}
+        for name, frames, value, there in zip(totals.names, totals.frames, each, known, strict=True)
     ]
