@@ -1,8 +1,10 @@
 // All kernels for one instruction set. CMakeLists.txt compiles this file once per set, with OSTINATO_ISA its
 // namespace, OSTINATO_VECTOR_BYTES its width, and the compiler's flags for it.
-#include "layer.hpp"
-#include "nade_curvature.hpp"
-#include "nade_sample.hpp"
+#include "kernels.hpp"
+
+#include "nade/curvature.hpp"
+#include "nade/sample.hpp"
+#include "rnn/layer.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "kernels.hpp"
-#include "scratch.hpp"
-#include "team.hpp"
+#include "team/scratch.hpp"
+#include "team/team.hpp"
 
 namespace nb = nanobind;
 using namespace ostinato;
@@ -77,7 +77,7 @@ class NativeKernels {
     if (!table_) throw std::invalid_argument("this machine or this build has no instruction set '" + name + "'");
   }
 
-  void forward(bool twice, nb::tuple shape, Address drive, Address weight, Address leak, Address h0, Address starts,
+  void forward(bool float64, nb::tuple shape, Address drive, Address weight, Address leak, Address h0, Address starts,
                Address states, Address slopes, int nonlinearity, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
@@ -85,10 +85,10 @@ class NativeKernels {
                                              at<const Real>(h0), at<const unsigned char>(starts), at<Real>(states),
                                              at<Real>(slopes), static_cast<Nonlinearity>(nonlinearity), threads});
     };
-    twice ? call(table_->twice) : call(table_->single);
+    float64 ? call(table_->float64) : call(table_->float32);
   }
 
-  void adjoint(bool twice, nb::tuple shape, Address grad_states, Address slopes, Address weight, Address leak,
+  void adjoint(bool float64, nb::tuple shape, Address grad_states, Address slopes, Address weight, Address leak,
                Address starts, Address delta, Address grad_h0, Address adjoint_states, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
@@ -97,10 +97,10 @@ class NativeKernels {
                             at<const Real>(leak), at<const unsigned char>(starts), at<Real>(delta),
                             at<Real>(grad_h0), at<Real>(adjoint_states), threads});
     };
-    twice ? call(table_->twice) : call(table_->single);
+    float64 ? call(table_->float64) : call(table_->float32);
   }
 
-  void tangent(bool twice, nb::tuple shape, Address force, Address slopes, Address weight, Address leak,
+  void tangent(bool float64, nb::tuple shape, Address force, Address slopes, Address weight, Address leak,
                Address h0_tangent, Address starts, Address tangents, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
@@ -109,12 +109,12 @@ class NativeKernels {
                             at<const Real>(leak), at<const Real>(h0_tangent), at<const unsigned char>(starts),
                             at<Real>(tangents), threads});
     };
-    twice ? call(table_->twice) : call(table_->single);
+    float64 ? call(table_->float64) : call(table_->float32);
   }
 
   // False where the inputs are too dense, or the weights not finite: the caller then makes the drive. Slopes go part by
   // part.
-  bool layer_forward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, Address weight_ih,
+  bool layer_forward(bool float64, nb::tuple shape, Index inputs, Address binary, Address real, Address weight_ih,
                      Address bias, Address second_bias, Address weight, Address leak, Address h0, Address starts,
                      Address states, Address last, Address slopes, int nonlinearity, int threads) const {
     const Shape s = to_shape(shape);
@@ -127,12 +127,12 @@ class NativeKernels {
       return kernels.layer_forward({scan, input_at<Real>(inputs, binary, real), at<const Real>(weight_ih),
                                     at<const Real>(bias), at<const Real>(second_bias), at<Real>(last)});
     };
-    return twice ? call(table_->twice) : call(table_->single);
+    return float64 ? call(table_->float64) : call(table_->float32);
   }
 
   // False where the inputs are too dense, or the weights' change not finite.
-  bool layer_tangent(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, Address states,
-                     Address slopes, bool parted, Address h0, Address weight, Address leak, Address starts,
+  bool layer_tangent(bool float64, nb::tuple shape, Index inputs, Address binary, Address real, Address states,
+                     Address slopes, bool by_part, Address h0, Address weight, Address leak, Address starts,
                      Address change_ih, Address change_hh, Address change_bias, Address second_change_bias,
                      Address tangents, int threads) const {
     const Shape s = to_shape(shape);
@@ -142,27 +142,27 @@ class NativeKernels {
                                     at<const Real>(slopes), at<const Real>(h0), at<const Real>(weight), at<const Real>(leak),
                                     at<const unsigned char>(starts), at<const Real>(change_ih),
                                     at<const Real>(change_hh), at<const Real>(change_bias),
-                                    at<const Real>(second_change_bias), at<Real>(tangents), threads, parted});
+                                    at<const Real>(second_change_bias), at<Real>(tangents), threads, by_part});
     };
-    return twice ? call(table_->twice) : call(table_->single);
+    return float64 ? call(table_->float64) : call(table_->float32);
   }
 
-  // Where it is parted, or without an address for it, delta lives in scratch memory.
-  void layer_backward(bool twice, nb::tuple shape, Index inputs, Address binary, Address real, bool sparse,
-                      Address grad_states, Address slopes, bool parted, Address states, Address h0, Address weight,
+  // Where it goes by part, or without an address for it, delta lives in scratch memory.
+  void layer_backward(bool float64, nb::tuple shape, Index inputs, Address binary, Address real, bool sparse,
+                      Address grad_states, Address slopes, bool by_part, Address states, Address h0, Address weight,
                       Address leak, Address starts, Address delta, Address grad_h0, Address grad_hh, Address grad_ih,
                       Address grad_bias, Address second_grad_bias, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const auto bytes = static_cast<unsigned long>(s.steps * s.streams * s.hidden) * sizeof(Real);
-      const Scratch scratch(delta && !parted ? 0 : bytes);
+      const Scratch scratch(delta && !by_part ? 0 : bytes);
       Real* own = static_cast<Real*>(scratch.memory);
       Real* deltas = own ? own : at<Real>(delta);
       if (delta) prefer_huge_pages_for<Real>(delta, s.steps, s);
       const AdjointArgs<Real> scan{s, at<const Real>(grad_states), at<const Real>(slopes), at<const Real>(weight),
                                    at<const Real>(leak), at<const unsigned char>(starts),
-                                   parted ? at<Real>(delta) : deltas, at<Real>(grad_h0), nullptr, threads, parted,
-                                   parted ? own : nullptr};
+                                   by_part ? at<Real>(delta) : deltas, at<Real>(grad_h0), nullptr, threads, by_part,
+                                   by_part ? own : nullptr};
       if (grad_hh || grad_ih || grad_bias || second_grad_bias)
         run(kernels.layer_backward,
             LayerBackwardArgs<Real>{scan, at<const Real>(states), at<const Real>(h0),
@@ -171,10 +171,10 @@ class NativeKernels {
       else
         run(kernels.adjoint, scan);
     };
-    twice ? call(table_->twice) : call(table_->single);
+    float64 ? call(table_->float64) : call(table_->float32);
   }
 
-  void nade(bool twice, nb::tuple sizes, Address v, Address biases, Address encoder, Address decoder, Address weights,
+  void nade(bool float64, nb::tuple sizes, Address v, Address biases, Address encoder, Address decoder, Address weights,
             Address log_prob, Address grad_biases, Address grad_encoder, Address grad_decoder, int threads) const {
     const Shape s = to_shape(sizes);  // (N, V, J)
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
@@ -184,10 +184,10 @@ class NativeKernels {
                          at<Real>(log_prob), at<Real>(grad_biases), at<Real>(grad_encoder), at<Real>(grad_decoder),
                          threads});
     };
-    twice ? call(table_->twice) : call(table_->single);
+    float64 ? call(table_->float64) : call(table_->float32);
   }
 
-  void nade_curvature(bool twice, nb::tuple sizes, Address v, Address biases, Address encoder, Address decoder,
+  void nade_curvature(bool float64, nb::tuple sizes, Address v, Address biases, Address encoder, Address decoder,
                       Address variance, Address change_biases, Address change_encoder, Address change_decoder,
                       Address out_biases, Address out_encoder, Address out_decoder, int threads) const {
     const Shape s = to_shape(sizes);  // (N, V, J)
@@ -199,10 +199,10 @@ class NativeKernels {
           NadeCurvatureArgs<Real>{point, at<const Real>(variance), at<const Real>(change_biases),
                                   at<const Real>(change_encoder), at<const Real>(change_decoder)});
     };
-    twice ? call(table_->twice) : call(table_->single);
+    float64 ? call(table_->float64) : call(table_->float32);
   }
 
-  void nade_sample(bool twice, nb::tuple sizes, Address biases, Address encoder, Address decoder, Address uniform,
+  void nade_sample(bool float64, nb::tuple sizes, Address biases, Address encoder, Address decoder, Address uniform,
                    Address fixed, Address v, Address log_weight, Address conditional, int threads) const {
     const Shape s = to_shape(sizes);  // (N, V, J)
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
@@ -211,7 +211,7 @@ class NativeKernels {
                                at<const Real>(decoder), at<const Real>(uniform), at<const unsigned char>(fixed),
                                at<unsigned char>(v), at<Real>(log_weight), at<Real>(conditional), threads});
     };
-    twice ? call(table_->twice) : call(table_->single);
+    float64 ? call(table_->float64) : call(table_->float32);
   }
 
  private:

@@ -252,8 +252,8 @@ def test_a_run_goes_on_on_another_device(
     second = "elsewhere" if first == "cpu" else "cpu"
     monitor = Notices()
     Trainer(recipe, data, run, monitor, device=second).fit()
-    said = "the run was trained on {} and goes on on {}: sums are rounded in another order"
-    assert any(said.format(*map(str, (name_of(first), name_of(second)))) in text for text in monitor.texts)
+    notice = "the run was trained on {} and goes on on {}: sums are rounded in another order"
+    assert any(notice.format(*map(str, (name_of(first), name_of(second)))) in text for text in monitor.texts)
     assert run.load_checkpoint("last")[1]["devices"] == [name_of(first), name_of(second)]
     assert weights(run) == weights(unbroken)  # these two devices round alike
 

@@ -1,6 +1,10 @@
+import importlib
 import pickle
 
-from ostinato.errors import UserError, argument
+import pytest
+
+from ostinato.domains.music.reading import pieces
+from ostinato.errors import MissingExtra, UserError, argument, check_installed, needs
 
 
 def test_a_user_error_is_a_value_error_and_reads_as_plain_text() -> None:
@@ -18,3 +22,39 @@ def test_only_what_is_marked_is_renamed() -> None:
 def test_it_can_be_sent_between_processes() -> None:
     error = pickle.loads(pickle.dumps(UserError(f"expected {argument('seed')}")))
     assert (type(error), str(error)) == (UserError, "expected seed")
+
+
+def test_a_missing_extra_is_an_import_error_too_and_says_what_to_install() -> None:
+    with pytest.raises(ImportError) as found, needs("report"):
+        importlib.import_module("no_such_library.part")
+    assert str(found.value) == (
+        "the extra [report] is missing (no_such_library); pip install 'ostinato[report]'"
+    )
+    assert isinstance(found.value, UserError)
+    again = pickle.loads(pickle.dumps(found.value))
+    assert (type(again), str(again)) == (MissingExtra, str(found.value))
+
+
+def test_a_library_that_is_there_but_broken_is_not_called_missing() -> None:
+    with (
+        pytest.raises(
+            MissingExtra, match=r"the extra \[postgres\] cannot be used \(no pq wrapper\); pip inst"
+        ),
+        needs("postgres"),
+    ):
+        raise ImportError("no pq wrapper")
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(KeyError), needs("report"):
+        raise KeyError("a")
+    check_installed("report", "json", "json.decoder")
+
+
+def test_a_missing_extra_is_no_fault_of_the_file(tmp_path, monkeypatch) -> None:
+    def read(path):
+        check_installed("music", "no_such_library")
+
+    monkeypatch.setattr(pieces, "read", read)
+    with pytest.raises(MissingExtra, match=r"^the extra"):
+        pieces.read_piece(tmp_path / "song.mid")

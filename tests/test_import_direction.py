@@ -75,7 +75,7 @@ RULES = {
     ),
     "pictures of runs": (
         "report.curves report.measures report.numbers",
-        "files, evaluation, declarations of domains",
+        "errors, files, evaluation, declarations of domains",
     ),
     "runs": (
         "runs",

@@ -1,8 +1,10 @@
 """The exception that means "the user can fix this": the command line prints it in one line, exit code 2."""
 
 import difflib
+import importlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 # Unicode keeps these two for the inner use of programs: no file name, value or text of a user holds them.
 _BEGIN, _END = "\ufdd0", "\ufdd1"
@@ -34,6 +36,49 @@ class UserError(ValueError):
             "expected --leak-low below 1, found 'leak_low'"
         """
         return named(self._message, name)
+
+
+class MissingExtra(UserError, ImportError):
+    """A library of an extra that is not installed; the message says what to install. See `needs`."""
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Stands around every import of a library that only an extra of the package brings.
+
+    Args:
+        extra: its name, as in `pip install 'ostinato[report]'`.
+
+    Raises:
+        MissingExtra: what is imported is not there, or cannot be used as it is.
+
+    Example:
+        >>> with needs("report"):
+        ...     import no_lib
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.MissingExtra: the extra [report] is missing (no_lib); pip install 'ostinato[report]'
+    """
+    try:
+        yield
+    except ImportError as error:
+        there = "is missing" if isinstance(error, ModuleNotFoundError) else "cannot be used"
+        why = error.name if isinstance(error, ModuleNotFoundError) else str(error)
+        raise MissingExtra(f"the extra [{extra}] {there} ({why}); pip install 'ostinato[{extra}]'") from error
+
+
+def check_installed(extra: str, *modules: str) -> None:
+    """A MissingExtra unless these modules of an extra can be imported: better before long work than after.
+
+    Example:
+        >>> check_installed("report", "json", "no_lib.charts")
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.MissingExtra: the extra [report] is missing (no_lib); pip install 'ostinato[report]'
+    """
+    for module in modules:
+        with needs(extra):
+            importlib.import_module(module)
 
 
 def argument(name: str) -> str:

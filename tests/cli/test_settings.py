@@ -25,8 +25,8 @@ def config(tmp_path):
 
 
 def asked(options: dict, path: Path | None = None, domain: str | None = None) -> tuple[Recipe, list[str]]:
-    recipe, said = asked_for(Options(**options), path, domain)
-    return recipe, [without_marks(line) for line in said]
+    recipe, messages = asked_for(Options(**options), path, domain)
+    return recipe, [without_marks(line) for line in messages]
 
 
 @pytest.mark.parametrize("letters", ["SGD", "SGD+C", "SGD+CLRM", "HF"])
@@ -43,20 +43,20 @@ def test_a_config_of_an_older_run_with_leaks_of_its_own_gives_them_again(config)
 
 
 def test_leaky_units_over_a_config_without_them_take_l_s_leaks(config) -> None:
-    recipe, said = asked({"leak_fraction": 0.5}, config(Recipe.parse("SGD+C")))
+    recipe, messages = asked({"leak_fraction": 0.5}, config(Recipe.parse("SGD+C")))
     assert (recipe.leak_low, recipe.leak_high) == (0.8, 0.98)
-    assert said == ["leak_fraction without L takes leak_low = 0.8, leak_high = 0.98, as L means them"]
+    assert messages == ["leak_fraction without L takes leak_low = 0.8, leak_high = 0.98, as L means them"]
     # where the file has leaky units, its leaks stay
     file = config(Recipe.parse("SGD+C", leak_fraction=0.1, leak_low=0.3, leak_high=0.4))
-    recipe, said = asked({"leak_fraction": 0.5}, file)
-    assert (recipe.leak_low, recipe.leak_high, said) == (0.3, 0.4, [])
+    recipe, messages = asked({"leak_fraction": 0.5}, file)
+    assert (recipe.leak_low, recipe.leak_high, messages) == (0.3, 0.4, [])
 
 
 def test_letters_given_say_what_of_the_file_they_take_back(config) -> None:
     file = config(recipe="SGD+CL", l1=0.5, hidden_size=7)
-    recipe, said = asked({"recipe": "SGD+C"}, file)
+    recipe, messages = asked({"recipe": "SGD+C"}, file)
     assert (recipe.l1, recipe.hidden_size) == (0.0, 7)
-    assert said == [f"SGD+C takes back what {file} says: l1 = 0.5"]
+    assert messages == [f"SGD+C takes back what {file} says: l1 = 0.5"]
     assert asked({"recipe": "SGD+C", "l1": 0.2}, file)[0].l1 == 0.2
 
 
@@ -76,23 +76,23 @@ def test_the_notices_are_printed_with_the_options_names_once(ostinato, songs) ->
 
 
 def test_the_option_of_earlier_versions_for_the_kind_of_momentum_still_works() -> None:
-    recipe, said = asked({"recipe": "SGD+CM", "momentum_kind": "classical"})
-    assert (recipe.name, recipe.optimizer, recipe.momentum, said) == ("SGD+CM", "classical", 0.9, [])
+    recipe, messages = asked({"recipe": "SGD+CM", "momentum_kind": "classical"})
+    assert (recipe.name, recipe.optimizer, recipe.momentum, messages) == ("SGD+CM", "classical", 0.9, [])
     recipe, _ = asked({"recipe": "SGD+C", "momentum": 0.5, "momentum_kind": "classical"})
     assert (recipe.optimizer, recipe.momentum) == ("classical", 0.5)
     for letters in ("SGD+C", "HF"):
-        recipe, said = asked({"recipe": letters, "momentum_kind": "classical"})
+        recipe, messages = asked({"recipe": letters, "momentum_kind": "classical"})
         assert recipe == Recipe.parse(letters)
-        assert said == ["momentum_kind has no effect without momentum"]
+        assert messages == ["momentum_kind has no effect without momentum"]
 
 
 def test_an_older_flat_file_trains_as_before_and_what_it_says_in_vain_is_told(config) -> None:
     file = config(
         task="words", recipe="SGD+CM", momentum_kind="classical", momentum=0.8, rbm_size=7, transpose=True
     )
-    recipe, said = asked({}, file)
+    recipe, messages = asked({}, file)
     assert (recipe.domain, recipe.optimizer, recipe.momentum) == ("words", "classical", 0.8)
-    assert said == ["SGD+CM on words with output class-softmax has no use for rbm_size = 7"]
+    assert messages == ["SGD+CM on words with output class-softmax has no use for rbm_size = 7"]
 
 
 def test_a_file_that_bears_a_data_set_s_name_is_not_taken_for_it(tmp_path, monkeypatch) -> None:

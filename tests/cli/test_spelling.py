@@ -4,8 +4,8 @@ import pytest
 
 
 @pytest.fixture
-def said(ostinato):
-    """said(*arguments): the one line of a mistake."""
+def mistake(ostinato):
+    """mistake(*arguments): the one line of a mistake."""
 
     def call(*arguments: object) -> str:
         code, out, err = ostinato(*arguments)
@@ -64,8 +64,8 @@ def said(ostinato):
         ("generate-text run", "unknown command generate-text: did you mean generate?"),
     ],
 )
-def test_one_clear_line(said, arguments, line) -> None:
-    assert line in said(*arguments.split())
+def test_one_clear_line(mistake, arguments, line) -> None:
+    assert line in mistake(*arguments.split())
 
 
 def test_a_whole_number_with_a_point_is_understood(ostinato) -> None:
@@ -74,15 +74,15 @@ def test_a_whole_number_with_a_point_is_understood(ostinato) -> None:
     assert "expected a data set" in err
 
 
-def test_a_setting_from_a_file_is_called_as_the_file_calls_it(said, tmp_path) -> None:
+def test_a_setting_from_a_file_is_called_as_the_file_calls_it(mistake, tmp_path) -> None:
     (tmp_path / "leak_low.toml").write_text("leak_low = 0.5\n")
-    line = said("train", "--config", "leak_low.toml", "--leak-high", "0.3")
+    line = mistake("train", "--config", "leak_low.toml", "--leak-high", "0.3")
     assert line == "expected leak_low <= --leak-high, found 0.5 > 0.3; swap them"
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text("leak_high = 0.01\n")
-    assert "expected leak_low <= leak_high" in said("train", "--resume", "run")
+    assert "expected leak_low <= leak_high" in mistake("train", "--resume", "run")
     (tmp_path / "bad.toml").write_text("seed = -1\n")
-    assert said("train", "--config", "bad.toml") == "expected seed in [0, 4294967295], found -1"
+    assert mistake("train", "--config", "bad.toml") == "expected seed in [0, 4294967295], found -1"
 
 
 def test_one_command_s_options_are_forgotten_before_the_next(ostinato) -> None:

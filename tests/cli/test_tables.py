@@ -120,7 +120,7 @@ def test_long_numbers_are_aligned_and_whole(width):
         assert len({len(line) for line in lines}) == 1
 
 
-def test_a_narrow_table_is_parted_and_a_narrower_one_stacked():
+def test_a_narrow_table_is_split_and_a_narrower_one_stacked():
     table = results_table(results(), "", ("valid", "test"))
     parts = {w: sum("──" in line.text for line in render(table, w)) for w in (80, 40, 20)}
     assert parts == {80: 1, 40: 4, 20: 0}
@@ -158,8 +158,8 @@ def test_printed_tables_of_the_pages_fit_80_columns(page):
     for block in blocks:
         assert not re.search("[┏┃│…]", block), "a table that the program does not print any more"
         if "───" in block:
-            said = ("stopped after", "training", "clipping")  # on standard error, folded by the terminal
-            lines = [line for line in block.splitlines() if not line.startswith(said)]
+            prefixes = ("stopped after", "training", "clipping")  # on standard error, folded by the terminal
+            lines = [line for line in block.splitlines() if not line.startswith(prefixes)]
             assert [line for line in lines if len(line) > 80] == []
 
 

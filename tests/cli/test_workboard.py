@@ -101,7 +101,7 @@ def test_a_slot_holds_what_was_written_last_and_never_half_of_it():
     for number in range(20):
         post.done(f"line {number} " + "x" * 2000, {"done": number})
     state = read_slot(slot)
-    assert (state["said"], state["ended"], state["done"], state["label"]) == (20, 20, 19, None)
+    assert (state["written"], state["ended"], state["done"], state["label"]) == (20, 20, 19, None)
     assert state["lines"][-1].startswith("line 19")
     slot[100] = b"#"  # as in the middle of a write
     assert read_slot(slot) is None
@@ -159,11 +159,11 @@ def test_a_search_in_a_terminal(width, tmp_path):
         variables={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     shown = pictures(written, width, 40)
-    said = " ".join(" ".join(shown[-1]).split())  # also what is broken between two words
+    text = " ".join(" ".join(shown[-1]).split())  # also what is broken between two words
     trials = json.loads((tmp_path / "s" / "trials.json").read_text())
     assert len(trials) == 3
     for trial in trials:
-        assert f"trial {trial['number']} complete {trial['value']:.3f}" in said
+        assert f"trial {trial['number']} complete {trial['value']:.3f}" in text
     live = "\n".join(line for picture in shown[:-1] for line in picture)
     # a trial that takes less time than lies between two pictures is on none
     rates = set(re.findall(r"^  learning_rate=(\S+)$", live, re.MULTILINE))

@@ -1,7 +1,9 @@
 import hashlib
 import http.server
 import threading
+from pathlib import Path
 
+import pooch
 import pytest
 
 from ostinato.data import cache
@@ -108,3 +110,8 @@ def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "file" / "cache"))
     assert "set OSTINATO_CACHE to another folder" in failure(remote(server))
+
+
+def test_the_cache_is_where_earlier_versions_had_it(monkeypatch):
+    monkeypatch.delenv("OSTINATO_CACHE", raising=False)
+    assert cache.cache_folder() == Path(pooch.os_cache("ostinato"))

@@ -2,8 +2,10 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import connected_components
 
 from ostinato.data.sequences import Sequence
 from ostinato.data.splitting import assign, connected, cut_in_time, same
@@ -52,6 +54,13 @@ def test_connected_is_the_smallest_equivalence(links):
     label = connected(20, links)
     assert all(label[i] == label[j] for i, j in links)
     assert len(set(label)) >= 20 - len({frozenset(link) for link in links if link[0] != link[1]})
+
+
+@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))
+def test_connected_numbers_as_scipy_does(links):
+    rows, columns = np.array(links, dtype=int).reshape(-1, 2).T
+    graph = scipy.sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=(20, 20))
+    assert connected(20, links) == connected_components(graph, directed=False)[1].tolist()
 
 
 def test_same():

@@ -234,21 +234,21 @@ def test_every_command_of_the_page_runs(place):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said = {" ".join(words): (code, out, err) for words, code, out, err in json.loads(done.stdout)}
-    for line, (code, out, err) in said.items():
+    printed = {" ".join(words): (code, out, err) for words, code, out, err in json.loads(done.stdout)}
+    for line, (code, out, err) in printed.items():
         assert code == 0, f"ostinato {line}\n{err}"
         assert out
-    assert "fair coin" in said["evaluate runs/coins-2"][1]
-    flips = said["generate runs/coins-2 --flips 20"][1].strip()
+    assert "fair coin" in printed["evaluate runs/coins-2"][1]
+    flips = printed["generate runs/coins-2 --flips 20"][1].strip()
     assert re.fullmatch("[HT]{20}", flips)
-    assert "--stays" in said["train coins --help"][1]
-    assert "--smallest-scale" in said["train series --output laplace --help"][1]
-    assert "coins: OSTINATO_EXTENSIONS" in said["doctor"][1]
+    assert "--stays" in printed["train coins --help"][1]
+    assert "--smallest-scale" in printed["train series --output laplace --help"][1]
+    assert "coins: OSTINATO_EXTENSIONS" in printed["doctor"][1]
     page = (place / "report.html").read_text()
     assert re.search(r"ostinato generate \S*runs/coins-2 --seed 0", page)
     assert re.search("[HT]{40}", page)
     # 60 epochs have learned much of 0.5004 nats: the entropy of a coin that stays with 0.8
-    scores = json.loads(said["evaluate runs/coins-1 --json"][1])["results"]["model"]["test"]
+    scores = json.loads(printed["evaluate runs/coins-1 --json"][1])["results"]["model"]["test"]
     assert -0.56 < scores["log_likelihood"]["value"] < -0.45
     assert Path(place, "runs/coins-2/results.json").exists()
 

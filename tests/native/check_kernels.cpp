@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kernels.hpp"
-#include "team.hpp"
+#include "team/team.hpp"
 
 using namespace ostinato;
 
@@ -346,8 +346,8 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
 }
 
 void check(const KernelTable& table, const char* isa) {
-  check_all(table.single, isa);
-  check_all(table.twice, isa);
+  check_all(table.float32, isa);
+  check_all(table.float64, isa);
   std::printf("%s: right\n", isa);
 }
 

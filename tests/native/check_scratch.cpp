@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "scratch.hpp"
+#include "team/scratch.hpp"
 
 using namespace ostinato;
 

@@ -27,14 +27,14 @@ def run(*command: str | Path) -> str:
 def test_no_sanitizer_complains_and_every_number_is_right(tmp_path: Path) -> None:
     run(CMAKE, "-S", ROOT, "-B", tmp_path, "-DOSTINATO_SANITIZE=ON")
     run(CMAKE, "--build", tmp_path)
-    said = run(tmp_path / "check_kernels")
-    assert "baseline: right" in said
-    assert "gomp" in said or "omp" in said  # the run had threads
+    printed = run(tmp_path / "check_kernels")
+    assert "baseline: right" in printed
+    assert "gomp" in printed or "omp" in printed  # the run had threads
 
 
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 def test_threads_never_share_scratch_memory(tmp_path: Path, sanitizer: str) -> None:
-    program, sources = tmp_path / "check", ("tests/native/check_scratch.cpp", "native/scratch.cpp")
+    program, sources = tmp_path / "check", ("tests/native/check_scratch.cpp", "native/team/scratch.cpp")
     run(
         COMPILER, "-std=c++20", "-O1", "-g", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all",
         "-pthread", "-I", ROOT / "native", *(ROOT / source for source in sources), "-o", program,
@@ -48,7 +48,8 @@ def test_each_object_defines_nothing_but_its_own_table(tmp_path: Path) -> None:
         pytest.skip("needs nm")
     run(
         COMPILER, "-std=c++20", "-O2", "-fPIC", "-fno-exceptions", "-w", "-DOSTINATO_ISA=some",
-        "-DOSTINATO_VECTOR_BYTES=16", "-c", ROOT / "native/kernels.cpp", "-o", tmp_path / "kernels.o",
+        "-DOSTINATO_VECTOR_BYTES=16",
+        "-I", ROOT / "native", "-c", ROOT / "native/kernels.cpp", "-o", tmp_path / "kernels.o",
     )  # fmt: skip
     symbols = run("nm", "-C", "--defined-only", "--extern-only", tmp_path / "kernels.o").splitlines()
     assert [line.split(maxsplit=2)[2] for line in symbols] == ["ostinato::some::table"]
@@ -58,5 +59,6 @@ def test_it_compiles_for_any_width(tmp_path: Path) -> None:
     """Vectors of 8 bytes, one double: the compiler takes them apart, as it does for any processor."""
     run(
         COMPILER, "-std=c++20", "-O1", "-fPIC", "-w", "-DOSTINATO_ISA=baseline",
-        "-DOSTINATO_VECTOR_BYTES=8", "-S", ROOT / "native/kernels.cpp", "-o", tmp_path / "kernels.s",
+        "-DOSTINATO_VECTOR_BYTES=8",
+        "-I", ROOT / "native", "-S", ROOT / "native/kernels.cpp", "-o", tmp_path / "kernels.s",
     )  # fmt: skip

@@ -299,9 +299,9 @@ def test_the_state_of_another_optimizer_is_refused():
     with pytest.raises(UserError, match=r"'total': 10.*'total': 20"):
         other.load_flat_state(weights, tensors, state)
     groups = [{"params": [w]} for w in weights]
-    parted = GradientDescent(make_optimizer("nesterov", groups, learning_rate=0.1), Cosine(10))
+    separate = GradientDescent(make_optimizer("nesterov", groups, learning_rate=0.1), Cosine(10))
     with pytest.raises(ValueError, match="3 groups of parameters, got 1"):
-        parted.load_flat_state(weights, tensors, state)
+        separate.load_flat_state(weights, tensors, state)
     with pytest.raises(ValueError, match="1 parameters, got that of more"):
         descent.load_flat_state(weights[:1], tensors, state)
 

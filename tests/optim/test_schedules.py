@@ -42,7 +42,7 @@ def test_sutskever_refuses_what_it_cannot_use(maximum, stage):
 
 def rnnlm(scores, improvement=1.003):
     """The source's loop for a list of scores: after each epoch the alpha, whether it broke, restored."""
-    alpha, divide, last, said = 1.0, False, -math.inf, []
+    alpha, divide, last, decisions = 1.0, False, -math.inf, []
     for score in scores:
         restored = score < last
         stop = False
@@ -50,23 +50,23 @@ def rnnlm(scores, improvement=1.003):
             stop, divide = divide, True
         if divide and not stop:
             alpha /= 2
-        said.append((alpha, stop, restored))
+        decisions.append((alpha, stop, restored))
         if stop:
             break
         last = score
-    return said
+    return decisions
 
 
 @given(st.lists(st.floats(-1e6, -1e-3), max_size=12))
 def test_halving_does_what_rnnlm_does(scores):
-    rule, alpha, said = HalvingRule(), 1.0, []
+    rule, alpha, decisions = HalvingRule(), 1.0, []
     for score in scores:
         decision = rule.update(score)
         alpha *= decision.learning_rate_factor
-        said.append((alpha, decision.stop, decision.restore))
+        decisions.append((alpha, decision.stop, decision.restore))
         if decision.stop:
             break
-    assert said == rnnlm(scores)
+    assert decisions == rnnlm(scores)
 
 
 def test_the_factor_is_of_the_negative_log_likelihood():

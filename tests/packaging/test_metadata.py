@@ -33,8 +33,8 @@ def test_only_what_was_run_is_called_supported():
         r"^\| (Linux x86-64|Linux arm64|macOS \S+|Windows) \| ([^|]+) \| ([^|]+) \|$", table, re.M
     )
     run = {(platform, python) for platform, python, what in rows if "tests run" in what}
-    said = PROJECT["project"]["classifiers"]
-    pythons = {c.rpartition(" ")[2] for c in said if re.search(r"Python :: 3\.\d+$", c)}
+    listed = PROJECT["project"]["classifiers"]
+    pythons = {c.rpartition(" ")[2] for c in listed if re.search(r"Python :: 3\.\d+$", c)}
     assert {python for _, python in run} == pythons
     assert {platform for platform, _ in run} == {"Linux x86-64"}
-    assert [c for c in said if c.startswith("Operating System")] == ["Operating System :: POSIX :: Linux"]
+    assert [c for c in listed if c.startswith("Operating System")] == ["Operating System :: POSIX :: Linux"]

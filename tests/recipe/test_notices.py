@@ -7,7 +7,7 @@ from ostinato.recipe.owned import every_setting
 from ostinato.recipe.recipe import Recipe
 
 
-def said(letters: str, domain: str = "music", file: dict | None = None, **given: object) -> list[str]:
+def noticed(letters: str, domain: str = "music", file: dict | None = None, **given: object) -> list[str]:
     recipe = Recipe.parse(letters, file, domain=domain, **given)
     return [without_marks(line) for line in notices(recipe, given, file)]
 
@@ -21,7 +21,7 @@ def test_tables_name_settings() -> None:
 @pytest.mark.parametrize("letters", ["SGD", "SGD+CL", "SGD+CRM", "HF"])
 @pytest.mark.parametrize("domain", ["music", "words", "chars", "delays"])
 def test_letters_alone_and_settings_that_always_have_an_effect_say_nothing(letters, domain) -> None:
-    assert said(letters, domain, hidden_size=10, epochs=3, seed=4, l2=0.1) == []
+    assert noticed(letters, domain, hidden_size=10, epochs=3, seed=4, l2=0.1) == []
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_letters_alone_and_settings_that_always_have_an_effect_say_nothing(lette
 def test_leaky_units_without_l_take_the_leaks_that_l_means(letters, domain, given, leaks) -> None:
     recipe = Recipe.parse(letters, domain=domain, leak_fraction=0.5, **given)
     assert (recipe.leak_low, recipe.leak_high) == leaks
-    lines = said(letters, domain, leak_fraction=0.5, **given)
+    lines = noticed(letters, domain, leak_fraction=0.5, **given)
     taken = {"leak_low", "leak_high"} - given.keys()
     assert len(lines) == bool(taken)
     for name in taken:
@@ -59,34 +59,34 @@ def test_a_complete_config_gives_the_same_recipe_and_no_notice() -> None:
 
 
 def test_momentum_without_m() -> None:
-    assert said("SGD+C", momentum=0.9) == ["momentum without M keeps learning_rate = 0.05 (M means 0.01)"]
-    assert said("SGD+C", momentum=0.9, learning_rate=0.02) == []
+    assert noticed("SGD+C", momentum=0.9) == ["momentum without M keeps learning_rate = 0.05 (M means 0.01)"]
+    assert noticed("SGD+C", momentum=0.9, learning_rate=0.02) == []
     recipe = Recipe.parse("SGD+C", output="nade", momentum=0.9)
     assert recipe.momentum_schedule == "sutskever"
-    assert said("SGD+C", output="nade", momentum=0.9) == [
+    assert noticed("SGD+C", output="nade", momentum=0.9) == [
         "momentum without M takes learning_rate = 0.3, momentum_schedule = sutskever, as M means them"
     ]
-    assert said("SGD+CM", momentum=0.5) == []
+    assert noticed("SGD+CM", momentum=0.5) == []
 
 
 def test_rectifiers_without_r() -> None:
-    assert said("SGD+C", nonlinearity="relu") == [
+    assert noticed("SGD+C", nonlinearity="relu") == [
         "nonlinearity without R keeps l1 = 0.0 (R means 0.0001)",
     ]
-    (line,) = said("SGD+C", nonlinearity="relu", output="rbm")
+    (line,) = noticed("SGD+C", nonlinearity="relu", output="rbm")
     assert line.startswith(
         "nonlinearity without R keeps l1 = 0.0, initialization = uniform (R means 1e-05, id"
     )
-    assert said("SGD+C", nonlinearity="sigmoid") == []
+    assert noticed("SGD+C", nonlinearity="sigmoid") == []
 
 
 def test_what_a_file_says_counts_as_given() -> None:
-    assert said("SGD+C", file={"momentum": 0.9, "learning_rate": 0.02}) == []
-    (line,) = said("SGD+C", file={"momentum": 0.9})
+    assert noticed("SGD+C", file={"momentum": 0.9, "learning_rate": 0.02}) == []
+    (line,) = noticed("SGD+C", file={"momentum": 0.9})
     assert "keeps learning_rate = 0.05" in line
     # but a complete file is full of settings without an effect; what another output needs is left out
-    assert said("SGD+C", file={"leak_low": 0.1, "nade_size": 150}) == []
-    assert said("SGD+C", file={"nade_size": 20, "leak_low": 0.1}) == [
+    assert noticed("SGD+C", file={"leak_low": 0.1, "nade_size": 150}) == []
+    assert noticed("SGD+C", file={"nade_size": 20, "leak_low": 0.1}) == [
         "SGD+C on music with output bernoulli has no use for nade_size = 20"
     ]
 
@@ -101,7 +101,7 @@ def test_what_a_file_says_counts_as_given() -> None:
     ],
 )
 def test_a_letter_that_an_option_takes_back(letters, given, line) -> None:
-    assert said(letters, **given) == [line]
+    assert noticed(letters, **given) == [line]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_letter_that_an_option_takes_back(letters, given, line) -> None:
     ],
 )
 def test_a_setting_without_an_effect(domain, letters, given, line) -> None:
-    (found,) = said(letters, domain, **given)
+    (found,) = noticed(letters, domain, **given)
     assert line in found
 
 
@@ -144,7 +144,7 @@ def test_a_setting_without_an_effect(domain, letters, given, line) -> None:
 )
 def test_a_setting_of_another_output_or_kind_of_data_is_refused(domain, letters, given, line) -> None:
     with pytest.raises(UserError, match=line):
-        said(letters, domain, **given)
+        noticed(letters, domain, **given)
     # of a file, which may be another run's, it is left out, and that is said
-    (found,) = said(letters, domain, file=given)
+    (found,) = noticed(letters, domain, file=given)
     assert f"has no use for {next(iter(given))} = " in found

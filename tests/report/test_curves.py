@@ -8,13 +8,13 @@ import pytest
 from ostinato.report.curves import learning_curve
 from ostinato.report.measures import kept_epoch, log_ticks, measure_of, window
 from ostinato.report.numbers import MINUS
-from ostinato.runs import finish as conclusion
+from ostinato.runs import finish
 
 QUICK = ("--hidden-size", "6", "--epochs", "2", "--threads", "1", "--run", "run", "--quiet")
 TEXT = ("--streams", "2", "--segment-length", "10")
 
 
-def said(picture):
+def words_in(picture):
     """What is written in an SVG of matplotlib's, in its order."""
     return re.findall(r"<!-- (.*?) -->", picture.read_text(encoding="utf-8"), re.DOTALL)
 
@@ -43,10 +43,10 @@ def test_the_axis_of_a_run_says_what_it_shows(
 ):
     (tmp_path / "some.txt").write_text("the cat saw a bird\na dog saw the cat\n" * 60)
     # the same picture in letters that can be read
-    monkeypatch.setattr(conclusion, "CURVE", "learning_curve.svg")
+    monkeypatch.setattr(finish, "CURVE", "learning_curve.svg")
     code, _, err = ostinato("train", *arguments, *QUICK)
     assert code == 0, err
-    words = said(tmp_path / "run" / "learning_curve.svg")
+    words = words_in(tmp_path / "run" / "learning_curve.svg")
     assert axis in words
     assert not any("frame)" in text and text != axis for text in words)
     best = next(text for text in words if text.startswith("best validation: "))
@@ -73,7 +73,7 @@ def test_words_are_drawn_by_perplexity(tmp_path):
         "1-gram": {"valid": {"perplexity": {"value": 700.0, "unit": "perplexity", "standard_error": 9.0}}},
     }
     learning_curve(records, tmp_path / "curve.svg", title="PTB", domain="words", scores=scores)
-    words = said(tmp_path / "curve.svg")
+    words = words_in(tmp_path / "curve.svg")
     assert "best validation: 200.00 ± 4.00" in words
     assert "1-gram baseline: 700.00 ± 9.00" in words
     assert [text for text in words if text in ("1", "2", "3", "1.5", "2.5")] == ["1", "2", "3"]

@@ -78,14 +78,14 @@ def test_what_trials_trained_with_is_shown(searched):
 def test_the_chosen_trial_has_its_error_and_the_baselines(searched):
     folder, *_ = searched
     study = read_study(folder, "study")
-    said = tables.chosen_said(study)
+    summary = tables.chosen_summary(study)
     final = study.run.score("valid", "log_likelihood")
     text = f"{final['value']:.3f} ± {final['standard_error']:.3f} nats/frame".replace("-", "\u2212")
-    assert said.startswith(
+    assert summary.startswith(
         f"Chosen: trial {study.chosen['number']}, validation log-likelihood {text}. Baselines:"
     )
-    assert "note-bigram \u2212" in said
-    assert said.count("±") == 4
+    assert "note-bigram \u2212" in summary
+    assert summary.count("±") == 4
     best = next(row for row in tables.trials_table(study).rows if row.kind == "model")
     assert best.cells[1] == text.removesuffix(" nats/frame")
     assert (

@@ -37,9 +37,9 @@ def test_stopped_in_the_middle_of_a_trial_it_goes_on(
     assert before.count(b"\n") < 150
     if number == signal.SIGINT:
         assert code == 130
-        said = process.stdout.read()
-        assert "the same command continues" in said
-        assert "Traceback" not in said
+        printed = process.stdout.read()
+        assert "the same command continues" in printed
+        assert "Traceback" not in printed
         records = json.loads((folder / "trials.json").read_text())
         assert records[-1]["state"] == "running"
     else:

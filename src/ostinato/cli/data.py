@@ -46,7 +46,7 @@ def list_(*, json: Json = False) -> None:
 
 @app.command
 def fetch(name: str, *, json: Json = False) -> None:
-    """Make a data set ready: download and verify it, or read it from the scores, so that training can begin.
+    """Make a data set ready: download and verify it, or read it from files, so that training can begin.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from typing import Any
 
 from ostinato.cli.output import print_part
 from ostinato.cli.tables import print_table, say
-from ostinato.data.listing import COMES_WITH, FOLDER, GENERATED, Listed
+from ostinato.data.listing import COMES_WITH, FOLDER, GENERATED, TO_INSTALL, Listed
 from ostinato.domains import catalogue
 from ostinato.domains.declared import DomainDeclared
 from ostinato.evaluation.tables import Column, Table
@@ -25,6 +25,7 @@ def origin_in_words(entry: Listed) -> str:
         COMES_WITH: f"comes with {entry.place}",
         FOLDER: "in the folder of OSTINATO_DATA",
         GENERATED: "generated",
+        TO_INSTALL: f"to install: {entry.place}",
     }
     return words.get(entry.origin, "in the cache" if entry.ready else "to download: ostinato data fetch")
 

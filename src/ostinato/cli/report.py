@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ostinato
 from ostinato.cli.output import human, say
-from ostinato.errors import UserError
+from ostinato.errors import UserError, check_installed
 from ostinato.files import atomic_write
 from ostinato.report.records import read_records
 
@@ -46,6 +46,7 @@ def report(
     if not 0 <= samples <= 20:
         raise UserError(f"expected --samples of 0 to 20, found {samples}")
     _check_writable(out)
+    check_installed("report", "jinja2", "plotly")
     runs, studies = read_records(folders)
     words = [*map(str, folders), "--out", str(out), "--samples", str(samples), "--seed", str(seed)]
     page = render(

@@ -182,12 +182,12 @@ def _measures(found: list[Listed]) -> list[str]:
     """What the scores of each kind of data are."""
     kinds = {run.kind: "" for run in found if run.measure}
     measures = {kind: dict.fromkeys(run.measure for run in found if run.kind == kind) for kind in kinds}
-    said = [
+    parts = [
         f"{kind}: {' or '.join(_name(measure) + _UNITS.get(measure, '') for measure in own if measure)}"
         for kind, own in measures.items()
     ]
     about = "valid: of the best epoch; test: ± standard error. Scores of"
-    return [f"{about} {'; '.join(said)}"] if said else []
+    return [f"{about} {'; '.join(parts)}"] if parts else []
 
 
 def _short(data: str) -> str:

@@ -11,7 +11,7 @@ from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import Domain, Options, given_settings, recipe_from
 from ostinato.cli.workboard import tell
-from ostinato.errors import UserError
+from ostinato.errors import UserError, check_installed
 from ostinato.evaluation.numbers import number, setting
 from ostinato.evaluation.tables import Table, number_columns
 from ostinato.recipe.effective import effective_settings
@@ -97,6 +97,9 @@ def search(
     for name, value in (("workers", workers), ("trials", trials)):
         if value is not None and value < 1:
             raise UserError(f"expected --{name} of at least 1, found {value}")
+    check_installed("search", "optuna")
+    if storage is not None:
+        check_installed("postgres", "psycopg")
     torch.set_num_threads(1)
     own = {"sampler": sampler, "pruning": pruning, "heartbeat": heartbeat}
     chosen: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
@@ -170,7 +173,7 @@ def _conclude(study: Study, data: Data, *, json: bool) -> int:
     from ostinato.runs.results import Results
     from ostinato.search import choose, finish
 
-    summary = finish(study, data)
+    summary = finish(study, data, notice=lambda text: tell(human(), text))
     records = study.records()
     if summary is None:
         chosen = choose(records)

@@ -139,9 +139,9 @@ def _join(folder: Path, url: str | None, checkpoint_seconds: float, quiet: bool,
         except Interrupted as interruption:
             sys.exit(128 + interruption.signal)
         except UserError as error:
-            said = f"ostinato: a worker ended: {error}"
+            message = f"ostinato: a worker ended: {error}"
             if slot is None:
-                tell(human(), said)
+                tell(human(), message)
             else:
-                post.notice(said)
+                post.notice(message)
             sys.exit(2)

@@ -98,8 +98,8 @@ Overrides: Any = _options("Overrides", hidden=CELL)
 
 def recipe_from(options: Any, config: Path | None, domain: str | None = None) -> Recipe:
     """The recipe asked for, as `asked_for` puts it together; what is not plain about it is printed."""
-    recipe, said = asked_for(options, config, domain)
-    for line in said:
+    recipe, messages = asked_for(options, config, domain)
+    for line in messages:
         human().print(f"note: {spelled(line)}", markup=False)
     return recipe
 
@@ -116,16 +116,16 @@ def asked_for(options: Any, config: Path | None, domain: str | None = None) -> t
     settings = kept | given
     letters = settings.pop("recipe", None)
     usual = DOMAINS[settings.get("domain", DOMAINS.default)].recipe
-    former, said = _former(options, letters or usual, settings)
+    former, messages = _former(options, letters or usual, settings)
     recipe = Recipe.parse(letters, kept | former, **{n: v for n, v in given.items() if n != "recipe"})
-    said += notices(recipe, given, kept)
+    messages += notices(recipe, given, kept)
     lost = [
         name for name in file if name not in settings and name in recipe and file[name] != recipe.get(name)
     ]
     if "recipe" in given and (lost := [name for name in lost if name != "recipe"]):
         taken = ", ".join(f"{name} = {file[name]}" for name in lost)
-        said.append(f"{recipe.name} takes back what {config} says: {taken}")
-    return recipe, said
+        messages.append(f"{recipe.name} takes back what {config} says: {taken}")
+    return recipe, messages
 
 
 def resumed(folder: Path, options: Any, domain: str | None = None) -> Recipe:
@@ -143,17 +143,17 @@ def resumed(folder: Path, options: Any, domain: str | None = None) -> Recipe:
 
 def _former(options: Any, letters: str, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What options of earlier versions set, as a file of theirs would; and where they set nothing."""
-    found, said = {}, []
+    found, messages = {}, []
     for name, (setting, _) in _FORMER.items():
         value = getattr(options, name, None)
         if value is None:
             continue
         base, _, rest = letters.upper().partition("+")
         if base == "HF" or not ("M" in rest or settings.get("momentum")):
-            said.append(f"{argument(name)} has no effect without momentum")
+            messages.append(f"{argument(name)} has no effect without momentum")
         else:
             found[setting] = value
-    return found, said
+    return found, messages
 
 
 def _kept(file: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Every table that a command prints: whole at any width, wide where it fits and in parts where not.
 
-A table that is too wide is parted by its columns, each part with the first column; where that does not help
+A table that is too wide is split by its columns, each part with the first column; where that does not help
 either, every row becomes a block of lines "heading  value". Nothing is left out or cut short. Texts may
 fold; a number never does, but between its parts, such as before "±".
 """
@@ -128,9 +128,9 @@ def _chopped(word: str, width: int) -> list[str]:
 
 def terminal_width(piped: int = PIPED_WIDTH) -> int:
     """Columns of standard output: what COLUMNS says, or the terminal's; `piped` where there is none."""
-    said = os.environ.get("COLUMNS", "")
-    if said.isdecimal() and int(said) > 0:
-        return int(said)
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
     if not sys.stdout.isatty():
         return piped
     try:

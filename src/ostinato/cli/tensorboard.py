@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ostinato.errors import UserError
+from ostinato.errors import needs
 from ostinato.training.monitor import Monitor, Start
 
 
@@ -11,12 +11,8 @@ class TensorBoardMonitor:
     """Passes everything on to another monitor, and every epoch's numbers to TensorBoard."""
 
     def __init__(self, inner: Monitor, folder: Path) -> None:
-        try:
+        with needs("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise UserError(
-                "expected TensorBoard for --tensorboard, found none; pip install 'ostinato[tensorboard]'"
-            ) from None
         self._inner, self._writer = inner, SummaryWriter(str(folder / "tensorboard"))
 
     def started(self, start: Start) -> None:

@@ -179,10 +179,13 @@ def _conclude(run: Run, data: Data, recipe: Recipe, results: Results, *, json: b
     from ostinato.domains.domain import domain_named
     from ostinato.runs.finish import CURVE, write_results
 
-    summary = write_results(run, data, results)
+    notices: list[str] = []
+    summary = write_results(run, data, results, notice=notices.append)
+    for notice in notices:
+        human().print(notice)
     list_skipped(data, human())
     if json:
         print_json(summary)
     else:
         print_table(domain_named(recipe.domain).table(results.scores, f"{recipe.name} on {data.name}"))
-        say(f"run: {run.folder}  (learning curve: {run.folder / CURVE})")
+        say(f"run: {run.folder}" + ("" if notices else f"  (learning curve: {run.folder / CURVE})"))

@@ -90,7 +90,7 @@ class SlotPost:
 
     def __init__(self, slot: Any) -> None:
         self._slot = slot
-        self._state: dict[str, Any] = {"lines": [], "said": 0, "ended": 0}
+        self._state: dict[str, Any] = {"lines": [], "written": 0, "ended": 0}
 
     def at(self, label: str, settings: dict[str, Any], epochs: int) -> None:
         """See `Post`."""
@@ -113,7 +113,7 @@ class SlotPost:
     def notice(self, line: str) -> None:
         """See `Post`."""
         lines = [*self._state["lines"], line][-_KEPT_LINES:]
-        self._write(lines=lines, said=self._state["said"] + 1)
+        self._write(lines=lines, written=self._state["written"] + 1)
 
     def _write(self, **changes: Any) -> None:
         self._state |= changes
@@ -206,10 +206,10 @@ class Board:
             with self._lock:
                 self._states[place] = state
                 self._picture.count(state, sum(own.get("ended", 0) for own in self._states))
-            new = min(state["said"] - self._printed[place], len(state["lines"]))
+            new = min(state["written"] - self._printed[place], len(state["lines"]))
             for line in state["lines"][len(state["lines"]) - new :]:
                 self.say(line)
-            self._printed[place] = state["said"]
+            self._printed[place] = state["written"]
 
 
 def post_to(slot: Any, *, quiet: bool) -> Post:

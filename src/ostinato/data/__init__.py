@@ -1,1 +1,1 @@
-"""Scores, MIDI files and the music data sets, as binary frames and as parallel streams."""
+"""Files of music and the music data sets, as binary frames and as parallel streams."""

@@ -32,9 +32,9 @@ def cache_folder() -> Path:
     """
     if named := os.environ.get(CACHE_VARIABLE):
         return Path(named).expanduser()
-    import pooch
+    import platformdirs
 
-    return Path(pooch.os_cache("ostinato"))
+    return Path(platformdirs.user_cache_dir("ostinato"))
 
 
 def save(name: str, arrays: dict[str, np.ndarray], meta: Any) -> None:

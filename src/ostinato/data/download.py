@@ -4,6 +4,7 @@ A file with another checksum is never used, wherever it lies: published scores a
 published bytes.
 """
 
+import hashlib
 import logging
 import os
 import shutil
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ostinato.data.cache import cache_folder
-from ostinato.errors import UserError
+from ostinato.errors import UserError, needs
 
 DATA_VARIABLE = "OSTINATO_DATA"
 _TIMEOUT = 30.0
@@ -67,6 +68,7 @@ def fetch(file: RemoteFile) -> Path:
 
     Raises:
         UserError: no network, no such address, no room, or bytes that are not the published ones.
+        MissingExtra: it has to be downloaded, and the extra [download] is not installed.
     """
     if path := locate(file):
         return path
@@ -101,10 +103,9 @@ def verify(path: Path, file: RemoteFile, advice: str) -> None:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hex."""
-    import pooch
-
     try:
-        return str(pooch.file_hash(str(path), alg="sha256"))
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(
             f"cannot read {path}: {error.strerror}; check the file and its permissions"
@@ -112,8 +113,9 @@ def sha256(path: Path) -> str:
 
 
 def _download(file: RemoteFile, path: Path) -> None:
-    import pooch
-    import requests
+    with needs("download"):
+        import pooch
+        import requests
 
     # pooch announces every download, and the checksum of what it was given none for
     pooch.get_logger().setLevel(logging.WARNING)

@@ -6,7 +6,7 @@ from pathlib import Path
 from ostinato.data.download import RemoteFile, data_folder, locate
 
 COMES_WITH, FOLDER, CACHE = "comes with", "folder in OSTINATO_DATA", "cache"
-DOWNLOAD, GENERATED = "to download", "generated"
+DOWNLOAD, TO_INSTALL, GENERATED = "to download", "to install", "generated"
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Listed:
         about: what it is, in a few words.
         source: the public place that it is from.
         licence: what is known of the right to use it.
-        origin: how it is had here: one of "comes with", "folder in OSTINATO_DATA", "cache", "to download"
-            and "generated".
-        place: the file, address, package or program in question.
+        origin: how it is had here: one of "comes with", "folder in OSTINATO_DATA", "cache", "to download",
+            "to install" and "generated".
+        place: the file, address, package, program or command in question.
 
     Example:
         >>> Listed("a", "music", "songs", "a book", "none", DOWNLOAD, "https://example.org/a").ready
@@ -39,7 +39,7 @@ class Listed:
     @property
     def ready(self) -> bool:
         """Whether it can be had without the network."""
-        return self.origin != DOWNLOAD
+        return self.origin not in (DOWNLOAD, TO_INSTALL)
 
 
 def origin_of(*files: RemoteFile) -> tuple[str, str]:

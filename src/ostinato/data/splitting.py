@@ -23,12 +23,17 @@ def connected(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
         >>> connected(5, [(0, 3), (3, 4)])
         [0, 1, 2, 0, 0]
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    import networkx
 
-    rows, columns = np.array([*links], dtype=int).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
-    return [int(label) for label in connected_components(graph, directed=False)[1]]
+    graph = networkx.Graph()
+    graph.add_nodes_from(range(count))
+    graph.add_edges_from(links)
+    groups = [0] * count
+    # in the order of their first things, which is that of the nodes
+    for label, members in enumerate(networkx.connected_components(graph)):
+        for member in members:
+            groups[member] = label
+    return groups
 
 
 def same(keys: Sequence[Hashable]) -> list[tuple[int, int]]:

@@ -46,7 +46,7 @@ def _undone(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
 
 def _without_letters(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
     """A technique that is used without its letter: what comes with it, and what does not."""
-    said = []
+    sentences = []
     for letter, switch in SWITCHES.items():
         value = recipe.get(switch, _off(switch))
         on = value == LETTERS[letter][switch] if isinstance(value, str) else value != _off(switch)
@@ -65,30 +65,30 @@ def _without_letters(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
             would = ", ".join(str(others[name]) for name in left)
             sentence += f"{' and' if taken else ''} keeps {_listed(recipe, left)} ({letter} means {would})"
         if taken or left:
-            said.append(sentence)
-    return said
+            sentences.append(sentence)
+    return sentences
 
 
 def _without_effect(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
     """Settings given that nothing asks for in this recipe."""
-    said = []
+    sentences = []
     settings, values = recipe.settings(), recipe.to_dict()
     unused = DOMAINS[recipe.domain].unused
     for name in (name for name in given if name in settings):
         idle = settings[name].idle(values)
         if name in unused:
-            said.append(f"{argument(name)} has no effect on {recipe.domain}")
+            sentences.append(f"{argument(name)} has no effect on {recipe.domain}")
         elif idle is not None and idle[0] not in recipe:
             chooser, _ = owners(idle[0])
             having = f"{argument(chooser)} {recipe.get(chooser)}, which has no {argument(idle[0])}"
-            said.append(f"{argument(name)} has no effect with {having}")
+            sentences.append(f"{argument(name)} has no effect with {having}")
         elif idle is not None:
             other, wanted = idle
             use = " or ".join(map(str, wanted)) if wanted else "larger"
-            said.append(
+            sentences.append(
                 f"{argument(name)} has no effect with {argument(other)} {recipe.get(other)}: it is for {use}"
             )
-    return said
+    return sentences
 
 
 def _left_out(recipe: Recipe, file: Mapping[str, Any]) -> list[str]:

@@ -161,7 +161,7 @@ def learning_curves(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart:
         looks: of every run's lines.
     """
     measure = runs[0].measure
-    data, said = [], []
+    data, parts = [], []
     for run in runs:
         data += _curve(run, looks[run.name], alone=len(runs) == 1)
         best, last = run.best, run.epochs[-1]["epoch"] + 1
@@ -170,7 +170,7 @@ def learning_curves(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart:
         )
         if measure.of(best, "valid") is None:
             told = f"no finite validation score in the epochs up to {last}"
-        said.append(f"{run.name}: {told}")
+        parts.append(f"{run.name}: {told}")
     levels = _baselines(runs)
     values = {name: level["value"] for name, level in levels.items()}
     bars = [end for trace in data if "error_y" in trace for end in _ends(trace)]
@@ -181,7 +181,7 @@ def learning_curves(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart:
         **_levels(values, log=measure.log),
     }
     drawn = {trace["legendgroup"] for trace in data if trace.get("line", {}).get("dash") == "dot"}
-    summary = "; ".join(said) + ". Solid: validation, with its best epoch as a dot"
+    summary = "; ".join(parts) + ". Solid: validation, with its best epoch as a dot"
     summary += "; dotted: training." if drawn else "."
     if any("error_y" in trace for trace in data):
         summary += " ± and the bar at a dot: one standard error."
@@ -204,9 +204,9 @@ def _curve(run: RunRecord, look: dict[str, str], *, alone: bool) -> list[dict[st
         quiet = {"color": look["color"], "dash": "dot", "width": 1.2}
         more: dict[str, Any] = {"legendgroup": run.name, "showlegend": alone}
         more |= hover(f"{run.name}, train", "epoch %{x}: %{text}")
-        more["text"] = values_said(measure, train)
+        more["text"] = value_texts(measure, train)
         traces.append(line(f"{run.name}: train", at, train, quiet, **more))
-    more = {"legendgroup": run.name, "text": values_said(measure, valid)}
+    more = {"legendgroup": run.name, "text": value_texts(measure, valid)}
     more |= hover(f"{run.name}, validation", "epoch %{x}: %{text}")
     traces.append(line(run.name, at, valid, look, **more))
     best = run.best
@@ -220,7 +220,7 @@ def _curve(run: RunRecord, look: dict[str, str], *, alone: bool) -> list[dict[st
     return traces
 
 
-def values_said(measure: Measure, values: Sequence[float | None]) -> list[str]:
+def value_texts(measure: Measure, values: Sequence[float | None]) -> list[str]:
     """The values of a line for its labels: Plotly's own lack the decimals and the minus sign."""
     return [number(value, measure.unit) for value in values]
 
@@ -235,7 +235,7 @@ def _with_error(run: RunRecord, best: dict[str, Any]) -> str:
 def gradient_norms(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | None:
     """Mean gradient norm of every epoch, and each run's clip threshold; None if no run recorded any."""
     data: list[dict[str, Any]] = []
-    said = []
+    parts = []
     for run in runs:
         epochs = thinned([r for r in run.epochs if isinstance(r.get("gradient_norm"), int | float)])
         if not epochs:
@@ -257,14 +257,14 @@ def gradient_norms(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart |
             data.append(line(label, where, levels, across, **more))
             clipped = sum(shares) / len(shares)
             part += f", clip threshold {_span(thresholds)}, {clipped:.0f}% of updates clipped"
-        said.append(part)
+        parts.append(part)
     if not data:
         return None
     layout = {
         "xaxis": count_axis("epoch", max(len(run.epochs) for run in runs), rangemode="tozero"),
         "yaxis": log_axis("gradient norm", [value for trace in data for value in trace["y"]]),
     }
-    summary = "; ".join(said) + ". Mean over an epoch's updates, before clipping"
+    summary = "; ".join(parts) + ". Mean over an epoch's updates, before clipping"
     clips = any(value is not None for run in runs for value in _thresholds(run, run.epochs))
     summary += "; long dashes: clip threshold." if clips else "."
     return Chart(key, f"Gradient norms: {runs[0].data_title}", summary, {"data": data, "layout": layout})
@@ -283,7 +283,7 @@ def _span(thresholds: Sequence[float | None]) -> str:
 
 def hessian_free(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | None:
     """Damping and conjugate-gradient iterations of every Hessian-free update; None if there were none."""
-    data, said = [], []
+    data, parts = [], []
     for run in runs:
         if not run.updates:
             continue
@@ -298,7 +298,7 @@ def hessian_free(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | N
         data.append(line(run.name, at, iterations, look, **more))
         rejected = sum(not update.get("accepted", True) for update in run.updates)
         spent = sum(update.get("iterations") or 0 for update in run.updates)
-        said.append(
+        parts.append(
             f"{run.name}: {len(run.updates)} updates, {rejected} rejected, {spent:,} conjugate-gradient "
             f"iterations, damping {brief(damping[0])} at first and {brief(damping[-1])} at last"
         )
@@ -312,7 +312,7 @@ def hessian_free(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | N
     return Chart(
         key,
         f"Hessian-free updates: {runs[0].data_title}",
-        "; ".join(said) + ". Above: damping; below: conjugate-gradient iterations of each update.",
+        "; ".join(parts) + ". Above: damping; below: conjugate-gradient iterations of each update.",
         {"data": data, "layout": layout},
         440,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.domains.registry import DOMAINS
+from ostinato.errors import needs
 from ostinato.evaluation.measure import WATCHED, Measure
 from ostinato.files import atomic_write
 from ostinato.report.measures import (
@@ -42,10 +43,14 @@ def learning_curve(
         title: over the picture.
         domain: the kind of data, which decides what the curve shows.
         scores: those of results.json, by system ("model", then baselines), split and name.
+
+    Raises:
+        MissingExtra: the extra [pictures] is not installed.
     """
     import io
 
-    from matplotlib.figure import Figure
+    with needs("pictures"):
+        from matplotlib.figure import Figure
 
     epochs = [record for record in records if watched_score(record)]
     measure = measure_of(domain, (watched_score(epochs[0]) if epochs else None) or WATCHED[0])
@@ -113,7 +118,8 @@ def _legend(axes: Any) -> None:
 
 
 def _scale(axes: Any, measure: Measure, epochs: list[dict[str, Any]], levels: list[float]) -> None:
-    from matplotlib.ticker import MaxNLocator
+    with needs("pictures"):
+        from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     low, high = window(measure, [epochs], levels)

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ostinato.errors import needs
+
 TREES = 300
 
 
@@ -71,7 +73,8 @@ def shares(axes: list[Axis], scores: np.ndarray, trees: int = TREES, seed: int =
         trees: of the forest.
         seed: of the forest.
     """
-    from sklearn.ensemble import RandomForestRegressor
+    with needs("report"):
+        from sklearn.ensemble import RandomForestRegressor
 
     inputs = np.stack([axis.values for axis in axes], axis=1)
     forest = RandomForestRegressor(n_estimators=trees, random_state=seed, bootstrap=True)

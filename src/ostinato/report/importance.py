@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ostinato.errors import needs
 from ostinato.recipe.effective import ordered
 from ostinato.report.fanova import Axis, Shares, shares
 from ostinato.report.records import StudyRecord
@@ -74,7 +75,8 @@ def importances(study: StudyRecord) -> Importances | None:
 
 def _told(names: list[str], found: Shares, trials: int) -> Importances:
     """The shares in words: with intervals, and which orders are sure."""
-    from scipy.stats import t
+    with needs("report"):
+        from scipy.stats import t
 
     bar, enough = (float(t.ppf((1 + level) / 2, trials - 1)) for level in (_BARS, SURE))
     order = sorted(range(len(names)), key=lambda place: -found.mean[place])

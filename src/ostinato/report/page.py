@@ -12,11 +12,12 @@ from typing import Any
 
 from ostinato.domains.registry import DOMAINS
 from ostinato.domains.sample import Sample
+from ostinato.errors import needs
 from ostinato.report.charts import Chart, gradient_norms, hessian_free, learning_curves, looks_of
 from ostinato.report.piano_roll import piano_roll
 from ostinato.report.records import RunRecord, StudyRecord
 from ostinato.report.study_charts import study_charts
-from ostinato.report.tables import Table, chosen_said, epochs_table, facts, scores_table, trials_table
+from ostinato.report.tables import Table, chosen_summary, epochs_table, facts, scores_table, trials_table
 
 
 @dataclass(frozen=True)
@@ -112,15 +113,16 @@ def compose(
 
 def render(report: Report) -> str:
     """The report as one HTML page: style, program, charts, sound and pictures are all in it."""
-    import jinja2
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
+    with needs("report"):
+        import jinja2
+        from markupsafe import Markup
+        from plotly.offline import get_plotlyjs
 
     loader = jinja2.PackageLoader("ostinato.report")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals |= {"piano_roll": piano_roll, "sound": sound}
+    environment.globals |= {"piano_roll": lambda sample: Markup(piano_roll(sample)), "sound": sound}
     files = resources.files("ostinato.report") / "templates"
     specifications = [{"id": chart.key, **chart.figure} for chart in report.charts]
     return environment.get_template("report.html.j2").render(
@@ -200,7 +202,7 @@ def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
 def _search(key: str, study: StudyRecord) -> Search:
     # an interrupted search goes on from what its own file says
     again = [("Report on it again", f"ostinato report {shlex.quote(str(study.folder))} --out report.html")]
-    return Search(study, chosen_said(study), study_charts(study, key), trials_table(study), again)
+    return Search(study, chosen_summary(study), study_charts(study, key), trials_table(study), again)
 
 
 def _harmless(script: str) -> str:

@@ -1,6 +1,6 @@
 """A piece as a picture inside the page: an SVG whose colours follow the page's theme."""
 
-from markupsafe import Markup
+import html
 
 from ostinato.domains.sample import Sample
 
@@ -32,7 +32,7 @@ def described(sample: Sample) -> str:
     )
 
 
-def piano_roll(sample: Sample) -> Markup:
+def piano_roll(sample: Sample) -> str:
     """The piece as an SVG: time to the right, pitch upwards, a line at each C and each four quarter notes."""
     pitches = [pitch for *_, pitch in sample.notes] or [60]
     low, high = min(*pitches, 57) - 1, max(*pitches, 63) + 1
@@ -60,7 +60,7 @@ def piano_roll(sample: Sample) -> Markup:
             f'<rect class="n" style="--p:{shade}%" x="{_LEFT + begin * frame:.4g}" y="{y(pitch) + 0.5}" '
             f'width="{(end - begin) * frame - 0.8:.4g}" height="{_ROW - 1}" rx="1"/>'
         )
-    return Markup(
+    return (
         f'<svg class="roll" role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'aria-label="{{}}">{"".join(parts)}</svg>'
-    ).format(described(sample))
+        f'aria-label="{html.escape(described(sample))}">{"".join(parts)}</svg>'
+    )

@@ -12,7 +12,7 @@ from ostinato.report.charts import (
     escaped,
     hover,
     line,
-    values_said,
+    value_texts,
     wrapped,
 )
 from ostinato.report.importance import (
@@ -58,7 +58,7 @@ def history(study: StudyRecord, key: str) -> Chart | None:
                     "x": [trial["number"] for trial in own],
                     "y": [trial["value"] for trial in own],
                     "marker": {"color": color, "size": 8, "symbol": "circle" if state == "complete" else "x"},
-                    "text": values_said(measure, [trial["value"] for trial in own]),
+                    "text": value_texts(measure, [trial["value"] for trial in own]),
                     **hover(state, place),
                 }
             )
@@ -67,7 +67,7 @@ def history(study: StudyRecord, key: str) -> Chart | None:
     for trial in sorted(study.complete, key=lambda trial: trial["number"]):
         at.append(trial["number"])
         best.append(better([trial["value"], *best[-1:]]))
-    more = {"text": values_said(measure, best), **hover("best so far", place)}
+    more = {"text": value_texts(measure, best), **hover("best so far", place)}
     data.append(line("best so far", at, best, {"color": PALETTE[1], "shape": "hv"}, **more))
     layout = {
         "xaxis": count_axis("trial", len(study.trials)),
@@ -124,9 +124,9 @@ def importance(study: StudyRecord, key: str) -> Chart | None:
         "xaxis": axis("share of the variance", range=[0, 1.03]),
         "yaxis": axis("", type="category"),
     }
-    said = ", ".join(f"{own.name} {own.share:.2f} [{own.low:.2f}, {own.high:.2f}]" for own in found.settings)
+    parts = ", ".join(f"{own.name} {own.share:.2f} [{own.low:.2f}, {own.high:.2f}]" for own in found.settings)
     figure = {"data": [bars], "layout": layout}
-    return Chart(key, title, f"{told} {said}. {METHOD}", figure, 130 + 34 * len(found.settings))
+    return Chart(key, title, f"{told} {parts}. {METHOD}", figure, 130 + 34 * len(found.settings))
 
 
 def parallel_coordinates(study: StudyRecord, key: str) -> Chart | None:
@@ -214,8 +214,8 @@ class _Column:
             return below + [(self.height(choice), brief(choice)) for choice in self.choices]
         steps = [self.low + part * (self.high - self.low) for part in (0, 0.5, 1)]
         values = [math.exp(step) if self.log else step for step in steps]
-        said = [number(v, self.unit) if self.name == _VALUE else brief(float(f"{v:.3g}")) for v in values]
-        return [*below, *zip((0.0, 0.5, 1.0), said, strict=True)]
+        labels = [number(v, self.unit) if self.name == _VALUE else brief(float(f"{v:.3g}")) for v in values]
+        return [*below, *zip((0.0, 0.5, 1.0), labels, strict=True)]
 
 
 def _axes(columns: list[_Column]) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def trials_table(study: StudyRecord) -> Table:
     return Table(f"Trials of {study.name}{some}", columns, rows, notes)
 
 
-def chosen_said(study: StudyRecord) -> str:
+def chosen_summary(study: StudyRecord) -> str:
     """The chosen trial, its validation score with its error, and the baselines'."""
     best = study.chosen.get("number")
     trial = next((trial for trial in study.trials if trial["number"] == best), None)

@@ -77,7 +77,7 @@ class Training:
         """The same with data that are there already; whoever calls says that it has ended."""
         monitor = watch.training(self.name, self.recipe, shown_settings(self.cell, self.recipe))
         train_in(self.folder, self.recipe, data, monitor, stop_requested=stop_requested)
-        conclude(Run.open(self.folder), data)
+        conclude(Run.open(self.folder), data, notice=monitor.notice)
 
 
 def trainings_of(

@@ -1,6 +1,7 @@
 """From a recipe and a folder to a finished run with its results; and those results as a file."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.domain import Data
+from ostinato.errors import MissingExtra
 from ostinato.recipe.recipe import Recipe
 from ostinato.report.curves import learning_curve
 from ostinato.runs.folder import CONFIG, Run
@@ -50,15 +52,30 @@ def train_in(
         return trainer.fit()
 
 
-def conclude(run: Run, data: Data, splits: tuple[str, ...] = SPLITS) -> dict[str, Any]:
+def conclude(
+    run: Run,
+    data: Data,
+    splits: tuple[str, ...] = SPLITS,
+    *,
+    notice: Callable[[str], None] = warnings.warn,
+) -> dict[str, Any]:
     """Score a run's best model beside the baselines, write results.json and the learning curve; return what
-    results.json holds.
+    results.json holds. For `notice` see `write_results`.
     """
-    return write_results(run, data, score_run(run, data, splits))
+    return write_results(run, data, score_run(run, data, splits), notice=notice)
 
 
-def write_results(run: Run, data: Data, results: Results) -> dict[str, Any]:
-    """Write what a run has come to, with everything that it depends on, to results.json, and its picture."""
+def write_results(
+    run: Run, data: Data, results: Results, *, notice: Callable[[str], None] = warnings.warn
+) -> dict[str, Any]:
+    """Write what a run has come to, with everything that it depends on, to results.json, and its picture.
+
+    Args:
+        run: the run.
+        data: what it was trained on.
+        results: its scores.
+        notice: is told where there is no picture, for want of the extra [pictures].
+    """
     _, state = run.load_checkpoint("last")
     recipe, progress = Recipe.from_dict(state["recipe"]), state["progress"]
     summary: dict[str, Any] = {
@@ -79,11 +96,14 @@ def write_results(run: Run, data: Data, results: Results) -> dict[str, Any]:
         },
     }
     run.write_text(RESULTS, json.dumps(summary, indent=1) + "\n")
-    learning_curve(
-        run.metrics(),
-        run.folder / CURVE,
-        title=f"{recipe.name} on {data.name}",
-        domain=recipe.domain,
-        scores=summary["results"],
-    )
+    try:
+        learning_curve(
+            run.metrics(),
+            run.folder / CURVE,
+            title=f"{recipe.name} on {data.name}",
+            domain=recipe.domain,
+            scores=summary["results"],
+        )
+    except MissingExtra as error:
+        notice(f"no {CURVE}: {error}")
     return summary

@@ -104,8 +104,8 @@ with made as (
             when 'COMPLETE' then true
             when 'PRUNED' then true
             when 'FAIL' then exists (
-                select from trial_user_attributes said
-                where said.trial_id = t.trial_id and said.key = 'outcome')
+                select from trial_user_attributes attribute
+                where attribute.trial_id = t.trial_id and attribute.key = 'outcome')
             else false
         end as ended
     from trials t

@@ -148,17 +148,17 @@ def _closed_on_error(study: Study) -> Iterator[None]:
 
 def _check_storage(there: str, url: str | None, folder: Path) -> None:
     if (url is None) != (there == ""):
-        said = f"--storage {there}" if there else "no --storage"
-        raise UserError(f"expected {said}, as the study {folder} was made with, found another; correct it")
+        option = f"--storage {there}" if there else "no --storage"
+        raise UserError(f"expected {option}, as the study {folder} was made with, found another; correct it")
 
 
 def _agree(study: Study) -> None:
     """Say in the database what the study is, or see that it is the same there; its trials count."""
-    said = study.optuna.user_attrs.get(ATTRIBUTE)
-    if said is None:
+    recorded = study.optuna.user_attrs.get(ATTRIBUTE)
+    if recorded is None:
         study.optuna.set_user_attr(ATTRIBUTE, study.settings.to_dict())
         return
-    there = StudySettings.from_dict(said)
+    there = StudySettings.from_dict(recorded)
     study.settings.check_same(there, f"{study.folder.name} in {without_password(study.url or '')}")
     if there.trials != study.settings.trials:
         study.settings = dataclasses.replace(study.settings, trials=there.trials)
@@ -168,10 +168,10 @@ def _agree(study: Study) -> None:
 def _settings_in_database(name: str, url: str) -> StudySettings:
     storage = open_database(url)
     names = {study.study_name: study for study in storage.get_all_studies()}
-    said = names[name].user_attrs.get(ATTRIBUTE) if name in names else None
+    recorded = names[name].user_attrs.get(ATTRIBUTE) if name in names else None
     storage.remove_session()
     storage.engine.dispose()
-    if said is None:
+    if recorded is None:
         known = near_names(name, names) if names else "it has none"
         raise UserError(f"expected a study {name!r} in {without_password(url)}, found none: {known}")
-    return StudySettings.from_dict(said)
+    return StudySettings.from_dict(recorded)

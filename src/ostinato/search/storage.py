@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, needs
 from ostinato.files import FileLock, write_error
 
 if TYPE_CHECKING:
@@ -96,8 +96,9 @@ class JournalLock(Mutex):
 
 def open_journal(folder: Path) -> "BaseStorage":
     """The storage in a study's folder."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    with needs("search"):
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
 
     path = (folder / JOURNAL).absolute()
     try:
@@ -146,21 +147,20 @@ def open_database(url: str, heartbeat: int | None = None, grace: int | None = No
         grace: seconds without one after which a worker counts as dead.
 
     Raises:
-        UserError: the database cannot be reached, or the driver is not installed.
+        UserError: the database cannot be reached.
+        MissingExtra: the extra [postgres] is not installed.
     """
-    import sqlalchemy
-    from optuna.exceptions import StorageInternalError
-    from optuna.storages import RDBStorage
+    with needs("postgres"):
+        import psycopg  # noqa: F401  SQLAlchemy's driver, by its name in the URL
+        import sqlalchemy
+        from optuna.exceptions import StorageInternalError
+        from optuna.storages import RDBStorage
 
     engine: dict[str, Any] = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
     target, shown = database_url(url), without_password(url)
     for attempt in range(5):
         try:
             return RDBStorage(target, engine_kwargs=engine, heartbeat_interval=heartbeat, grace_period=grace)
-        except ImportError:
-            raise UserError(
-                "--storage needs the PostgreSQL driver, found none; install ostinato[postgres]"
-            ) from None
         except (sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.IntegrityError) as error:
             # Somebody else is making the same tables.
             if attempt == 4:

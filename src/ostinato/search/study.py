@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 
+from ostinato.errors import needs
 from ostinato.files import atomic_write
 from ostinato.search import attempts
 from ostinato.search.claims import Claims, Hold, LocalClaims, SharedClaims
@@ -108,7 +109,8 @@ class Study:
     """
 
     def __init__(self, folder: Path, settings: StudySettings, url: str | None) -> None:
-        from optuna.storages import get_storage
+        with needs("search"):
+            from optuna.storages import get_storage
 
         self.folder, self.settings, self.url = folder, settings, url
         self.extended_from: int | None = None

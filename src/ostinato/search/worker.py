@@ -3,6 +3,7 @@
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,12 +214,14 @@ class _Reporter(SilentMonitor):
         return {"epochs": self.epochs, "seconds": self.seconds}
 
 
-def finish(study: Study, data: Data) -> dict[str, Any] | None:
+def finish(
+    study: Study, data: Data, *, notice: Callable[[str], None] = warnings.warn
+) -> dict[str, Any] | None:
     """Choose the best trial by validation, score it on the test songs, and write results.json.
 
     Scores once: where results.json is there, of as many trials or more, it is read; of fewer, as the study
     has been extended since, it is written anew. None where the chosen trial's run is in the folder of another
-    machine, which has to do it.
+    machine, which has to do it. For `notice` see `runs.finish.write_results`.
 
     Raises:
         UserError: no trial was trained to its end.
@@ -235,7 +238,7 @@ def finish(study: Study, data: Data) -> dict[str, Any] | None:
         if not _is_whole(folder, chosen["value"]):
             return None
         with Run.open(folder) as run:
-            results = conclude(run, data)
+            results = conclude(run, data, notice=notice)
         summary = _summary(study, records, chosen, results)
         atomic_write(path, json.dumps(summary, indent=1) + "\n")
         return summary

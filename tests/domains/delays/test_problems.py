@@ -75,9 +75,9 @@ class Oracle(nn.Module):
 
     def __init__(self, targets: Tensor, classes: int, wrong: int) -> None:
         super().__init__()
-        said = targets.clone()
-        said[:, :wrong] = (said[:, :wrong] + 1) % classes
-        self.logits, self.at = 20.0 * nn.functional.one_hot(said, classes), 0
+        predicted = targets.clone()
+        predicted[:, :wrong] = (predicted[:, :wrong] + 1) % classes
+        self.logits, self.at = 20.0 * nn.functional.one_hot(predicted, classes), 0
 
     def forward(self, inputs: Tensor, states: None, starts: Tensor) -> tuple[Categorical, None]:
         first, self.at = self.at, self.at + inputs.shape[1]

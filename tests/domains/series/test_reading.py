@@ -124,11 +124,11 @@ def test_csv_that_cannot_be_used(write, text, message):
     path = write("a.csv", text)
     with pytest.raises(UserError) as failure:
         read_series(path)
-    said = str(failure.value)
-    assert message in said
-    assert str(path) in said
-    assert "\n" not in said
-    assert len(said) < 300 + len(str(path))
+    text = str(failure.value)
+    assert message in text
+    assert str(path) in text
+    assert "\n" not in text
+    assert len(text) < 300 + len(str(path))
 
 
 @given(

@@ -282,9 +282,9 @@ def test_the_variable_can_turn_the_kernels_off() -> None:
 
 
 def test_an_unknown_name_is_one_clear_error() -> None:
-    said = _python(SHOW, OSTINATO_KERNEL="avx3")
-    assert said.startswith("ostinato.errors.UserError: OSTINATO_KERNEL must be one of")
-    assert "got 'avx3'" in said
+    printed = _python(SHOW, OSTINATO_KERNEL="avx3")
+    assert printed.startswith("ostinato.errors.UserError: OSTINATO_KERNEL must be one of")
+    assert "got 'avx3'" in printed
 
 
 def test_without_the_extension_torch_takes_over() -> None:

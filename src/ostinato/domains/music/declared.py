@@ -26,7 +26,7 @@ MUSIC = DomainDeclared(
     sounds=True,
     names=("bach", "jsb", "nottingham", "musedata", "piano-midi"),
     data_sets="ostinato.domains.music.reading.data_sets",
-    reads="a score",
+    reads="a file of music",
     commands={
         "generate": Command(options=options.ComposeOptions, place="ostinato.domains.music.commands:compose"),
         "score": Command(options=options.ScoreOptions, place="ostinato.domains.music.commands:score_pieces"),

@@ -19,7 +19,7 @@ from ostinato.domains.series.reading import read_series
 from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.splits import select
 from ostinato.domains.series.surprise import Surprise, surprise, write_surprise
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, check_installed
 from ostinato.evaluation.numbers import number
 from ostinato.evaluation.numbers import setting as shown
 from ostinato.evaluation.tables import Table, number_columns, table_of
@@ -146,8 +146,8 @@ def score_files(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     series: list[Sequence] = []
     notices: list[Notice] = []
     for file in files:
-        found, said = opened.read(file)
-        series, notices = [*series, *found], notices + said
+        found, more = opened.read(file)
+        series, notices = [*series, *found], notices + more
     scored = [surprise(opened.predictor, one.values, opened.scaling) for one in series]
     written = []
     for place, (one, surprises) in enumerate(zip(series, scored, strict=True), start=1):
@@ -236,3 +236,5 @@ def _check_writable(path: Path, *endings: str) -> None:
         raise UserError(f"expected a file name ending in {', '.join((TABLE, *endings))}, found {path.name}")
     if not path.absolute().parent.is_dir():
         raise UserError(f"expected a folder to write {path.name} in, found none at {path.parent}")
+    if path.suffix.lower() in pictures.FORMATS:
+        check_installed("series", "matplotlib.figure")

@@ -11,7 +11,7 @@ import numpy as np
 
 from ostinato.domains.series.forecast import QUANTILES, Forecast
 from ostinato.domains.series.surprise import Surprise
-from ostinato.errors import UserError
+from ostinato.errors import UserError, needs
 from ostinato.files import atomic_write
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -142,7 +142,8 @@ def _checked(path: str | Path) -> Path:
 
 def _panels(columns: tuple[str, ...], title: str, *more: str) -> tuple[Any, list[Any]]:
     """A figure with one panel below another: of each column, as far as they have room, and more."""
-    from matplotlib.figure import Figure
+    with needs("series"):
+        from matplotlib.figure import Figure
 
     if len(columns) > MOST_COLUMNS:
         title = f"{title} (first {MOST_COLUMNS} of {len(columns):,} columns)".strip()
@@ -160,7 +161,8 @@ def _panels(columns: tuple[str, ...], title: str, *more: str) -> tuple[Any, list
 
 
 def _save(figure: Any, path: Path) -> None:
-    from matplotlib import rc_context
+    with needs("series"):
+        from matplotlib import rc_context
 
     data = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")

@@ -1,4 +1,4 @@
-"""A whole recurrent layer in native code: what `native/layer.hpp` and `native/gradient.hpp` offer.
+"""A whole recurrent layer in native code: what `native/rnn/layer.hpp` offers.
 
     drive = x U^T + b + b2,   h = scan(drive, W, a, h0, starts),   and the gradients of all of them
 
@@ -49,7 +49,7 @@ class States(NamedTuple):
 
     states: Tensor  # (T, B, H)
     last: Tensor  # (1, B, H), a copy
-    slopes: Tensor  # (T * B * H,), for the native code's use, in the order of native/frames.hpp
+    slopes: Tensor  # (T * B * H,), for the native code's use, in the order of native/linear/frames.hpp
     sparse: bool  # whether the inputs were
 
 

@@ -1,4 +1,4 @@
-"""NADE in native code, on the CPU, in float32 and float64: what `native/nade.hpp` offers, with its checks.
+"""NADE in native code, on the CPU, in float32 and float64: what `native/nade/` offers, with its checks.
 
 Shapes: N frames, V visible, J hidden units. `biases` is [b, c] of every frame, (N, V + J); `encoder` is W
 and `decoder` U, both (V, J). The equations are those of `nade_torch`.

@@ -8,7 +8,7 @@ import pytest
 from ostinato.data import cache
 from ostinato.domains.music.reading import cache as reading_cache
 from ostinato.domains.music.reading import readers as reading
-from ostinato.domains.music.reading.cache import read_scores
+from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.readers import Reading, read_all
 
 
@@ -103,8 +103,8 @@ def counted(monkeypatch):
 
 
 def test_scores_are_read_once(files, counted):
-    first = read_scores(files, progress=False)
-    second = read_scores(files, progress=False)
+    first = read_files(files, progress=False)
+    second = read_files(files, progress=False)
     assert_same(first, second)
     assert len(counted) == 1
     (kept,) = cache.cache_folder().iterdir()
@@ -113,15 +113,15 @@ def test_scores_are_read_once(files, counted):
 
 
 def test_another_file_another_reading(files, counted, write_song):
-    read_scores(files, progress=False)
+    read_files(files, progress=False)
     write_song(files[0], 99)
-    found = read_scores(files, progress=False)
+    found = read_files(files, progress=False)
     assert_same(found[:1], [reading.read_one(files[0])])
     assert len(counted) == 2
 
 
 def test_a_cache_that_is_damaged_anywhere_is_made_again(files, counted):
-    right = read_scores(files, progress=False)
+    right = read_files(files, progress=False)
     (kept,) = cache.cache_folder().iterdir()
     whole, rng = kept.read_bytes(), np.random.default_rng(0)
     broken = [b"", whole[:100], whole[: len(whole) // 2], whole[:-1], b"not an archive"]
@@ -129,21 +129,21 @@ def test_a_cache_that_is_damaged_anywhere_is_made_again(files, counted):
         broken.append(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
     for data in broken:
         kept.write_bytes(data)
-        assert_same(read_scores(files, progress=False), right)
+        assert_same(read_files(files, progress=False), right)
 
 
 def test_a_cache_of_another_make_is_made_again(files, counted):
-    right = read_scores(files, progress=False)
+    right = read_files(files, progress=False)
     (kept,) = cache.cache_folder().iterdir()
     for meta in ({}, [], [1], [{"reason": "", "pieces": [[5, 0.0, []]]}] * 9, None):
         with kept.open("wb") as stream:
             arrays = {key: np.zeros(3) for key in ("start", "end", "pitch")}
             np.savez(stream, meta=np.array(json.dumps(meta)), **arrays)
-        assert_same(read_scores(files, progress=False), right)
+        assert_same(read_files(files, progress=False), right)
 
 
 def test_a_pickle_in_the_cache_is_never_loaded(files, counted, tmp_path):
-    right = read_scores(files, progress=False)
+    right = read_files(files, progress=False)
     (kept,) = cache.cache_folder().iterdir()
 
     class Bomb:
@@ -152,26 +152,26 @@ def test_a_pickle_in_the_cache_is_never_loaded(files, counted, tmp_path):
 
     with kept.open("wb") as stream:
         np.savez(stream, allow_pickle=True, meta=np.array([Bomb()], dtype=object), start=np.zeros(1))
-    assert_same(read_scores(files, progress=False), right)
+    assert_same(read_files(files, progress=False), right)
     assert not (tmp_path / "exploded").exists()
 
 
 def test_failures_that_may_not_come_back_are_not_kept(files, counted, monkeypatch):
     failed = [Reading(reason="reading it crashed", final=False)] * len(files)
     monkeypatch.setattr(reading_cache, "read_all", lambda paths, **more: failed)
-    assert read_scores(files, progress=False) == failed
+    assert read_files(files, progress=False) == failed
     assert not cache.cache_folder().exists() or not [*cache.cache_folder().iterdir()]
 
 
 def test_a_cache_folder_that_cannot_be_written_is_no_error(files, counted, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "file" / "cache"))
-    assert len(read_scores(files, progress=False)) == len(files)
-    assert len(read_scores(files, progress=False)) == len(files)
+    assert len(read_files(files, progress=False)) == len(files)
+    assert len(read_files(files, progress=False)) == len(files)
     assert len(counted) == 2
 
 
 def test_the_progress_bar_is_on_standard_error(files, capsys):
-    read_scores(files, use_cache=False, progress=True)
+    read_files(files, use_cache=False, progress=True)
     # and in a log file there is none
     assert capsys.readouterr() == ("", "")

@@ -1,1 +1,1 @@
-"""Music data sets: MIDI files, scores and folders of them as frames."""
+"""Music data sets: MIDI, MusicXML, ABC and kern files and folders of them as frames."""

@@ -1,6 +1,6 @@
 """`bach`: the four-part chorales of the corpus that comes with music21.
 
-Which: the corpus' scores by Bach (MusicXML, kern) with exactly four parts, called Soprano, Alto, Tenor and
+Which: the corpus' pieces by Bach (MusicXML, kern) with exactly four parts, called Soprano, Alto, Tenor and
 Bass. That leaves out movements with instruments of their own and keyboard pieces, and keeps 365 chorales.
 
 Frames: one a quarter note, as in the published `jsb`, so that the two can be compared: a chorale's harmony
@@ -24,10 +24,10 @@ from typing import Any
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.data.splitting import SHARES, assign, connected, gather, same
 from ostinato.domains.music.notes import Notes
-from ostinato.domains.music.reading.cache import read_scores
+from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.notation import SUFFIXES
 from ostinato.domains.music.reading.similarity import versions
-from ostinato.errors import UserError
+from ostinato.errors import UserError, needs
 
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 FRAMES_PER_BEAT = 1
@@ -70,7 +70,7 @@ def load(
 def read_chorales(*, use_cache: bool = True, progress: bool = True) -> dict[str, Notes]:
     """The chorales as notes, by their file's name without suffix (`bwv66.6`), in the catalogue's order."""
     paths = corpus_files()
-    readings = read_scores(paths, use_cache=use_cache, progress=progress)
+    readings = read_files(paths, use_cache=use_cache, progress=progress)
     chorales = {
         path.stem: piece
         for path, reading in zip(paths, readings, strict=True)
@@ -83,14 +83,15 @@ def read_chorales(*, use_cache: bool = True, progress: bool = True) -> dict[str,
 
 
 def corpus_files() -> list[Path]:
-    """The files of the corpus that hold scores by Bach."""
-    from music21 import corpus
+    """The files of the corpus that hold pieces by Bach."""
+    with needs("music"):
+        from music21 import corpus
 
     paths = [Path(path) for path in corpus.getComposer("bach")]
     paths = [path for path in paths if path.suffix in SUFFIXES]
     if not paths:
         raise UserError(
-            "expected music21's corpus of scores, found none: this copy of music21 comes without it; "
+            "expected music21's corpus of music, found none: this copy of music21 comes without it; "
             "install music21 from the Python package index, or use --data jsb"
         )
     return sorted(
@@ -119,7 +120,8 @@ def catalogue_number(name: str) -> str:
 
 def _titles(names: SequenceOf[str]) -> list[str | None]:
     """The hymns' titles, letters only, where music21's list of chorales has them."""
-    from music21.corpus import chorales
+    with needs("music"):
+        from music21.corpus import chorales
 
     entries: list[dict[str, Any]] = list(chorales.ChoraleListRKBWV().byRiemenschneider.values())
     known = {f"bwv{entry['bwv']}": re.sub(r"[^a-z]", "", entry["title"].lower()) for entry in entries}

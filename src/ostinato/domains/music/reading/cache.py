@@ -1,4 +1,4 @@
-"""Scores that took long to read are kept in the cache folder, so that they are read once.
+"""Music that took long to read is kept in the cache folder, so that it is read once.
 
 The key is the SHA-256 of everything that decides the result: the files' bytes and kinds, and the versions of
 the readers. What is kept are notes, before any choice of frames or key: options never need another reading.
@@ -16,13 +16,14 @@ import numpy as np
 from ostinato.data import cache
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.readers import Reading, read_all
+from ostinato.errors import needs
 
-# Raised whenever `scores.read` changes its answer for a file.
+# Raised whenever `notation.read` changes its answer for a file.
 FORMAT = 1
 _WORTH_SECONDS = 2.0
 
 
-def read_scores(paths: Sequence[Path], *, use_cache: bool = True, progress: bool = True) -> list[Reading]:
+def read_files(paths: Sequence[Path], *, use_cache: bool = True, progress: bool = True) -> list[Reading]:
     """Read every file: from the cache, else in parallel behind a progress bar on standard error."""
     name = f"scores-{_key(paths)}"
     if use_cache and (kept := cache.load(name)) and (readings := _unpack(*kept, count=len(paths))):
@@ -38,7 +39,7 @@ def _read(paths: Sequence[Path], progress: bool) -> list[Reading]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("reading scores"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("reading music"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     # in a log file, a bar is an empty line
     hidden = not (progress and console.is_terminal)
@@ -48,7 +49,9 @@ def _read(paths: Sequence[Path], progress: bool) -> list[Reading]:
 
 
 def _key(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256(repr((FORMAT, version("music21"), version("symusic"))).encode())
+    with needs("music"):
+        versions = version("music21"), version("symusic")
+    digest = hashlib.sha256(repr((FORMAT, *versions)).encode())
     for path in paths:
         try:
             # only regular files: opening a named pipe would wait for ever

@@ -1,16 +1,16 @@
-"""The music data sets by name, and any file or folder of scores: `load` makes each the same `Splits`."""
+"""The music data sets by name, and any file or folder of music: `load` makes each the same `Splits`."""
 
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ostinato.data.listing import COMES_WITH, Listed, origin_of
+from ostinato.data.listing import COMES_WITH, TO_INSTALL, Listed, origin_of
 from ostinato.data.sequences import Splits
 from ostinato.domains.answer import Part
 from ostinato.domains.music.reading import bach, folder, published, statistics
 from ostinato.domains.music.reading.notation import SUFFIXES
-from ostinato.errors import UserError, argument, near_names
+from ostinato.errors import MissingExtra, UserError, argument, near_names, needs
 
 DEFAULT = "bach"
 MAX_FRAMES_PER_BEAT = 48
@@ -27,7 +27,7 @@ def names() -> tuple[str, ...]:
 
 
 def owns(path: Path) -> bool:
-    """Whether a file has an ending of scores, or a folder holds one that has.
+    """Whether a file has an ending of music, or a folder holds one that has.
 
     Example:
         >>> owns(Path("song.mid")), owns(Path("song.txt"))
@@ -85,8 +85,8 @@ def load(
             published sets have the frames that they have.
         transpose: Move each piece to C major or C minor (the published sets are there already).
         split_seed: Another number, another split; the published sets keep theirs.
-        cache: Whether scores that took long to read are kept in the user's cache folder.
-        progress: Whether to show a progress bar, on standard error, while scores are read.
+        cache: Whether music that took long to read is kept in the user's cache folder.
+        progress: Whether to show a progress bar, on standard error, while music is read.
 
     Raises:
         UserError: no such name or path, no usable music, no network, or an option that cannot be had.
@@ -115,13 +115,20 @@ def load(
 def listed(name: str) -> Listed:
     """What a named data set is, and where it comes from."""
     if name == DEFAULT:
-        return Listed(
-            name, "music", "four-part chorales by Bach", "the corpus of music21", bach.LICENCE, COMES_WITH,
-            f"music21 {version('music21')}",
-        )  # fmt: skip
+        about, source = "four-part chorales by Bach", "the corpus of music21"
+        return Listed(name, "music", about, source, bach.LICENCE, *_corpus())
     found = published.PUBLISHED[name]
     origin, place = origin_of(found.file)
     return Listed(name, "music", found.about, found.file.url, published.LICENCE, origin, place)
+
+
+def _corpus() -> tuple[str, str]:
+    """How the corpus is had here, and with what."""
+    try:
+        with needs("music"):
+            return COMES_WITH, f"music21 {version('music21')}"
+    except MissingExtra:
+        return TO_INSTALL, "pip install 'ostinato[music]'"
 
 
 def listing() -> list[Listed]:

@@ -15,7 +15,7 @@ import numpy as np
 from ostinato.data.sequences import SPLITS, Sequence, Skipped, Splits
 from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, gather, same
 from ostinato.domains.music.notes import Notes
-from ostinato.domains.music.reading.cache import read_scores
+from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.notation import SUFFIXES
 from ostinato.domains.music.reading.readers import Reading
 from ostinato.errors import UserError
@@ -39,7 +39,7 @@ def load(
     """
     files, skipped = find(path)
     names = [file.relative_to(path).as_posix() if path.is_dir() else file.name for file in files]
-    readings = read_scores(files, use_cache=use_cache, progress=progress)
+    readings = read_files(files, use_cache=use_cache, progress=progress)
     songs, reasons = _songs(names, readings, frames_per_beat, transpose)
     skipped = sorted([*skipped, *reasons], key=lambda skip: skip.path)
     if not songs:

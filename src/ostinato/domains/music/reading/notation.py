@@ -1,4 +1,4 @@
-"""A score or MIDI file -> its pieces as notes: MIDI with symusic; MusicXML, ABC and kern with music21.
+"""A file of music -> its pieces as notes: MIDI with symusic; MusicXML, ABC and kern with music21.
 
 Files are read into memory and parsed from there: suffixes may be in capitals, links are followed, and music21
 keeps no pickles in the temporary folder. A file that cannot be used raises `UserError` with a reason only
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from ostinato.domains.music.notes import Notes
-from ostinato.errors import UserError
+from ostinato.errors import UserError, needs
 
 MIDI = (".mid", ".midi", ".kar", ".smf")
 MUSICXML = (".musicxml", ".xml", ".mxl")
 SUFFIXES = (*MIDI, *MUSICXML, ".abc", ".krn", ".kern")
 
-# An orchestral score is a few megabytes; what is far larger is no score, and would take hours to parse.
+# An orchestral work is a few megabytes; what is far larger is no music, and would take hours to parse.
 MAX_BYTES = 64 << 20
 
 
@@ -45,36 +45,37 @@ def read(path: Path) -> list[Notes]:
         raise UserError("the file is empty" if not data else "the file holds nothing but blanks")
     if suffix in MIDI:
         return [_midi(data)]
-    return _score(data, suffix)
+    return _sheet_music(data, suffix)
 
 
 def _within_limit(stream: Any, limit: int) -> bytes:
     with stream:
         data: bytes = stream.read(limit + 1)
     if len(data) > limit:
-        raise UserError(f"larger than {limit >> 20} MB: no score is")
+        raise UserError(f"larger than {limit >> 20} MB: no piece of music is")
     return data
 
 
 def _midi(data: bytes) -> Notes:
     """Times are ticks, hence beats whatever the tempo; the drum channel is left out."""
     _check_midi(data)
-    import symusic
+    with needs("music"):
+        import symusic
 
     try:
-        score = symusic.Score.from_midi(data)
+        midi = symusic.Score.from_midi(data)
     except (RuntimeError, ValueError, MemoryError) as error:
         raise UserError(f"damaged MIDI: {_line(error)}") from error
-    tracks = [track for track in score.tracks if not track.is_drum and len(track.notes)]
+    tracks = [track for track in midi.tracks if not track.is_drum and len(track.notes)]
     if not tracks:
-        drums = any(len(track.notes) for track in score.tracks)
+        drums = any(len(track.notes) for track in midi.tracks)
         raise UserError("no notes but drums" if drums else "no notes")
     columns = [track.notes.numpy() for track in tracks]
     start, length, pitch = (
         np.concatenate([column[key] for column in columns]).astype(float)
         for key in ("time", "duration", "pitch")
     )
-    ticks = score.ticks_per_quarter
+    ticks = midi.ticks_per_quarter
     return Notes(
         start / ticks,
         (start + length) / ticks,
@@ -104,18 +105,19 @@ def _check_midi(data: bytes) -> None:
         position += 8 + length
 
 
-def _score(data: bytes, suffix: str) -> list[Notes]:
+def _sheet_music(data: bytes, suffix: str) -> list[Notes]:
     """Parse with music21, which raises all kinds of exceptions on damaged files: each is a reason here."""
     if suffix in MUSICXML:
         text, form = _musicxml(data), "musicxml"
     else:
         text, form = _text(data), "abc" if suffix == ".abc" else "humdrum"
-    from music21 import converter, stream
+    with needs("music"):
+        from music21 import converter, stream
 
     try:
         parsed = converter.parseData(text, format=form)
-        scores = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
-        pieces = [_notes(score) for score in scores]
+        tunes = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
+        pieces = [_notes(tune) for tune in tunes]
     except Exception as error:
         kind = {"musicxml": "MusicXML", "abc": "ABC", "humdrum": "kern"}[form]
         raise UserError(f"damaged, or not {kind}: {_line(error)}") from error
@@ -125,10 +127,10 @@ def _score(data: bytes, suffix: str) -> list[Notes]:
     return pieces
 
 
-def _notes(score: Any) -> Notes:
-    """The notes of a music21 score, at the pitches that sound (a clarinet's part is written higher)."""
-    score.toSoundingPitch(inPlace=True)
-    parts = list(score.parts) or [score]
+def _notes(tune: Any) -> Notes:
+    """The notes of a music21 `Score`, at the pitches that sound (a clarinet's part is written higher)."""
+    tune.toSoundingPitch(inPlace=True)
+    parts = list(tune.parts) or [tune]
     rows = [row for part in parts for row in _rows(part)]
     start, end, pitch = np.array(rows, dtype=float).reshape(-1, 3).T
     bars = list(parts[0].getElementsByClass("Measure"))
@@ -162,7 +164,7 @@ def _musicxml(data: bytes) -> str:
 
 
 def _unzip(data: bytes) -> bytes:
-    """The score inside a .mxl archive: the file that its container names, else the first XML file."""
+    """The MusicXML inside a .mxl archive: the file that its container names, else the first XML file."""
     from xml.etree import ElementTree
 
     try:
@@ -176,7 +178,7 @@ def _unzip(data: bytes) -> bytes:
                 ]
                 inside = [name for name in roots if name in names] + inside
             if not inside:
-                raise UserError("damaged: the archive holds no score")
+                raise UserError("damaged: the archive holds no MusicXML")
             return _within_limit(archive.open(inside[0]), MAX_BYTES)
     # RuntimeError: the archive is encrypted
     except (zipfile.BadZipFile, ElementTree.ParseError, EOFError, NotImplementedError, RuntimeError) as error:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ostinato.domains.music.notes import shifted
 from ostinato.domains.music.reading.notation import read
-from ostinato.errors import UserError
+from ostinato.errors import MissingExtra, UserError
 
 
 @dataclass(frozen=True)
@@ -88,5 +88,7 @@ def read_piece(
         notes = notes.transposed(semitones)
         frames, first_beat = notes.frames(frames_per_beat), notes.first_beat(frames_per_beat)
         return Piece(Path(path).name, frames, frames_per_beat, semitones, first_beat)
+    except MissingExtra:
+        raise  # whatever the file is
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

@@ -11,7 +11,7 @@ import numpy as np
 from ostinato.data.download import RemoteFile, fetch, locate
 from ostinato.data.sequences import SPLITS, Sequence, Splits
 from ostinato.domains.music.notes import COLUMNS
-from ostinato.errors import UserError
+from ostinato.errors import UserError, needs
 
 _COMMIT = "2f8c2b817050206397458dfd1f5a25ce8a32fe65"
 LICENCE = "none stated where the files are published"
@@ -77,8 +77,9 @@ def where(name: str) -> Path | None:
 
 def read_mat(path: Path) -> dict[str, tuple[Sequence, ...]]:
     """Read `traindata`, `validdata` and `testdata`: MATLAB cells of (T, 88) arrays of zeros and ones."""
-    import scipy.io
-    from scipy.io.matlab import MatReadError
+    with needs("music"):
+        import scipy.io
+        from scipy.io.matlab import MatReadError
 
     try:
         # a MATLAB 5 file holds arrays only: nothing in it can be unpickled

@@ -1,4 +1,4 @@
-"""Many score files at once: in processes of their own, so that a reader that crashes or hangs costs one file.
+"""Many files of music at once, in processes of their own: a reader that crashes or hangs costs one file.
 
 Each worker is this module run as a program: it takes one path a line and answers with one line of JSON. (Not
 `multiprocessing`: its workers import the user's script again, which needs a guard that newcomers do not
@@ -21,7 +21,7 @@ import numpy as np
 
 from ostinato.domains.music.notes import Notes
 
-# A long orchestral score takes half a minute; what takes longer than this will never end.
+# A long orchestral work takes half a minute; what takes longer than this will never end.
 SECONDS_PER_FILE = 120.0
 MAX_WORKERS = 4
 

@@ -14,6 +14,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from ostinato.errors import needs
+
 TUNE_RUN, TUNE_BOUND = 6, 1 / 3
 HARMONY_RUN, HARMONY_BOUND = 4, 0.25
 
@@ -69,7 +71,8 @@ def runs(sequence: Sequence[Hashable], length: int) -> set[Hashable]:
 
 def _alike(sets: Sequence[set[Hashable]], bound: float) -> dict[tuple[int, int], float]:
     """Pairs whose likeness reaches the bound; all pairs at once, as one sparse matrix product."""
-    from scipy.sparse import csr_array
+    with needs("music"):
+        from scipy.sparse import csr_array
 
     number: dict[Hashable, int] = {}
     rows = [(k, number.setdefault(run, len(number))) for k, found in enumerate(sets) for run in found]

@@ -1,4 +1,4 @@
-"""A score or MIDI file -> binary frames (T, 88), and frames -> MIDI file or picture.
+"""A file of music -> binary frames (T, 88), and frames -> MIDI file or picture.
 
 Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 """
@@ -14,7 +14,7 @@ from ostinato.domains.music.reading.pieces import read_piece
 from ostinato.domains.music.writing import pictures
 from ostinato.domains.music.writing.audio import to_wav
 from ostinato.domains.music.writing.pictures import picture
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, check_installed, needs
 from ostinato.files import atomic_write
 
 __all__ = ["check_writable", "from_file", "picture", "spans", "to_midi", "to_wav", "write"]
@@ -67,7 +67,8 @@ def to_midi(
         >>> np.array_equal(from_file(path, transpose=False), np.eye(88))
         True
     """
-    import symusic
+    with needs("music"):
+        import symusic
 
     frames = checked(frames)
     if not 1 <= frames_per_beat <= _TICKS:
@@ -76,8 +77,8 @@ def to_midi(
     # a multiple of the frames, so that every frame begins on a tick
     ticks = frames_per_beat * -(-_TICKS // frames_per_beat)
     step = ticks // frames_per_beat
-    score = symusic.Score(ticks)
-    score.tempos.append(symusic.Tempo(time=0, qpm=tempo))
+    midi = symusic.Score(ticks)
+    midi.tempos.append(symusic.Tempo(time=0, qpm=tempo))
     track = symusic.Track(name="ostinato", program=0, is_drum=False)
     for begin, end, column in spans(frames):
         track.notes.append(
@@ -85,15 +86,17 @@ def to_midi(
                 time=begin * step, duration=(end - begin) * step, pitch=column + LOWEST, velocity=_VELOCITY
             )
         )
-    score.tracks.append(track)
+    midi.tracks.append(track)
     # silence at the end lasts, too: without an event there, the file would end with its last note
-    score.markers.append(symusic.TextMeta(time=len(frames) * step, text="end"))
-    atomic_write(path, score.dumps_midi())
+    midi.markers.append(symusic.TextMeta(time=len(frames) * step, text="end"))
+    atomic_write(path, midi.dumps_midi())
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """A UserError if `write` could not write there: better before long work than after it."""
     pictures.check_writable(path, (*MIDI[:2], ".wav", *pictures.FORMATS))
+    if Path(path).suffix.lower() in MIDI:
+        check_installed("music", "symusic")
 
 
 def write(

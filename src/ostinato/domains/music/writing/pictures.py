@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ostinato.domains.music.notes import COLUMNS, LOWEST, checked, spans
-from ostinato.errors import UserError
+from ostinato.errors import UserError, check_installed, needs
 from ostinato.files import atomic_write
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -29,12 +29,14 @@ def pitch_name(pitch: int) -> str:
 
 
 def check_writable(path: str | os.PathLike[str], formats: tuple[str, ...] = FORMATS) -> None:
-    """A UserError if a file's ending is not one of `formats`, or its folder is not there."""
+    """A UserError if an ending is none of `formats`, there is no such folder, or nothing to draw with."""
     path = Path(path)
     if path.suffix.lower() not in formats:
         raise UserError(f"expected a file name ending in {', '.join(formats)}, found {path.name}")
     if not path.absolute().parent.is_dir():
         raise UserError(f"expected a folder to write {path.name} in, found none at {path.parent}")
+    if path.suffix.lower() in FORMATS:
+        check_installed("music", "matplotlib.figure")
 
 
 def picture(
@@ -92,9 +94,10 @@ def _draw(
     frame_surprisal: np.ndarray | None,
 ) -> Any:
     # Figure and canvas of our own instead of pyplot: nothing global, whatever back end the user has chosen.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MultipleLocator
+    with needs("music"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MultipleLocator
 
     sounding = np.flatnonzero(frames.any(axis=0)) + LOWEST
     low, high = (int(sounding[0]), int(sounding[-1])) if len(sounding) else (60, 72)
@@ -141,9 +144,10 @@ def _keyboard(axes: Any, low: int, high: int) -> None:
 
 
 def _bars(axes: Any, frames: np.ndarray, frames_per_beat: int) -> None:
-    from matplotlib import colormaps
-    from matplotlib.collections import PatchCollection
-    from matplotlib.patches import Rectangle
+    with needs("music"):
+        from matplotlib import colormaps
+        from matplotlib.collections import PatchCollection
+        from matplotlib.patches import Rectangle
 
     held = list(spans(frames))
     bars = [
@@ -161,8 +165,9 @@ def _coloured(
     figure: Any, axes: Any, frames: np.ndarray, frames_per_beat: int, surprisal: np.ndarray
 ) -> None:
     """Every frame of a note coloured by its surprisal: pale where it was expected, dark where not."""
-    from matplotlib.collections import PatchCollection
-    from matplotlib.patches import Rectangle
+    with needs("music"):
+        from matplotlib.collections import PatchCollection
+        from matplotlib.patches import Rectangle
 
     times, columns = np.nonzero(frames)
     cells = [

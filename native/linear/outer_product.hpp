@@ -1,7 +1,8 @@
 // Sums over frames of outer products, tile by tile, and the factors of such a product, packed for it.
 #pragma once
 
-#include "scan.hpp"
+#include "linear/product.hpp"
+#include "simd/for_vectors.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {

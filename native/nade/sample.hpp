@@ -1,7 +1,7 @@
 // Sampling from NADE, note by note, with notes held fixed where asked.
 #pragma once
 
-#include "nade.hpp"
+#include "nade/nade.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {

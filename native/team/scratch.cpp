@@ -1,4 +1,4 @@
-#include "scratch.hpp"
+#include "team/scratch.hpp"
 
 #include <atomic>
 #include <cstdint>

@@ -5,9 +5,12 @@
 // that one pass over the decoder's gradient serves several frames. Rows are padded to whole vectors with zeros.
 #pragma once
 
-#include "grid.hpp"
-#include "nonlinearity.hpp"
-#include "reduce.hpp"
+#include "linear/frames.hpp"
+#include "nade/arguments.hpp"
+#include "simd/nonlinearity.hpp"
+#include "simd/reduce.hpp"
+#include "team/scratch.hpp"
+#include "team/team.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {

@@ -1,7 +1,9 @@
-// A whole layer in one call: the projection of its inputs and the scan.
+// A whole layer in one call: the projection of its inputs and the scan, its tangent, and the way back.
 #pragma once
 
-#include "gradient.hpp"
+#include "rnn/gradient.hpp"
+#include "rnn/projection.hpp"
+#include "rnn/scan.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
@@ -25,7 +27,7 @@ bool layer_forward(const LayerForwardArgs<Real>& args) {
   const auto bytes = static_cast<unsigned long>(frame) * sizeof(Real);
   Real* zeros = nullptr;
   if (!scan.h0) {
-    zeros = allocate_reals<Real>(frame);
+    zeros = allocate_numbers<Real>(frame);
     if (!zeros) return false;
     __builtin_memset(zeros, 0, bytes);
     scan.h0 = zeros;
@@ -42,7 +44,7 @@ bool layer_forward(const LayerForwardArgs<Real>& args) {
 template <class Real, bool leaky>
 bool layer_tangent_with(const LayerTangentArgs<Real>& args, const SparseProjection<Real>& projection) {
   const Shape& shape = args.shape;
-  const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.parted);
+  const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.by_part);
   const auto steps = [&](Share<Real>& share) {
     const Trail<Real> trail(share, shape, args.tangents);
     Rows<const Real> before;
@@ -83,6 +85,18 @@ bool layer_tangent(const LayerTangentArgs<Real>& args) {
   if (!begun) return false;
   return args.leak ? layer_tangent_with<Real, true>(args, projection)
                    : layer_tangent_with<Real, false>(args, projection);
+}
+
+// The adjoint scan, and the gradients in the same team.
+template <class Real>
+bool layer_backward(const LayerBackwardArgs<Real>& args) {
+  const AdjointArgs<Real>& scan = args.scan;
+  InterleavedGradient<Real> gradient_of_hh(scan.shape, args.delta(), args.states, scan.starts, args.grad_hh);
+  InterleavedGradient<Real>* interleaved =
+      args.grad_hh && gradient_of_hh.pays(scan.shape, scan.threads) ? &gradient_of_hh : nullptr;
+  const LayerGradient<Real> gradient(args, scan.threads < 1 ? 1 : scan.threads, interleaved);
+  if (!gradient.has_memory()) return false;
+  return adjoint(scan, [&gradient](int rank, int size) { gradient.run(rank, size); }, interleaved);
 }
 
 }  // namespace

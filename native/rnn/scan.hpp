@@ -1,49 +1,21 @@
 // The three scans: forward, adjoint and tangent. Each step is one product and an elementwise part behind each tile.
 #pragma once
 
-#include "grid.hpp"
-#include "nonlinearity.hpp"
+#include "rnn/arguments.hpp"
+#include "rnn/interleaved_gradient.hpp"
+#include "simd/for_vectors.hpp"
+#include "simd/nonlinearity.hpp"
+#include "team/run_scan.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
-
-// A whole vector, or the first few lanes of one at the end of a row.
-struct Whole {
-  template <class Real>
-  OSTINATO_INLINE static Vec<Real> get(const Whole&, const Real* from) {
-    return load(from);
-  }
-  template <class Real>
-  OSTINATO_INLINE static void put(const Whole&, Real* to, Vec<Real> value) {
-    store(to, value);
-  }
-};
-
-struct Part {
-  int count;
-  template <class Real>
-  OSTINATO_INLINE static Vec<Real> get(const Part& part, const Real* from) {
-    return load_first(from, part.count);
-  }
-  template <class Real>
-  OSTINATO_INLINE static void put(const Part& part, Real* to, Vec<Real> value) {
-    store_first(to, value, part.count);
-  }
-};
-
-template <class Real, class Body>
-OSTINATO_INLINE void for_vectors(Index count, const Body& body) {
-  Index c = 0;
-  for (; c + lanes<Real> <= count; c += lanes<Real>) body(c, Whole{});
-  if (c < count) body(c, Part{static_cast<int>(count - c)});
-}
 
 OSTINATO_INLINE bool is_start(const unsigned char* starts, const Shape& shape, Index t, Index row) {
   return starts && starts[t * shape.streams + row];
 }
 
 // Where a scan puts the rows that its next step multiplies. Groups that run side by side put them in rows of their own
-// and copy them to the caller's array when a step is done: see frames.hpp.
+// and copy them to the caller's array when a step is done: see linear/frames.hpp.
 template <class Real>
 class Trail {
  public:
@@ -94,7 +66,7 @@ struct DriveMaker {
 template <class Real, Nonlinearity f, bool leaky>
 bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
   const Shape& shape = args.shape;
-  const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.parted);
+  const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.by_part);
   const auto steps = [&](Share<Real>& share) {
     const Trail<Real> trail(share, shape, args.states);
     Rows<const Real> before = share.rows(by_step, args.h0, 0);
@@ -153,9 +125,10 @@ bool forward(const ForwardArgs<Real>& args) {
 // `carried` holds g of step t + 1 when it is needed there: in adjoint_states when those are wanted, otherwise in rows
 // that every step reads and then overwrites in place.
 template <class Real, bool leaky>
-void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Share<Real>& share) {
+void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Share<Real>& share,
+                   InterleavedGradient<Real>* gradient) {
   const Shape& shape = args.shape;
-  const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.parted);
+  const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.by_part);
   Rows<const Real> delta_next, carried;
   for (Index t = shape.steps - 1; t >= -1; --t) {
     const bool inside = t >= 0;
@@ -186,25 +159,26 @@ void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Shar
     };
     UpcomingRows<Real> upcoming;
     if (inside) upcoming = {{grads, slopes}, {trail.far_rows(t), wanted}};
-    share.step(delta_next, upcoming, after);
+    share.step(delta_next, upcoming, after, {}, InterleavedProduct<Real>{gradient});
     if (!inside) break;
     trail.finish(t);
-    if (share.ride) share.ride->finish_step(t);
+    if (gradient) gradient->finish_step(t);
     delta_next = deltas;
     carried = keep;
   }
-  if (share.ride) share.ride->finish();
+  if (gradient) gradient->finish();
 }
 
+// With `gradient`, of one stream on one thread, its sums are made meanwhile.
 template <class Real, class Then>
-bool adjoint(const AdjointArgs<Real>& args, const Then& then, GradientRide<Real>* ride = nullptr) {
-  const auto steps = [&args, ride](Share<Real>& share) {
-    share.ride = ride;
-    const Trail<Real> trail = args.parted ? Trail<Real>(share, args.shape, args.delta_in_parts, args.delta)
+bool adjoint(const AdjointArgs<Real>& args, const Then& then, InterleavedGradient<Real>* gradient = nullptr) {
+  const auto steps = [&args, gradient](Share<Real>& share) {
+    const Trail<Real> trail = args.by_part ? Trail<Real>(share, args.shape, args.delta_in_parts, args.delta)
                                           : Trail<Real>(share, args.shape, args.delta);
-    args.leak ? adjoint_steps<Real, true>(args, trail, share) : adjoint_steps<Real, false>(args, trail, share);
+    args.leak ? adjoint_steps<Real, true>(args, trail, share, gradient)
+              : adjoint_steps<Real, false>(args, trail, share, gradient);
   };
-  return run_scan<Real>(args.shape, Order::of(args.shape, args.parted).split, args.weight, false, args.threads, steps,
+  return run_scan<Real>(args.shape, Order::of(args.shape, args.by_part).split, args.weight, false, args.threads, steps,
                         nullptr, {}, then);
 }
 

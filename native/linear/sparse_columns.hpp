@@ -1,27 +1,28 @@
-// The inputs of some frames that are not zero, and what their weights' gradient sums over them.
+// The inputs of some frames that are not zero, as compressed sparse columns, and what their weights' gradient sums over
+// them.
 #pragma once
 
-#include "outer_product.hpp"
-#include "sparse.hpp"
+#include "linear/outer_product.hpp"
+#include "linear/sparse.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
 
 // First found frame by frame, then sorted by input: an input's sum stays in registers while the deltas of the frames in
-// which it sounds go by.
+// which it is not zero go by.
 template <class Real>
-class SoundingInputs {
+class SparseColumns {
  public:
-  // How many may sound among all inputs of a chunk.
+  // How many may be non-zero among all inputs of a chunk.
   static Index most(Index inputs) { return chunk_frames * inputs / densest; }
 
   // The memory of `at`, in numbers of this size.
   static Index size(Index inputs) { return 4 * list_size(inputs) + roomy(inputs + 1); }
 
-  static SoundingInputs at(Real* memory, Index inputs) {
+  static SparseColumns at(Real* memory, Index inputs) {
     const Index list = list_size(inputs);
     const auto integers = [=](Index lists) { return reinterpret_cast<int*>(memory + lists * list); };
-    return SoundingInputs(inputs, {integers(0), memory + list}, {integers(2), memory + 3 * list}, integers(4));
+    return SparseColumns(inputs, {integers(0), memory + list}, {integers(2), memory + 3 * list}, integers(4));
   }
 
   // Those of a part's frames [begin, end). False where they are too many.
@@ -56,7 +57,7 @@ class SoundingInputs {
   }
 
  private:
-  SoundingInputs(Index inputs, Nonzeros<Real> found, Nonzeros<Real> sorted, int* ends)
+  SparseColumns(Index inputs, Nonzeros<Real> found, Nonzeros<Real> sorted, int* ends)
       : inputs_(inputs), found_(found), sorted_(sorted), ends_(ends) {}
 
   // A frame more is found before it is noticed that they are too many.

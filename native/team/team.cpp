@@ -2,7 +2,7 @@
 // second runtime with a second pool (PyTorch's wheels carry a private copy, sometimes under a hashed name), and
 // two pools on one machine spin against each other. GOMP_parallel is the entry GCC compiles `omp parallel` to; the
 // LLVM and Intel runtimes export it as well on Linux.
-#include "team.hpp"
+#include "team/team.hpp"
 
 #include <cstring>
 

@@ -5,7 +5,7 @@
 // full relative accuracy around the origin. NaN passes through every step.
 #pragma once
 
-#include "simd.hpp"
+#include "simd/simd.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {

@@ -1,7 +1,8 @@
 // The product of some rows with a packed H x H matrix, tile by tile, and what follows each tile while it is in cache.
 #pragma once
 
-#include "frames.hpp"
+#include "linear/frames.hpp"
+#include "simd/transpose.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
@@ -127,24 +128,6 @@ OSTINATO_INLINE Index panel_width(Index first_vector, Index vectors, Index count
   return vectors * lanes<Real> - spare * lanes<Real> / 2;
 }
 
-// out[i][j] = in[j][i], by merging the first half of the rows with the second, element by element, as often as it takes
-// to come back to the start with the index bits rotated half way.
-template <class Real, int... i>
-OSTINATO_INLINE void transpose(Vec<Real> (&square)[lanes<Real>], Sequence<i...>) {
-  constexpr int n = lanes<Real>;
-#pragma GCC unroll 8
-  for (int stage = 1; stage < n; stage *= 2) {
-    Vec<Real> merged[n];
-#pragma GCC unroll 16
-    for (int r = 0; r < n / 2; ++r) {
-      merged[2 * r] = __builtin_shufflevector(square[r], square[r + n / 2], (i / 2 + (i % 2) * n)...);
-      merged[2 * r + 1] = __builtin_shufflevector(square[r], square[r + n / 2], (n / 2 + i / 2 + (i % 2) * n)...);
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < n; ++r) square[r] = merged[r];
-  }
-}
-
 // Panel with first vector v, packed: packed[v * lanes * H + k * width + c] = weight'[k, v * lanes + c], zero past H.
 // `transposed` packs weight' (the forward product h W'), otherwise weight (the adjoint's delta W).
 template <class Real>
@@ -198,6 +181,16 @@ OSTINATO_INLINE void add_products(const Real* a, Index hidden, const Real* panel
     upcoming = {};
   });
 }
+
+// The whole product of a step where one thread does it alone; see `Share::step`.
+struct TiledProduct {
+  // sums (rows, width), a panel's, = a (rows, hidden) @ that panel.
+  template <class Real>
+  OSTINATO_INLINE void operator()(const Real* a, Index hidden, const Real* panel, Index rows, Index width, Real* sums,
+                                  Walk walk, const Upcoming<Real>& upcoming) const {
+    add_products(a, hidden, panel, rows, width, 0, hidden, sums, true, walk, upcoming);
+  }
+};
 
 }  // namespace
 }  // namespace ostinato::OSTINATO_ISA

@@ -8,7 +8,8 @@
 // first half of the streams, then all of the second.
 #pragma once
 
-#include "simd.hpp"
+#include "linear/types.hpp"
+#include "simd/simd.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
@@ -45,7 +46,7 @@ struct Order {
 
   static Order by_step(const Shape& shape) { return {shape, shape.streams}; }
   static Order by_part(const Shape& shape) { return {shape, cut(shape.streams, parts_of(shape), 1)}; }
-  static Order of(const Shape& shape, bool parted) { return parted ? by_part(shape) : by_step(shape); }
+  static Order of(const Shape& shape, bool in_parts) { return in_parts ? by_part(shape) : by_step(shape); }
 
   // Those of the part that `row` is in.
   template <class Real>

@@ -1,10 +1,10 @@
 // Vectors of OSTINATO_VECTOR_BYTES as GCC and Clang know them, and the few operations the kernels need on them.
 //
-// Everything in this and the other *_isa headers sits in a namespace named after the instruction set and inside an
-// unnamed one: the same source is compiled several times, and no two builds may share a function.
+// Everything in this header and in those that include it sits in a namespace named after the instruction set and inside
+// an unnamed one: the same source is compiled several times, and no two builds may share a function.
 #pragma once
 
-#include "kernels.hpp"
+#include "simd/types.hpp"
 
 #if defined(__AVX2__)
 #include <immintrin.h>

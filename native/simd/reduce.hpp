@@ -1,7 +1,7 @@
-// Sums across the lanes of vectors.
+// Sums across the lanes of vectors, and what is true of all numbers of a row.
 #pragma once
 
-#include "simd.hpp"
+#include "simd/for_vectors.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
@@ -32,6 +32,18 @@ template <class Real>
 OSTINATO_INLINE Vec<Real> sums_of(Vec<Real>* v) {
   fold_all<Real, lanes<Real> / 2>(v);
   return v[0];
+}
+
+template <class Real>
+bool all_finite(const Real* x, Index count) {
+  Vec<Real> wrong{};
+  for_vectors<Real>(count, [&](Index i, auto lanes_used) {
+    using Lanes = decltype(lanes_used);
+    wrong += Lanes::get(lanes_used, x + i) * Real(0);  // infinity and NaN times zero are NaN
+  });
+  for (int k = 0; k < lanes<Real>; ++k)
+    if (wrong[k] != Real(0)) return false;
+  return true;
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 // A note's logit needs the hidden vector of its own slot alone, which is what makes this faster than dense products.
 #pragma once
 
-#include "nade.hpp"
+#include "nade/nade.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
@@ -60,7 +60,7 @@ template <class Real>
 bool nade_curvature(const NadeCurvatureArgs<Real>& args) {
   const NadeArgs<Real>& at = args.at;
   const Index notes = padded<Real>(at.visible), units = padded<Real>(at.hidden);
-  Real* weights = allocate_reals<Real>(2 * notes * units);
+  Real* weights = allocate_numbers<Real>(2 * notes * units);
   if (!weights) return false;
   pad_rows(weights, args.encoder, at.visible, at.hidden, notes);
   pad_rows(weights + notes * units, args.decoder, at.visible, at.hidden, notes);

@@ -6,7 +6,13 @@
 // chunks, whose deltas are packed once for all products.
 #pragma once
 
-#include "sounding.hpp"
+#include "linear/sparse_columns.hpp"
+#include "rnn/arguments.hpp"
+#include "rnn/interleaved_gradient.hpp"
+#include "simd/reduce.hpp"
+#include "simd/transpose.hpp"
+#include "team/progress.hpp"
+#include "team/scratch.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
@@ -23,7 +29,7 @@ struct PartSums {
 template <class Real>
 struct GradientMemory {
   Real *deltas, *panel, *zeros;  // packed deltas of a chunk, a panel of a factor, a row of a factor
-  SoundingInputs<Real> sounding;  // of a chunk
+  SparseColumns<Real> sparse;  // of a chunk
 
   static constexpr Index panel_size = outer_vectors * lanes<Real> * chunk_frames;
 
@@ -40,7 +46,7 @@ struct GradientMemory {
   // For all threads together, enough for as many or fewer of them.
   static Index size(const Shape& shape, Index inputs, int threads) {
     const Index tiles = parts_of(shape) * ((shape.hidden + tile_rows - 1) / tile_rows);
-    const Index own = panel_size + zeros_size(shape, inputs) + SoundingInputs<Real>::size(inputs) + 2 * alignment;
+    const Index own = panel_size + zeros_size(shape, inputs) + SparseColumns<Real>::size(inputs) + 2 * alignment;
     return (tiles + threads) * tile_size + threads * own;
   }
 
@@ -48,10 +54,10 @@ struct GradientMemory {
   static GradientMemory at(Real* all, Index size, const Shape& shape, Index inputs, int rank, int threads) {
     Real* panel = all + cut(size, threads, rank) / alignment * alignment;
     Real* zeros = panel + panel_size;
-    Real* sounding = zeros + zeros_size(shape, inputs);
+    Real* sparse = zeros + zeros_size(shape, inputs);
     __builtin_memset(zeros, 0, static_cast<unsigned long>(zeros_size(shape, inputs)) * sizeof(Real));
-    Real* deltas = sounding + SoundingInputs<Real>::size(inputs);
-    return {deltas, panel, zeros, SoundingInputs<Real>::at(sounding, inputs)};
+    Real* deltas = sparse + SparseColumns<Real>::size(inputs);
+    return {deltas, panel, zeros, SparseColumns<Real>::at(sparse, inputs)};
   }
 };
 
@@ -64,10 +70,10 @@ struct GradientShare {
   Index first, last;
   PartSums<Real> sums;
   Memory memory;
-  const GradientRide<Real>* ride;  // has made some of the sums of W; or null
+  const InterleavedGradient<Real>* interleaved;  // has made some of the sums of W; or null
 
   // Where the part's deltas are.
-  StreamPart deltas() const { return args.scan.parted ? part.in_parts() : part; }
+  StreamPart deltas() const { return args.scan.by_part ? part.in_parts() : part; }
 
   Index tiles_of_rows() const { return (last - first + tile_rows - 1) / tile_rows; }
 
@@ -144,14 +150,14 @@ struct GradientShare {
     return outer_tile<Real, vectors, false>;
   }
 
-  // by_input += x' delta over a chunk, or = where `begins`. False, and nothing, where too many inputs sound.
+  // by_input += x' delta over a chunk, or = where `begins`. False, and nothing, where too many inputs are not zero.
   bool add_sparse(Index begin, Index end, bool begins) const {
     const Input<Real>& x = args.input;
-    const SoundingInputs<Real>& sounding = memory.sounding;
-    if (!(x.binary ? sounding.find(x.binary, part, begin, end) : sounding.find(x.real, part, begin, end))) return false;
+    const SparseColumns<Real>& sparse = memory.sparse;
+    if (!(x.binary ? sparse.find(x.binary, part, begin, end) : sparse.find(x.real, part, begin, end))) return false;
     const Index hidden = args.scan.shape.hidden;
     const FactorRows<Real> rows(Factor<Real>{args.delta(), hidden}, deltas(), begin, end, nullptr);
-    sounding.add_products(rows.at, first, last, sums.by_input, hidden, begins);
+    sparse.add_products(rows.at, first, last, sums.by_input, hidden, begins);
     return true;
   }
 
@@ -186,12 +192,12 @@ struct GradientShare {
     for (Index h = first; h < last; ++h) sums.deltas[h] = 0;
   }
 
-  // What a ride has left over.
+  // What the adjoint scan has left over.
   void add_states(const Factor<Real>& before, Index begin, Index end) const {
-    const Index hidden = args.scan.shape.hidden, ridden = ride ? ride->columns() : 0;
-    if (ridden && begin < ride->rest())
-      add_product(before, begin, end < ride->rest() ? end : ride->rest(), sums.hh, false, 0, ridden);
-    if (ridden < hidden) add_product(before, begin, end, sums.hh, begin == 0, ridden, hidden);
+    const Index hidden = args.scan.shape.hidden, done = interleaved ? interleaved->columns() : 0;
+    if (done && begin < interleaved->rest())
+      add_product(before, begin, end < interleaved->rest() ? end : interleaved->rest(), sums.hh, false, 0, done);
+    if (done < hidden) add_product(before, begin, end, sums.hh, begin == 0, done, hidden);
   }
 
   void run() const {
@@ -222,8 +228,8 @@ struct GradientShare {
 template <class Real>
 class LayerGradient {
  public:
-  LayerGradient(const LayerBackwardArgs<Real>& args, int threads, const GradientRide<Real>* ride)
-      : args_(args), ride_(ride), parts_(parts_of(args.scan.shape)) {
+  LayerGradient(const LayerBackwardArgs<Real>& args, int threads, const InterleavedGradient<Real>* interleaved)
+      : args_(args), interleaved_(interleaved), parts_(parts_of(args.scan.shape)) {
     const Index hidden = args.scan.shape.hidden, inputs = args.input.size;
     const Index own = GradientMemory<Real>::size(args.scan.shape, inputs, threads);
     const Index hh = args.grad_hh ? hidden * hidden : 0, ih = args.grad_ih ? hidden * inputs : 0;
@@ -257,7 +263,8 @@ class LayerGradient {
       const Index first = begin > p * tiles ? begin - p * tiles : 0;
       const Index last = end < (p + 1) * tiles ? end - p * tiles : tiles;
       const StreamPart part = StreamPart::of(args_.scan.shape, p);
-      if (first < last) GradientShare<Real>{args_, part, first * tile_rows, row(last), sums_[p], memory, ride_}.run();
+      if (first < last)
+        GradientShare<Real>{args_, part, first * tile_rows, row(last), sums_[p], memory, interleaved_}.run();
     }
     if (parts_ > 1) meet(rank, size, 2);
     add_parts(row(cut(tiles, size, rank)), row(cut(tiles, size, rank + 1)));
@@ -297,24 +304,13 @@ class LayerGradient {
   }
 
   const LayerBackwardArgs<Real>& args_;
-  const GradientRide<Real>* ride_;
+  const InterleavedGradient<Real>* interleaved_;
   Index parts_, own_size_ = 0;
   char* memory_ = nullptr;
   Progress* finished_ = nullptr;
   Real* own_ = nullptr;
   PartSums<Real> sums_[2] = {};
 };
-
-// The adjoint scan, and the gradients in the same team.
-template <class Real>
-bool layer_backward(const LayerBackwardArgs<Real>& args) {
-  const AdjointArgs<Real>& scan = args.scan;
-  GradientRide<Real> riding(scan.shape, args.delta(), args.states, scan.starts, args.grad_hh);
-  GradientRide<Real>* ride = args.grad_hh && riding.pays(scan.shape, scan.threads) ? &riding : nullptr;
-  const LayerGradient<Real> gradient(args, scan.threads < 1 ? 1 : scan.threads, ride);
-  if (!gradient.has_memory()) return false;
-  return adjoint(scan, [&gradient](int rank, int size) { gradient.run(rank, size); }, ride);
-}
 
 }  // namespace
 }  // namespace ostinato::OSTINATO_ISA

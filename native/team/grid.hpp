@@ -1,0 +1,150 @@
+// How a team of threads shares the rows and columns of a scan, and one member's share of a step.
+#pragma once
+
+#include "linear/product.hpp"
+#include "team/progress.hpp"
+
+namespace ostinato::OSTINATO_ISA {
+namespace {
+
+// `groups` groups own rows of their own and never wait for each other after packing; the `members` of one group share
+// its rows and own columns of their own, so every step needs what the others made in the one before. Few rows per
+// thread leave the product bound by reading the matrix from cache, which splitting its columns halves; many rows make
+// it bound by arithmetic.
+struct Grid {
+  int groups, members;
+
+  // Whether the rows are too few to be shared out, for any number of threads. Where they are not, a row's sums are the
+  // same to the last bit in whatever group it is.
+  static bool keeps_rows_together(const Shape& shape) { return parts_of(shape) == 1; }
+
+  static Index most_groups(const Shape& shape, int threads) {
+    const Index groups = shape.streams / fewest_rows;
+    return groups < 1 ? 1 : groups > threads ? threads : groups;
+  }
+
+  template <class Real>
+  static Grid choose(const Shape& shape, int threads) {
+    constexpr Index vectors_per_member = 2;
+    const Index vectors = (shape.hidden + lanes<Real> - 1) / lanes<Real>;
+    const Index groups = most_groups(shape, threads);
+    Index members = threads / groups;
+    const Index most = vectors / vectors_per_member;
+    members = members > most ? most : members;
+    return {static_cast<int>(groups), static_cast<int>(members < 1 ? 1 : members)};
+  }
+};
+
+// What the elementwise part of a step will touch; see `Upcoming`.
+template <class Real>
+struct UpcomingRows {
+  Rows<const Real> read[2], written[2];
+
+  OSTINATO_INLINE Upcoming<Real> at(Index i, Index columns) const {
+    return {{read[0].find(i), read[1].find(i)}, {written[0].find(i), written[1].find(i)}, columns};
+  }
+};
+
+// What one member computes at every step, and with what.
+template <class Real>
+struct Share {
+  const Real *packed, *second, *prepared;  // the matrix, maybe another one, and what else was made
+  Index hidden, vectors;
+  Index row_begin, row_end;
+  Columns columns;
+  Progress* group;  // one per member
+  int groups, members, member;
+  int rank;         // in the whole team
+  Real* kept;       // of this group: see own_rows
+  Index kept_size;  // of a block
+  bool turns;       // whether steps and their products go back and forth; the order of sums is then theirs
+  Walk walk = Walk::forwards;  // of the next product
+  Index steps_done = 0;
+
+  Index first_column() const { return columns.first * lanes<Real>; }
+  Index last_column() const { return columns.last * lanes<Real> < hidden ? columns.last * lanes<Real> : hidden; }
+
+  // The rows of a step in an array of all frames.
+  template <class Number>
+  Rows<Number> rows(const Order& order, Number* array, Index t) const {
+    return order.rows(array, t, row_begin);
+  }
+
+  // Room for this group's rows that no other group touches, `kept_blocks` times.
+  static constexpr Index kept_blocks = 3;
+  Rows<Real> own_rows(Index block) const { return {kept, block * kept_size - row_begin * hidden}; }
+  static Index block_size(Index rows, Index hidden) {
+    return (rows * hidden + line_length<Real> - 1) / line_length<Real> * line_length<Real>;
+  }
+
+  // For every row and every panel of this share: after(sums, row, column, count), where sums[0..count) are
+  // (a @ packed + b @ second)[row, column..column+count). No `a` or `b` adds nothing; nobody waits for `b`. `product`
+  // makes a @ packed where this member has all columns: as TiledProduct does, maybe with other work in between.
+  template <class After, class Product = TiledProduct>
+  OSTINATO_INLINE void step(const Rows<const Real>& a, const UpcomingRows<Real>& upcoming, const After& after,
+                            const Rows<const Real>& b = {}, const Product& product = {}) {
+    alignas(64) Real sums[tile_sums * lanes<Real>];
+    const Index row_tiles = (row_end - row_begin + tile_rows - 1) / tile_rows, panels = columns.panels();
+    for (Index turn = 0; turn < panels; ++turn) {
+      const Index p = turns && steps_done % 2 ? panels - 1 - turn : turn;
+      const Index v = columns.start(p), column = v * lanes<Real>;
+      const Index width = panel_width<Real>(v, columns.start(p + 1) - v, hidden);
+      const Index count = column + width > hidden ? hidden - column : width;
+      for (Index i = 0; i < row_tiles; ++i) {
+        const Index row = row_begin + cut(row_end - row_begin, row_tiles, i);
+        const Index rows = row_begin + cut(row_end - row_begin, row_tiles, i + 1) - row;
+        if (a)
+          sum_over_members(a.at(row * hidden), packed + column * hidden, rows, width, sums,
+                           upcoming.at(row * hidden + column, hidden - column), product);
+        else
+          __builtin_memset(sums, 0, sizeof(sums));
+        if (b)
+          add_products(b.at(row * hidden), hidden, second + column * hidden, rows, width, 0, hidden, sums, false,
+                       Walk::forwards, Upcoming<Real>{});
+        for (Index r = 0; r < rows; ++r) after(sums + r * width, row + r, column, count);
+      }
+    }
+    ++steps_done;
+    if (members > 1) group[member].finish(steps_done);
+  }
+
+ private:
+  // The part of the sum over this member's own columns needs no waiting, and hides that for the others'. What the
+  // others wrote comes from their caches, a hundred nanoseconds a line when asked for one after the other: all lines
+  // are asked for at once, half way through the own part, when the others have most likely written them.
+  template <class Product>
+  OSTINATO_INLINE void sum_over_members(const Real* a, const Real* panel, Index rows, Index width, Real* sums,
+                                        const Upcoming<Real>& upcoming, const Product& product) {
+    if (members == 1) {
+      product(a, hidden, panel, rows, width, sums, walk, upcoming);
+      if (turns) walk = turned(walk);
+      return;
+    }
+    const auto add = [&](Index begin, Index end, bool begins, const Upcoming<Real>& next) {
+      add_products(a, hidden, panel, rows, width, begin, end, sums, begins, walk, next);
+    };
+    const Index first = first_column(), last = last_column();
+    const Index middle = first + (last - first) / 2;
+    add(first, middle, true, upcoming);
+    fetch_others(a, rows, first, last);
+    add(middle, last, false, {});
+    for (int turn = 1; turn < members; ++turn) {
+      const int m = member + turn < members ? member + turn : member + turn - members;
+      const Index begin = cut(vectors, members, m) * lanes<Real>, end = cut(vectors, members, m + 1) * lanes<Real>;
+      group[m].await(steps_done);
+      add(begin, end < hidden ? end : hidden, false, {});
+    }
+  }
+
+  OSTINATO_INLINE void fetch_others(const Real* a, Index rows, Index first, Index last) const {
+    for (int m = 0; m < members; ++m)
+      if (m != member) __builtin_prefetch(&group[m]);
+    for (Index r = 0; r < rows; ++r, a += hidden) {
+      for (Index c = 0; c < first; c += line_length<Real>) __builtin_prefetch(a + c);
+      for (Index c = last; c < hidden; c += line_length<Real>) __builtin_prefetch(a + c);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace ostinato::OSTINATO_ISA
