@@ -23,7 +23,7 @@ def peaked(count: int, seed: int = 0, *, visible: int = 12, hidden: int = 8, sca
 
 
 def all_or_nothing() -> Frames:
-    """All notes off, where mean field comes to, or all on, which is e^1.8 times as likely and was observed."""
+    """All notes off, where mean field comes to, or all on: e^1.8 times as likely, and observed."""
     b, c, weight = torch.full((40, 6), -8.7), torch.full((40, 3), -18.0), torch.full((6, 3), 6.0)
     return Frames(b, c, weight, torch.ones(40, 6))
 
