@@ -25,7 +25,7 @@ RULES = {
     "files": ("files", "errors"),
     # what settings are, and the declarations of those who have some
     "settings": (
-        "recipe.setting recipe.declared recipe.extensions recipe.core recipe.letters recipe.older",
+        "recipe.setting recipe.declared recipe.extensions recipe.core recipe.older",
         "errors",
     ),
     "declarations of cells": ("nn.cells.registry", "errors, settings"),
@@ -70,8 +70,8 @@ RULES = {
     ),
     "training": (
         "training",
-        "errors, declarations of cells, declarations of outputs, declarations of optimizers, recipe, "
-        "devices, kernels, cells, outputs, model, curvature, nn, optim, data, run folders, domain",
+        "errors, evaluation, declarations of cells, declarations of outputs, declarations of optimizers, "
+        "recipe, devices, kernels, cells, outputs, model, curvature, nn, optim, data, run folders, domain",
     ),
     "pictures of runs": (
         "report.curves report.measures report.numbers",

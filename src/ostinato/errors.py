@@ -118,3 +118,25 @@ def near_names(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
+def no_such_data(expected: str, given: str, known: Iterable[str]) -> UserError:
+    """The message for what is neither a data set's name nor a file that is there.
+
+    Args:
+        expected: what it should be.
+        given: what was given.
+        known: names of data sets.
+
+    Example:
+        >>> print(no_such_data("a data set or a text file", "notes.txt", ["ptb", "pydoc"]))
+        expected a data set or a text file, found 'notes.txt': no such file; known: ptb, pydoc
+        >>> print(no_such_data("a data set or a path", "notingham", ["jsb", "nottingham"]))
+        expected a data set or a path, found 'notingham'; did you mean nottingham?
+    """
+    of_a_file = re.search(r"[./\\~]", given) is not None
+    if of_a_file:
+        return UserError(
+            f"expected {expected}, found {given!r}: no such file; known: {', '.join(sorted(known))}"
+        )
+    return UserError(f"expected {expected}, found {given!r}; {near_names(given.lower(), known)}")

@@ -304,7 +304,7 @@ def test_a_dry_run_says_what_a_run_would_be_and_leaves_nothing(ostinato, songs, 
     assert code == 0, err
     for wanted in (
         "dry run of SGD+CM on songs: nothing is trained or written",
-        "hidden_size",
+        "--hidden-size",
         "rnn.weight_hh_l0",
         "8 x 8",
         "in all: about",
@@ -342,3 +342,16 @@ def test_a_dry_run_of_going_on_changes_nothing(ostinato, trained, tmp_path, cont
         assert (code, err.count("\n")) == (2, 1)
         assert wanted in err
     assert contents(run) == before
+
+
+def test_what_training_has_is_scored_apart(ostinato, songs, trained, tmp_path) -> None:
+    code, out, err = ostinato("evaluate", tmp_path / "run", "--overlap", "--json")
+    assert code == 0, err
+    apart = json.loads(out)["overlap"]["test"]["scores"]
+    assert apart["all"] == trained["results"]["model"]["test"]["log_likelihood"]
+    parts = [score for name, score in apart.items() if name != "all"]
+    assert sum(score["count"] for score in parts) == apart["all"]["count"]
+    code, out, _ = ostinato("evaluate", tmp_path / "run", "--overlap")
+    assert "log-likelihood on test by what training has" in out
+    code, _, err = ostinato("evaluate", "--baselines", "--data", songs, "--overlap")
+    assert (code, "expected a run with --overlap" in err) == (2, True)

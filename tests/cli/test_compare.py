@@ -115,3 +115,28 @@ def test_wrong_input_is_one_line(ostinato, trained, arguments, words):
     code, out, err = ostinato("compare", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert words in err
+
+
+def test_runs_that_differ_by_their_seed_are_one_way_of_training(ostinato, songs, trained, other, tmp_path):
+    for seed in (0, 1):
+        run = tmp_path / f"wide{seed}"
+        code, _, err = ostinato("train", "--data", songs, "--run", run, "--seed", seed, *QUICK, "--l1", 0.01)
+        assert code == 0, err
+    runs = (tmp_path / "run", other, tmp_path / "wide0", tmp_path / "wide1")
+    code, out, err = ostinato("compare", *runs, "--over-seeds", "--json")
+    assert code == 0, err
+    first, second = json.loads(out)["runs"]
+    assert [len(row["runs"]) for row in (first, second)] == [2, 2]
+    code, out, _ = ostinato("compare", *runs, "--json")
+    alone = [row["score"]["value"] for row in json.loads(out)["runs"]]
+    assert first["score"]["value"] == pytest.approx((alone[0] + alone[1]) / 2, abs=1e-9)
+    assert first["spread"] == pytest.approx(abs(alone[0] - alone[1]) / 2**0.5, rel=1e-6)
+    assert second["difference"]["over_seeds"]
+    code, out, _ = ostinato("compare", *runs, "--over-seeds")
+    assert out.count("more") == 2
+    assert "standard deviation over seeds" in out
+    code, out, _ = ostinato("compare", *runs[:3], "--over-seeds")
+    assert "says nothing of its seed" in " ".join(out.split())
+    for given, words in (((*runs[:2],), "differ by their seed alone"), ((*runs, runs[0]), "seed 0 again")):
+        code, out, err = ostinato("compare", *given, "--over-seeds")
+        assert (code, out, words in err) == (2, "", True), err

@@ -169,3 +169,17 @@ def test_fetch_knows_names_only(tmp_path):
     for name in ("jsbb", "pydog"):
         with pytest.raises(UserError, match=f"did you mean {name[:3]}"):
             app(["fetch", name], result_action="return_value")
+
+
+def test_what_training_has_of_a_data_set_is_said(ostinato, tmp_path) -> None:
+    text = tmp_path / "text.txt"
+    again = "one two three four five six seven eight nine ten\n"
+    text.write_text("".join(f"w{n} x{n % 7} y{n % 5}\n" for n in range(200)) + again * 60)
+    code, out, err = ostinato("data", "show", text, "--overlap", "--json")
+    assert code == 0, err
+    found = json.loads(out)["overlap"]["test"]
+    assert 0 < found["seen"] <= found["of"]
+    code, out, _ = ostinato("data", "show", text, "--overlap")
+    assert f"test: training has seen {found['seen']} of {found['of']} sentences" in out
+    code, out, err = ostinato("data", "show", "memorization", "--overlap")
+    assert (code, "expected data that can stand in each other with --overlap" in err) == (2, True), err

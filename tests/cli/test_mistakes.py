@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ostinato.cli.settings import asked_for
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+
 from .conftest import QUICK
 
 
@@ -35,7 +39,7 @@ def mistake(ostinato):
         (("tain",), "unknown command tain: did you mean train?"),
         (("train", "--learnig-rate", "1"), "--learning-rate"),
         (("train", "--learning-rate", "fast"), "--learning-rate"),
-        (("train", "--learning-rate", "-1"), "expected --learning-rate at least 0, found -1"),
+        (("train", "--learning-rate", "-1"), "expected --learning-rate above 0, found -1"),
         (("train", "--hidden-size", "0"), "expected --hidden-size in [1"),
         (("train", "--recipe", "SGD+X"), "expected a recipe like SGD"),
         (("train", "--threads", "0"), "--threads of at least 1"),
@@ -49,6 +53,54 @@ def mistake(ostinato):
 )
 def test_wrong_words(mistake, arguments, message) -> None:
     assert message in mistake(*arguments)
+
+
+@pytest.fixture
+def words_run(tmp_path: Path) -> Path:
+    """The folder of a run on words that has not begun."""
+    run = tmp_path / "words-1"
+    Run.create(run, Recipe.parse(None, domain="words", data="ptb").to_dict()).close()
+    return run
+
+
+def test_a_run_on_other_data_is_named_before_anything_else(mistake, words_run) -> None:
+    config = words_run / "config.toml"
+    assert mistake("train", "music", "--resume", words_run) == (
+        f"ostinato: expected a run on music, found one on words: {words_run}; leave music out"
+    )
+    assert mistake("train", "series", "--config", config) == (
+        f"ostinato: expected settings for series, found some for words in {config}; leave series out"
+    )
+    assert mistake("search", "music", "--config", config).endswith("leave music out")
+    for out in ((), ("--out", "a.mid")):
+        assert mistake("harmonize", words_run, "melody.mid", *out) == (
+            f"ostinato: expected a run on music, found one on words: {words_run}"
+        )
+
+
+def test_settings_for_other_text_are_taken(words_run) -> None:
+    recipe, _ = asked_for(None, words_run / "config.toml", "chars")
+    assert recipe.domain == "chars"
+
+
+def test_a_file_to_write_is_needed_to_harmonize(mistake, tmp_path) -> None:
+    Run.create(tmp_path / "music-1", Recipe.parse("SGD").to_dict()).close()
+    line = mistake("harmonize", tmp_path / "music-1", "melody.mid")
+    assert line == "ostinato: expected --out FILE, found none; see ostinato harmonize --help"
+
+
+def test_a_file_where_the_run_should_be(mistake, songs, tmp_path) -> None:
+    file = tmp_path / "good.csv"
+    file.write_text("1\n")
+    line = mistake("train", "--data", songs, "--run", file)
+    assert line == f"ostinato: expected a folder for the run, found a file at {file}; choose another one"
+
+
+def test_settings_that_the_optimizer_refuses_leave_no_run(mistake, songs, tmp_path) -> None:
+    settings = ("--optimizer", "adam", "--optimizer-settings", "betas = 3")
+    line = mistake("train", "--data", songs, "--run", tmp_path / "run", *settings)
+    assert line == "ostinato: expected settings of adam like betas = [0.9, 0.999], found betas = 3"
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_empty_folder(mistake, tmp_path) -> None:

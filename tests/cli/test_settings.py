@@ -123,3 +123,23 @@ def test_a_run_on_words_keeps_no_setting_of_music(ostinato, tmp_path) -> None:
     ]
     code, out, _ = ostinato("train", "--config", "r/config.toml", "--dry-run", "--json")
     assert (code, json.loads(out)["recipe"]) == (0, kept)
+
+
+def test_an_option_takes_the_place_of_a_file_s_optimizer(config) -> None:
+    file = config(Recipe.parse(None, domain="series"))
+    recipe, said = asked({"optimizer": "sgd"}, file)
+    assert (recipe.name, recipe.optimizer, said) == ("SGD+C", "sgd", [])
+    recipe, _ = asked({"recipe": "SGD+C"}, file)
+    assert (recipe.name, recipe.optimizer) == ("SGD+C", "sgd")
+    assert asked({"recipe": "adam+C"}, file)[0] == Recipe.parse(None, domain="series")
+    # as runs had it whose name did not say so
+    old = config(Recipe.parse(None, domain="series"), recipe="SGD+C")
+    assert asked({}, old)[0] == Recipe.parse(None, domain="series")
+
+
+def test_letters_and_another_optimizer_given_say_who_takes_whose_place(config) -> None:
+    recipe, said = asked({"recipe": "SGD+C", "optimizer": "adam"}, None, "series")
+    assert (recipe, said) == (
+        Recipe.parse(None, domain="series"),
+        ["optimizer adam takes the place of SGD: adam+C"],
+    )

@@ -37,6 +37,12 @@ def test_train_evaluate_and_go_on(domain: str, text_file: Path, capsys: pytest.C
     total = sum(sentence["log_prob"] for sentence in evaluated["sentences"])
     mean = -total / sum(sentence["tokens"] for sentence in evaluated["sentences"])
     assert score["value"] == pytest.approx(math.exp(mean) if domain == "words" else mean / math.log(2))
+    capsys.readouterr()
+    # nothing is printed of a text to continue that the model cannot read
+    assert command(["generate", "r", "--prime", "§ zebra"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "found unknown" in err
     assert command(["train", "--resume", "r", "--quiet"]) == 0
     assert "model" in capsys.readouterr().out
     assert command(["evaluate", "r", "--data", "pydoc"]) == 0

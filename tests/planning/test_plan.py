@@ -15,7 +15,7 @@ from ostinato.domains.delays.problems import TaskData, TemporalOrder
 from ostinato.domains.domain import domain_named
 from ostinato.planning import make_plan
 from ostinato.planning.memory import PeakMemory
-from ostinato.planning.plan import usual_recipe
+from ostinato.planning.plan import usual_settings
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.loop import Trainer
 from ostinato.training.progress import Progress
@@ -139,14 +139,25 @@ def test_a_run_that_has_ended_has_nothing_left() -> None:
     ("recipe", "changed"),
     [
         (Recipe.parse("SGD+CL"), {}),
-        (Recipe.parse("SGD+CM", output="nade", learning_rate=0.5), {"learning_rate": (0.5, 0.3)}),
+        (
+            Recipe.parse("SGD+CM", output="nade", learning_rate=0.5),
+            {"output": ("nade", "bernoulli"), "learning_rate": (0.5, 0.3)},
+        ),
+        (Recipe.parse("SGD+C", cell="lstm"), {"cell": ("lstm", "rnn")}),
+        (
+            Recipe.parse("SGD+C", momentum=0.9, optimizer="classical"),
+            {"optimizer": ("classical", "sgd"), "momentum": (0.9, 0.0)},
+        ),
+        (Recipe.parse(None, domain="series"), {}),
+        (Recipe.parse("SGD+C", domain="series"), {}),
+        (Recipe.parse("SGD+CL", optimizer="adam"), {}),  # whose name is adam+CL
         (Recipe.parse("SGD+CL", clip=2.0, seed=3), {"clip": (2.0, "auto"), "seed": (3, 0)}),
         (Recipe.parse("SGD+CLR", domain="words"), {}),
         (Recipe.parse("HF", domain="delays", data="memorization"), {}),
     ],
 )
 def test_what_is_changed_is_what_the_letters_do_not_give(recipe: Recipe, changed: dict[str, Any]) -> None:
-    usual = usual_recipe(recipe).to_dict()
+    usual = usual_settings(recipe)
     found = {k: (v, usual[k]) for k, v in recipe.to_dict().items() if usual.get(k) != v}
     assert found == changed
 

@@ -59,14 +59,26 @@ def test_a_complete_config_gives_the_same_recipe_and_no_notice() -> None:
 
 
 def test_momentum_without_m() -> None:
-    assert noticed("SGD+C", momentum=0.9) == ["momentum without M keeps learning_rate = 0.05 (M means 0.01)"]
-    assert noticed("SGD+C", momentum=0.9, learning_rate=0.02) == []
+    takes = "momentum without M takes optimizer = nesterov, as M means it"
+    assert noticed("SGD+C", momentum=0.9) == [f"{takes}, and keeps learning_rate = 0.05 (M means 0.01)"]
+    assert noticed("SGD+C", momentum=0.9, learning_rate=0.02) == [takes]
+    assert noticed("SGD+C", momentum=0.9, learning_rate=0.02, optimizer="classical") == []
+    assert noticed("rmsprop+C", momentum=0.9) == []
     recipe = Recipe.parse("SGD+C", output="nade", momentum=0.9)
     assert recipe.momentum_schedule == "sutskever"
     assert noticed("SGD+C", output="nade", momentum=0.9) == [
-        "momentum without M takes learning_rate = 0.3, momentum_schedule = sutskever, as M means them"
+        "momentum without M takes optimizer = nesterov, learning_rate = 0.3, momentum_schedule = sutskever, "
+        "as M means them"
     ]
     assert noticed("SGD+CM", momentum=0.5) == []
+
+
+def test_an_optimizer_in_the_place_of_sgd() -> None:
+    assert noticed("SGD+C", recipe="SGD+C", optimizer="adam") == [
+        "optimizer adam takes the place of SGD: adam+C"
+    ]
+    assert noticed("SGD+C", optimizer="adam") == []  # the letters were not given
+    assert noticed("adam+C", recipe="Adam+c", optimizer="adam") == []
 
 
 def test_rectifiers_without_r() -> None:
@@ -81,7 +93,7 @@ def test_rectifiers_without_r() -> None:
 
 
 def test_what_a_file_says_counts_as_given() -> None:
-    assert noticed("SGD+C", file={"momentum": 0.9, "learning_rate": 0.02}) == []
+    assert noticed("SGD+C", file={"momentum": 0.9, "learning_rate": 0.02, "optimizer": "nesterov"}) == []
     (line,) = noticed("SGD+C", file={"momentum": 0.9})
     assert "keeps learning_rate = 0.05" in line
     # but a complete file is full of settings without an effect; what another output needs is left out

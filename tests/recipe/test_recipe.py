@@ -38,7 +38,62 @@ def test_a_setting_overrides_its_letter() -> None:
         recipe.seed = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("letters", ["", "ADAM", "SGD+", "SGD+X", "SGD+CC", "SGDC", "HF+C"])
+@pytest.mark.parametrize(
+    ("letters", "settings", "name", "optimizer"),
+    [
+        (None, {"domain": "series"}, "adam+C", "adam"),
+        ("SGD+C", {"domain": "series"}, "SGD+C", "sgd"),
+        ("Adam+lc", {}, "adam+CL", "adam"),
+        ("RMSprop", {}, "rmsprop", "rmsprop"),
+        ("SGD+CL", {"optimizer": "adam"}, "adam+CL", "adam"),
+        (None, {"domain": "series", "optimizer": "sgd"}, "SGD+C", "sgd"),
+        (None, {"domain": "series", "optimizer": "adamw"}, "adamw+C", "adamw"),
+        ("SGD+CM", {}, "SGD+CM", "nesterov"),
+        ("SGD+C", {"momentum": 0.9}, "SGD+C", "nesterov"),
+        ("HF", {}, "HF", "hessian-free"),
+    ],
+)
+def test_the_name_says_which_optimizer(letters, settings, name, optimizer) -> None:
+    recipe = Recipe.parse(letters, **settings)
+    assert (recipe.name, recipe.optimizer) == (name, optimizer)
+    assert recipe.to_dict()["recipe"] == name
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    stored = recipe.to_dict()
+    assert Recipe.parse(stored.pop("recipe"), **stored) == recipe
+    assert Recipe.parse(
+        name, domain=recipe.domain, **{n: settings[n] for n in settings if n == "momentum"}
+    ) == (recipe)
+
+
+def test_another_optimizer_takes_another_name() -> None:
+    assert Recipe.parse("SGD+CM").replace(optimizer="adam").name == "adam+C"
+    assert Recipe.parse("adam+C").replace(optimizer="classical").name == "SGD+C"
+    assert Recipe(recipe="HF").optimizer == "hessian-free"
+    # as runs had it whose name did not say so
+    old = Recipe.parse(None, domain="series").to_dict() | {"recipe": "SGD+C"}
+    assert Recipe.from_dict(old).name == "adam+C"
+
+
+@pytest.mark.parametrize(
+    ("letters", "optimizer", "message"),
+    [
+        ("adam+C", "sgd", "expected optimizer adam and recipe adam together, found sgd and adam"),
+        ("adam", "hessian-free", "expected optimizer adam and recipe adam together, found hessian-free"),
+        ("SGD", "hessian-free", "expected optimizer hessian-free and recipe HF together"),
+    ],
+)
+def test_an_optimizer_that_contradicts_the_name_is_refused(letters, optimizer, message) -> None:
+    with pytest.raises(UserError, match=message):
+        Recipe.parse(letters, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    "letters",
+    [
+        *("", "ADAMM", "SGD+", "+C", "SGD+X", "SGD+CC", "SGDC", "HF+C"),
+        *("adam+M", "adam+", "nesterov", "nesterov+C", "hessian-free", "lbfgs"),
+    ],
+)
 def test_unknown_letters_are_refused(letters: str) -> None:
     with pytest.raises(UserError, match="expected a recipe like"):
         Recipe.parse(letters)
@@ -51,8 +106,10 @@ def test_unknown_letters_are_refused(letters: str) -> None:
         ({"hidden_size": 0}, r"hidden_size in \[1"),
         ({"hidden_size": 2.5}, "hidden_size to be int"),
         ({"hidden_size": True}, "hidden_size to be int"),
-        ({"learning_rate": -1}, "learning_rate at least 0"),
-        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"learning_rate": -1}, "learning_rate above 0, found -1"),
+        ({"learning_rate": 0}, "learning_rate above 0, found 0"),
+        ({"learning_rate": float("nan")}, "learning_rate to be a finite number above 0, found nan"),
+        ({"epochs": 0}, r"expected epochs in \[1, 1000000\], found 0"),
         ({"optimizer": "nesterov", "momentum": 1.0}, r"momentum in \[0, 1\)"),
         ({"nonlinearity": "gelu"}, "'tanh' or 'relu'"),
         ({"clip": "often"}, "'quantile' or 'none'"),

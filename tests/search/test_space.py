@@ -55,7 +55,7 @@ def test_choices_are_equally_likely():
 
 
 def test_a_draw_depends_on_seed_number_and_name_only():
-    table = {"learning_rate": {"low": 0.0, "high": 1.0}, "momentum": {"low": 0.0, "high": 0.9}}
+    table = {"learning_rate": {"low": 1e-9, "high": 1.0}, "momentum": {"low": 0.0, "high": 0.9}}
     space, part = Space.from_toml(table), Space.from_toml({"momentum": table["momentum"]})
     drawn = [space.sample(1, number) for number in range(50)]
     assert drawn == [space.sample(1, number) for number in range(50)]
@@ -150,14 +150,14 @@ def test_toml_there_and_back(tmp_path):
     [
         ("learning_rat = {low = 0, high = 1}", "did you mean learning_rate"),
         ("learning_rate = {low = 1, high = 0.1}", "1.0 > 0.1; swap them"),
-        ("learning_rate = {low = 0, high = 1, log = true}", "low above 0"),
+        ("l2 = {low = 0, high = 1, log = true}", "low above 0"),
         ("learning_rate = {lo = 0, high = 1}", "did you mean low"),
         ("learning_rate = {low = 0.1}", "low and high, or choices"),
         ("learning_rate = 0.1", r"found 0\.1"),
         ("learning_rate = {choices = []}", "choices = "),
         ("learning_rate = {choices = [1], low = 0}", "are for intervals"),
-        ("learning_rate = {low = -1, high = 1}", "learning_rate at least 0"),
-        ("learning_rate = {low = 0, high = 1, step = 0}", "step above 0"),
+        ("learning_rate = {low = 0, high = 1}", "learning_rate above 0"),
+        ("l2 = {low = 0, high = 1, step = 0}", "step above 0"),
         ("hidden_size = {low = 4, high = 8, step = 0.5}", "whole step above 0"),
         ("hidden_size = {low = 4.5, high = 8}", "to be int"),
         ("momentum = {low = 0, high = 1}", "momentum in"),

@@ -120,7 +120,7 @@ def test_more_epochs_for_a_run_that_stopped_for_patience_say_so(tmp_path: Path, 
 def test_fewer_epochs_than_there_are_are_refused(tmp_path: Path, contents: Any) -> None:
     run = trained(tmp_path / "run", small_recipe(epochs=4))
     before = contents(run.folder)
-    for epochs in (0, 3):
+    for epochs in (1, 3):
         with pytest.raises(
             UserError, match=f"expected epochs of at least 4, .* has trained 4 .* found {epochs}"
         ):
@@ -132,9 +132,9 @@ def test_in_the_middle_of_an_epoch_that_one_counts(tmp_path: Path) -> None:
     recipe = small_recipe(epochs=9, clip=1.0)
     calls = iter(range(10**6))
     with pytest.raises(Interrupted):
-        trained(tmp_path / "run", recipe, stop_requested=lambda: 15 * (next(calls) >= 3))
-    with pytest.raises(UserError, match=r"of at least 1, since the run is in its epoch 1, found 0"):
-        resume(tmp_path / "run", recipe.replace(epochs=0))
+        trained(tmp_path / "run", recipe, stop_requested=lambda: 15 * (next(calls) >= 12))
+    with pytest.raises(UserError, match=r"of at least 2, since the run is in its epoch 2, found 1"):
+        resume(tmp_path / "run", recipe.replace(epochs=1))
     short = recipe.replace(epochs=2)
     assert weights(resume(tmp_path / "run", short)) == weights(trained(tmp_path / "whole", short))
 

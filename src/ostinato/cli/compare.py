@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def compare(
     *runs: Path,
     split: Literal["train", "valid", "test"] = "test",
+    over_seeds: bool = False,
     resamples: int = 10_000,
     seed: int = 0,
     json: bool = False,
@@ -34,6 +35,9 @@ def compare(
         The runs' folders, two or more; differences are taken from the first.
     split
         The songs, sentences or series to compare on.
+    over_seeds
+        Take runs that differ by their seed alone as one, and say which way of training is better whatever
+        the seed.
     resamples
         Resamples of the bootstrap.
     seed
@@ -45,7 +49,8 @@ def compare(
 
     if resamples < 2:
         raise UserError(f"expected --resamples of at least 2, found {resamples}")
-    comparison = compare_runs([Run.open(run) for run in runs], split, resamples=resamples, seed=seed)
+    opened = [Run.open(run) for run in runs]
+    comparison = compare_runs(opened, split, over_seeds=over_seeds, resamples=resamples, seed=seed)
     if json:
         print_json(comparison.to_dict())
     else:
@@ -63,7 +68,7 @@ ESTIMATES_NOTE = (
 def _table(comparison: Comparison) -> Table:
     first = comparison.scored[0]
     score, songs = first.score, comparison.differences[0].songs
-    what, name = first.of, first.run.folder.name
+    what, name = comparison.of, first.run.folder.name
     headings = ("log-likelihood", *_other_unit(first), f"minus {name}", "95% interval", "p")
     table = Table(
         [Column("run", text=True), *number_columns(*headings)],
@@ -72,10 +77,12 @@ def _table(comparison: Comparison) -> Table:
             score.convention,
             f"± standard error over {what}; difference, interval and two-sided p by a paired bootstrap over "
             f"{songs:,} {what}: positive is better than {name}",
+            *_seeds(comparison),
         ],
     )
     for place, scored in enumerate(comparison.scored):
-        cells = [str(scored.run.folder), show(scored.score), *_in_other_unit(scored)]
+        more = f" and {len(scored.runs) - 1} more" if len(scored.runs) > 1 else ""
+        cells = [f"{scored.run.folder}{more}", show(scored.score), *_in_other_unit(scored)]
         if place:
             d = comparison.differences[place - 1]
             floor = "≤ " if d.p_value <= 1 / d.resamples else ""
@@ -93,6 +100,23 @@ def _table(comparison: Comparison) -> Table:
     if any(scored.score.estimate for scored in comparison.scored):
         table.notes.append(ESTIMATES_NOTE)
     return table
+
+
+def _seeds(comparison: Comparison) -> list[str]:
+    """What is to be said of seeds, where runs with several are taken together."""
+    several = [scored for scored in comparison.scored if scored.spread is not None]
+    if not several:
+        return []
+    spreads = ", ".join(
+        f"{scored.run.folder} {number(scored.spread, scored.score.unit)} ({len(scored.runs)} seeds)"
+        for scored in several
+    )
+    lines = [f"standard deviation over seeds: {spreads}"]
+    if all(comparison.over_seeds):
+        lines.append("differences are over seeds too, by Student's t")
+    else:
+        lines.append("a single run says nothing of its seed: differences from or to one are not over seeds")
+    return lines
 
 
 def _other_unit(scored: Scored) -> list[str]:

@@ -71,7 +71,9 @@ def fetch(name: str, *, json: Json = False) -> None:
 
 
 @app.command
-def show(name: str, *, domain: Named = None, json: Json = False, own: Own = None) -> None:
+def show(
+    name: str, *, domain: Named = None, overlap: bool = False, json: Json = False, own: Own = None
+) -> None:
     """Show what is in a data set, and where it is from.
 
     Of music: songs, polyphony, pitches, the files that were skipped, and a picture. Of text: tokens,
@@ -86,6 +88,8 @@ def show(name: str, *, domain: Named = None, json: Json = False, own: Own = None
         such files.
     domain
         What it is; by default what it looks like.
+    overlap
+        Also say what of validation and test data stands in the training data already.
     """
     from ostinato.cli import data_tables
     from ostinato.cli.tables import say
@@ -100,12 +104,43 @@ def show(name: str, *, domain: Named = None, json: Json = False, own: Own = None
     data = module.load(name, **given)
     if out is not None:
         module.draw(data, out)
+    found = module.describe(data)
+    if overlap:
+        found["overlap"] = _overlap(kind, data)
     if json:
-        print_json(module.describe(data) | {"picture": str(out) if out else None})
+        print_json(found | {"picture": str(out) if out else None})
         return
-    data_tables.show(kind, module.describe(data))
+    data_tables.show(kind, found)
+    if overlap:
+        data_tables.show_overlap(found["overlap"])
     if out is not None:
         say(f"picture: {out}")
+
+
+def _overlap(kind: DomainDeclared, data: Any) -> dict[str, Any]:
+    """What of validation and test data the training data have, by split."""
+    from ostinato.domains.domain import domain_named
+
+    domain = domain_named(kind.name)
+    found = {}
+    for split in ("valid", "test"):
+        if data.frames(split) == 0:
+            continue
+        overlap = domain.overlap(data, split)
+        if overlap is None:
+            raise UserError(
+                f"expected data that can stand in each other with {typed('overlap')}, found {kind.called}; "
+                "leave it out"
+            )
+        seen = int(overlap.seen.sum())
+        own = {
+            "seen": seen,
+            "of": len(overlap.seen),
+            "share": float(overlap.shares.mean()),
+            "how": overlap.how,
+        }
+        found[split] = own | {"what": kind.sequences}
+    return found
 
 
 def _kind(name: str, domain: str | None, given: dict[str, Any]) -> DomainDeclared:

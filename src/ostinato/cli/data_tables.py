@@ -71,3 +71,12 @@ def show(kind: DomainDeclared, found: dict[str, Any]) -> None:
         say(f"skipped {len(found['skipped'])}:")
         for skip in found["skipped"]:
             say(f"  {skip['path']}: {skip['reason']}")
+
+
+def show_overlap(found: dict[str, Any]) -> None:
+    """What of each split the training data have."""
+    for split, own in found.items():
+        count = f"{own['seen']:,} of {own['of']:,} {own['what']}"
+        say(f"{split}: training has seen {count}; {own['share']:.1%} of one on average is in such runs")
+    if found:
+        say(next(iter(found.values()))["how"])

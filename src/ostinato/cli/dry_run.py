@@ -5,8 +5,11 @@ from typing import Any
 
 import torch
 
+from ostinato.cli.help import written
 from ostinato.cli.output import human, list_skipped, print_json, print_table, say
+from ostinato.cli.own_options import option
 from ostinato.domains.domain import Data, domain_named
+from ostinato.evaluation.numbers import counted, span
 from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.planning import Plan, make_plan
 from ostinato.recipe.recipe import Recipe
@@ -52,10 +55,10 @@ def _print(plan: Plan, progress: Progress | None) -> None:
     if plan.changed:
         table = _table("settings of your own", "setting", "here", f"{letters}'s")
         for name, (here, usual) in plan.changed.items():
-            table.add(name, str(here), str(usual))
+            table.add(option(name), written(here), written(usual))
         print_table(table)
     else:
-        say(f"settings: all as {letters} has them for this data and output")
+        say(f"settings: all as {letters} has them for this data")
     print_table(_data_table(plan.data))
     table = _table("parameters", "name", "shape", "number")
     for name, shape, number in plan.rehearsal.parameters:
@@ -64,7 +67,7 @@ def _print(plan: Plan, progress: Progress | None) -> None:
     print_table(table)
     for line in (*_time(plan), *_memory(plan)):
         say(line)
-    stands = "" if progress is None else f", {progress.epoch} epochs done"
+    stands = "" if progress is None else f", {counted(progress.epoch, 'epoch')} done"
     say(f"run: {plan.folder}{stands}")
 
 
@@ -89,21 +92,21 @@ def _time(plan: Plan) -> list[str]:
     bounded = "cg_iterations" in plan.recipe  # an update is as long as it takes, up to this
     if bounded:
         of = (
-            f"all {plan.recipe.cg_iterations} iterations, from the first of one that was measured; updates "
-            "may stop earlier"
+            f"with {counted(plan.recipe.cg_iterations, 'iteration')}, from the first of one that was "
+            "measured; updates may stop earlier"
         )
     else:
-        of = f"the mean of {each.updates} that were measured"
+        of = f"the mean of {each.updates:,} measured"
     most = "at most " if bounded else "about "
     passes = " and a pass to find the clipping threshold" if plan.finds_threshold else ""
     if plan.ended:
         return [f"time: none, the run has ended: {plan.ended}"]
     return [
-        f"time: {most}{span(each.epoch_seconds)} an epoch on {plan.device} with {plan.threads} "
-        f"thread{'s' if plan.threads > 1 else ''}: {each.updates_per_epoch} updates of "
+        f"time: {most}{span(each.epoch_seconds)} an epoch on {plan.device} with "
+        f"{counted(plan.threads, 'thread')}: {counted(each.updates_per_epoch, 'update')} of "
         f"{span(each.update_seconds)} ({of}) and {span(each.validation_seconds)} of validation ({how})",
-        f"in all: {most}{span(plan.seconds)} for {plan.epochs} epochs{passes}; less where patience "
-        f"({plan.recipe.patience} epochs) ends it sooner; without the scores at the end",
+        f"in all: {most}{span(plan.seconds)} for {counted(plan.epochs, 'epoch')}{passes}; less where "
+        f"patience ({counted(plan.recipe.patience, 'epoch')}) ends it sooner; without the scores at the end",
     ]
 
 
@@ -116,22 +119,6 @@ def _memory(plan: Plan) -> list[str]:
         "(peak of one that was measured); without the data, the native kernels' own memory, Python and "
         "PyTorch",
     ]
-
-
-def span(seconds: float) -> str:
-    """A time in words.
-
-    Example:
-        >>> span(0.0042), span(3.21), span(75), span(7384)
-        ('4.2 ms', '3.2 s', '1 min 15 s', '2 h 3 min')
-    """
-    if seconds < 1:
-        return f"{1000 * seconds:.1f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def size(count: int) -> str:

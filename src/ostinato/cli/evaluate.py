@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ostinato.cli.output import human, list_skipped, print_json, print_table
+from ostinato.cli.output import human, list_skipped, print_json, print_table, show
 from ostinato.cli.own_options import (
     domain_of,
     given_options,
@@ -17,12 +17,14 @@ from ostinato.cli.own_options import (
 from ostinato.cli.settings import choice
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
+from ostinato.evaluation.tables import Table, table_of
 from ostinato.runs.folder import Run
 
 if TYPE_CHECKING:
     from ostinato.domains.declared import DomainDeclared
-    from ostinato.domains.domain import Data, Each
-    from ostinato.runs.results import Results
+    from ostinato.domains.domain import Data, Domain, Each
+    from ostinato.nn import SequenceModel
+    from ostinato.runs.results import ByOverlap, Results
     from ostinato.runs.trained import TrainedModel
 
 Named: Any = choice(DOMAINS)
@@ -36,6 +38,7 @@ def evaluate(
     data: str | None = None,
     domain: Named = None,
     device: str = "cpu",
+    overlap: bool = False,
     json: bool = False,
     own: Own = None,
 ) -> int:
@@ -53,6 +56,9 @@ def evaluate(
         With --baselines, what --data is; by default what it looks like.
     device
         Where the model computes: cpu, cuda, cuda:1 or auto; baselines stay on the CPU.
+    overlap
+        Also score apart what of validation and test data stands in the training data already: songs whose
+        tune, harmony or frames a training song has in any key; sentences that the training text has.
     json
         Print one JSON object.
     """
@@ -61,12 +67,16 @@ def evaluate(
             "expected a run folder, or --baselines with --data NAME; see ostinato evaluate --help"
         )
     if run is None:
+        if overlap:
+            raise UserError(
+                f"expected a run with {option('overlap')}, found {option('baselines')}; leave it out"
+            )
         return _baselines(_declared(data, domain), data, own, json=json)
     if domain is not None:
         raise UserError(
             f"expected {option('domain')} with --baselines, found a run too; a run has its domain"
         )
-    return _run(run, data, own, device, json=json)
+    return _run(run, data, own, device, overlap=overlap, json=json)
 
 
 def _baselines(declared: DomainDeclared, data: str | None, own: Any, *, json: bool) -> int:
@@ -80,7 +90,7 @@ def _baselines(declared: DomainDeclared, data: str | None, own: Any, *, json: bo
     kind = domain_named(declared.name)
     loaded = kind.other_data(None, data or str(declared.defaults["data"]), _of_data(declared, own))
     results = Results(kind.baselines(loaded, SPLITS))
-    _print(declared.name, results, loaded, f"baselines on {loaded.name}", None, json=json)
+    _print(declared.name, results, loaded, f"baselines on {loaded.name}", None, [], json=json)
     return 0
 
 
@@ -93,7 +103,7 @@ def _declared(data: str | None, domain: str | None) -> DomainDeclared:
     return DOMAINS[domain or DOMAINS.default]
 
 
-def _run(folder: Path, data: str | None, own: Any, device: str, *, json: bool) -> int:
+def _run(folder: Path, data: str | None, own: Any, device: str, *, overlap: bool, json: bool) -> int:
     """A run's model, beside the baselines."""
     from ostinato.data.sequences import SPLITS
     from ostinato.domains.domain import domain_named
@@ -120,8 +130,22 @@ def _run(folder: Path, data: str | None, own: Any, device: str, *, json: bool) -
         loaded = own_data(trained)
     results = Results(kind.score(trained.recipe, trained.model, loaded, SPLITS, baselines=True))
     each = None if options is None else kind.each(trained.model, loaded, options)
-    _print(declared.name, results, loaded, f"{opened.folder} on {loaded.name}", each, json=json)
+    apart = _apart(kind, trained.model, loaded) if overlap else []
+    _print(declared.name, results, loaded, f"{opened.folder} on {loaded.name}", each, apart, json=json)
     return 0
+
+
+def _apart(kind: Domain, model: SequenceModel, data: Data) -> list[ByOverlap]:
+    """What of validation and test data the training data have."""
+    from ostinato.runs.results import by_overlap
+
+    found = [by_overlap(kind, model, data, split) for split in ("valid", "test") if data.frames(split) > 0]
+    if None in found:
+        raise UserError(
+            f"expected data that can stand in each other with {option('overlap')}, found "
+            f"{kind.declared.called}; leave it out"
+        )
+    return [each for each in found if each is not None]
 
 
 def _of_data(declared: DomainDeclared, own: Any) -> dict[str, Any]:
@@ -149,15 +173,39 @@ def own_data(trained: TrainedModel) -> Data:
     return loaded
 
 
-def _print(domain: str, results: Results, data: Data, title: str, each: Each | None, *, json: bool) -> None:
+def _print(
+    domain: str,
+    results: Results,
+    data: Data,
+    title: str,
+    each: Each | None,
+    apart: list[ByOverlap],
+    *,
+    json: bool,
+) -> None:
     from ostinato.domains.domain import domain_named
 
     list_skipped(data, human())
     if json:
         about = {"name": data.name, "version": data.version, "details": data.details}
-        listing = {} if each is None else {each.name: each.records}
+        listing: dict[str, Any] = {} if each is None else {each.name: each.records}
+        if apart:
+            listing["overlap"] = {one.split: one.to_dict() for one in apart}
         print_json({"data": about, "results": results.to_dict()} | listing)
         return
     print_table(domain_named(domain).table(results.scores, title, whole=True))
+    for one in apart:
+        print_table(_overlap_table(one))
     if each is not None:
         print_table(each.table)
+
+
+def _overlap_table(apart: ByOverlap) -> Table:
+    """Seen and unseen beside all."""
+    unit = apart.scores["all"].unit
+    title = f"log-likelihood on {apart.split} by what training has ({unit})"
+    table = table_of("", apart.of, "steps", "log-likelihood", title=title)
+    for name, score in apart.scores.items():
+        table.add(name, f"{score.songs:,}", f"{score.count:,}", show(score))
+    table.notes = [f"{apart.how}; {apart.share:.1%} of all steps are in such runs"]
+    return table

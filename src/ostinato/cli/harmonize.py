@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.output import human, print_json, say
+from ostinato.cli.own_options import domain_of
+from ostinato.domains.music.declared import MUSIC
 from ostinato.errors import UserError
-from ostinato.evaluation.numbers import number
+from ostinato.evaluation.numbers import counted, number
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ostinato.domains.music.harmonize import Constraint
+    from ostinato.domains.music.open import MusicModel
     from ostinato.domains.music.particles import Particles
     from ostinato.domains.music.reading.pieces import Piece
 
@@ -21,7 +24,7 @@ def harmonize(
     run: Path,
     melody: Path,
     *,
-    out: list[Path],
+    out: list[Path] | None = None,
     particles: int = 500,
     temperature: float = 1.0,
     seed: int = 0,
@@ -45,7 +48,7 @@ def harmonize(
     melody
         The MIDI, MusicXML, ABC or kern file with the given notes.
     out
-        A file to write, .mid, .wav, .png, .svg or .pdf; can be given several times.
+        A file to write, .mid, .wav, .png, .svg or .pdf; needed, and can be given several times.
     particles
         Drafts that are kept side by side and weighed by how well they lead to the given notes: more are
         better and slower.
@@ -70,16 +73,42 @@ def harmonize(
         Print one JSON object.
     """
     from ostinato.domains.music.chains import chains_notice, chains_record
-    from ostinato.domains.music.open import MusicModel
-    from ostinato.domains.music.particles import sample_conditioned
-    from ostinato.domains.music.writing import piano_roll
-    from ostinato.domains.seed import seeded
 
-    for path in out:
-        piano_roll.check_writable(path)
-    music = MusicModel.open(run, device=device)
+    music = _opened(run, out or [], device)
     piece = music.read(melody, semitones=semitones)
     constraint = _constraint(piece, fixed or [], free or [], above=above)
+    found, frames = _drawn(music, constraint, particles, temperature, seed)
+    _write(music, piece, frames, out or [], tempo)
+    chains = chains_record(music.model)
+    record = _record(piece, constraint, found, frames, out or [])
+    _print(record | ({} if chains is None else {"chains": chains}), json=json)
+    if unmixed := chains_notice(chains):
+        human().print(unmixed)
+    return 0
+
+
+def _opened(run: Path, out: list[Path], device: str) -> MusicModel:
+    """The run's model; a run on something else is told before a file to write is asked for."""
+    from ostinato.domains.music.open import MusicModel
+    from ostinato.domains.music.writing import piano_roll
+
+    declared = domain_of(run)
+    if declared.name != MUSIC.name:
+        raise UserError(f"expected a run on {MUSIC.name}, found one on {declared.name}: {run}")
+    if not out:
+        raise UserError("expected --out FILE, found none; see ostinato harmonize --help")
+    for path in out:
+        piano_roll.check_writable(path)
+    return MusicModel.open(run, device=device)
+
+
+def _drawn(
+    music: MusicModel, constraint: Constraint, particles: int, temperature: float, seed: int
+) -> tuple[Particles, np.ndarray]:
+    """The drafts, and one of them, by their weights."""
+    from ostinato.domains.music.particles import sample_conditioned
+    from ostinato.domains.seed import seeded
+
     generator = seeded(seed)
     found = sample_conditioned(
         music.model,
@@ -89,7 +118,12 @@ def harmonize(
         temperature=temperature,
         generator=generator,
     )
-    frames = found.draw(generator)
+    return found, found.draw(generator)
+
+
+def _write(music: MusicModel, piece: Piece, frames: np.ndarray, out: list[Path], tempo: float) -> None:
+    from ostinato.domains.music.writing import piano_roll
+
     for path in out:
         piano_roll.write(
             piece.in_own_key(frames),
@@ -98,12 +132,6 @@ def harmonize(
             tempo=tempo,
             title=f"{piece.name}, harmonized",
         )
-    chains = chains_record(music.model)
-    record = _record(piece, constraint, found, frames, out) | ({} if chains is None else {"chains": chains})
-    _print(record, json=json)
-    if unmixed := chains_notice(chains):
-        human().print(unmixed, style="yellow", highlight=False)
-    return 0
 
 
 def _constraint(piece: Piece, fixed: list[str], free: list[str], *, above: bool) -> Constraint:
@@ -152,8 +180,8 @@ def _print(record: dict[str, Any], *, json: bool) -> None:
     elif record["effective_size_least"] < 2 and record["particles"] > 1:
         console.print("in some frames a single draft fitted the given notes: more --particles would help")
     say(
-        f"{', '.join(record['files'])}: {record['frames']} frames, {record['given_notes_kept']} of "
-        f"{record['given_notes']} given notes kept, {record['added_notes']} added"
+        f"{', '.join(record['files'])}: {counted(record['frames'], 'frame')}, {record['given_notes_kept']} "
+        f"of {counted(record['given_notes'], 'given note')} kept, {record['added_notes']} added"
     )
     if record["log_evidence"] is not None:
         say(

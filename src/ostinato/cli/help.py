@@ -225,7 +225,7 @@ def shown_options(recipe: Recipe) -> dict[str, Shown | None]:
             continue
         value = recipe.get(name) if name in recipe else _value_with(recipe, chooser, own[0], setting)
         shown[setting.option] = Shown(
-            default=setting.unset if value is None else _written(value),
+            default=setting.unset if value is None else written(value),
             use=_use(chooser, own, fitting),
             choices=tuple(_fitting(name, recipe)) if name in REGISTRIES else None,
         )
@@ -268,5 +268,11 @@ def _value_with(recipe: Recipe, chooser: str, name: str, setting: Setting) -> An
     return setting.default
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A setting's value as an option takes it.
+
+    Example:
+        >>> written(True), written(0.5)
+        ('yes', '0.5')
+    """
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -78,6 +78,8 @@ def _unusable(error: CoercionError, see: str) -> str:
         return f"{error}; {see}"
     name = token.keyword or (argument.name.lstrip("-").upper() if argument else "a value")
     wanted = _wanted(argument.hint if argument else error.target_type)
+    if isinstance(error.__cause__, UserError):  # of a converter of ours
+        return error.__cause__.naming(lambda _: name)
     choices = [c for c in _choices(argument.hint if argument else error.target_type) if isinstance(c, str)]
     near = near_names(token.value, choices) if choices else ""
     hint = f"; {near}" if near.startswith("did you") else ""

@@ -12,6 +12,7 @@ from rich.console import Console
 from ostinato.cli.tables import PIPED_WIDTH, print_table, say
 from ostinato.cli.visible import visible
 from ostinato.domains.answer import Answer, Notice, Part, Raw
+from ostinato.evaluation.numbers import counted
 from ostinato.evaluation.tables import Table, show
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ def list_skipped(data: Data, console: Console) -> None:
     for notice in data.details.get("notices", ()):
         console.print(f"{data.name}: {notice}", style="yellow")
     if data.skipped:
-        console.print(
-            f"skipped {len(data.skipped)} file{'s' if len(data.skipped) > 1 else ''}:", style="yellow"
-        )
+        console.print(f"skipped {counted(len(data.skipped), 'file')}:", style="yellow")
         for skipped in data.skipped:
             console.print(f"  {skipped}")
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ostinato.cli.tables import folded
-from ostinato.evaluation.numbers import number, unit_of
+from ostinato.evaluation.numbers import clock, counted, number, unit_of
 from ostinato.report.records import WATCHED, watched_score
 from ostinato.training.monitor import Start
 
@@ -26,7 +26,7 @@ class _FoldedProgress(Progress):
         """The lines."""
         for task in self.tasks:
             width = self.console.width
-            wanted = [f"epoch {task.fields['epoch']}", _duration(task.elapsed or 0)]
+            wanted = [f"epoch {task.fields['epoch']}", clock(task.elapsed or 0)]
             wanted += [task.fields[name] for name in ("speed", "scores", "solver")]
             first, *below = filled(filter(None, wanted), width, width - self.BAR - 2)
             row = Table.grid(padding=(0, 2, 0, 0))
@@ -75,6 +75,7 @@ class ConsoleMonitor:
         self._epochs = self._frames = self._segments = self._seen = 0
         self._begin = self._printed = time.monotonic()
         self._patience = 0
+        self._step = "step"
 
     def __enter__(self) -> "ConsoleMonitor":
         self._bar.start()
@@ -86,10 +87,11 @@ class ConsoleMonitor:
     def started(self, start: Start) -> None:
         """Set up the bar over all epochs of the run."""
         self._epochs, self._patience = start.recipe.epochs, start.recipe.patience
+        self._step = start.step
         if not self._quiet:
             self._console.print(
-                f"training {start.recipe.name}: {start.parameters:,} parameters, "
-                f"{start.frames:,} frames an epoch, in {start.folder}",
+                f"training {start.recipe.name}: {counted(start.parameters, 'parameter')}, "
+                f"{counted(start.frames, start.step)} an epoch, in {start.folder}",
             )
         self._begin = time.monotonic()
         self._task = self._bar.add_task("", total=None, epoch=self._of(0), speed="", scores="", solver="")
@@ -111,7 +113,7 @@ class ConsoleMonitor:
             total=self._epochs * total,
             completed=epoch * total + done,
             epoch=self._of(epoch),
-            speed=f"{rate * frames / total:,.0f} frames/s, at most {_duration(remaining)} left",
+            speed=f"{rate * frames / total:,.0f} {self._step}s/s, at most {clock(remaining)} left",
         )
 
     def iteration(self, number: int, objective: float) -> None:
@@ -148,15 +150,3 @@ def _in_other_units(record: dict[str, Any]) -> str:
     if "valid_bits_per_character" in record:
         return f" ({number(record['valid_bits_per_character'], 'bits/character')} bits/character)"
     return ""
-
-
-def _duration(seconds: float) -> str:
-    """'1:05' or '2:03:04'.
-
-    Example:
-        >>> _duration(65), _duration(7384)
-        ('1:05', '2:03:04')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

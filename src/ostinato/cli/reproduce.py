@@ -16,6 +16,7 @@ from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import CELL, Overrides, given_settings
 from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
+from ostinato.evaluation.numbers import counted
 from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.files import FileLock, atomic_write
 from ostinato.reproduce.cells import find_cells
@@ -156,7 +157,7 @@ def _by_protocol(
     from ostinato.reproduce.evidence import Evidence
     from ostinato.reproduce.protocol import CONDITIONS, Protocol
     from ostinato.reproduce.table import rows_of, to_dict
-    from ostinato.reproduce.training import studies_of
+    from ostinato.reproduce.training import experiments_of
 
     protocol = dataclasses.replace(Protocol.read(path), **given)
     evidence = Evidence(results)
@@ -164,9 +165,9 @@ def _by_protocol(
         raise UserError(f"expected a folder with results at {results}, found none; choose it with --results")
     code = 0
     if not show:
-        studies = studies_of(cells, folder, evidence, protocol)
+        experiments = experiments_of(cells, folder, evidence, protocol)
         folder.mkdir(parents=True, exist_ok=True)
-        code = _run(studies, folder, order, "trainings", lambda job: "done")
+        code = _run(experiments, folder, order, "trainings", lambda job: "done")
         write_table(evidence, cells[0].table)
         write_plan(evidence, protocol)
     found = {c: rows_of({cell: evidence.seeds(cell, c) for cell in cells}) for c in CONDITIONS}
@@ -231,7 +232,8 @@ def _run(jobs: list[J], folder: Path, order: Order, unit: str, ended: Callable[[
     except Interrupted as interruption:
         done, total = (sum(column) for column in zip(*(job.steps for job in jobs), strict=True))
         why = "out of time" if interruption.signal == OUT_OF_TIME else "stopped"
-        console.print(f"{why}: {done} of {total} {unit} done; the same command goes on")
+        of_all = counted(total, unit.removesuffix("s"))
+        console.print(f"{why}: {done} of {of_all} done; the same command goes on")
         return 0 if interruption.signal == OUT_OF_TIME else 128 + interruption.signal
     finally:
         lock.release()

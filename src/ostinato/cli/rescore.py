@@ -56,8 +56,9 @@ def rescore_list(
     from ostinato.domains.text.rescore import read_nbest, rescore
     from ostinato.domains.text.score import load_scorer, read_text
 
+    first = load_scorer(run)  # before the list: a run that is none on text is told first
     hypotheses = read_nbest(read_text(nbest), str(nbest))
-    scorer, notices = with_mixture(load_scorer(run), mix_with, mix_weight, fit_on, independent=True)
+    scorer, notices = with_mixture(first, mix_with, mix_weight, fit_on, independent=True)
     for notice in notices:
         human().print(notice.text)
     ranked = rescore(

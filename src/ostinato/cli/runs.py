@@ -15,7 +15,7 @@ from ostinato.cli.output import print_json, print_table, say
 from ostinato.cli.visible import visible
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
-from ostinato.evaluation.numbers import number, recorded, unit_of
+from ostinato.evaluation.numbers import counted, number, recorded, unit_of
 from ostinato.evaluation.tables import Column, Table
 from ostinato.report.listing import (
     Listed,
@@ -152,7 +152,10 @@ def _agreed(found: list[Listed]) -> bool:
         size = sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file())
         other = foreign_files(run.folder)
         also = f", and of yours: {', '.join(other)}" if other else ""
-        say(f"{run.folder}: {run.recipe} on {run.data}, {run.epochs} epochs, {size / 1e6:.1f} MB{also}")
+        say(
+            f"{run.folder}: {run.recipe} on {run.data}, {counted(run.epochs, 'epoch')}, "
+            f"{size / 1e6:.1f} MB{also}"
+        )
     what = "this run" if len(found) == 1 else f"these {len(found)} runs"
     try:
         return input(f"remove {what} for good? [y/N] ").strip().lower() in ("y", "yes")

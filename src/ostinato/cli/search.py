@@ -12,7 +12,7 @@ from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import Domain, Options, given_settings, recipe_from
 from ostinato.cli.workboard import tell
 from ostinato.errors import UserError, check_installed
-from ostinato.evaluation.numbers import number, setting
+from ostinato.evaluation.numbers import counted, number, setting
 from ostinato.evaluation.tables import Table, number_columns
 from ostinato.recipe.effective import effective_settings
 from ostinato.runs.folder import default_folder
@@ -91,8 +91,6 @@ def search(
     import torch
 
     from ostinato.cli.search_workers import work
-    from ostinato.domains.domain import load_data
-    from ostinato.search import StudySettings, create_study, join_study
 
     for name, value in (("workers", workers), ("trials", trials)):
         if value is not None and value < 1:
@@ -104,23 +102,50 @@ def search(
     own = {"sampler": sampler, "pruning": pruning, "heartbeat": heartbeat}
     chosen: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
     if join is not None:
-        given = [name for name, value in (("config", config), ("space", space)) if value is not None]
-        if domain is not None or given_settings(settings) or given or chosen:
+        if any((domain, given_settings(settings), config, space, chosen)):
             raise UserError("expected --join without settings, found some; a study keeps its own")
-        opened = join_study(join, storage, study, trials=trials)
-        data = load_data(opened.settings.recipe, progress=not quiet)
+        opened, data = _joined(join, storage, study, trials, quiet=quiet)
     else:
         recipe = recipe_from(settings, config, domain)
         searched = _space(recipe, space, given_settings(settings))
-        data = load_data(recipe, progress=not quiet)
-        if trials is not None:
-            chosen["trials"] = trials
-        wanted = StudySettings(recipe=recipe, space=searched, data_version=data.version, **chosen)
-        opened = create_study(study or _folder(data.name, wanted), wanted, storage, extend=trials is not None)
+        opened, data = _made(recipe, searched, storage, study, trials, chosen, quiet=quiet)
     with opened:
         _announce(opened, trials, quiet=quiet)
         work(opened, data, workers, checkpoint_seconds, quiet=quiet)
         return _conclude(opened, data, json=json)
+
+
+def _joined(
+    name: str, storage: str | None, folder: Path | None, trials: int | None, *, quiet: bool
+) -> tuple[Study, Data]:
+    """A study that is there, and its data."""
+    from ostinato.domains.domain import load_data
+    from ostinato.search import join_study
+
+    opened = join_study(name, storage, folder, trials=trials)
+    return opened, load_data(opened.settings.recipe, progress=not quiet)
+
+
+def _made(
+    recipe: Recipe,
+    space: Space,
+    storage: str | None,
+    folder: Path | None,
+    trials: int | None,
+    chosen: dict[str, Any],
+    *,
+    quiet: bool,
+) -> tuple[Study, Data]:
+    """The study of these settings, new or gone on with, and its data."""
+    from ostinato.domains.domain import load_data
+    from ostinato.search import StudySettings, create_study
+
+    data = load_data(recipe, progress=not quiet)
+    if trials is not None:
+        chosen = chosen | {"trials": trials}
+    wanted = StudySettings(recipe=recipe, space=space, data_version=data.version, **chosen)
+    where = folder or _folder(data.name, wanted)
+    return create_study(where, wanted, storage, extend=trials is not None), data
 
 
 def _announce(study: Study, trials: int | None, *, quiet: bool) -> None:
@@ -130,15 +155,15 @@ def _announce(study: Study, trials: int | None, *, quiet: bool) -> None:
         # said even if quiet: it is not what was asked for
         tell(
             console,
-            f"the study {study.folder} has {has} trials already; --trials {trials} takes none away: it goes "
-            f"on to {has}",
+            f"the study {study.folder} has {counted(has, 'trial')} already; --trials {trials} takes none "
+            f"away: it goes on to {has}",
         )
     if quiet:
         return
     if study.extended_from is not None:
-        tell(console, f"extended from {study.extended_from} to {has} trials: {study.folder}")
+        tell(console, f"extended from {study.extended_from} to {counted(has, 'trial')}: {study.folder}")
     names = ", ".join(study.settings.space.ranges)
-    tell(console, f"searching {names}: {has} trials, in {study.folder}")
+    tell(console, f"searching {names}: {counted(has, 'trial')}, in {study.folder}")
 
 
 def _space(recipe: Recipe, path: Path | None, given: dict[str, Any]) -> Space:

@@ -16,6 +16,7 @@ from ostinato.cli.stopping import stop_signals
 from ostinato.cli.workboard import Board, Post, post_to, tell
 from ostinato.domains.domain import Data, load_data
 from ostinato.errors import UserError
+from ostinato.evaluation.numbers import counted
 from ostinato.evaluation.numbers import number as shown
 from ostinato.recipe.effective import effective_settings
 from ostinato.search import Study, Worker, choose, join_study
@@ -51,7 +52,7 @@ class TrialReporter:
         ended = [record for record in records if record["state"] != "running"]
         total = self._study.settings.trials
         score = "" if record["value"] is None else f" {shown(record['value'], 'nats')}"
-        epochs = "" if record["epochs"] is None else f", {record['epochs']} epochs"
+        epochs = "" if record["epochs"] is None else f", {counted(record['epochs'], 'epoch')}"
         best = ""
         if any(record["state"] == "complete" for record in ended):
             chosen = choose(ended)

@@ -15,9 +15,9 @@ from ostinato.cli.options import MOST_USED
 from ostinato.cli.output import human
 from ostinato.cli.spelling import spelled
 from ostinato.domains.registry import DOMAINS
-from ostinato.errors import argument
+from ostinato.errors import UserError, argument
 from ostinato.recipe.declared import Registry
-from ostinato.recipe.letters import MEANT_TOGETHER
+from ostinato.recipe.letters import MEANT_TOGETHER, with_optimizer
 from ostinato.recipe.meanings import letter_settings
 from ostinato.recipe.notices import notices
 from ostinato.recipe.owned import REGISTRIES, every_setting
@@ -111,10 +111,12 @@ def asked_for(options: Any, config: Path | None, domain: str | None = None) -> t
     technique given as an option takes back what the file, which does without it, says of its details.
     """
     given = given_settings(options) | ({} if domain is None else {"domain": domain})
-    file = {} if config is None else Recipe.read_settings(config)
+    file = {} if config is None else _settings_of(config, domain)
     kept = _kept(file, given)
     settings = kept | given
     letters = settings.pop("recipe", None)
+    if letters and "recipe" not in given and "optimizer" in given:
+        letters = with_optimizer(letters, given["optimizer"])
     usual = DOMAINS[settings.get("domain", DOMAINS.default)].recipe
     former, messages = _former(options, letters or usual, settings)
     recipe = Recipe.parse(letters, kept | former, **{n: v for n, v in given.items() if n != "recipe"})
@@ -128,17 +130,33 @@ def asked_for(options: Any, config: Path | None, domain: str | None = None) -> t
     return recipe, messages
 
 
+def _settings_of(config: Path, domain: str | None) -> dict[str, Any]:
+    """A file's settings, which may be for another kind of data only if that has the same outputs."""
+    file = Recipe.read_settings(config)
+    found = DOMAINS.name(file.get("domain", DOMAINS.default))
+    if domain is not None and "output" in file and DOMAINS[found].targets != DOMAINS[domain].targets:
+        raise UserError(
+            f"expected settings for {domain}, found some for {found} in {config}; leave {domain} out"
+        )
+    return file
+
+
 def resumed(folder: Path, options: Any, domain: str | None = None) -> Recipe:
     """A run's recipe, with the options given.
 
     Raises:
-        UserError: an option is none that this recipe has.
+        UserError: an option is none that this recipe has, or the run is on another kind of data.
     """
-    given = given_settings(options) | ({} if domain is None else {"domain": domain})
+    given = given_settings(options)
+    before = Recipe.from_dict(Recipe.read_settings(folder / CONFIG))
+    if domain not in (None, before.domain):
+        raise UserError(
+            f"expected a run on {domain}, found one on {before.domain}: {folder}; leave {domain} out"
+        )
     for name, (setting, _) in _FORMER.items():
         if getattr(options, name, None) is not None:
             given[setting] = getattr(options, name)
-    return Recipe.from_dict(Recipe.read_settings(folder / CONFIG)).replace(**given)
+    return before.replace(**given)
 
 
 def _former(options: Any, letters: str, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

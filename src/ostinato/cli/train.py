@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,37 +75,55 @@ def train(
     import torch
 
     from ostinato.domains.domain import load_data
-    from ostinato.nn.devices import find_device
     from ostinato.runs.results import score_run
 
     if threads is not None and threads < 1:
         raise UserError(f"expected --threads of at least 1, found {threads}")
-    opened = None
-    if resume is not None:
-        if config is not None or run is not None:
-            raise UserError("expected --resume alone, found --config or --run too; a run keeps its settings")
-        opened = Run.open(resume)
-        recipe = resumed(opened.folder, settings, domain)
-        before = opened.load_checkpoint("last")[1] if opened.has_checkpoint("last") else {}
-        # as it was made: with others sums could be rounded differently
-        threads = threads or before.get("threads")
-        place = _place(device, before.get("devices", ["cpu"])[-1])
+    if resume is None:
+        asked = _new(recipe_from(settings, config, domain), device, threads)
+    elif config is None and run is None:
+        asked = _to_resume(Run.open(resume), settings, domain, device, threads)
     else:
-        recipe, place = recipe_from(settings, config, domain), find_device(device or "cpu")
-    torch.set_num_threads(threads or default_threads(recipe))
+        raise UserError("expected --resume alone, found --config or --run too; a run keeps its settings")
+    recipe, place = asked.recipe, asked.device
+    torch.set_num_threads(asked.threads)
     data = load_data(recipe, progress=not quiet)
     folder = resume or run or default_folder(data.name)
     if dry_run:
         from ostinato.cli.dry_run import print_plan
 
-        return print_plan(recipe, data, folder, opened, device=place, json=json)
-    if opened is None:
-        opened = Run.create(folder, recipe.to_dict())
-    with opened:
+        return print_plan(recipe, data, folder, asked.run, device=place, json=json)
+    with asked.run or Run.create(folder, recipe.to_dict()) as opened:
         _fit(recipe, data, opened, place, checkpoint_seconds, tensorboard=tensorboard, quiet=quiet)
         results = score_run(opened, data, device=place)
         _conclude(opened, data, recipe, results, json=json)
     return 0
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be trained: its settings, the run that goes on, if one does, and what computes."""
+
+    recipe: Recipe
+    run: Run | None
+    device: torch.device
+    threads: int
+
+
+def _new(recipe: Recipe, device: str | None, threads: int | None) -> _Asked:
+    from ostinato.nn.devices import find_device
+
+    return _Asked(recipe, None, find_device(device or "cpu"), threads or default_threads(recipe))
+
+
+def _to_resume(
+    run: Run, settings: Any, domain: str | None, device: str | None, threads: int | None
+) -> _Asked:
+    """A run as it was made: with other threads, say, sums could be rounded differently."""
+    recipe = resumed(run.folder, settings, domain)
+    before = run.load_checkpoint("last")[1] if run.has_checkpoint("last") else {}
+    place = _place(device, before.get("devices", ["cpu"])[-1])
+    return _Asked(recipe, run, place, threads or before.get("threads") or default_threads(recipe))
 
 
 def default_threads(recipe: Recipe) -> int:

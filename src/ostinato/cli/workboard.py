@@ -21,7 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ostinato.evaluation.numbers import setting
+from ostinato.evaluation.numbers import clock, setting
 
 _SLOT_BYTES = 8192
 _KEPT_LINES = 6
@@ -268,7 +268,7 @@ class Picture:
         done = self._done - self._first
         if done:
             left = (self._total - self._done) * elapsed / done
-            return f"{rate(done / elapsed, self._unit)}, about {duration(left)} left"
+            return f"{rate(done / elapsed, self._unit)}, about {clock(left)} left"
         # before the first end, by epochs: a trial may end before its last one
         now = time.time()
         going = [state for state in states if state["epochs"] and state.get("first") is not None]
@@ -277,7 +277,7 @@ class Picture:
             return "the first epochs are not done yet"
         parts = sum(state["epoch"] / state["epochs"] for state in going)
         speed = sum((s["epoch"] - s["first"]) / s["epochs"] / max(now - s["since"], 1e-9) for s in going)
-        return f"at most {duration((self._total - self._done - parts) / speed)} left"
+        return f"at most {clock((self._total - self._done - parts) / speed)} left"
 
 
 def tell(console: Console, line: str) -> None:
@@ -300,21 +300,6 @@ def rate(per_second: float, unit: str) -> str:
         if per_second * seconds >= 1:
             return f"{per_second * seconds:.1f} {unit}/{name}"
     return f"{per_second * 3600:.1f} {unit}/h"
-
-
-def duration(seconds: float) -> str:
-    """'1:05', '2:03:04', or days and hours.
-
-    Example:
-        >>> duration(65), duration(7384), duration(200000)
-        ('1:05', '2:03:04', '2 d 7 h')
-    """
-    whole = round(seconds)
-    if whole >= 2 * 86400:
-        return f"{whole // 86400} d {whole % 86400 // 3600} h"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def in_words(settings: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Data, Each, Scores, Segment, Totals
+from ostinato.domains.domain import Data, Each, Overlap, Scores, Segment, Totals
 from ostinato.errors import UserError, argument
 from ostinato.evaluation.tables import Table, show, table_of
 from ostinato.nn import SequenceModel
@@ -42,7 +42,7 @@ class BaseDomain:
         for system, by_split in scores.items():
             cells = [show(by_split.get(split, {}).get(name)) for name, split, _ in columns]
             table.add(system, *cells, bold=system == "model")
-        table.notes = [f"± standard error over {self.declared.sequences}"]
+        table.notes = [f"± standard error over {self.declared.clusters}"]
         return table
 
     def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Data:
@@ -53,6 +53,10 @@ class BaseDomain:
 
     def each(self, model: SequenceModel, data: Any, options: Any) -> Each | None:
         """None."""
+        return None
+
+    def overlap(self, data: Any, split: str) -> Overlap | None:
+        """None is looked for."""
         return None
 
     def totals(self, model: SequenceModel, data: Any, split: str) -> Totals:

@@ -20,7 +20,7 @@ from typing import Any
 from ostinato.data.listing import Listed
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.registry import DOMAINS
-from ostinato.errors import UserError, near_names
+from ostinato.errors import UserError, near_names, no_such_data
 
 
 def kinds() -> list[DomainDeclared]:
@@ -99,8 +99,7 @@ def kind_of(given: str) -> DomainDeclared:
         return named
     paths = _paths(given)
     if not paths:
-        hint = near_names(given.lower(), names())
-        raise UserError(f"expected a data set or a path, found {given!r}; {hint}")
+        raise no_such_data("a data set or a path", given, names())
     owners = [kind for path in paths for kind in owned(path)]
     # What nobody owns goes to the first: its reader says what it found, and what it reads.
     return [*owners, *kinds()][0]

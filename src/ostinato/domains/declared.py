@@ -72,12 +72,12 @@ class DomainDeclared(Declared):
 
     Args:
         targets: what an output has to predict; see `nn.outputs.registry`.
-        recipe: the letters where none are given.
-        optimizer: the optimizer that goes with them then, if another one than the letters have.
+        recipe: the letters where none are given; with an optimizer of its own, such as "adam+C".
         by_data: under HF, what suits a data set better, by its name.
         step: what a step of a sequence is called, such as "frame".
         fixed: settings that decide what is modelled: scores compare only where they are the same.
-        sequences: what its sequences are called, over which standard errors are taken.
+        sequences: what its sequences are called.
+        clusters: over what standard errors are taken, in the plural; "" for its sequences.
         of_data: what of a data set is modelled, where others model something else of the same.
         measure: what curves show; None for the log-likelihood itself.
         columns: of a table of scores; empty for the log-likelihood of every split.
@@ -98,11 +98,11 @@ class DomainDeclared(Declared):
 
     targets: Targets
     recipe: str
-    optimizer: str = ""
     by_data: dict[str, Settings] = field(default_factory=dict)
     step: str = "step"
     fixed: tuple[str, ...] = ()
     sequences: str = "sequences"
+    clusters: str = ""
     of_data: str = ""
     measure: Measure | None = None
     columns: tuple[Column, ...] = ()
@@ -121,7 +121,8 @@ class DomainDeclared(Declared):
     unused: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, usual in (("family", self.name), ("called", self.family or self.name)):
+        usual_names = {"family": self.name, "called": self.family or self.name, "clusters": self.sequences}
+        for name, usual in usual_names.items():
             if not getattr(self, name):
                 object.__setattr__(self, name, usual)
 

@@ -108,12 +108,30 @@ class Totals:
         log_prob: (S,).
         counts: (S,).
         of: what they are, in the plural.
+        ordered: whether neighbours depend on each other, as the sentences of a text do: then blocks of
+            neighbours are resampled.
     """
 
     score: Score
     log_prob: np.ndarray
     counts: np.ndarray
     of: str
+    ordered: bool = False
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What of each sequence of a split stands in the training data already.
+
+    Arguments:
+        shares: of its steps that do, (S,), in the order of `Totals`.
+        seen: whether it counts as seen, (S,).
+        how: what was looked for, and what counts as seen.
+    """
+
+    shares: np.ndarray
+    seen: np.ndarray
+    how: str
 
 
 @dataclass(frozen=True)
@@ -222,6 +240,9 @@ class Domain(Protocol):
             data: the data.
             options: of `ostinato evaluate`, as the domain has declared them.
         """
+
+    def overlap(self, data: Any, split: str) -> Overlap | None:
+        """What of a split the training data have already; None where nothing of the kind is looked for."""
 
     def totals(self, model: SequenceModel, data: Any, split: str) -> Totals:
         """A model's log-probability of each sequence of a split.

@@ -85,7 +85,14 @@ def paired_bootstrap(
 
 
 def bootstrap_over_seeds(
-    first: np.ndarray, second: np.ndarray, counts: np.ndarray, *, resamples: int = 10_000, seed: int = 0
+    first: np.ndarray,
+    second: np.ndarray,
+    counts: np.ndarray,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    margins: tuple[float, float] = (0.0, 0.0),
+    told: bool = True,
 ) -> Difference:
     """Is one way of training better than another, whatever the seed and whichever the songs?
 
@@ -101,6 +108,7 @@ def bootstrap_over_seeds(
         counts: n, frames or tokens of each song, (S,).
         resamples: R.
         seed: of the draws.
+        margins, told: as for `paired_bootstrap`.
 
     Raises:
         ValueError: shapes differ, or there are fewer than two songs, or seeds of either.
@@ -125,7 +133,7 @@ def bootstrap_over_seeds(
     for totals in (first, second):
         seeds, spread = len(totals), (totals.sum(1) / counts.sum()).std(ddof=1)
         drawn += rng.standard_t(seeds - 1, size=resamples) * spread / np.sqrt(seeds)
-    return _difference(float(gaps.sum() / counts.sum()), drawn, songs)
+    return _difference(float(gaps.sum() / counts.sum()), drawn, songs, margins, told=told)
 
 
 def _difference(

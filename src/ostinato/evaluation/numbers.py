@@ -132,6 +132,52 @@ def recorded(result: Mapping[str, Any] | None) -> str:
     )
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count with its noun, which is in the plural but for 1.
+
+    Args:
+        count: how many.
+        one: the noun in the singular.
+        many: in the plural; by default with an s.
+
+    Example:
+        >>> counted(1, "epoch"), counted(2500, "epoch"), counted(1, "series", "series")
+        ('1 epoch', '2,500 epochs', '1 series')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def clock(seconds: float) -> str:
+    """A time as a clock counts it, from two days on in days and hours.
+
+    Example:
+        >>> clock(65), clock(7384), clock(200000)
+        ('1:05', '2:03:04', '2 d 7 h')
+    """
+    whole = round(seconds)
+    if whole >= 2 * 86400:
+        return f"{whole // 86400:,} d {whole % 86400 // 3600} h"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def span(seconds: float) -> str:
+    """A time in words.
+
+    Example:
+        >>> span(0.0042), span(3.21), span(75), span(7384)
+        ('4.2 ms', '3.2 s', '1 min 15 s', '2 h 3 min')
+    """
+    if seconds < 1:
+        return f"{1000 * seconds:.1f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
 def setting(value: Any) -> str:
     """A setting, or a measured number without a unit: four significant digits; others as they are.
 

@@ -6,7 +6,13 @@ To add one: an entry here, or a call of `OPTIMIZERS.register` from elsewhere.
 from typing import Any
 
 from ostinato.errors import UserError, argument
-from ostinato.optim.settings import ADAPTIVE, DESCENT, FURTHER, MOMENTUM_SETTINGS, Optimizer
+from ostinato.optim.settings import (
+    ADAPTIVE,
+    DESCENT,
+    FURTHER,
+    MOMENTUM_SETTINGS,
+    Optimizer,
+)
 from ostinato.recipe.declared import Registry
 from ostinato.recipe.setting import Setting
 
@@ -18,7 +24,17 @@ def _of_torch(name: str) -> Optimizer | None:
     return of_torch.declared(name)
 
 
-OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", further=_of_torch)
+OPTIMIZERS: Registry[Optimizer] = Registry(
+    "optimizer", further=_of_torch, others="any optimizer of torch.optim will do"
+)
+
+
+def _check_further(recipe: Any) -> None:
+    """What the class does not take is refused; PyTorch is imported only if there is something to check."""
+    if recipe.optimizer_settings:
+        from ostinato.optim import of_torch
+
+        of_torch.Further(recipe.optimizer, OPTIMIZERS[recipe.optimizer].load())(recipe)
 
 
 def _check_hessian_free(recipe: Any) -> None:
@@ -31,6 +47,7 @@ OPTIMIZERS.register(
     Optimizer(
         name="sgd",
         place="ostinato.optim.nesterov:PlainDescent",
+        base="SGD",
         summary="plain gradient descent",
         settings=DESCENT,
     )
@@ -39,6 +56,7 @@ OPTIMIZERS.register(
     Optimizer(
         name="nesterov",
         place="ostinato.optim.nesterov:SimplifiedNesterov",
+        base="SGD",
         summary="simplified Nesterov momentum (eq. 6, 7 of the paper)",
         settings=(*DESCENT, *MOMENTUM_SETTINGS),
     )
@@ -47,6 +65,7 @@ OPTIMIZERS.register(
     Optimizer(
         name="classical",
         place="ostinato.optim.nesterov:ClassicalMomentum",
+        base="SGD",
         summary="classical momentum (eq. 3 to 5 of the paper)",
         settings=(*DESCENT, *MOMENTUM_SETTINGS),
     )
@@ -57,6 +76,7 @@ OPTIMIZERS.register(
         place="torch.optim:Adam",
         summary="steps scaled by running moments of the gradient",
         settings=(*DESCENT, FURTHER),
+        check=_check_further,
         defaults=ADAPTIVE,
     )
 )
@@ -66,6 +86,7 @@ OPTIMIZERS.register(
         place="torch.optim:AdamW",
         summary="adam whose weight decay stands apart from the gradient",
         settings=(*DESCENT, FURTHER),
+        check=_check_further,
         defaults=ADAPTIVE,
     )
 )
@@ -73,6 +94,7 @@ OPTIMIZERS.register(
     Optimizer(
         name="hessian-free",
         place="ostinato.optim.hessian_free.optimizer:HessianFree",
+        base="HF",
         summary="truncated Newton steps",
         curvature=True,
         check=_check_hessian_free,

@@ -10,11 +10,8 @@ from torch import Tensor
 from ostinato.errors import UserError, near_names
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.optim.nesterov import ClassicalMomentum, SimplifiedNesterov
-from ostinato.optim.of_torch import of_class, refusal, torch_optimizers
+from ostinato.optim.of_torch import check_names, constructed, of_class, refusal, torch_optimizers
 from ostinato.optim.schedules import Schedule
-
-# Settings that would turn training around, or that take a step apart.
-_HIDDEN = {"self", "params", "lr", "momentum", "weight_decay", "maximize", "differentiable"}
 
 
 def register_optimizer(name: str, kind: type[torch.optim.Optimizer]) -> None:
@@ -86,10 +83,7 @@ def make_optimizer(
         raise UserError(f"unknown optimizer {name!r}: {near_names(key, optimizer_names())}")
     kind = OPTIMIZERS[key].load()
     known = inspect.signature(kind).parameters
-    for setting in settings:
-        if setting not in known or setting in _HIDDEN:
-            names = near_names(setting, known.keys() - _HIDDEN)
-            raise UserError(f"{name} has no setting {setting!r}: {names}")
+    check_names(name, kind, settings)
     for setting, value in (("momentum", momentum), ("weight_decay", weight_decay)):
         if value is not None and setting in known:
             settings[setting] = value
@@ -97,9 +91,4 @@ def make_optimizer(
             raise UserError(f"{name} has no {setting}, found {setting} = {value}; leave it out")
     if callable(momentum) and not issubclass(kind, SimplifiedNesterov | ClassicalMomentum):
         raise UserError(f"{name} takes a number as momentum, found a schedule; use nesterov or classical")
-    try:
-        return kind(params, lr=learning_rate, **settings)
-    except (ValueError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{name} does not take these settings or parameters: {error}") from None
+    return constructed(name, kind, params, learning_rate, settings)

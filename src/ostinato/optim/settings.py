@@ -1,8 +1,10 @@
 """What optimizers say of themselves, and settings that many have; nothing here imports PyTorch."""
 
+import tomllib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ostinato.errors import UserError, argument
 from ostinato.recipe.declared import Declared
 from ostinato.recipe.setting import Setting
 
@@ -17,14 +19,20 @@ class Optimizer(Declared):
 
     Args:
         curvature: whether it asks for the curvature of the loss, which the output must have.
+        base: what stands before a recipe's letters with it, such as "SGD"; by default its name.
     """
 
     curvature: bool = False
+    base: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.base:
+            object.__setattr__(self, "base", self.name)
 
 
 # What every optimizer has that follows one gradient after the other.
 DESCENT: tuple[Setting, ...] = (
-    Setting("learning_rate", float, 0.05, "Optimization", "step size", low=0),
+    Setting("learning_rate", float, 0.05, "Optimization", "step size", low=0, above=True),
     Setting(
         "learning_rate_rule",
         Literal["constant", "halving", "cosine", "one-cycle"],
@@ -113,3 +121,21 @@ FURTHER = Setting(
 )
 # Steps of these do not grow with the gradient: a rate of its own for rare parameters is not needed.
 ADAPTIVE: dict[str, Any] = {"learning_rate": 0.003, "embedding_rate": 1.0, "within_class_rate": 1.0}
+
+
+def further(text: str | None) -> dict[str, Any]:
+    """Arguments of an optimizer's class, from TOML in a line.
+
+    Example:
+        >>> further("betas = [0.9, 0.95], eps = 1e-6")
+        {'betas': (0.9, 0.95), 'eps': 1e-06}
+    """
+    if not text:
+        return {}
+    try:
+        found = tomllib.loads(f"settings = {{{text}}}")["settings"]
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(
+            f"expected {argument('optimizer_settings')} like 'betas = [0.9, 0.95]', found {text!r}: {error}"
+        ) from None
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}

@@ -9,6 +9,7 @@ import torch
 from ostinato.domains.domain import Data, domain_named
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.planning.rehearsal import Rehearsal, rehearse
+from ostinato.recipe.owned import REGISTRIES
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.progress import Progress
 from ostinato.training.threshold import asks_for_a_pass
@@ -20,7 +21,7 @@ class Plan:
 
     Arguments:
         recipe: its settings.
-        changed: those that are not what the letters give for this data and output: here, and there.
+        changed: those that are not what the letters give for this data: here, and there.
         data: name, version, and what each split holds.
         folder: where it would be.
         device, threads: what it would compute on.
@@ -100,8 +101,7 @@ def make_plan(
         device: where it would compute.
         progress: where a run stands that would go on.
     """
-    usual = usual_recipe(recipe)
-    settings, others = recipe.to_dict(), usual.to_dict()
+    settings, others = recipe.to_dict(), usual_settings(recipe)
     changed = {n: (value, others.get(n)) for n, value in settings.items() if value != others.get(n)}
     domain = domain_named(recipe.domain)
     identity = domain.identity(data)
@@ -120,16 +120,20 @@ def make_plan(
     )
 
 
-def usual_recipe(recipe: Recipe) -> Recipe:
-    """What the recipe's letters give for its kind of data, data and output, if nothing else is said.
+def usual_settings(recipe: Recipe) -> dict[str, Any]:
+    """What the recipe's letters give for its kind of data and its data, if nothing else is said.
+
+    The settings of another output, cell or optimizer than the letters give are as they usually are with it.
 
     Example:
-        >>> usual_recipe(Recipe.parse("SGD+CM", output="nade", hidden_size=7)).hidden_size
-        200
+        >>> usual = usual_settings(Recipe.parse("SGD+CM", output="nade", hidden_size=7))
+        >>> usual["hidden_size"], usual["output"], usual["learning_rate"]
+        (200, 'bernoulli', 0.3)
     """
     asked = {"domain": recipe.domain, "data": recipe.data}
     alike = Recipe.parse(recipe.name, **asked)
-    asked |= {n: getattr(recipe, n) for n in ("output", "cell") if getattr(alike, n) != getattr(recipe, n)}
+    chosen = {n: getattr(alike, n) for n in REGISTRIES}
+    asked |= {n: getattr(recipe, n) for n in ("output", "cell") if chosen[n] != getattr(recipe, n)}
     if alike.optimizer != recipe.optimizer and "M" not in recipe.letters:
         asked["optimizer"] = recipe.optimizer
-    return Recipe.parse(recipe.name, **asked)
+    return Recipe.parse(recipe.name, **asked).to_dict() | chosen

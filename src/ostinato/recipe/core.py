@@ -10,13 +10,20 @@ CORE: tuple[Setting, ...] = (
         str,
         "SGD",
         "Recipe",
-        "the paper's letters: SGD, or SGD+ any of C, L, R, M; HF, or HF+ any of L, R",
+        "the paper's letters: SGD, or SGD+ any of C, L, R, M; HF, or HF+ any of L, R; with another optimizer "
+        "its name and any of C, L, R, such as adam+C",
     ),
     Setting("domain", str, "music", "Recipe", "the kind of data"),
     Setting("data", str, "bach", "Data", "data set name, or a file or folder", files=True),
     Setting("output", str, "bernoulli", "Model", "distribution over the next frame, token or value"),
     Setting("cell", str, "rnn", "Model", "recurrent cell"),
-    Setting("optimizer", str, "sgd", "Optimization", "rule of the updates"),
+    Setting(
+        "optimizer",
+        str,
+        "sgd",
+        "Optimization",
+        "rule of the updates: one of these, or any other of torch.optim",
+    ),
     Setting("hidden_size", int, 200, "Model", "recurrent units in a layer", low=1, high=100_000),
     Setting("num_layers", int, 1, "Model", "recurrent layers", low=1, high=100),
     Setting("l1", float, 0.0, "Model", "weight of the L1 penalty on hidden outputs", low=0),
@@ -34,7 +41,7 @@ CORE: tuple[Setting, ...] = (
     ),
     Setting("streams", int, 1, "Training", "parallel streams, the minibatch size", low=1, high=100_000),
     Setting("segment_length", int, 100, "Training", "steps between parameter updates", low=1, high=1_000_000),
-    Setting("epochs", int, 200, "Training", "passes through the data at most", low=0, high=1_000_000),
+    Setting("epochs", int, 200, "Training", "passes through the data at most", low=1, high=1_000_000),
     Setting(
         "patience", int, 20, "Training", "epochs without a better validation score before stopping", low=1
     ),

@@ -85,6 +85,7 @@ class Registry(Generic[Entry]):
     Args:
         sort: the setting that chooses among them, for messages.
         further: gives a declaration for a name that nobody has registered, or None.
+        others: which names those are, for messages.
 
     Example:
         >>> cells = Registry[Declared]("cell")
@@ -97,8 +98,10 @@ class Registry(Generic[Entry]):
         ostinato.errors.UserError: unknown cell 'rn': did you mean rnn?
     """
 
-    def __init__(self, sort: str, further: Callable[[str], Entry | None] = lambda name: None) -> None:
-        self.sort, self._further = sort, further
+    def __init__(
+        self, sort: str, further: Callable[[str], Entry | None] = lambda name: None, others: str = ""
+    ) -> None:
+        self.sort, self._further, self._others = sort, further, others
         self._registered: dict[str, Entry] = {}
         # those that `further` gave: not listed, so that what is listed does not depend on what was asked for
         self._given: dict[str, Entry] = {}
@@ -145,7 +148,9 @@ class Registry(Generic[Entry]):
                 self._given[name] = self._given[entry.name] = entry
                 return entry.name
         if not isinstance(name, str) or found not in self._entries:
-            raise UserError(f"unknown {argument(self.sort)} {name!r}: {near_names(str(name), self._entries)}")
+            hint = near_names(str(name), self._entries)
+            others = f" ({self._others})" if self._others else ""
+            raise UserError(f"unknown {argument(self.sort)} {name!r}: {hint}{others}")
         return found
 
     def __getitem__(self, name: str) -> Entry:

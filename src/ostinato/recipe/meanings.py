@@ -8,7 +8,15 @@ from ostinato.errors import UserError, argument
 from ostinato.nn.cells.registry import CELLS
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.core import CHOOSERS
-from ostinato.recipe.letters import BASES, LETTERS, MEANT_TOGETHER, SWITCHES, canonical
+from ostinato.recipe.letters import (
+    BASES,
+    LETTERS,
+    MEANT_TOGETHER,
+    SWITCHES,
+    base_settings,
+    base_with,
+    canonical,
+)
 from ostinato.recipe.older import renewed
 from ostinato.recipe.owned import REGISTRIES, check_names, declared_by, owned_settings, owners
 from ostinato.recipe.setting import Setting
@@ -20,7 +28,7 @@ def settings_meant(
     """The settings that letters, a file and what is given besides come to: see `Recipe.parse`.
 
     Args:
-        letters: such as "SGD+CRM"; None: those of the domain, with its optimizer.
+        letters: such as "SGD+CRM" or "adam+C"; None: those of the domain.
         stored: settings of a file.
         settings: those given.
 
@@ -30,16 +38,14 @@ def settings_meant(
     stored = renewed(stored)
     check_names(stored)
     domain = DOMAINS[{**stored, **settings}.get("domain", DOMAINS.default)]
-    if letters is None and domain.optimizer and "optimizer" not in stored:
-        settings = {"optimizer": domain.optimizer, **settings}
     together = {**stored, **settings}
     canon = _usual_letters(domain.recipe, together) if letters is None else letters
     canon = canonical(canon)
     base, _, rest = canon.partition("+")
-    chosen = _choices(base, rest, together)
     _check_contradictions(base, rest, settings)
+    chosen = _choices(base, rest, together)
     meant = defaults_of(chosen)
-    meant |= BASES[base]
+    meant |= base_settings(base)
     if base == "HF":
         for declared in declared_by(chosen):
             meant |= declared.hessian_free
@@ -93,9 +99,9 @@ def letter_settings(*recipes: str) -> set[str]:
 def _choices(base: str, letters: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Domain, data, output, cell and optimizer: as given, or as the letters and the domain have it."""
     domain = DOMAINS[settings.get("domain", DOMAINS.default)]
-    optimizer = BASES[base].get("optimizer", OPTIMIZERS.default)
+    optimizer = base_settings(base).get("optimizer", OPTIMIZERS.default)
     for letter, (switch, _) in MEANT_TOGETHER.items():
-        if letter in letters or (base != "HF" and settings.get(switch)):
+        if letter in letters or (base == "SGD" and settings.get(switch)):
             optimizer = LETTERS[letter].get("optimizer", optimizer)
     chosen = {"output": "", "cell": CELLS.default, "optimizer": optimizer, "data": "", **domain.defaults}
     chosen = {name: chosen[name] for name in ("data", *CHOOSERS) if name != "domain"}
@@ -108,13 +114,13 @@ def _usual_letters(letters: str, settings: Mapping[str, Any]) -> str:
 
     Example:
         >>> _usual_letters("SGD+CLR", {"cell": "lstm"}), _usual_letters("HF", {"optimizer": "adam"})
-        ('SGD+CL', 'SGD')
+        ('SGD+CL', 'adam')
     """
     base, _, rest = letters.partition("+")
-    usual = BASES[base].get("optimizer", OPTIMIZERS.default)
+    usual = base_settings(base).get("optimizer", OPTIMIZERS.default)
     optimizer = settings.get("optimizer", usual)
     if optimizer != usual:
-        base = "SGD"
+        base = base_with(optimizer)
     owned = {setting.name for setting in CELLS[settings.get("cell", CELLS.default)].settings}
     owned |= {setting.name for setting in OPTIMIZERS[optimizer].settings}
     kept = [letter for letter in rest if SWITCHES[letter] in owned]
@@ -125,10 +131,13 @@ def _check_contradictions(base: str, letters: str, settings: Mapping[str, Any]) 
     given = settings.get("optimizer")
     if given is None:
         return
-    if (base == "HF") != (given == BASES["HF"]["optimizer"]):
+    given = OPTIMIZERS.name(given)
+    meant = base_settings(base).get("optimizer")
+    if given != meant and (meant is not None or given == BASES["HF"]["optimizer"]):
+        wanted = meant or given
         raise UserError(
-            f"expected {argument('optimizer')} hessian-free and {argument('recipe')} HF together, found "
-            f"{given} and {base}; leave {argument('optimizer')} out"
+            f"expected {argument('optimizer')} {wanted} and {argument('recipe')} {OPTIMIZERS[wanted].base} "
+            f"together, found {given} and {base}; leave {argument('optimizer')} out"
         )
     if "M" in letters and given != LETTERS["M"]["optimizer"]:
         raise UserError(

@@ -8,8 +8,8 @@ from typing import Any
 
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import argument
-from ostinato.recipe.core import CHOOSERS
-from ostinato.recipe.letters import LETTERS, SWITCHES
+from ostinato.optim.declared import OPTIMIZERS
+from ostinato.recipe.letters import LETTERS, SWITCHES, canonical
 from ostinato.recipe.meanings import meaning
 from ostinato.recipe.owned import every_setting, owners
 from ostinato.recipe.recipe import Recipe
@@ -28,11 +28,20 @@ def notices(recipe: Recipe, given: Mapping[str, Any], file: Mapping[str, Any] | 
     """
     everything = {**(file or {}), **given}
     return [
+        *_replaced(recipe, given),
         *_undone(recipe, everything),
         *_without_letters(recipe, everything),
         *_without_effect(recipe, given),
         *_left_out(recipe, file or {}),
     ]
+
+
+def _replaced(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
+    """Another optimizer than the letters say."""
+    said = canonical(given["recipe"]).partition("+")[0] if "recipe" in given else recipe.base
+    if said == recipe.base:
+        return []
+    return [f"{argument('optimizer')} {recipe.optimizer} takes the place of {said}: {recipe.name}"]
 
 
 def _undone(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
@@ -53,7 +62,9 @@ def _without_letters(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
         if letter in recipe.letters or switch not in given or not on:
             continue
         meant = meaning(letter, recipe.to_dict())
-        others = {n: meant[n] for n in meant if n not in (switch, *CHOOSERS, *given) and n in recipe}
+        if OPTIMIZERS[meant.get("optimizer", recipe.optimizer)].base != recipe.base:
+            continue  # a letter that does not go with this optimizer
+        others = {n: meant[n] for n in meant if n not in (switch, *given) and n in recipe}
         taken = [name for name in others if recipe.get(name) == others[name]]
         left = [name for name in others if recipe.get(name) != others[name]]
         sentence = f"{argument(switch)} without {letter}"
@@ -63,7 +74,7 @@ def _without_letters(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
             )
         if left:
             would = ", ".join(str(others[name]) for name in left)
-            sentence += f"{' and' if taken else ''} keeps {_listed(recipe, left)} ({letter} means {would})"
+            sentence += f"{', and' if taken else ''} keeps {_listed(recipe, left)} ({letter} means {would})"
         if taken or left:
             sentences.append(sentence)
     return sentences

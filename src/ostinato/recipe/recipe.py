@@ -14,7 +14,7 @@ from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.core import CHOOSERS, CORE
 from ostinato.recipe.declared import Declared
-from ostinato.recipe.letters import canonical
+from ostinato.recipe.letters import base_settings, canonical, named
 from ostinato.recipe.meanings import settings_meant
 from ostinato.recipe.older import renewed
 from ostinato.recipe.owned import REGISTRIES, check_names, declared_by, not_owned, owned_settings
@@ -67,6 +67,9 @@ class Recipe:
     _values: dict[str, Any]
 
     def __init__(self, **settings: Any) -> None:
+        letters = settings.get("recipe")
+        meant = base_settings(canonical(letters).partition("+")[0]) if isinstance(letters, str) else {}
+        settings = {name: meant[name] for name in CHOOSERS if name in meant} | settings
         chosen = {setting.name: setting.default for setting in CORE}
         chosen |= {name: settings[name] for name in CHOOSERS if name in settings}
         owned = owned_settings(chosen)
@@ -77,7 +80,7 @@ class Recipe:
             name: setting.checked(settings.get(name, setting.default)) for name, setting in owned.items()
         }
         values |= {name: REGISTRIES[name].name(values[name]) for name in CHOOSERS}
-        values["recipe"] = canonical(values["recipe"])
+        values["recipe"] = named(values["recipe"], values["optimizer"])
         object.__setattr__(self, "_values", values)
         self._check()
 
@@ -113,18 +116,18 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """The letters with what stands before them, such as "SGD+CRM"."""
+        """The letters with what stands before them, such as "SGD+CRM"; with other optimizers, "adam+C"."""
         name: str = self._values["recipe"]
         return name
 
     @property
     def letters(self) -> str:
-        """The letters after SGD+ or HF+, such as "CRM"; "" for none."""
+        """The letters after SGD+, say, such as "CRM"; "" for none."""
         return self.name.partition("+")[2]
 
     @property
     def base(self) -> str:
-        """What stands before the letters: "SGD" or "HF"."""
+        """What stands before the letters: "SGD", "HF", or the name of another optimizer."""
         return self.name.partition("+")[0]
 
     def declared(self) -> tuple[Declared, ...]:
@@ -180,7 +183,8 @@ class Recipe:
         letters take the leaks or the schedule that L or M would mean, unless these are given too.
 
         Args:
-            letters: such as "SGD+CRM"; None: those of the domain, with its optimizer.
+            letters: such as "SGD+CRM", or "adam+C" for another optimizer; None: those of the domain. Where
+                settings name another optimizer, it takes the place of SGD.
             stored: settings of a file. They count for less than those given, and those that belong to
                 another output, say, are left out.
             settings: those given.
@@ -193,6 +197,8 @@ class Recipe:
             'CR'
             >>> Recipe.parse("SGD+CM", output="nade").learning_rate
             0.3
+            >>> Recipe.parse("adam+C").optimizer, Recipe.parse("SGD+C", optimizer="adam").name
+            ('adam', 'adam+C')
             >>> recipe = Recipe.parse("SGD+C", leak_fraction=0.25)
             >>> recipe.leak_low, recipe.leak_high
             (0.8, 0.98)

@@ -22,6 +22,7 @@ class Setting:
         help: what it is, in a line.
         low, high: the range of a number, both ends included.
         below: whether `high` itself is left out.
+        above: whether `low` itself is.
         needs: other settings without which it does nothing, by name: the values they must have; an empty
             tuple stands for any number above 0.
         unset: what the default None stands for, in words.
@@ -35,6 +36,10 @@ class Setting:
         Traceback (most recent call last):
         ...
         ostinato.errors.UserError: expected leak_low in [0, 1), found 1.0
+        >>> Setting("learning_rate", float, 0.1, "", "", low=0, above=True).checked(float("nan"))
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: expected learning_rate to be a finite number above 0, found nan
     """
 
     name: str
@@ -45,6 +50,7 @@ class Setting:
     low: float = -math.inf
     high: float = math.inf
     below: bool = False
+    above: bool = False
     needs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     unset: str = ""
     files: bool = False
@@ -95,13 +101,16 @@ class Setting:
         return value
 
     def _check_range(self, value: float) -> None:
-        inside = self.low <= value < self.high if self.below else self.low <= value <= self.high
-        if inside and math.isfinite(value):
+        inside = self.low < value if self.above else self.low <= value
+        inside = inside and (value < self.high if self.below else value <= self.high)
+        finite = math.isfinite(value)
+        if inside and finite:
             return
-        span = f"at least {self.low}"
+        span = "" if self.low == -math.inf else f" {'above' if self.above else 'at least'} {self.low}"
         if self.high < math.inf:
-            span = f"in [{self.low}, {self.high}{')' if self.below else ']'}"
-        raise UserError(f"expected {argument(self.name)} {span}, found {value}")
+            span = f" in {'(' if self.above else '['}{self.low}, {self.high}{')' if self.below else ']'}"
+        kind = "" if finite else " to be a finite number"
+        raise UserError(f"expected {argument(self.name)}{kind}{span}, found {value}")
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ostinato.evaluation.measure import Measure
+from ostinato.evaluation.numbers import counted
 from ostinato.report.measures import NOT_DRAWN, log_ticks, window
 from ostinato.report.numbers import brief, number, recorded, score
 from ostinato.report.records import RunRecord
@@ -299,8 +300,9 @@ def hessian_free(runs: Sequence[RunRecord], key: str, looks: Looks) -> Chart | N
         rejected = sum(not update.get("accepted", True) for update in run.updates)
         spent = sum(update.get("iterations") or 0 for update in run.updates)
         parts.append(
-            f"{run.name}: {len(run.updates)} updates, {rejected} rejected, {spent:,} conjugate-gradient "
-            f"iterations, damping {brief(damping[0])} at first and {brief(damping[-1])} at last"
+            f"{run.name}: {counted(len(run.updates), 'update')}, {rejected} rejected, "
+            f"{counted(spent, 'conjugate-gradient iteration')}, damping {brief(damping[0])} at first "
+            f"and {brief(damping[-1])} at last"
         )
     if not data:
         return None

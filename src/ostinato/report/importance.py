@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ostinato.errors import needs
+from ostinato.evaluation.numbers import counted
 from ostinato.recipe.effective import ordered
 from ostinato.report.fanova import Axis, Shares, shares
 from ostinato.report.records import StudyRecord
@@ -63,7 +64,7 @@ def importances(study: StudyRecord) -> Importances | None:
     if len(varied) < 2:
         return None
     if len(trials) < FEWEST_TRIALS:
-        doubt = f"{len(trials)} complete trials cannot tell; it takes {FEWEST_TRIALS} or more"
+        doubt = f"{counted(len(trials), 'complete trial')} cannot tell; it takes {FEWEST_TRIALS} or more"
         return Importances((), (), doubt)
     space = study.settings.get("search", {})
     axes = [_axis([params[name] for params in trials], space.get(name, {})) for name in varied]

@@ -11,7 +11,7 @@ from ostinato.errors import UserError
 from ostinato.evaluation.measure import WATCHED
 from ostinato.files import FileLock, is_locked
 from ostinato.report.measures import watched_score
-from ostinato.report.records import STUDY, domain_in
+from ostinato.report.records import STUDY, domain_in, recipe_in
 from ostinato.runs.folder import CHECKPOINTS, CONFIG, LOCK, METRICS, Run
 
 RESULTS = "results.json"
@@ -132,7 +132,7 @@ def _read(folder: Path, name: str) -> Listed:
         is_run=True,
         kind=domain_in(settings),
         data=str(settings["data"]),
-        recipe=str(settings.get("recipe", "")),
+        recipe=recipe_in(settings),
         output=str(settings.get("output", "")),
         epochs=len(epochs),
         measure=measure,

@@ -13,6 +13,7 @@ from ostinato.errors import UserError
 from ostinato.evaluation.measure import WATCHED, Measure
 from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.recipe.effective import effective_settings
+from ostinato.recipe.letters import named
 from ostinato.recipe.older import renewed, renewed_study
 from ostinato.recipe.recipe import Recipe
 from ostinato.report.measures import kept_epoch, likelihood_of, measure_of, watched_score
@@ -138,6 +139,21 @@ class StudyRecord:
         chosen = self.run is not None and trial["number"] == self.chosen.get("number")
         final = self.run.score("valid", self.measure.name) if chosen and self.run else None
         return score(trial["value"], self.measure.unit, (final or {}).get("standard_error"))
+
+
+def recipe_in(settings: Mapping[str, Any]) -> str:
+    """The recipe's name in a run's settings, as this or an older version wrote them.
+
+    Example:
+        >>> recipe_in({"recipe": "SGD+C", "optimizer": "adam"}), recipe_in({"recipe": "SGD+C"}), recipe_in({})
+        ('adam+C', 'SGD+C', '')
+    """
+    letters = str(settings.get("recipe", ""))
+    optimizer = renewed(settings).get("optimizer")
+    try:
+        return named(letters, optimizer) if letters and optimizer else letters
+    except UserError:  # an optimizer, say, that is registered elsewhere
+        return letters
 
 
 def domain_in(settings: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from ostinato.evaluation.numbers import counted
 from ostinato.report.charts import (
     PALETTE,
     QUIET,
@@ -75,7 +76,7 @@ def history(study: StudyRecord, key: str) -> Chart | None:
     }
     found = better(study.complete, key=lambda trial: trial["value"])
     summary = (
-        f"{len(study.complete)} of {len(study.trials)} trials complete; the best is trial "
+        f"{len(study.complete)} of {counted(len(study.trials), 'trial')} complete; the best is trial "
         f"{found['number']} with {measure.told(study.score_of(found))}. "
         "Very poor trials lie outside the picture."
     )

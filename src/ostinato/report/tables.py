@@ -7,11 +7,11 @@ from typing import Any
 from ostinato.domains.declared import SPLITS, Column, Figures
 from ostinato.domains.registry import DOMAINS
 from ostinato.evaluation.measure import WATCHED
-from ostinato.evaluation.numbers import UNTOLD
+from ostinato.evaluation.numbers import UNTOLD, span
 from ostinato.report.charts import thinned
 from ostinato.report.measures import likelihood_of
 from ostinato.report.numbers import MINUS, NONE, brief, number, recorded
-from ostinato.report.records import RunRecord, StudyRecord
+from ostinato.report.records import RunRecord, StudyRecord, recipe_in
 
 MOST_ROWS = 200
 
@@ -67,7 +67,7 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
             rows.append(Row("difference", _differences(run, columns, own), "difference"))
     baselines = {name: run.scores[name] for run in scored for name in run.baselines}
     rows += [Row(name, _cells(scores, columns), "baseline") for name, scores in baselines.items()]
-    mean = domain.sequences
+    mean = domain.clusters
     notes = [f"± standard error over {mean}."]
     if any(cell.startswith(("≈", "≥", UNTOLD)) for row in rows for cell in row.cells):
         notes = [
@@ -178,10 +178,10 @@ def facts(run: RunRecord) -> list[tuple[str, str]]:
     seconds = training.get("seconds") or sum(record.get("seconds", 0.0) for record in run.epochs)
     threshold = training.get("clip_threshold")
     found = [
-        ("recipe", str(run.config.get("recipe", ""))),
+        ("recipe", recipe_in(run.config)),
         ("epochs", f"{len(run.epochs)}, the best {run.best['epoch'] + 1}"),
         ("stopped because", str(training.get("stopped_because") or "not stopped, or not recorded")),
-        ("training time", duration(seconds)),
+        ("training time", span(seconds)),
         ("threads", str(training.get("threads", ""))),
         ("clip threshold", "" if threshold is None else brief(threshold)),
         ("data", run.data_name),
@@ -191,20 +191,6 @@ def facts(run: RunRecord) -> list[tuple[str, str]]:
         *((name, str(value)) for name, value in environment.items()),
     ]
     return [(name, value) for name, value in found if value]
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    Example:
-        >>> duration(42.4), duration(754), duration(7300)
-        ('42 s', '12 min 34 s', '2 h 1 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _cells(splits: dict[str, Any], columns: Sequence[Column]) -> list[str]:

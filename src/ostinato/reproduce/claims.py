@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ostinato.evaluation.blocks import block_length, in_blocks, residuals
 from ostinato.evaluation.bootstrap import Difference, bootstrap_over_seeds
 from ostinato.reproduce.cells import TABLES, Cell
 from ostinato.reproduce.evidence import Evidence
@@ -91,5 +92,9 @@ def _verdict(evidence: Evidence, condition: str, claim: Claim, column: str) -> V
     if min(seeds) < 2:
         return Verdict(claim, column, seeds, None)
     totals = [np.array([run["test_totals"]["log_prob"] for run in side]) for side in sides]
-    counts = np.array(sides[0][0]["test_totals"]["counts"])
-    return Verdict(claim, column, seeds, bootstrap_over_seeds(totals[0], totals[1], counts))
+    first = sides[0][0]["test_totals"]
+    counts, length = np.array(first["counts"]), 1
+    if first["ordered"]:
+        length = block_length(residuals(totals[0].mean(0) - totals[1].mean(0), counts))
+    better, worse, steps = (in_blocks(each, length) for each in (*totals, counts))
+    return Verdict(claim, column, seeds, bootstrap_over_seeds(better, worse, steps))

@@ -10,7 +10,7 @@ from ostinato.reproduce.claims import CLAIMS, Verdict, verdicts
 from ostinato.reproduce.evidence import Evidence
 from ostinato.reproduce.protocol import CONDITIONS, Protocol
 from ostinato.reproduce.table import markdown, rows_of
-from ostinato.reproduce.training import Study
+from ostinato.reproduce.training import Experiment
 
 _HEADINGS = {
     "plain": "As tuned, without an average of the weights and without L2",
@@ -65,38 +65,43 @@ def write_plan(evidence: Evidence, protocol: Protocol) -> Path:
 def plan_text(evidence: Evidence, protocol: Protocol) -> str:
     """Every cell with its state."""
     cells = [*find_cells("table1"), *find_cells("table2")]
-    studies = [Study(cell, protocol, evidence, Path()) for cell in cells]
-    done, total = (sum(column) for column in zip(*(study.steps for study in studies), strict=True))
+    experiments = [Experiment(cell, protocol, evidence, Path()) for cell in cells]
+    done, total = (
+        sum(column) for column in zip(*(experiment.steps for experiment in experiments), strict=True)
+    )
     hours = sum(evidence.cpu_seconds(cell) for cell in cells) / 3600
     lines = [
         "# Plan of the results, and its state",
         "",
         "Written by `ostinato reproduce`. Every cell: a search, then trainings plain and averaged.",
-        f"Done: {sum(study.finished for study in studies)} of {len(cells)} cells, {done} of {total} "
+        f"Done: {sum(each.finished for each in experiments)} of {len(cells)} cells, {done} of {total} "
         f"trainings, in {hours:.1f} hours of processor time.",
         "",
         "| cell | trials | plain | averaged | CPU hours | state |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
-    return "\n".join([*lines, *(_plan_line(study) for study in studies), ""])
+    return "\n".join([*lines, *(_plan_line(experiment) for experiment in experiments), ""])
 
 
-def _plan_line(study: Study) -> str:
-    tuning = study.evidence.tuning(study.cell) or {"trials": []}
-    counts = [len(study.seeds(condition)) for condition in CONDITIONS]
+def _plan_line(experiment: Experiment) -> str:
+    tuning = experiment.evidence.tuning(experiment.cell) or {"trials": []}
+    counts = [len(experiment.seeds(condition)) for condition in CONDITIONS]
     state = (
         "done"
-        if study.finished
+        if experiment.finished
         else "tuned"
         if "chosen" in tuning
         else "begun"
         if tuning["trials"]
         else "open"
     )
-    wanted = study.wanted_seeds
-    parts = [f"{len(tuning['trials'])}/{study.protocol.trials}", *(f"{count}/{wanted}" for count in counts)]
-    hours = study.evidence.cpu_seconds(study.cell) / 3600
-    return f"| {study.name} | {' | '.join(parts)} | {hours:.2f} | {state} |"
+    wanted = experiment.wanted_seeds
+    parts = [
+        f"{len(tuning['trials'])}/{experiment.protocol.trials}",
+        *(f"{count}/{wanted}" for count in counts),
+    ]
+    hours = experiment.evidence.cpu_seconds(experiment.cell) / 3600
+    return f"| {experiment.name} | {' | '.join(parts)} | {hours:.2f} | {state} |"
 
 
 def shipped_settings(evidence: Evidence, table: str) -> dict[str, dict[str, object]]:

@@ -172,7 +172,8 @@ def cells_of(row: Row) -> list[str]:
 def notes(rows: Sequence[Row]) -> list[str]:
     """What the figures are: conventions, errors, marks."""
     finished = [row for row in rows if row.figures]
-    lines = [f"paper: {PAPER}. difference: ours minus the paper's; ± standard error over songs or sentences."]
+    over = " or ".join(dict.fromkeys(row.cell.domain.clusters for row in rows))
+    lines = [f"paper: {PAPER}. difference: ours minus the paper's; ± standard error over {over}."]
     for title, name in (("test", "test"), ("train", "train"), ("ACC", "accuracy")):
         found = {
             (row.cell.column if row.cell.table == "table2" else "", row.figures[name].convention)

@@ -19,6 +19,7 @@ from ostinato.reproduce.protocol import CONDITIONS, Protocol
 from ostinato.reproduce.tuning import Clock, Tuner
 from ostinato.runs.finish import RESULTS, conclude, train_in
 from ostinato.runs.folder import CONFIG, Run
+from ostinato.runs.results import taken_apart
 from ostinato.runs.trained import load_model
 
 
@@ -111,7 +112,7 @@ def folder_of(cell: Cell, folder: Path, seed: int) -> Path:
 
 
 @dataclass(frozen=True)
-class Study:
+class Experiment:
     """A cell by the protocol: a search, then trainings with several seeds, plain and averaged.
 
     Arguments:
@@ -217,14 +218,16 @@ def record_of(summary: Mapping[str, Any], run: Run, data: Data, *, baselines: bo
     trained = load_model(run)
     domain = domain_named(trained.recipe.domain)
     totals = domain.totals(trained.model, data, "test")
-    return {
+    overlap = domain.overlap(data, "test")
+    apart = {} if overlap is None else {"overlap": taken_apart("test", totals, overlap).to_dict()}
+    return apart | {
         "recipe": summary["recipe"],
         "results": {
             name: system for name, system in summary["results"].items() if name == "model" or baselines
         },
         "training": summary["training"],
         "data": summary["data"]["version"],
-        "test_totals": {"of": totals.of} | grouped(totals.log_prob, totals.counts),
+        "test_totals": {"of": totals.of, "ordered": totals.ordered} | grouped(totals.log_prob, totals.counts),
     }
 
 
@@ -241,7 +244,9 @@ def score_of(summary: Mapping[str, Any]) -> str:
     return "".join(f", validation {number(s['value'], s['unit'])} {s['unit']}" for s in scores.values())
 
 
-def studies_of(cells: Sequence[Cell], folder: Path, evidence: Evidence, protocol: Protocol) -> list[Study]:
+def experiments_of(
+    cells: Sequence[Cell], folder: Path, evidence: Evidence, protocol: Protocol
+) -> list[Experiment]:
     """Every cell by the protocol.
 
     Raises:
@@ -249,4 +254,4 @@ def studies_of(cells: Sequence[Cell], folder: Path, evidence: Evidence, protocol
     """
     protocol.check(list(cells))
     evidence.begin(protocol)
-    return [Study(cell, protocol, evidence, folder) for cell in cells]
+    return [Experiment(cell, protocol, evidence, folder) for cell in cells]

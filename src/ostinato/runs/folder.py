@@ -71,6 +71,7 @@ class Run:
         Raises:
             UserError: The folder is in use, or cannot be written.
         """
+        cls.check_unused(folder)
         run = cls(Path(folder))
         try:
             run.folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """From a recipe to its model, its optimizer and its learning-rate rule: the one place that builds them."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel, sample_leak
 from ostinato.nn.cells import Recurrence
 from ostinato.nn.cells.registry import CELLS, LEAKS
@@ -25,6 +23,7 @@ from ostinato.optim import (
     make_optimizer,
 )
 from ostinato.optim.declared import OPTIMIZERS
+from ostinato.optim.settings import further
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.groups import parameter_groups
 
@@ -137,30 +136,12 @@ def build_gradient_descent(recipe: Recipe, model: SequenceModel, updates: int) -
         learning_rate=recipe.learning_rate,
         momentum=momentum,
         weight_decay=recipe.get("weight_decay"),
-        **_further(recipe.get("optimizer_settings")),
+        **further(recipe.get("optimizer_settings")),
     )
     rule = recipe.learning_rate_rule
     if rule in ("constant", "halving"):
         return GradientDescent(optimizer)
     return GradientDescent(optimizer, learning_rate_schedule(rule, updates))
-
-
-def _further(text: str | None) -> dict[str, Any]:
-    """Arguments of an optimizer's class, from TOML in a line.
-
-    Example:
-        >>> _further("betas = [0.9, 0.95], eps = 1e-6")
-        {'betas': (0.9, 0.95), 'eps': 1e-06}
-    """
-    if not text:
-        return {}
-    try:
-        found = tomllib.loads(f"settings = {{{text}}}")["settings"]
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(
-            f"expected {argument('optimizer_settings')} like 'betas = [0.9, 0.95]', found {text!r}: {error}"
-        ) from None
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 def build_rule(recipe: Recipe) -> Rule:

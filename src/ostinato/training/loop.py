@@ -16,6 +16,7 @@ from torch import Tensor
 from ostinato.data.placement import moved
 from ostinato.domains.domain import Data, Segments, Validation, domain_named
 from ostinato.errors import UserError, argument
+from ostinato.evaluation.numbers import counted
 from ostinato.nn import SequenceModel
 from ostinato.nn.cells.state import State, finite, from_named_tensors, map_state, named_tensors, zeros_like
 from ostinato.nn.devices import find_device
@@ -151,6 +152,7 @@ class Trainer:
             self.run.folder,
             sum(p.numel() for p in self._parameters),
             self.data.frames("train"),
+            self.domain.declared.step,
             self.model.score_name,
             self.progress,
         )
@@ -278,7 +280,7 @@ class Trainer:
         if found.solved:
             progress.stopped_because = "the task is solved"
         elif progress.since_best(self.recipe) >= self.recipe.patience:
-            progress.stopped_because = f"{NO_BETTER} for {self.recipe.patience} epochs"
+            progress.stopped_because = f"{NO_BETTER} for {counted(self.recipe.patience, 'epoch')}"
         self.monitor.epoch(record)
 
     def _end_pass(self, clipped: float) -> None:
@@ -314,7 +316,7 @@ class Trainer:
         self.threshold.load_state_dict({"value": self.recipe.clip_factor * average.value})
         self.monitor.notice(
             f"clipping gradients at norm {self.threshold.value:.4g}, the average over a first pass "
-            f"({average.count} updates)"
+            f"({counted(average.count, 'update')})"
         )
 
     # Stopping, saving, resuming

@@ -18,6 +18,7 @@ class Start:
         folder: where it is.
         parameters: of the model, in number.
         frames: of the training data: steps of an epoch.
+        step: what the kind of data calls one, such as "frame".
         score_name: what its epochs' records call the score that early stopping watches, after `valid_`.
         progress: where it stands.
     """
@@ -26,6 +27,7 @@ class Start:
     folder: Path
     parameters: int
     frames: int
+    step: str
     score_name: str
     progress: Progress
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ostinato.errors import UserError, argument
+from ostinato.evaluation.numbers import counted
 from ostinato.optim import TrainingOptimizer
 from ostinato.optim.schedules import END_WITH_TRAINING
 from ostinato.recipe.recipe import Recipe
@@ -116,7 +117,9 @@ def go_on(progress: Progress, saved: Recipe, recipe: Recipe) -> None:
         )
     begun, since = progress.epoch + (progress.segment > 0), progress.since_best(recipe)
     if recipe.epochs < begun:
-        stands = f"is in its epoch {begun}" if progress.segment > 0 else f"has trained {begun} epochs"
+        stands = (
+            f"is in its epoch {begun}" if progress.segment > 0 else f"has trained {counted(begun, 'epoch')}"
+        )
         raise UserError(
             f"expected {argument('epochs')} of at least {begun}, since the run {stands}, found "
             f"{recipe.epochs}; for fewer start a new run"
@@ -125,7 +128,7 @@ def go_on(progress: Progress, saved: Recipe, recipe: Recipe) -> None:
     if patient and recipe.patience <= since:
         raise UserError(
             f"expected {argument('patience')} of at least {since + 1}, since the best validation score is "
-            f"{since} epochs ago, found {recipe.patience}; for less start a new run"
+            f"{counted(since, 'epoch')} ago, found {recipe.patience}; for less start a new run"
         )
     stopped = progress.stopped_because
     if stopped.startswith(NO_BETTER) and not patient:

@@ -116,6 +116,9 @@ class Delays:
         """None: nobody knows these sequences by name."""
         return None
 
+    def overlap(self, data: Any, split: str) -> None:
+        """Fresh sequences are made for every split."""
+
     def totals(self, model: SequenceModel, data: TaskData, split: str) -> Totals:
         """None: what counts is how many sequences go wrong."""
         raise UserError(

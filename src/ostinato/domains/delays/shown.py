@@ -6,6 +6,7 @@ from typing import Any
 from ostinato.domains.answer import Part
 from ostinato.domains.delays.declared import MOST_ERRORS
 from ostinato.domains.domain import Scores
+from ostinato.evaluation.numbers import counted
 from ostinato.evaluation.tables import Table, show, table_of
 
 # A sequence is shown up to so many steps.
@@ -32,7 +33,7 @@ def errors_table(scores: Scores, title: str) -> Table:
 def described(found: dict[str, Any]) -> Iterator[Part]:
     """What `problems.describe` found."""
     yield found["about"]
-    yield f"{found['steps']:,} steps of {found['symbols']} symbols; {found['classes']} classes"
+    yield f"{counted(found['steps'], 'step')} of {found['symbols']} symbols; {found['classes']} classes"
     table = table_of("split", "sequences")
     for split, own in found["splits"].items():
         table.add(split, f"{own['sequences']:,}")

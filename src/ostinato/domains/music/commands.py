@@ -17,7 +17,7 @@ from ostinato.domains.music.wrong_notes import CONVENTION as CORRECTIONS
 from ostinato.domains.music.wrong_notes import Correction, find_corrections
 from ostinato.domains.seed import seeded
 from ostinato.errors import UserError, argument
-from ostinato.evaluation.numbers import number, score
+from ostinato.evaluation.numbers import counted, number, score
 from ostinato.evaluation.tables import Table, number_columns, table_of
 from ostinato.files import numbered
 
@@ -60,10 +60,10 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
 
     def parts() -> Iterator[Part]:
         if beginning is not None:
-            yield Notice(f"{beginning.name}: {primed} frames, {moved(semitones)}")
+            yield Notice(f"{beginning.name}: {counted(primed, 'frame')}, {moved(semitones)}")
         for one in written:
             yield (
-                f"{', '.join(one['files'])}: {one['frames']} frames, "
+                f"{', '.join(one['files'])}: {counted(one['frames'], 'frame')}, "
                 f"{one['notes_per_frame']:.2f} notes a frame"
             )
 

@@ -9,12 +9,13 @@ from torch import Tensor
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.data.streams import Streams
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
+from ostinato.domains.domain import Each, Overlap, Scores, Segment, Totals, Validation
 from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
 from ostinato.domains.music.evaluation.frames import evaluate_frames, total_by_song
 from ostinato.domains.music.evaluation.measures import Sampling
 from ostinato.domains.music.options import EvaluateOptions
 from ostinato.domains.music.reading import data_sets
+from ostinato.domains.music.reading.overlap import overlap
 from ostinato.domains.music.shown import each_song, results_table
 from ostinato.errors import UserError, argument
 from ostinato.evaluation.tables import Table
@@ -97,6 +98,10 @@ class Music:
         sampling = Sampling(recipe.get("accuracy_samples", Sampling().samples))
         scores: Scores = {"model": {split: evaluate_frames(model, data[split], sampling) for split in some}}
         return scores | (score_baselines(data, splits) if baselines else {})
+
+    def overlap(self, data: Splits, split: str) -> Overlap:
+        """Songs whose tune or harmony a training song has, or a good part of whose frames."""
+        return overlap(data.train, data[split])
 
     def totals(self, model: SequenceModel, data: Splits, split: str) -> Totals:
         """Of each song."""

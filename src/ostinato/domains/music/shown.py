@@ -9,7 +9,7 @@ from ostinato.domains.domain import Each, Scores
 from ostinato.domains.music.evaluation.estimated import efforts
 from ostinato.domains.music.evaluation.frames import score_songs
 from ostinato.domains.music.writing.pictures import pitch_name
-from ostinato.evaluation.numbers import number
+from ostinato.evaluation.numbers import counted, number
 from ostinato.evaluation.tables import Column, Table, number_columns, show, table_of
 from ostinato.nn import SequenceModel
 
@@ -69,7 +69,7 @@ def described(found: dict[str, Any]) -> Iterator[Part]:
     """What `statistics.describe` found."""
     details = found["details"]
     keys = "in C major and C minor" if details["transposed"] else "in their own keys"
-    beat = f"{details['frames_per_beat']} frame{'s' if details['frames_per_beat'] > 1 else ''}"
+    beat = counted(details["frames_per_beat"], "frame")
     yield f"{beat} to a quarter note, {keys}, split {details['split']}"
     table = table_of("split", "songs", "frames", "notes per frame", "silent frames", "pitches")
     for split, own in found["splits"].items():

@@ -7,6 +7,7 @@ import numpy as np
 
 from ostinato.domains.series.table import Table, check_finite
 from ostinato.errors import UserError
+from ostinato.evaluation.numbers import counted
 
 _SHAPES = "(T,), (T, D) or (N, T, D): T steps, D columns, N series"
 
@@ -37,7 +38,8 @@ def read_arrays(path: Path) -> Table:
         steps, columns = found[0].shape
         if len(found) == 1 and columns > steps:
             notices.append(
-                f"{where} is taken as {steps:,} steps of {columns:,} columns; transpose it if it is not"
+                f"{where} is taken as {counted(steps, 'step')} of {counted(columns, 'column')}; transpose it "
+                "if it is not"
             )
     widths = {values.shape[1]: name for name, values in series.items()}
     if len(widths) > 1:

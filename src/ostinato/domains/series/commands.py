@@ -20,7 +20,7 @@ from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.splits import select
 from ostinato.domains.series.surprise import Surprise, surprise, write_surprise
 from ostinato.errors import UserError, argument, check_installed
-from ostinato.evaluation.numbers import number
+from ostinato.evaluation.numbers import counted, number
 from ostinato.evaluation.numbers import setting as shown
 from ostinato.evaluation.tables import Table, number_columns, table_of
 from ostinato.files import numbered
@@ -86,7 +86,7 @@ def forecast_file(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
             raise UserError(
                 f"expected one series to continue in {asked.prime}, found {len(series)}; name one file"
             )
-        history, after = series[0].values, f"{series[0].name}, {len(series[0]):,} steps"
+        history, after = series[0].values, f"{series[0].name}, {counted(len(series[0]), 'step')}"
     made = forecast(
         opened.predictor,
         history,
@@ -115,7 +115,7 @@ def forecast_file(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
 
     def parts() -> Iterator[Part]:
         yield _forecast_table(made, f"forecast after {after}")
-        yield f"{', '.join(files)}: {own.horizon:,} steps, from {own.samples:,} drawn paths"
+        yield f"{', '.join(files)}: {counted(own.horizon, 'step')}, from {counted(own.samples, 'drawn path')}"
 
     return Answer(record, parts(), notices)
 

@@ -14,7 +14,8 @@ from ostinato.domains.series import generated
 from ostinato.domains.series.reading import ARRAYS, CSV, Collection, read_series
 from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.splits import parts_of, select, split
-from ostinato.errors import UserError, near_names
+from ostinato.errors import no_such_data
+from ostinato.evaluation.numbers import counted
 
 # A .txt file by itself is taken for a text, until someone says that it holds a series.
 OWN = tuple(ending for ending in CSV + ARRAYS if ending != ".txt")
@@ -102,8 +103,7 @@ def _read(name_or_path: str | Path) -> Collection:
     if name in names():
         return generated.generate(name)
     if not Path(name).expanduser().exists():
-        hint = near_names(name.lower(), names())
-        raise UserError(f"expected a data set, or a file or folder of series, found {name!r}; {hint}")
+        raise no_such_data("a data set, or a file or folder of series", name, names())
     return read_series(name)
 
 
@@ -116,7 +116,7 @@ def content(data: Splits) -> str:
     """
     steps = sum(part.scored for name in ("train", "valid", "test") for part in parts_of(data, name))
     columns = len(data.details["columns"])
-    return f"{len(data):,} series of {columns} column{'s' if columns > 1 else ''}, {steps:,} steps"
+    return f"{len(data):,} series of {counted(columns, 'column')}, {counted(steps, 'step')}"
 
 
 def describe(data: Splits) -> dict[str, Any]:

@@ -109,6 +109,9 @@ class Series:
         scores = _scored({"model": _predictor(model, data)}, data, splits)
         return scores | (self.baselines(data, splits) if baselines else {})
 
+    def overlap(self, data: Any, split: str) -> None:
+        """None is looked for."""
+
     def totals(self, model: SequenceModel, data: Splits, split: str) -> Totals:
         """Of each series, or of blocks of steps where there are few."""
         scaling = scaling_of(data)

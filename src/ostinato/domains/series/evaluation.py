@@ -15,6 +15,7 @@ from ostinato.domains.series.predictor import SeriesPredictor
 from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.splits import Part
 from ostinato.domains.series.streams import SeriesStreams
+from ostinato.evaluation.numbers import counted
 from ostinato.evaluation.scores import Score, pooled_score
 
 # For speed only.
@@ -151,7 +152,11 @@ def summarise(steps: StepScores, scaling: Scaling) -> dict[str, Score]:
     """The scores of `evaluate_series` from the steps'."""
     clusters, songs = steps.clusters(), len(np.unique(steps.series))
     count = int(clusters.max()) + 1 if len(clusters) else 0
-    over = f"{songs} series" if steps.by_series else f"{count} blocks of consecutive steps"
+    over = (
+        f"{songs} series"
+        if steps.by_series
+        else counted(count, "block of consecutive steps", "blocks of consecutive steps")
+    )
     first = "the first of a series predicted from zeros"
 
     def score(values: np.ndarray, counts: np.ndarray, unit: str, convention: str) -> Score:

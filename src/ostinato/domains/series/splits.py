@@ -11,6 +11,7 @@ from ostinato.data.sequences import SPLITS, Sequence, Skipped, Splits
 from ostinato.data.splitting import assign, connected, same
 from ostinato.domains.series.reading import Collection
 from ostinato.errors import UserError
+from ostinato.evaluation.numbers import counted
 
 # Steps before a part that are read to warm up, where it is a later part of a series.
 CONTEXT = 100
@@ -163,7 +164,7 @@ def cut_in_time(series: list[Sequence]) -> dict[str, tuple[Part, ...]]:
         if length < SHORTEST_CUT:
             raise UserError(
                 f"expected at least three different series, or at least {SHORTEST_CUT} steps in each; "
-                f"found {len(series)} series, {whole.name} of {length} steps"
+                f"found {len(series)} series, {whole.name} of {counted(length, 'step')}"
             )
         ends = [0, length * 3 // 5, length * 4 // 5, length]
         for name, (begin, end) in zip(SPLITS, pairwise(ends), strict=True):

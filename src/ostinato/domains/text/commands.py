@@ -21,7 +21,7 @@ from ostinato.domains.text.score import (
     unigram_scores,
 )
 from ostinato.errors import UserError, argument
-from ostinato.evaluation.numbers import number, setting
+from ostinato.evaluation.numbers import counted, number, setting
 from ostinato.evaluation.numbers import score as shown
 from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.runs.folder import Run
@@ -144,10 +144,12 @@ def _table(scored: ScoredText, unigram: ScoredText | None, title: str, *, per_to
         table.add(number(row["log_prob"], "nats"), str(row["tokens"]), str(row["unknown"]), text)
     end = "sentence ends" if scored.unit == "words" else "line ends"
     baseline = "" if unigram is None else f" (1-gram of the training text: {_measure(unigram)})"
+    unknown = int((~scored.known).sum())
     table.notes = [
-        f"log p {number(scored.log_prob, 'nats')} nats over {len(scored.tokens):,} tokens ({end} included): "
-        f"{_measure(scored)}{baseline}; {int((~scored.known).sum()):,} unknown tokens are scored as the one "
-        "unknown token; ± standard error over sentences"
+        f"log p {number(scored.log_prob, 'nats')} nats over {counted(len(scored.tokens), 'token')} ({end} "
+        f"included): {_measure(scored)}{baseline}; {counted(unknown, 'unknown token')} "
+        f"{'is' if unknown == 1 else 'are'} scored as the one unknown token; ± standard error over "
+        "blocks of neighbouring sentences"
     ]
     return table
 

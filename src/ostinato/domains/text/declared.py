@@ -113,6 +113,7 @@ _BOTH: dict[str, Any] = {
     "recipe": "SGD+CLR",
     "step": "token",
     "sequences": "sentences",
+    "clusters": "blocks of neighbouring sentences",
     "generate": "--tokens 200",
     "sampler": "ostinato.domains.text.samples:make",
     "names": ("pydoc", "ptb"),

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
+from ostinato.domains.domain import Each, Overlap, Scores, Segment, Totals, Validation
 from ostinato.domains.text.direct_model import DirectModel
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
 from ostinato.domains.text.options import EvaluateOptions
 from ostinato.domains.text.reading import data_sets
+from ostinato.domains.text.reading.overlap import overlap
 from ostinato.domains.text.reading.streams import TokenStreams
 from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
@@ -121,14 +122,17 @@ class Text:
         scores: Scores = {"model": {split: score_text(model, data, split) for split in splits}}
         return scores | (unigram_scores(data, splits) if baselines else {})
 
+    def overlap(self, data: TextData, split: str) -> Overlap:
+        """Sentences that stand in the training text."""
+        return overlap(data.train, scored_tokens(data, split), data.vocabulary.unit)
+
     def totals(self, model: SequenceModel, data: TextData, split: str) -> Totals:
         """Of each sentence."""
         tokens = scored_tokens(data, split)
         log_probs = score_tokens(model, tokens)
         totals, counts = sentence_totals(log_probs, tokens)
-        return Totals(
-            text_scores(data.vocabulary, log_probs, tokens)["log_likelihood"], totals, counts, "sentences"
-        )
+        score = text_scores(data.vocabulary, log_probs, tokens)["log_likelihood"]
+        return Totals(score, totals, counts, "sentences", ordered=True)
 
     def baselines(self, data: TextData, splits: tuple[str, ...] = SPLITS) -> Scores:
         """The 1-gram of the training text."""

@@ -73,7 +73,6 @@ class Sampling:
         return torch.zeros_like(probs).scatter(0, order[stays], ordered[stays])
 
 
-@torch.no_grad()  # around each step: a caller that stops between two has gradients
 def generate_tokens(
     model: SequenceModel,
     vocabulary: Vocabulary,
@@ -90,9 +89,23 @@ def generate_tokens(
         sampling: how to choose.
         prime: text that is read first; its words must be known.
         generator: source of randomness.
+
+    Raises:
+        UserError: at once, before any token is asked for: the model does not know a word of the priming text.
     """
+    return _drawn(model, vocabulary, sampling, _prime_ids(vocabulary, prime), generator)
+
+
+@torch.no_grad()  # around each step: a caller that stops between two has gradients
+def _drawn(
+    model: SequenceModel,
+    vocabulary: Vocabulary,
+    sampling: Sampling,
+    prime: list[int],
+    generator: torch.Generator | None,
+) -> Iterator[str]:
     states, token, device = None, END_ID, device_of(model)
-    for following in (*_prime_ids(vocabulary, prime), None):
+    for following in (*prime, None):
         distribution, states = model(torch.tensor([[token]], device=device), states)
         if following is not None:
             token = following

@@ -19,6 +19,7 @@ import numpy as np
 from ostinato.domains.text.evaluation.interpolation import fit_weights
 from ostinato.domains.text.score import Scorer, tokens_of
 from ostinato.errors import UserError
+from ostinato.evaluation.numbers import counted
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def read_nbest(text: str, name: str) -> list[Hypothesis]:
         if len(fields) < 2 or not fields[0].strip():
             raise UserError(
                 f"expected UTTERANCE <tab> [SCORES <tab>] WORDS in line {number} of {name}, "
-                f"found {len(fields)} field{'s' if len(fields) > 1 else ''}: {line[:60]!r}"
+                f"found {counted(len(fields), 'field')}: {line[:60]!r}"
             )
         utterance, *scores, words = fields
         try:

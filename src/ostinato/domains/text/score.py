@@ -20,6 +20,7 @@ from ostinato.domains.text.evaluation.scores import score_tokens
 from ostinato.domains.text.reading.source import whole_file
 from ostinato.domains.text.reading.vocabulary import END, Unit, Vocabulary, split_words
 from ostinato.errors import UserError
+from ostinato.evaluation.blocks import block_length, in_blocks, residuals
 from ostinato.evaluation.scores import pooled_score
 from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
@@ -160,7 +161,8 @@ class ScoredText:
 
     @property
     def scores(self) -> tuple[float, float, str]:
-        """Perplexity of words, or bits per character: the value, its standard error over sentences, its unit.
+        """Perplexity of words, or bits per character: the value, its standard error over blocks of
+        neighbouring sentences, its unit.
 
         The error is NaN for a single sentence, and where a token has no probability.
         """
@@ -168,7 +170,9 @@ class ScoredText:
         sums = np.array([self.log_probs[place].sum() for place in places])
         counts = np.array([place.stop - place.start for place in places])
         finite = np.isfinite(sums).all()
-        error = pooled_score(sums, counts, "nats/token", "").standard_error if finite else math.nan
+        length = block_length(residuals(sums, counts))
+        score = pooled_score(in_blocks(sums, length), in_blocks(counts, length), "nats/token", "")
+        error = score.standard_error if finite else math.nan
         if self.unit == "words":
             return self.perplexity, self.perplexity * error, "perplexity"
         return self.bits_per_token, error / math.log(2), "bits/character"

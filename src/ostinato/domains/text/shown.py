@@ -32,7 +32,7 @@ def text_table(scores: Scores, title: str) -> Table:
                 table.add(f"{system}: {label}", *cells, bold=system == "model")
     counted = (next(iter(scores.values()))[split]["log_likelihood"].convention for split in splits)
     table.notes = [
-        "± standard error over sentences",
+        "± standard error over blocks of neighbouring sentences",
         *(f"{split}: {convention}" for split, convention in zip(splits, counted, strict=True)),
     ]
     return table

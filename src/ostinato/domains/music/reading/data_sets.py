@@ -10,7 +10,8 @@ from ostinato.data.sequences import Splits
 from ostinato.domains.answer import Part
 from ostinato.domains.music.reading import bach, folder, published, statistics
 from ostinato.domains.music.reading.notation import SUFFIXES
-from ostinato.errors import MissingExtra, UserError, argument, near_names, needs
+from ostinato.errors import MissingExtra, UserError, argument, needs, no_such_data
+from ostinato.evaluation.numbers import counted
 
 DEFAULT = "bach"
 MAX_FRAMES_PER_BEAT = 48
@@ -55,7 +56,7 @@ def described(found: dict[str, Any]) -> Iterator[Part]:
 
 def content(data: Splits) -> str:
     """How much there is."""
-    return f"{len(data):,} songs"
+    return counted(len(data), "song")
 
 
 def draw(data: Splits, path: Path) -> None:
@@ -163,5 +164,4 @@ def _existing(name_or_path: str | Path) -> Path:
         return path
     if broken:
         raise UserError(f"{path} is a link to nothing, or to itself")
-    hint = near_names(str(name_or_path).lower(), names())
-    raise UserError(f"expected a data set or a path, found {str(name_or_path)!r}; {hint}")
+    raise no_such_data("a data set or a path", str(name_or_path), names())

@@ -4,6 +4,7 @@ Shapes: N tokens, T time, B streams, L layers, H hidden.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
+from ostinato.evaluation.blocks import block_length, in_blocks, residuals
 from ostinato.evaluation.predictor import Predictor
 from ostinato.evaluation.scores import Score, pooled_score
 from ostinato.nn.devices import device_of
@@ -71,7 +73,8 @@ def text_scores(vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarra
     """Every score of a text by name, with conventions that say what was counted.
 
     Perplexity is exp of the mean -log p over words and sentence ends; bits per character the mean of
-    -log2 p over characters and line ends. Standard errors are over sentences.
+    -log2 p over characters and line ends. Standard errors are over blocks of neighbouring sentences, since
+    what one is about the next one is about as well; see `ostinato.evaluation.blocks`.
 
     Args:
         vocabulary: names the tokens.
@@ -85,7 +88,9 @@ def text_scores(vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarra
         (3.1748, 3)
     """
     convention = "state carried over sentences, " + _convention(vocabulary, tokens)
-    likelihood = pooled_score(*sentence_totals(log_probs, tokens), "nats/token", convention)
+    totals, each = sentence_totals(log_probs, tokens)
+    length = block_length(residuals(totals, each))
+    likelihood = _pooled(totals, each, length, "nats/token", convention)
     scores = {"log_likelihood": likelihood}
     mean, error = -likelihood.value, likelihood.standard_error
     counts = (likelihood.count, likelihood.songs)
@@ -101,11 +106,17 @@ def text_scores(vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarra
         value = math.exp(min(-float(log_probs[known].mean()), 700))
         sums, _ = sentence_totals(log_probs * known, tokens)
         counted, _ = sentence_totals(known.astype(float), tokens)
-        error = pooled_score(sums, counted, "nats/token", without).standard_error
+        error = _pooled(sums, counted, length, "nats/token", without).standard_error
         scores["perplexity_known"] = Score(
             value, "perplexity", without, int(known.sum()), likelihood.songs, value * error
         )
     return scores
+
+
+def _pooled(sums: np.ndarray, counts: np.ndarray, length: int, unit: str, convention: str) -> Score:
+    """The pooled score of sentences, its error over blocks of so many of them."""
+    score = pooled_score(in_blocks(sums, length), in_blocks(counts, length), unit, convention)
+    return replace(score, songs=len(sums))
 
 
 def _convention(vocabulary: Vocabulary, tokens: np.ndarray) -> str:

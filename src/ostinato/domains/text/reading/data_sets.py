@@ -22,7 +22,7 @@ from ostinato.domains.text.reading import pydoc
 from ostinato.domains.text.reading.source import FileSource, MemorySource, Source, split_by_lines, whole_file
 from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.reading.vocabulary import Unit, Vocabulary
-from ostinato.errors import UserError, argument, near_names
+from ostinato.errors import UserError, argument, no_such_data
 from ostinato.files import atomic_write, write_error
 
 DEFAULT = "pydoc"
@@ -199,8 +199,7 @@ def _files(given: str) -> list[FileSource]:
     if not path.exists() and "," in given:
         return [whole_file(Path(part.strip()).expanduser()) for part in given.split(",")]
     if not path.exists():
-        hint = near_names(given.lower(), names())
-        raise UserError(f"expected a data set or a text file, found {given!r}; {hint}")
+        raise no_such_data("a data set or a text file", given, names())
     return [whole_file(path)]
 
 
