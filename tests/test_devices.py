@@ -162,7 +162,7 @@ SAMPLED = {
 def test_composing_and_scoring_draw_and_give_the_same(
     pretend: PretendDevice, monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:
-    for module in ("nade", "rbm"):
+    for module in ("nade", "rbm_frames"):
         monkeypatch.setattr(f"ostinato.nn.outputs.{module}.MEAN_SAMPLES", 2)
     model = building.build_model(SAMPLED[output], building.Sizes(88, 88)).eval()
     frames = (np.random.default_rng(0).random((4, 88)) < 0.05).astype(np.uint8)
