@@ -7,6 +7,7 @@ import pytest
         (("table3", "--shipped"), "expected table1, table2 or a cell"),
         (("table1", "--shipped", "--trials", 3), "found both"),
         (("table1", "--shipped", "--results", "r"), "--shipped or --results, found both"),
+        (("table1", "--averaged"), "expected --shipped with --averaged"),
         (("table1", "--show"), "expected a folder with results at results, found none"),
         (("table1", "--protocol", "none.toml"), "cannot read none.toml"),
         (("table1", "--shipped", "--seeds", 0), "--seeds of at least 1"),

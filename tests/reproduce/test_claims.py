@@ -3,7 +3,7 @@ import pytest
 
 from ostinato.reproduce.cells import Cell
 from ostinato.reproduce.claims import CLAIMS, Claim, verdicts
-from ostinato.reproduce.document import claims_text, plan_text, shipped_settings, table_text
+from ostinato.reproduce.document import claims_text, plan_text, table_text
 from ostinato.reproduce.evidence import Evidence, grouped
 from ostinato.reproduce.protocol import Protocol
 
@@ -49,7 +49,6 @@ def test_the_documents_have_what_the_folder_has(tmp_path) -> None:
     assert "| jsb | RNN (SGD+C) | -7.81 | - |" in text
     assert text.count("| clipping helps |") == 8
     assert "| table1/jsb/rnn-SGD | 1/16 | 2/5 | 0/5 | 0.03 | tuned |" in plan_text(evidence, Protocol.read())
-    assert shipped_settings(evidence, "table1") == {"RNN (SGD)": {"jsb": {"learning_rate": 0.01}}}
     assert claims_text([]).startswith("| claim |")
 
 

@@ -35,6 +35,7 @@ def reproduce(
     *,
     settings: Annotated[Overrides | None, Parameter(name="*")] = None,
     shipped: bool = False,
+    averaged: bool = False,
     show: bool = False,
     results: Path | None = None,
     protocol: Path | None = None,
@@ -59,6 +60,8 @@ def reproduce(
     shipped
         Train each cell with the settings chosen for it, which the package brings along; else by the protocol:
         tune it by a search, then train it with several seeds, and again with an average of weights and L2.
+    averaged
+        With --shipped: with an average of the weights and L2, as in the second of the protocol's tables.
     show
         Train nothing: print what the results have.
     results
@@ -78,7 +81,7 @@ def reproduce(
     workers
         Processes, each training one cell on one thread.
     folder
-        Where the runs are kept; reproductions/TABLE by default.
+        Where the runs are kept; reproductions/TABLE by default, with --averaged TABLE-averaged.
     quiet
         No progress.
     json
@@ -92,11 +95,14 @@ def reproduce(
             raise UserError(f"expected --shipped or --{name}, found both; --shipped trains what was chosen")
     deadline = time.monotonic() + parse_time(budget) if budget else float("inf")
     cells = find_cells(what, datasets or (), rows or ())
-    folder = folder or Path("reproductions") / cells[0].table
+    folder = folder or Path("reproductions") / f"{cells[0].table}{'-averaged' if averaged else ''}"
     overrides = _overrides(settings)
     order = Order(what, workers, deadline, quiet=quiet, json=json)
     if shipped:
-        return _train_shipped(order, cells, folder, seeds or 1, overrides)
+        condition = "averaged" if averaged else "plain"
+        return _train_shipped(order, cells, folder, seeds or 1, condition, overrides)
+    if averaged:
+        raise UserError("expected --shipped with --averaged, found none; the protocol trains both")
     asked = {"trials": trials, "seeds": seeds, "seeds_of_short_runs": seeds, "overrides": overrides}
     given = {name: value for name, value in asked.items() if value}
     return _by_protocol(order, cells, folder, results or Path("results"), protocol, given, show=show)
@@ -122,12 +128,12 @@ class Order:
 
 
 def _train_shipped(
-    order: Order, cells: list[Cell], folder: Path, seeds: int, overrides: dict[str, Any]
+    order: Order, cells: list[Cell], folder: Path, seeds: int, condition: str, overrides: dict[str, Any]
 ) -> int:
     from ostinato.reproduce.table import markdown, rows_of_trainings, to_dict
     from ostinato.reproduce.training import score_of, trainings_of
 
-    trainings = trainings_of(cells, folder, seeds=seeds, overrides=overrides)
+    trainings = trainings_of(cells, folder, seeds=seeds, condition=condition, overrides=overrides)
     folder.mkdir(parents=True, exist_ok=True)
     code = _run(
         trainings, folder, order, "trainings", lambda job: f"seed {job.seed}: done{score_of(job.summary())}"

@@ -1,7 +1,8 @@
 """The cells of the paper's tables, and the settings each is trained with.
 
-A cell is a row of a table (a model and its recipe) on one data set. `shipped/table1.toml` and `table2.toml`
-hold the best settings known for each, over the defaults that its letters stand for.
+A cell is a row of a table (a model and its recipe) on one data set. `shipped/tuned.toml` holds the settings
+that the protocol has chosen for it; where it has not been tuned yet, `shipped/table1.toml` and `table2.toml`
+hold the best that are known, over the defaults that its letters stand for.
 """
 
 import re
@@ -72,8 +73,16 @@ class Cell:
         """What the paper prints."""
         return TABLES[self.table][self.row][self.column]
 
-    def recipe(self, *, shipped: bool = True, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    def recipe(
+        self,
+        *,
+        shipped: bool = True,
+        condition: str = "plain",
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Recipe:
         """The letters' defaults, over them those shipped for the cell, over them `overrides`.
+
+        Of those shipped, the tuned ones are of a `condition`; see `ostinato.reproduce.protocol`.
 
         Overrides that this cell has no use for are left out: a table has cells with different outputs.
         `check_overrides` says of each whether some cell has a use for it.
@@ -83,7 +92,13 @@ class Cell:
         if shipped:
             row = dict(_shipped(self.table).get(self.row, {}))
             columns = {name: row.pop(name) for name in tuple(row) if isinstance(row[name], dict)}
-            settings |= row | columns.get(self.column, {})
+            tuned = _shipped("tuned").get(self.name, {})
+            if condition != "plain" and condition not in tuned:
+                raise UserError(
+                    f"expected settings of {self.name} that the protocol has chosen for {condition!r}, found "
+                    "none yet; see results/PLAN.md"
+                )
+            settings |= tuned.get(condition) or row | columns.get(self.column, {})
         given = dict(overrides or {})
         chosen = Recipe.parse(self.letters, **settings | {n: given[n] for n in CHOOSERS if n in given})
         own = {name: value for name, value in given.items() if name in owned_settings(chosen.to_dict())}

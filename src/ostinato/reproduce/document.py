@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ostinato.evaluation.numbers import number
 from ostinato.files import atomic_write
-from ostinato.reproduce.cells import Cell, find_cells
+from ostinato.reproduce.cells import find_cells
 from ostinato.reproduce.claims import CLAIMS, Verdict, verdicts
 from ostinato.reproduce.evidence import Evidence
 from ostinato.reproduce.protocol import CONDITIONS, Protocol
@@ -104,15 +105,18 @@ def _plan_line(experiment: Experiment) -> str:
     return f"| {experiment.name} | {' | '.join(parts)} | {hours:.2f} | {state} |"
 
 
-def shipped_settings(evidence: Evidence, table: str) -> dict[str, dict[str, object]]:
-    """The settings chosen for each cell, as `shipped/TABLE.toml` has them: by row, then by column."""
-    found: dict[str, dict[str, object]] = {}
-    for cell in find_cells(table):
-        if chosen := _chosen(evidence, cell):
-            found.setdefault(cell.row, {})[cell.column] = chosen
-    return found
-
-
-def _chosen(evidence: Evidence, cell: Cell) -> dict[str, object]:
-    found: dict[str, object] = (evidence.tuning(cell) or {}).get("chosen", {})
+def tuned_settings(evidence: Evidence) -> dict[str, dict[str, dict[str, Any]]]:
+    """What each cell was trained with, by condition, as `shipped/tuned.toml` has it: what is other than the
+    letters' defaults. Cells with both conditions alone.
+    """
+    found = {}
+    for cell in [*find_cells("table1"), *find_cells("table2")]:
+        usual = cell.recipe(shipped=False).to_dict()
+        runs = {condition: evidence.seeds(cell, condition).get(0) for condition in CONDITIONS}
+        if all(runs.values()):
+            found[cell.name] = {
+                condition: {n: value for n, value in run["recipe"].items() if value != usual.get(n)}
+                for condition, run in runs.items()
+                if run is not None
+            }
     return found

@@ -82,7 +82,12 @@ class Training:
 
 
 def trainings_of(
-    cells: Iterable[Cell], folder: Path, *, seeds: int = 1, overrides: Mapping[str, Any] | None = None
+    cells: Iterable[Cell],
+    folder: Path,
+    *,
+    seeds: int = 1,
+    condition: str = CONDITIONS[0],
+    overrides: Mapping[str, Any] | None = None,
 ) -> list[Training]:
     """Every cell with every seed, 0 and up, with the settings shipped; seed after seed, so that early ends
     leave whole columns.
@@ -91,6 +96,7 @@ def trainings_of(
         cells: what to train.
         folder: where to.
         seeds: how many.
+        condition: of those shipped; see `ostinato.reproduce.protocol`.
         overrides: settings that are other for all cells that have them.
 
     Raises:
@@ -99,7 +105,12 @@ def trainings_of(
     given, cells = dict(overrides or {}), list(cells)
     check_overrides(cells, given)
     return [
-        Training(cell, seed, cell.recipe(overrides=given | {"seed": seed}), folder_of(cell, folder, seed))
+        Training(
+            cell,
+            seed,
+            cell.recipe(condition=condition, overrides=given | {"seed": seed}),
+            folder_of(cell, folder, seed),
+        )
         for seed in range(seeds)
         for cell in cells
     ]
