@@ -163,9 +163,8 @@ def efforts(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         scores: `Score.effort` by name of the score.
 
     Example:
-        >>> list(efforts({"accuracy_bay": {"gibbs_steps": 64, "mixed": False, "near": 31.5, "far": 29.0}}))
-        ['chains from both sides are 2.5 points apart (29.0, 31.5) after 64 Gibbs steps, as many as were
-        allowed']
+        >>> next(efforts({"accuracy_bay": {"gibbs_steps": 64, "mixed": True, "near": 31.5, "far": 31.4}}))
+        'chains from both sides are 0.1 points apart (31.4, 31.5) after 64 Gibbs steps'
     """
     for name in ("log_likelihood", "accuracy_bay"):
         effort = scores.get(name, {})
