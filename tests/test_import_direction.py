@@ -56,7 +56,7 @@ RULES = {
         "nn.outputs",
         "errors, settings, declarations of outputs, devices, kernels, curvature of outputs",
     ),
-    "model": ("nn.model", "cells, outputs"),
+    "model": ("nn.model nn.streamwise", "cells, outputs, kernels"),
     "curvature": ("nn.curvature", "cells, curvature of outputs, model"),
     "nn": ("nn", "cells, outputs, model, scan"),
     "optim": ("optim", "errors, settings, declarations of optimizers"),
@@ -64,7 +64,8 @@ RULES = {
     # runs on disk, domains as everything else sees them, training
     "run folders": ("runs.folder runs.checkpoint", "errors, files"),
     "domain": (
-        "domains.domain domains.base domains.answer domains.catalogue domains.sample domains.seed",
+        "domains.domain domains.base domains.answer domains.catalogue domains.given domains.sample "
+        "domains.seed domains.trained",
         "errors, settings, evaluation, what domains declare, declarations of domains, recipe, nn, data, run "
         "folders",
     ),
@@ -86,6 +87,12 @@ RULES = {
         "domains.NAME",
         "errors, files, settings, evaluation, what domains declare, declaration of NAME, recipe, devices, "
         "cells, outputs, model, nn, optim, data, run folders, domain, training, runs",
+    ),
+    # what `import ostinato` offers
+    "api": (
+        "api",
+        "errors, files, evaluation, what domains declare, declarations of domains, recipe, devices, nn, "
+        "data, run folders, domain, training, runs",
     ),
     # commands' work, for any domain
     "planning": (

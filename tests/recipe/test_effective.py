@@ -28,6 +28,7 @@ OTHER = {
     "clip_quantile": 0.1,
     "clip_window": 1,
     "clip_factor": 0.1,
+    "clip_by": "sequence",
     "momentum_schedule": "sutskever",
     "weight_decay": 0.3,
     "damping": 7.0,

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_loop import Notices, ends_the_same, small_data, small_recipe, trained
+import torch
+from test_loop import Notices, ends_the_same, small_data, small_recipe, trained, weights
 
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
@@ -110,3 +111,58 @@ def test_only_one_rule_asks_for_a_pass(clip: Any, asks: bool) -> None:
     recipe = Recipe.parse("SGD", clip=clip)
     assert asks_for_a_pass(recipe) == asks
     assert build_threshold(recipe).value == (clip if isinstance(clip, float) else None)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_clipping_by_stream_ends_bit_for_bit_the_same_wherever_it_is_interrupted(
+    tmp_path: Path, rule: str
+) -> None:
+    recipe = small_recipe("SGD+CM", clip_by="sequence", streams=3, averaging=0.9, **RULES[rule])
+    ends_the_same(tmp_path, recipe, small_data(), stops=2)
+
+
+def test_every_streams_norm_is_counted(tmp_path: Path) -> None:
+    recipe = small_recipe("SGD+C", clip=1e3, clip_by="sequence", streams=3, epochs=1, learning_rate=1e-4)
+    norms, run = norms_of(tmp_path / "run", recipe)
+    updates = run.metrics()[0]["updates"]
+    assert 2 * updates < len(norms) <= 3 * updates
+    middle = float(np.median(norms))
+    again, run = norms_of(tmp_path / "again", recipe.replace(clip=middle))
+    assert again[:3] == norms[:3]
+    # streams that have ended count less often
+    share = np.mean(np.array(again) > middle)
+    assert run.metrics()[0]["clipped"] == pytest.approx(share, abs=0.1)
+    assert 0.3 < share < 0.7
+
+
+def test_of_one_stream_its_gradient_is_the_minibatches(tmp_path: Path) -> None:
+    runs = [
+        trained(tmp_path / by, small_recipe("SGD+C", streams=1, epochs=2, clip_by=by))
+        for by in ("minibatch", "sequence")
+    ]
+    assert weights(runs[0]) == weights(runs[1])
+
+
+def test_of_several_it_is_not(tmp_path: Path) -> None:
+    runs = [
+        trained(tmp_path / by, small_recipe("SGD+C", clip=0.3, streams=3, epochs=1, clip_by=by))
+        for by in ("minibatch", "sequence")
+    ]
+    assert weights(runs[0]) != weights(runs[1])
+
+
+def test_a_model_that_needs_a_pass_for_each_stream_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linear = torch.nn.functional.linear
+    monkeypatch.setattr("ostinato.nn.kernels.by_stream._Affine.apply", lambda x, w, b, _: linear(x, w, b))
+    recipe = small_recipe("SGD+C", clip=10.0, clip_by="sequence", streams=3, epochs=2)
+    notices = Notices()
+    run = trained(tmp_path / "run", recipe, monitor=notices)
+    assert len(notices.texts) == 1
+    assert "output.weight" in notices.texts[0]
+    assert "a pass of its own" in notices.texts[0]
+    monkeypatch.undo()
+    known = trained(tmp_path / "known", recipe)
+    scores = [[r["valid_log_likelihood"] for r in x.metrics()] for x in (run, known)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ostinato.domains.domain import Data, Domain, Each
     from ostinato.nn import SequenceModel
     from ostinato.runs.results import ByOverlap, Results
-    from ostinato.runs.trained import TrainedModel
 
 Named: Any = choice(DOMAINS)
 Own: Any = own_options("evaluate")
@@ -109,7 +108,7 @@ def _run(folder: Path, data: str | None, own: Any, device: str, *, overlap: bool
     from ostinato.domains.domain import domain_named
     from ostinato.nn.devices import find_device
     from ostinato.runs.results import Results
-    from ostinato.runs.trained import load_model
+    from ostinato.runs.trained import load_model, own_data
 
     find_device(device)
     declared = domain_of(folder)
@@ -152,25 +151,6 @@ def _of_data(declared: DomainDeclared, own: Any) -> dict[str, Any]:
     """The options that are settings of data."""
     settings = {setting.name for setting in declared.settings}
     return {name: value for name, value in given_options(own).items() if name in settings}
-
-
-def own_data(trained: TrainedModel) -> Data:
-    """The data a model was trained on.
-
-    Raises:
-        UserError: they have changed since.
-    """
-    from ostinato.domains.domain import domain_named, load_data
-
-    loaded, before = load_data(trained.recipe), trained.data["version"]
-    if loaded.version != before:
-        what, name = domain_named(trained.recipe.domain).what, trained.recipe.data
-        raise UserError(
-            f"expected the data the run was trained on (version {before[:12]}), found version "
-            f"{loaded.version[:12]} of {name}: its files changed, and held-out {what} may have been trained "
-            f"on; name the data with --data {name} to score it all the same"
-        )
-    return loaded
 
 
 def _print(

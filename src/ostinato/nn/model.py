@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from ostinato.nn.cells.protocol import Recurrence
 from ostinato.nn.cells.state import State, detached
+from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.outputs.base import Objective, OutputLayer, objective_of
 
 
@@ -92,7 +93,7 @@ class SequenceModel(nn.Module):
 
         hidden, values = frames_of(layers[-1]), frames_of(targets)
         frames = len(values)
-        cost = (objective or self.objective).cost(hidden, values, self.rnn.generator)
+        cost = (objective or self.objective).cost(hidden, values, self.generator)
         total = cost.loss / max(frames, 1)
         if self.l1 > 0 or self.l2 > 0:
             total = total + self.penalty([frames_of(layer) for layer in layers])
@@ -104,12 +105,22 @@ class SequenceModel(nn.Module):
         if self.l1 > 0:
             total = total + self.l1 / max(len(layers[-1]), 1) * sum(layer.abs().sum() for layer in layers)
         if self.l2 > 0:
-            total = total + self.l2 / 2 * torch.stack([w.square().sum() for w in self.weights()]).sum()
+            weights: list[Tensor] = [*self.weights()]
+            found = recorder(*weights)
+            if found is not None:  # every stream's own gradient has the whole of it
+                found.decay(weights, self.l2)
+                weights = [w.detach() for w in weights]
+            total = total + self.l2 / 2 * torch.stack([w.square().sum() for w in weights]).sum()
         return total
 
     def weights(self) -> list[nn.Parameter]:
         """The trained matrices, on which the L2 penalty is; not the biases."""
         return [p for p in self.parameters() if p.requires_grad and p.dim() > 1]
+
+    @property
+    def generator(self) -> torch.Generator | None:
+        """The source of randomness in training; its state is part of a checkpoint."""
+        return self.rnn.generator
 
     @property
     def objective(self) -> Objective:

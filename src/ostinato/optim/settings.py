@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ostinato.errors import UserError, argument
 from ostinato.recipe.declared import Declared
-from ostinato.recipe.setting import Setting
+from ostinato.recipe.setting import Setting, Unless
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,14 @@ DESCENT: tuple[Setting, ...] = (
         "largest gradient norm; quantile: of the last norms; average: over the pass before; auto: over a "
         "first pass, and kept",
         low=0,
+    ),
+    Setting(
+        "clip_by",
+        Literal["minibatch", "sequence"],
+        "minibatch",
+        "Optimization",
+        "what is clipped: the gradient of all streams, or each stream's own before they are averaged",
+        needs={"clip": Unless(("none",)), "streams": Unless((1,))},
     ),
     Setting(
         "clip_quantile",

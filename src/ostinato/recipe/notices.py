@@ -13,6 +13,7 @@ from ostinato.recipe.letters import LETTERS, SWITCHES, canonical
 from ostinato.recipe.meanings import meaning
 from ostinato.recipe.owned import every_setting, owners
 from ostinato.recipe.recipe import Recipe
+from ostinato.recipe.setting import Unless
 
 
 def notices(recipe: Recipe, given: Mapping[str, Any], file: Mapping[str, Any] | None = None) -> list[str]:
@@ -96,6 +97,7 @@ def _without_effect(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
         elif idle is not None:
             other, wanted = idle
             use = " or ".join(map(str, wanted)) if wanted else "larger"
+            use = f"other than {use}" if isinstance(wanted, Unless) else use
             sentences.append(
                 f"{argument(name)} has no effect with {argument(other)} {recipe.get(other)}: it is for {use}"
             )

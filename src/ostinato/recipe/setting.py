@@ -10,6 +10,20 @@ from typing import Any
 from ostinato.errors import UserError, argument
 
 
+class Unless(tuple[Any, ...]):
+    """All values of a setting but these.
+
+    Example:
+        >>> "none" in Unless(("none",)), 2.0 in Unless(("none",))
+        (False, True)
+    """
+
+    __slots__ = ()
+
+    def __contains__(self, value: object) -> bool:
+        return not super().__contains__(value)
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting.
@@ -24,7 +38,7 @@ class Setting:
         below: whether `high` itself is left out.
         above: whether `low` itself is.
         needs: other settings without which it does nothing, by name: the values they must have; an empty
-            tuple stands for any number above 0.
+            tuple stands for any number above 0, `Unless` for all values but some.
         unset: what the default None stands for, in words.
         files: whether it names a data set, or files, which are to be found again from another folder.
 

@@ -98,6 +98,7 @@ def compare_runs(
     over_seeds: bool = False,
     resamples: int = 10_000,
     seed: int = 0,
+    data: Data | None = None,
 ) -> Comparison:
     """Score the best model of each run on one split, and bootstrap the differences from the first run.
 
@@ -109,6 +110,7 @@ def compare_runs(
             seeds: a difference from one is over songs alone.
         resamples: of the bootstrap.
         seed: of the bootstrap.
+        data: the runs', where they are in memory; otherwise they are loaded.
 
     Raises:
         UserError: fewer than two runs; or their scores do not compare: other data, or another convention.
@@ -117,7 +119,7 @@ def compare_runs(
         raise UserError(f"expected two or more runs to compare, found {len(runs)}")
     trained = [load_model(run) for run in runs]
     _check_same_data(runs, trained)
-    data = load_data(trained[0].recipe, progress=False)
+    data = load_data(trained[0].recipe, progress=False) if data is None else data
     if data.version != trained[0].data["version"]:
         raise UserError(
             f"expected the data the runs were trained on (version {trained[0].data['version'][:12]}), found "

@@ -24,7 +24,7 @@ from ostinato.nn.outputs.base import Objective
 from ostinato.optim.averaging import WeightAverage
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import MODEL_PREFIX, build_gradient_descent, build_rule
+from ostinato.training.build import MODEL_PREFIX, build_rule
 from ostinato.training.environment import environment
 from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor, Start
 from ostinato.training.pretraining import objective_at
@@ -39,7 +39,13 @@ from ostinato.training.progress import (
     learned,
     take_learned,
 )
-from ostinato.training.threshold import asks_for_a_pass, build_threshold, first_pass, mostly_clipped
+from ostinato.training.threshold import (
+    asks_for_a_pass,
+    build_threshold,
+    first_pass,
+    found_threshold,
+    mostly_clipped,
+)
 from ostinato.training.updates import Batch, build_updates
 
 BEFORE_PREFIX = "before."
@@ -108,7 +114,7 @@ class Trainer:
         self._best: dict[str, Tensor] | None = None
         self._before: dict[str, Tensor] = {}
         self._devices = [str(self.device)]
-        self._said_clipped = False
+        self._told: set[str] = set()
         self._saved_at = time.monotonic()
         self._resumed_at = time.monotonic()
 
@@ -197,8 +203,9 @@ class Trainer:
         if not update.usable:
             self._skip(streams, index)
             return
+        self._tell_once(update.notice, update.notice)
         burst = BURST * (self.threshold.value or 1.0)
-        if self.domain.forgets_bursts and update.clipped and update.norm > burst:
+        if self.domain.forgets_bursts and update.clipped and max(update.norms, default=0.0) > burst:
             self._carried = zeros_like(update.states)
         if update.record is not None:
             self.run.append_metrics(update.record)
@@ -208,7 +215,8 @@ class Trainer:
         sums.updates += 1
         sums.clipped += update.clipped
         sums.skipped_in_a_row = 0
-        self.threshold.add(update.norm)
+        for norm in update.norms:
+            self.threshold.add(norm)
         progress.clip_threshold = self.threshold.value
 
     def _skip(self, streams: Segments, index: int) -> None:
@@ -285,12 +293,14 @@ class Trainer:
 
     def _end_pass(self, clipped: float) -> None:
         """Let the threshold know, and say once that most updates were clipped."""
-        told = mostly_clipped(clipped, self.threshold.value)
-        if told and not self._said_clipped:
-            self._said_clipped = True
-            self.monitor.notice(told)
+        self._tell_once("mostly clipped", mostly_clipped(clipped, self.threshold.value))
         self.threshold.end_pass()
         self.progress.clip_threshold = self.threshold.value
+
+    def _tell_once(self, what: str, text: str) -> None:
+        if text and what not in self._told:
+            self._told.add(what)
+            self.monitor.notice(text)
 
     def _obey_rule(self, score: float) -> None:
         decision = self.rule.update(score)
@@ -305,19 +315,16 @@ class Trainer:
         """The average gradient norm over one pass that trains a twin of the model."""
         twin = self._fresh_model()
         average = first_pass(
-            self.recipe,
-            twin,
-            build_gradient_descent(self.recipe, twin, self._updates_in_all()),
+            build_updates(self.recipe, twin, self._updates_in_all()),
+            twin.objective,
             self.streams(0),
             carries_state=self.domain.carries_state,
             device=self.device,
             before_each=self._heed_stop,
         )
-        self.threshold.load_state_dict({"value": self.recipe.clip_factor * average.value})
-        self.monitor.notice(
-            f"clipping gradients at norm {self.threshold.value:.4g}, the average over a first pass "
-            f"({counted(average.count, 'update')})"
-        )
+        value = self.recipe.clip_factor * average.value
+        self.threshold.load_state_dict({"value": value})
+        self.monitor.notice(found_threshold(self.recipe, value, average.count))
 
     # Stopping, saving, resuming
 
@@ -357,8 +364,8 @@ class Trainer:
             tensors |= self._average.tensors()
         if self._carried is not None:
             tensors |= named_tensors(self._carried, "carried")
-        if self.model.rnn.generator is not None:
-            tensors["generator"] = self.model.rnn.generator.get_state()
+        if self.model.generator is not None:
+            tensors["generator"] = self.model.generator.get_state()
         self.run.save_checkpoint("last", tensors, state)
         self._saved_at = time.monotonic()
 
@@ -377,8 +384,8 @@ class Trainer:
         carried = from_named_tensors(tensors, "carried")
         self._carried = None if carried is None else map_state(lambda x: x.to(self.device), carried)
         self._before = {k: v for k, v in tensors.items() if k.startswith(BEFORE_PREFIX)}
-        if self.model.rnn.generator is not None:
-            self.model.rnn.generator.set_state(tensors["generator"])
+        if self.model.generator is not None:
+            self.model.generator.set_state(tensors["generator"])
         self.run.truncate_metrics(state["metrics_offset"])
         self._note_device(state.get("devices", ["cpu"]))
 

@@ -31,7 +31,7 @@ class EpochSums:
     frames: int = 0
     norms: float = 0.0
     updates: int = 0
-    clipped: int = 0
+    clipped: float = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
 

@@ -7,18 +7,18 @@ import torch
 from ostinato.data.placement import moved
 from ostinato.domains.domain import Segments
 from ostinato.errors import argument
-from ostinato.nn import SequenceModel
+from ostinato.evaluation.numbers import counted
 from ostinato.nn.cells.state import State, finite
+from ostinato.nn.outputs.base import Objective
 from ostinato.optim import (
     AverageNorm,
     FixedThreshold,
-    GradientDescent,
     PassAverage,
     RunningQuantile,
     Threshold,
-    clip_grad_norm,
 )
 from ostinato.recipe.recipe import Recipe
+from ostinato.training.updates import Batch, Updates, clips_streams
 
 
 def build_threshold(recipe: Recipe) -> Threshold:
@@ -42,9 +42,8 @@ def asks_for_a_pass(recipe: Recipe) -> bool:
 
 
 def first_pass(
-    recipe: Recipe,
-    twin: SequenceModel,
-    optimizer: GradientDescent,
+    updates: Updates,
+    objective: Objective,
     streams: Segments,
     *,
     carries_state: bool,
@@ -57,28 +56,37 @@ def first_pass(
     those that training meets; it is then thrown away.
 
     Args:
-        recipe: the settings.
-        twin: a model as training begins with.
-        optimizer: of its parameters.
+        updates: of the twin, a model as training begins with.
+        objective: what it is trained on.
         streams: the training data.
         carries_state: whether the state at a segment's end is where the next one begins.
         device: where the twin is.
         before_each: called before every update; it may raise.
     """
-    average, parameters = AverageNorm(), list(twin.parameters())
+    average = AverageNorm()
     states: State | None = None
-    for here in streams:
+    for index, here in enumerate(streams):
         before_each()
-        segment = moved(here, device)
-        twin.zero_grad()
-        loss = twin.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask)
-        loss.objective.backward()
-        states = finite(loss.states) if carries_state else None
-        clip = clip_grad_norm(parameters, average.value if average.total > 0 else None)
-        average.add(clip.norm)
-        if clip.finite:
-            optimizer.step()
+        clip_at = average.value if average.total > 0 else None
+        update = updates(Batch(moved(here, device), states, objective, 0, index, clip_at, lambda *_: None))
+        states = finite(update.states) if carries_state else None
+        for norm in update.norms:
+            average.add(norm)
     return average
+
+
+def found_threshold(recipe: Recipe, value: float, gradients: int) -> str:
+    """What to say of a threshold that a first pass has found.
+
+    Example:
+        >>> found_threshold(Recipe.parse("SGD", clip="auto"), 1.5, 9)
+        'clipping gradients at norm 1.5, the average over a first pass (9 updates)'
+    """
+    times = "" if recipe.clip_factor == 1 else f"{recipe.clip_factor:g} times "
+    return (
+        f"clipping gradients at norm {value:.4g}, {times}the average over a first pass "
+        f"({counted(gradients, 'stream' if clips_streams(recipe) else 'update')})"
+    )
 
 
 def mostly_clipped(share: float, threshold: float | None) -> str:

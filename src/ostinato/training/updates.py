@@ -4,7 +4,7 @@ The training loop asks both in the same words, `Updates`, and the recipe's optim
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from ostinato.domains.domain import Segment
+from ostinato.errors import argument
 from ostinato.nn import SequenceModel
 from ostinato.nn.cells import State
 from ostinato.nn.curvature.gauss_newton import GaussNewton
 from ostinato.nn.outputs.base import Objective
+from ostinato.nn.streamwise import Minibatch, clipped_backward
 from ostinato.optim import GradientDescent, HessianFree, TrainingOptimizer, clip_grad_norm
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.recipe import Recipe
@@ -55,18 +57,25 @@ class Update:
         nll: sum over the segment's steps of -log p.
         frames: the steps that count.
         states: after the segment, as `nn.model.Loss` has them.
-        norm: of the gradient, before clipping.
-        clipped: whether it was clipped.
+        norms: of what is clipped, before it is: the gradient, or that of each stream.
+        clipped: the share of these that were clipped.
         record: a line for the run's metrics, if there is more to say.
+        notice: what a person should know, "" for nothing.
     """
 
     usable: bool
     nll: float
     frames: int
     states: State
-    norm: float
-    clipped: bool = False
+    norms: Sequence[float]
+    clipped: float = 0
     record: dict[str, Any] | None = None
+    notice: str = ""
+
+    @property
+    def norm(self) -> float:
+        """The mean of the norms."""
+        return sum(self.norms) / max(len(self.norms), 1)
 
 
 class Updates(Protocol):
@@ -86,10 +95,11 @@ class GradientUpdates:
     Args:
         model: the model.
         optimizer: over all of its parameters.
+        by_stream: whether each stream's own gradient is clipped, where there is more than one.
     """
 
-    def __init__(self, model: SequenceModel, optimizer: GradientDescent) -> None:
-        self.model, self.optimizer = model, optimizer
+    def __init__(self, model: SequenceModel, optimizer: GradientDescent, *, by_stream: bool = False) -> None:
+        self.model, self.optimizer, self.by_stream = model, optimizer, by_stream
         self._parameters = list(model.parameters())
 
     def __call__(self, batch: Batch) -> Update:
@@ -97,6 +107,8 @@ class GradientUpdates:
         for parameter in self._parameters:
             parameter.grad = None
         segment = batch.segment
+        if self.by_stream and segment.targets.shape[1] > 1:
+            return self._by_stream(batch)
         loss = self.model.loss(
             segment.inputs, segment.targets, batch.states, segment.starts, segment.mask, batch.objective
         )
@@ -104,7 +116,27 @@ class GradientUpdates:
         clip = clip_grad_norm(self._parameters, batch.clip_at)
         if clip.finite:
             self.optimizer.step()
-        return Update(clip.finite, float(loss.nll), loss.frames, loss.states, clip.norm, clip.clipped)
+        return Update(clip.finite, float(loss.nll), loss.frames, loss.states, [clip.norm], clip.clipped)
+
+    def _by_stream(self, batch: Batch) -> Update:
+        segment, threshold = batch.segment, batch.clip_at
+        minibatch = Minibatch(
+            segment.inputs, segment.targets, batch.states, segment.starts, segment.mask, batch.objective
+        )
+        found = clipped_backward(self.model, minibatch, threshold)
+        if found.finite:
+            self.optimizer.step()
+        clipped = sum(threshold is not None and norm > threshold for norm in found.norms)
+        loss, notice = found.loss, ""
+        if found.uncovered:
+            notice = (
+                f"{argument('clip_by')} sequence: the streams' own gradients of {found.uncovered} are not "
+                "known from one pass, so that each stream gets a pass of its own, which is slower"
+            )
+        share = clipped / max(len(found.norms), 1)
+        return Update(
+            found.finite, float(loss.nll), loss.frames, loss.states, found.norms, share, notice=notice
+        )
 
 
 class HessianFreeUpdates:
@@ -145,14 +177,20 @@ class HessianFreeUpdates:
             **asdict(report),
         }
         frames, norm = int(operator.frames), report.gradient_norm
-        return Update(usable, operator.last_nll, frames, operator.last_states, norm, record=record)
+        return Update(usable, operator.last_nll, frames, operator.last_states, [norm], record=record)
 
 
 def build_updates(recipe: Recipe, model: SequenceModel, updates: int) -> Updates:
     """How the recipe updates a model; `updates` of the whole training are for schedules that know its end."""
     if OPTIMIZERS[recipe.optimizer].curvature:
         return HessianFreeUpdates(model, recipe, build_curvature_optimizer(recipe, model))
-    return GradientUpdates(model, build_gradient_descent(recipe, model, updates))
+    descent = build_gradient_descent(recipe, model, updates)
+    return GradientUpdates(model, descent, by_stream=clips_streams(recipe))
+
+
+def clips_streams(recipe: Recipe) -> bool:
+    """Whether a recipe clips each stream's own gradient."""
+    return recipe.get("clip", "none") != "none" and recipe.get("clip_by") == "sequence"
 
 
 def curvature_streams(recipe: Recipe, epoch: int, index: int, streams: int) -> Tensor:

@@ -4,18 +4,22 @@ Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ostinato.data.batches import padded
 from ostinato.domains.music.compose import Predictor
 from ostinato.domains.music.notes import LOWEST, spans
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.nn.devices import device_of
 from ostinato.nn.outputs.agreement import Estimate
+from ostinato.nn.outputs.base import EstimatedFrames
 
 UNIT = "bits"
 CONVENTION = (
@@ -212,28 +216,52 @@ def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -
         >>> len(score.notes()), bool(np.isclose(score.note_log_probs.sum(), score.log_probs.sum()))
         (5, True)
     """
-    frames = torch.from_numpy(np.ascontiguousarray(piece.frames)).unsqueeze(1).to(device_of(model))
+    (score,) = score_together(model, [piece], beats_per_bar=beats_per_bar)
+    return score
+
+
+def score_together(
+    model: Predictor, pieces: Sequence[Piece], *, beats_per_bar: float = 4.0
+) -> list[PieceScore]:
+    """`score_piece` of several pieces at once, each by itself; the shorter ones are padded at their ends."""
+    frames = torch.from_numpy(padded([piece.frames for piece in pieces])).to(device_of(model))
     inputs = torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])
     with torch.no_grad():
         predicted = model(inputs)[0]
-        pitches = predicted.pitch_log_probs(frames)[:, 0].double().cpu()
-        notes = predicted.note_log_probs(frames)[:, 0].double().cpu()
-        estimate = None
-        if predicted.exact:
-            whole = predicted.log_prob(frames)[:, 0].double().cpu()
-        else:
-            estimate = predicted.likelihood(frames)
-            whole = estimate.every("middle")
-            whole[whole > 0] = math.nan  # no probability is above 1: the chains missed most of log Z there
+        pitches = predicted.pitch_log_probs(frames).double().cpu()
+        notes = predicted.note_log_probs(frames).double().cpu()
+        estimates = [None] * len(pieces) if predicted.exact else _estimates(predicted, frames, pieces)
+        exact = predicted.log_prob(frames).double().cpu() if predicted.exact else None
     # an RBM has no order of notes: what it gives of a note is conditional on all others
     onset = ONSET_GIVEN_OTHERS if hasattr(predicted, "pseudo_log_prob") else ONSET
-    return PieceScore(
-        piece,
-        whole.numpy(),
-        pitches.numpy(),
-        notes.numpy(),
-        exact=bool(predicted.exact),
-        onset_convention=onset,
-        beats_per_bar=beats_per_bar,
-        estimate=estimate,
-    )
+    return [
+        PieceScore(
+            piece,
+            _possible(estimate) if exact is None else exact[: len(piece), b].numpy(),
+            pitches[: len(piece), b].numpy(),
+            notes[: len(piece), b].numpy(),
+            exact=bool(predicted.exact),
+            onset_convention=onset,
+            beats_per_bar=beats_per_bar,
+            estimate=estimate,
+        )
+        for b, (piece, estimate) in enumerate(zip(pieces, estimates, strict=True))
+    ]
+
+
+def _estimates(predicted: EstimatedFrames, frames: Tensor, pieces: Sequence[Piece]) -> list[Estimate | None]:
+    """What is known of the log-probability of each piece's own frames, of (T, B, V)."""
+    found: list[Estimate | None] = []
+    for b, piece in enumerate(pieces):
+        estimator = predicted.estimator(len(piece), torch.Generator().manual_seed(0))
+        rows = torch.arange(len(piece), device=frames.device) * len(pieces) + b
+        predicted.gathered(estimator, frames, rows)
+        found.append(estimator.finish())
+    return found
+
+
+def _possible(estimate: Estimate | None) -> np.ndarray:
+    """log p of each frame, (T,): NaN where it came out above 0, so that chains missed most of log Z there."""
+    assert estimate is not None
+    values = estimate.every("middle")
+    return torch.where(values > 0, torch.nan, values).numpy()

@@ -31,13 +31,15 @@ class GatedStack(RecurrentStack):
                 )
         return input, hx, starts, unbatched
 
-    def _drive(self, layer: int, below: Tensor, bias: Tensor | None) -> Any:
-        """W_ih x + b for all steps at once, shape (T, B, K H)."""
+    def _drive(
+        self, layer: int, below: Tensor, bias: Tensor | None, second_bias: Tensor | None = None
+    ) -> Any:
+        """W_ih x + b for all steps at once, shape (T, B, K H); a second bias is added to the first."""
         if self.token_inputs and layer == 0:
             rows = self.embedding
             # A sparse gradient is for a parameter to take; one that goes further through a graph is dense.
-            return embed(below, rows, bias, sparse=rows.is_leaf)
-        return project(below, self._own(self._weight_names[layer][0]), bias)
+            return embed(below, rows, bias, second_bias, sparse=rows.is_leaf)
+        return project(below, self._own(self._weight_names[layer][0]), bias, second_bias)
 
     def linearize(
         self, input: Tensor, hx: State | None = None, starts: Tensor | None = None

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.cells.unrolled import gradients_by_steps, hand_written_serves, reset
+from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
 from ostinato.nn.scan.functions import weight_gradient
 
@@ -112,6 +113,9 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         """The steps, and all that they went through."""
+        ctx.found = recorder(inputs[1], inputs[2])
+        if ctx.found is not None:
+            ctx.parameters = inputs[1], inputs[2]
         states, *inner = _steps(*inputs, keep=True)
         ctx.save_for_backward(*inputs, states, *inner)
         return states
@@ -133,6 +137,10 @@ class _Scan(torch.autograd.Function):
         delta, grad_h0 = _adjoint(grad_states, by, kept, weight, starts)
         to_hidden = delta[:, :, :3].flatten(2)
         _, need_weight, need_bias, *_ = ctx.needs_input_grad
+        if ctx.found is not None:
+            ctx.found.product(ctx.parameters[0], to_hidden, previous)
+            ctx.found.vector(ctx.parameters[1], to_hidden)
+            need_weight = need_bias = False
         return (
             torch.cat((delta[:, :, :2], delta[:, :, 3:]), 2).flatten(2),
             weight_gradient(to_hidden, previous) if need_weight else None,

@@ -10,7 +10,7 @@ from torch import Tensor
 from ostinato.nn.cells.linearized_rnn import LinearizedRNN
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.kernels import nonlinearities
-from ostinato.nn.kernels.projection import embed, sum_of_biases
+from ostinato.nn.kernels.projection import embed
 from ostinato.nn.scan.layer import recurrent_layer
 from ostinato.nn.scan.recurrence import leaky_scan
 
@@ -78,7 +78,7 @@ class RNN(RecurrentStack):
         if self.token_inputs and layer == 0:
             rows = self.embedding
             # A sparse gradient is for a parameter to take; one that goes further through a graph is dense.
-            drive = embed(below, rows, sum_of_biases(bias, second_bias), sparse=rows.is_leaf)
+            drive = embed(below, rows, bias, second_bias, sparse=rows.is_leaf)
             h0 = None if state is None else state.squeeze(0)
             out = leaky_scan(drive, recurrent, leak, h0, starts, self.nonlinearity)
             return out, out[-1:].clone()

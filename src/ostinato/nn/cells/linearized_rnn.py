@@ -14,7 +14,7 @@ from ostinato.nn.cells.protocol import Tangents
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.kernels import layer_cpu, select
 from ostinato.nn.kernels.definition import previous_states
-from ostinato.nn.kernels.projection import TOKEN_TYPES, embed, project, sum_of_biases
+from ostinato.nn.kernels.projection import TOKEN_TYPES, embed, project
 from ostinato.nn.scan.functions import weight_gradient
 
 
@@ -263,7 +263,7 @@ def _linearized(
     bias = second_bias = None
     if rnn.bias:
         bias, second_bias = (getattr(rnn, f"bias_{k}_l{index}").detach() for k in ("ih", "hh"))
-    drive = project(below, weight_ih, sum_of_biases(bias, second_bias))
+    drive = project(below, weight_ih, bias, second_bias)
     chosen = select.kernel_for(drive, kernel)
     start = torch.zeros_like(drive[0]) if h0 is None else h0
     out, slopes = chosen.forward(drive, weight_hh, leak, start, starts, str(rnn.nonlinearity))

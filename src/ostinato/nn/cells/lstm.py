@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.cells.unrolled import gradients_by_steps, hand_written_serves, reset
+from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
-from ostinato.nn.kernels.projection import sum_of_biases
 from ostinato.nn.scan.functions import weight_gradient
 
 
@@ -52,8 +52,8 @@ class LSTM(GatedStack):
         self, layer: int, below: Tensor, state: tuple[Tensor, Tensor] | None, starts: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         _, weight_hh, bias_ih, bias_hh = self._weight_names[layer]
-        bias = sum_of_biases(self._own(bias_ih), self._own(bias_hh)) if self.bias else None
-        drive = self._drive(layer, below, bias)
+        bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
+        drive = self._drive(layer, below, bias, second)
         if state is None:
             h0 = c0 = drive.new_zeros(drive.shape[1], self.hidden_size)
         else:
@@ -118,6 +118,9 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
         """The steps, and all that they went through."""
+        ctx.found = recorder(inputs[1])
+        if ctx.found is not None:
+            ctx.weight = inputs[1]
         states, cells, *inner = (torch.stack(x) for x in zip(*_steps(*inputs), strict=True))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, states, cells, *inner)
@@ -140,7 +143,9 @@ class _Scan(torch.autograd.Function):
         grad_states = torch.zeros_like(states) if grad_states is None else grad_states
         delta, grad_h0, grad_c0 = _adjoint(grad_states, grad_cell, by_c, by_h, kept, passed, weight, starts)
         grad_weight = None
-        if ctx.needs_input_grad[1]:
+        if ctx.found is not None:
+            ctx.found.product(ctx.weight, delta, previous_states(states, h0, starts))
+        elif ctx.needs_input_grad[1]:
             grad_weight = weight_gradient(delta, previous_states(states, h0, starts))
         return delta, grad_weight, None, grad_h0, grad_c0, None
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from ostinato.nn.devices import uniform
 from ostinato.nn.kernels import nade_cpu, nade_torch, select
+from ostinato.nn.kernels.by_stream import StreamGradients, recorder
+from ostinato.nn.kernels.note_order import order_biases, order_frames, order_rows
 
 KERNELS = ("definition", "torch", "cpu")
 
@@ -48,6 +50,44 @@ class _NegativeLogLikelihood(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return (None, *(x * grad for x in ctx.saved_tensors))
+
+
+class _ByStream(torch.autograd.Function):
+    """The same, stream by stream: the streams' own gradients of encoder and decoder are collected."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        values: Tensor,
+        biases: Tensor,
+        encoder: Tensor,
+        decoder: Tensor,
+        order: Tensor | None,
+        found: StreamGradients,
+    ) -> Tensor:
+        ctx.found, ctx.parameters, ctx.order = found, (encoder, decoder), order
+        weights = order_rows(encoder, order), order_rows(decoder, order)
+        own, streams = order_biases(biases, order), found.stream_of(len(values))
+        nll, of_biases = biases.new_zeros(()), torch.empty_like(own)
+        ctx.gradients = []
+        for stream in range(found.streams):
+            rows = (streams == stream).nonzero().squeeze(1)
+            log_prob, made = nade_cpu.likelihood(values[rows], own[rows], *weights, gradients=True)
+            assert made is not None
+            nll -= log_prob.sum()
+            of_biases[rows] = made.biases
+            ctx.gradients.append((made.encoder, made.decoder))
+        ctx.save_for_backward(of_biases)
+        return nll
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        back = None if ctx.order is None else ctx.order.argsort()
+        for parameter, each in zip(ctx.parameters, zip(*ctx.gradients, strict=True), strict=True):
+            ctx.found.given(parameter, torch.stack([order_rows(x, back) for x in each]) * grad)
+        (of_biases,) = ctx.saved_tensors
+        return None, order_biases(of_biases, back) * grad, None, None, None, None
 
 
 def _is_native(biases: Tensor, kernel: str | None) -> bool:
@@ -100,9 +140,26 @@ def note_log_probs(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Ten
 
 
 def nll(
-    values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor, *, kernel: str | None = None
+    values: Tensor,
+    biases: Tensor,
+    encoder: Tensor,
+    decoder: Tensor,
+    *,
+    order: Tensor | None = None,
+    kernel: str | None = None,
 ) -> Tensor:
-    """Sum over frames of -log p, as a scalar; differentiable once. Arguments as for `log_prob`."""
+    """Sum over frames of -log p, as a scalar; differentiable once.
+
+    Args:
+        values, biases, encoder, decoder, kernel: as for `log_prob`.
+        order: the notes in the order they are drawn in, (V,) int64; that they are in if None.
+    """
+    values = order_frames(values, order)
+    found = recorder(encoder, decoder)
+    if found is not None and _is_native(biases, kernel):
+        return _ByStream.apply(values.to(torch.uint8), biases, encoder, decoder, order, found)
+    biases = order_biases(biases, order)
+    encoder, decoder = order_rows(encoder, order), order_rows(decoder, order)
     if _is_native(biases, kernel):
         return _NegativeLogLikelihood.apply(values.to(torch.uint8), biases, encoder, decoder)
     return -log_prob(values, biases, encoder, decoder, kernel=kernel).sum()

@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ostinato.nn.kernels.by_stream import affine, embedding, recorder, shifted
+
 TOKEN_TYPES = (torch.int64, torch.int32)
 
 
-def project(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def project(inputs: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None = None) -> Tensor:
     """`weight @ x + bias` for every frame, shape (..., H).
 
     Args:
@@ -19,6 +21,7 @@ def project(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             ids (...) as int64 or int32, each in [0, I).
         weight: U, shape (H, I).
         bias: b, shape (H,), or None.
+        second_bias: added to it.
 
     Example:
         >>> weight = torch.tensor([[1.0, 10.0, 100.0]])
@@ -28,11 +31,19 @@ def project(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         tensor([[100.]])
     """
     if inputs.dtype in TOKEN_TYPES:
-        drive = F.embedding(inputs, weight.T)
-        return drive if bias is None else drive + bias
+        return _with_biases(F.embedding(inputs, weight.T), bias, second_bias)
     if inputs.dtype in (torch.uint8, torch.bool):
         inputs = inputs.to(weight.dtype)
-    return F.linear(inputs, weight, bias)
+    if recorder(weight, bias, second_bias) is not None:
+        return shifted(affine(inputs, weight, bias), second_bias)
+    return F.linear(inputs, weight, sum_of_biases(bias, second_bias))
+
+
+def _with_biases(drive: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> Tensor:
+    if recorder(bias, second_bias) is not None:
+        return shifted(shifted(drive, bias), second_bias)
+    both = sum_of_biases(bias, second_bias)
+    return drive if both is None else drive + both
 
 
 def sum_of_biases(bias: Tensor | None, second_bias: Tensor | None) -> Tensor | None:
@@ -47,18 +58,25 @@ def sum_of_biases(bias: Tensor | None, second_bias: Tensor | None) -> Tensor | N
     return bias + second_bias
 
 
-def embed(tokens: Tensor, rows: Tensor, bias: Tensor | None, *, sparse: bool = False) -> Tensor:
+def embed(
+    tokens: Tensor,
+    rows: Tensor,
+    bias: Tensor | None,
+    second_bias: Tensor | None = None,
+    *,
+    sparse: bool = False,
+) -> Tensor:
     """`project` for tokens and a weight that is stored transposed, so that a token's weights lie together.
 
     Args:
         tokens: ids (...), each in [0, I).
         rows: the transpose of U, shape (I, H).
         bias: b, shape (H,), or None.
+        second_bias: added to it.
         sparse: whether the gradient of `rows` is sparse: the rows of the tokens that occurred.
 
     Example:
         >>> embed(torch.tensor([2]), torch.tensor([[1.0], [10.0], [100.0]]), None)
         tensor([[100.]])
     """
-    drive = F.embedding(tokens, rows, sparse=sparse)
-    return drive if bias is None else drive + bias
+    return _with_biases(embedding(tokens, rows, sparse=sparse), bias, second_bias)

@@ -98,8 +98,25 @@ class NegativeLogLikelihood:
 
     def __call__(self, hidden: Tensor, values: Tensor, generator: torch.Generator | None = None) -> Cost:
         """Of states (N, H) and targets (N, ...)."""
-        nll = self.output.nll(hidden, values)
+        if watched(self.output):
+            # slower than `nll`, and through a call, as those who watch or change a module's calls expect
+            nll = -self.output(hidden).log_prob(values).sum()
+        else:
+            nll = self.output.nll(hidden, values)
         return Cost(nll, nll)
+
+
+def watched(output: OutputLayer) -> bool:
+    """Whether somebody has hooks on a layer's calls: pruning, or a program that looks.
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> _ = layer.register_forward_hook(lambda *_: None)
+        >>> watched(layer), watched(nn.Linear(2, 1))
+        (True, False)
+    """
+    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+    return any(getattr(output, kind, None) for kind in kinds)
 
 
 def likelihood(output: OutputLayer) -> Objective:

@@ -13,6 +13,7 @@ from torch.distributions import Distribution, constraints
 
 from ostinato.nn.curvature.outputs import AffineCurvature
 from ostinato.nn.devices import uniform
+from ostinato.nn.kernels.by_stream import affine, recorder
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 
@@ -163,13 +164,15 @@ class Bernoulli(nn.Module):
 
     def forward(self, hidden: Tensor) -> BernoulliFrames:
         """The distribution of the next frame for every state (..., H)."""
-        return BernoulliFrames(F.linear(hidden, self.weight, self.bias))
+        return BernoulliFrames(affine(hidden, self.weight, self.bias))
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over frames of -log p(targets | hidden) in nats.
 
         Differentiable once; hidden (N, H), targets (N, V).
         """
+        if recorder(self.weight, self.bias) is not None:
+            return -self(hidden).log_prob(targets).sum()
         return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets)
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> AffineCurvature:

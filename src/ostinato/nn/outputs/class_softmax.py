@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostinato.nn.curvature.outputs import AffineCurvature, ClassCurvature, ClassPart, softmax_hessian
+from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.outputs.base import OutputSpec
 from ostinato.nn.outputs.direct import Features
 from ostinato.nn.outputs.softmax import Tokens, softmax_residual
@@ -161,6 +162,8 @@ class _NegativeLogLikelihood(torch.autograd.Function):
             nll += part
             ctx.residuals.append(residual)
         ctx.batch, ctx.offsets = batch, offsets
+        ctx.parameters = class_weight, class_bias, weight, bias
+        ctx.found = recorder(*ctx.parameters)
         ctx.save_for_backward(hidden, h, class_weight, weight)
         return nll
 
@@ -171,6 +174,8 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         batch, offsets = ctx.batch, ctx.offsets
         # The factor goes to the small residuals, not to the large weight gradients.
         of_classes = ctx.of_classes * grad
+        if ctx.found is not None:
+            return _recorded(ctx, hidden, h, of_classes, grad)
         grad_hidden, grad_class_weight = of_classes @ class_weight, of_classes.T @ hidden
         grad_class_bias = of_classes.sum(0)
         grad_h, grad_weight = torch.empty_like(h), torch.empty_like(weight)
@@ -186,6 +191,28 @@ class _NegativeLogLikelihood(torch.autograd.Function):
             torch.sum(residual, 0, out=grad_bias[words])
         grad_hidden.index_add_(0, batch.order, grad_h)
         return grad_hidden, grad_class_weight, grad_class_bias, grad_weight, grad_bias, None, None, None
+
+
+def _recorded(
+    ctx: Any, hidden: Tensor, h: Tensor, of_classes: Tensor, grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The states' gradient, and what the streams' own gradients are made from; see `kernels.by_stream`."""
+    found, batch = ctx.found, ctx.batch
+    class_weight, class_bias, weight, bias = ctx.parameters
+    found.product(class_weight, of_classes, hidden)
+    found.vector(class_bias, of_classes)
+    streams = found.stream_of(len(hidden)).index_select(0, batch.order)
+    grad_h, groups = torch.empty_like(h), []
+    of_bias = weight.new_zeros(found.streams, len(weight))
+    for (k, rows), part in zip(batch.ranges(), ctx.residuals, strict=True):
+        words, residual = slice(ctx.offsets[k], ctx.offsets[k + 1]), part * grad
+        torch.mm(residual, weight.detach()[words], out=grad_h[rows])
+        groups.append((words, residual, h[rows], streams[rows]))
+        of_bias[:, words].index_add_(0, streams[rows], residual)
+    found.grouped(weight, groups)
+    found.given(bias, of_bias)
+    grad_hidden = (of_classes @ class_weight.detach()).index_add_(0, batch.order, grad_h)
+    return (grad_hidden, *[None] * 8)
 
 
 class ClassSoftmax(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from ostinato.nn.curvature.outputs import AffineCurvature
+from ostinato.nn.kernels.by_stream import affine
 from ostinato.nn.outputs.normal import (
     SCALES,
     NormalMap,
@@ -153,7 +154,7 @@ class Gaussian(nn.Module):
 
     def forward(self, hidden: Tensor) -> MultivariateGaussian:
         """The distribution of the next step for every state (..., H)."""
-        return MultivariateGaussian(*self.normal(F.linear(hidden, self.weight, self.bias)))
+        return MultivariateGaussian(*self.normal(affine(hidden, self.weight, self.bias)))
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over steps of -log p(targets | hidden) in nats.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from ostinato.nn.curvature.outputs import AffineCurvature, softmax_hessian
+from ostinato.nn.kernels.by_stream import affine
 from ostinato.nn.outputs.normal import (
     SCALES,
     NormalMap,
@@ -189,7 +190,7 @@ class GaussianMixture(nn.Module):
 
     def forward(self, hidden: Tensor) -> MixtureOfGaussians:
         """The distribution of the next step for every state (..., H)."""
-        logits, raw = self._parts(F.linear(hidden, self.weight, self.bias))
+        logits, raw = self._parts(affine(hidden, self.weight, self.bias))
         return MixtureOfGaussians(logits, *self.normal(raw))
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:

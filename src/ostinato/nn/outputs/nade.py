@@ -8,12 +8,12 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from ostinato.nn.curvature.nade import NADECurvature, nade_curvature
 from ostinato.nn.kernels import nade
+from ostinato.nn.kernels.by_stream import affine
 from ostinato.nn.kernels.note_order import order_biases, order_frames, order_rows
 from ostinato.nn.outputs.base import OutputSpec
 from ostinato.nn.outputs.pitches import pitch_log_probs
@@ -97,7 +97,8 @@ class NADEFrames(Distribution):
 
     def nll(self, value: Tensor) -> Tensor:
         """Sum over frames of -log p(value), a scalar; its gradients come with its value. (N, V) frames."""
-        return nade.nll(order_frames(value, self.order), *self._in_order())
+        biases = self.biases.flatten(0, -2)
+        return nade.nll(value, biases, self.encoder, self.decoder, order=self.order)
 
     def flattened(self) -> "NADEFrames":
         """The same frames in one batch dimension (N, V)."""
@@ -226,7 +227,7 @@ class NADE(nn.Module):
 
     def forward(self, hidden: Tensor) -> NADEFrames:
         """The distribution of the next frame for every state (..., H)."""
-        biases = F.linear(self.state_scale * hidden, self.weight, self.bias)
+        biases = affine(self.state_scale * hidden, self.weight, self.bias)
         return NADEFrames(biases, self.encoder, self.decoder, self.order)
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:

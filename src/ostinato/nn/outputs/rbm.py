@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostinato.nn.devices import permutation
+from ostinato.nn.kernels.by_stream import affine
 from ostinato.nn.outputs.agreement import Annealing
 from ostinato.nn.outputs.base import JOINT, Cost, Objective, OutputSpec
 from ostinato.nn.outputs.mixing import ChainRecord
@@ -80,7 +81,7 @@ class RBM(nn.Module):
 
     def forward(self, hidden: Tensor) -> RBMFrames:
         """The distribution of the next frame for every state (..., H)."""
-        biases = F.linear(self.state_scale * hidden, self.weight, self.bias)
+        biases = affine(self.state_scale * hidden, self.weight, self.bias)
         return RBMFrames(biases, self.interaction, self.annealing, self.sampling)
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:

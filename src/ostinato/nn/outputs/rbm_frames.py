@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from ostinato.nn.devices import uniform
+from ostinato.nn.kernels.by_stream import product
 from ostinato.nn.outputs import enumeration
 from ostinato.nn.outputs.agreement import Annealing, Estimate, Estimator, Frames
 from ostinato.nn.outputs.gibbs import BernoulliDraws
@@ -95,7 +96,7 @@ class RBMFrames(Distribution):
         """F(v), shape (...): -log of what p(v) is proportional to."""
         b, c = self.biases.split(list(self.weight.shape), -1)
         value = value.to(b.dtype)
-        return -(value * b).sum(-1) - F.softplus(c + value @ self.weight).sum(-1)
+        return -(value * b).sum(-1) - F.softplus(c + product(value, self.weight)).sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of whole frames (..., V) in nats: exact or estimated, as `exact` says."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ostinato.recipe.declared import Declared, Registry, Settings
 from ostinato.recipe.setting import Setting
 
-Targets = Literal["binary", "category", "real"]
+Targets = Literal["binary", "category", "real", "any"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Output(Declared):
     """What a recipe knows of an output distribution.
 
     Args:
-        targets: what it predicts: "binary" frames of notes, a "category" (token or class), "real" values.
+        targets: what it predicts: "binary" frames of notes, a "category" (token or class), "real" values;
+            "any" where a network of a program's own says that.
         curvature: whether it can be trained by Hessian-free optimisation.
         exact: whether its likelihood is exact.
         evaluated_by: of its settings, those that decide how its scores are estimated, not what is learned:
@@ -257,4 +258,9 @@ OUTPUTS.register(
             Setting("covariance", Literal["full", "diagonal"], "diagonal", "Output", _COVARIANCE),
         ),
     )
+)
+# What a network of a program's own has in the place of an output: the network itself.
+OUTPUTS.register(
+    Output(name="module", place="torch.nn:Module", summary="a program's own", targets="any", curvature=False),
+    listed=False,
 )

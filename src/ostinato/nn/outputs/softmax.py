@@ -13,6 +13,7 @@ from torch.distributions import Distribution, constraints
 
 from ostinato.nn.curvature.outputs import AffineCurvature, softmax_hessian
 from ostinato.nn.devices import multinomial
+from ostinato.nn.kernels.by_stream import affine, recorder
 from ostinato.nn.outputs.direct import Features
 
 
@@ -92,6 +93,21 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None
 
 
+class _OfLogits(torch.autograd.Function):
+    """The same of logits that are made elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        nll, residual = softmax_residual(logits, targets)
+        ctx.save_for_backward(residual)
+        return nll
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.saved_tensors[0] * grad, None
+
+
 def softmax_residual(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Sum over N tokens of -log p, and its gradient p - onehot(target) with respect to the logits (N, V).
 
@@ -143,7 +159,7 @@ class Softmax(nn.Module):
 
     def forward(self, hidden: Tensor, features: Features | None = None) -> Tokens:
         """The distribution of the next token for every state (..., H), with n-gram features if given."""
-        logits = F.linear(hidden, self.weight, self.bias)
+        logits = affine(hidden, self.weight, self.bias)
         return Tokens(logits if features is None else logits + features(0, self.vocabulary_size))
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -151,6 +167,8 @@ class Softmax(nn.Module):
 
         Differentiable once; hidden (N, H), targets (N,) token ids.
         """
+        if recorder(self.weight, self.bias) is not None:
+            return _OfLogits.apply(affine(hidden, self.weight, self.bias), targets.long())
         return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets.long())
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> AffineCurvature:

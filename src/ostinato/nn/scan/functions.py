@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ostinato.nn.kernels import nonlinearities
+from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
 
 # For each input of a function, the dimension that holds its streams; None for one that has no such
@@ -101,6 +102,9 @@ class Scan(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         """Keep what the derivatives need; drive is not among it."""
         _, weight, leak, h0, starts, ctx.nonlinearity, ctx.kernel = inputs
+        ctx.found = recorder(weight)
+        if ctx.found is not None:
+            ctx.weight = weight
         states, slopes = output
         ctx.mark_non_differentiable(slopes)
         ctx.set_materialize_grads(False)
@@ -122,7 +126,9 @@ class Scan(torch.autograd.Function):
             grad_states, slopes, weight, leak, starts, need_leak, ctx.kernel
         )
         grad_weight = grad_leak = None
-        if need_weight and previous is not None:
+        if need_weight and previous is not None and ctx.found is not None:
+            ctx.found.product(ctx.weight, delta, previous)
+        elif need_weight and previous is not None:
             grad_weight = weight_gradient(delta, previous)
         if need_leak and leak is not None and previous is not None:
             # dh/da = hp - phi = (hp - h) / (1 - a)

@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ostinato.nn.kernels import layer_cpu, select
-from ostinato.nn.kernels.projection import project, sum_of_biases
+from ostinato.nn.kernels.by_stream import recorder
+from ostinato.nn.kernels.definition import previous_states
+from ostinato.nn.kernels.projection import project
 from ostinato.nn.scan.recurrence import leaky_scan
 
 
@@ -38,7 +40,7 @@ def recurrent_layer(
     """
     if _fuses(inputs, weight_ih, leak, starts):
         return _Layer.apply(inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts, nonlinearity)
-    drive = project(inputs, weight_ih, sum_of_biases(bias, second_bias))
+    drive = project(inputs, weight_ih, bias, second_bias)
     states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, nonlinearity)
     return states, states[-1:].clone()
 
@@ -69,6 +71,10 @@ class _Layer(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
         """Project and scan."""
         *tensors, ctx.nonlinearity = arguments
+        _, weight_ih, bias, second_bias, weight_hh, *_ = tensors
+        ctx.found = recorder(weight_ih, bias, second_bias, weight_hh)
+        if ctx.found is not None:
+            ctx.parameters = weight_ih, bias, second_bias, weight_hh
         states, last, slopes, ctx.sparse = layer_cpu.forward(layer_cpu.Layer(*tensors), ctx.nonlinearity)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, slopes, states)
@@ -88,9 +94,15 @@ class _Layer(torch.autograd.Function):
             return _differentiable_backward(ctx, grad_states)
         need_inputs, *wanted, _, need_h0, _, _ = ctx.needs_input_grad
         layer = layer_cpu.Layer(*tensors)
-        grad = layer_cpu.backward(layer, states, slopes, ctx.sparse, grad_states, tuple(wanted), need_inputs)
+        if ctx.found is not None:
+            wanted, need_deltas = [False] * 4, True
+        else:
+            need_deltas = need_inputs
+        grad = layer_cpu.backward(layer, states, slopes, ctx.sparse, grad_states, tuple(wanted), need_deltas)
+        if ctx.found is not None:
+            _record(ctx, layer, states, grad.delta)
         grad_inputs = None
-        if grad.delta is not None:
+        if need_inputs and grad.delta is not None:
             grad_inputs = (grad.delta.flatten(0, 1) @ layer.weight_ih).view(layer.inputs.shape)
         return (
             grad_inputs,
@@ -105,13 +117,24 @@ class _Layer(torch.autograd.Function):
         )
 
 
+def _record(ctx: Any, layer: layer_cpu.Layer, states: Tensor, delta: Any) -> None:
+    """What the streams' own gradients of the weights are made from; see `kernels.by_stream`."""
+    weight_ih, bias, second_bias, weight_hh = ctx.parameters
+    start = _row(layer.h0)
+    h0 = torch.zeros_like(states[0]) if start is None else start
+    ctx.found.product(weight_ih, delta, layer.inputs)
+    ctx.found.vector(bias, delta)
+    ctx.found.vector(second_bias, delta)
+    ctx.found.product(weight_hh, delta, previous_states(states, h0, layer.starts))
+
+
 def _differentiable_backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients once more, with a graph: by the composition, whose derivatives have derivatives."""
     *inputs, _, _ = ctx.saved_tensors
     # Aliases cut off whatever one input owes to another upstream.
     aliases: list[Any] = [None if x is None else x.view_as(x) for x in inputs]
     x, weight_ih, bias, second_bias, weight_hh, leak, h0, starts = aliases
-    drive = project(x, weight_ih, sum_of_biases(bias, second_bias))
+    drive = project(x, weight_ih, bias, second_bias)
     states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, ctx.nonlinearity)
     wanted = [i for i, need in enumerate(ctx.needs_input_grad[:8]) if need]
     gradients = torch.autograd.grad(
