@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.output import human, list_skipped, print_json, print_table, show
-from ostinato.cli.own_options import domain_of, given_options, option, options_for, own_options
+from ostinato.cli.own_options import (
+    domain_of,
+    given_options,
+    option,
+    options_for,
+    output_options,
+    own_options,
+)
 from ostinato.cli.settings import choice
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
@@ -78,6 +85,7 @@ def _baselines(declared: DomainDeclared, data: str | None, own: Any, *, json: bo
     from ostinato.runs.results import Results
 
     options_for(declared, "evaluate", own, f"baselines on {declared.name}")
+    output_options(own, "", f"baselines on {declared.name}")
     kind = domain_named(declared.name)
     loaded = kind.other_data(None, data or str(declared.defaults["data"]), _of_data(declared, own))
     results = Results(kind.baselines(loaded, SPLITS))
@@ -106,7 +114,9 @@ def _run(folder: Path, data: str | None, own: Any, device: str, *, overlap: bool
     declared = domain_of(folder)
     options = options_for(declared, "evaluate", own, f"one on {declared.name}: {folder}")
     opened, kind = Run.open(folder), domain_named(declared.name)
-    trained = load_model(opened, device=device)
+    output = str(opened.config().get("output", ""))
+    changed = output_options(own, output, f"one of {output or 'no output'}: {folder}")
+    trained = load_model(opened, device=device, changed=changed)
     of_data = _of_data(declared, own)
     if data is not None:
         loaded = kind.other_data(opened, data, of_data)

@@ -1,5 +1,8 @@
 """A run's trained model, opened from its folder."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from ostinato.domains.domain import Data, domain_named, load_data
@@ -34,6 +37,7 @@ def load_model(
     *,
     device: torch.device | str = "cpu",
     data: Data | None = None,
+    changed: Mapping[str, Any] | None = None,
 ) -> TrainedModel:
     """The model of a run's checkpoint, by default the one with the best validation score.
 
@@ -42,6 +46,8 @@ def load_model(
         checkpoint: "best" or "last".
         device: where the model is to compute; see `find_device`.
         data: the run's, which a network of a program's own comes with; others need none.
+        changed: other values for settings that decide how scores are estimated, and not what was learned: see
+            `nn.outputs.registry.Output.evaluated_by`.
     """
     place = find_device(device)
     if not run.has_checkpoint(checkpoint):
@@ -50,7 +56,7 @@ def load_model(
             f"continue with: {call('train', resume=run.folder)}"
         )
     tensors, state = run.load_checkpoint(checkpoint)
-    recipe = Recipe.from_dict(state["recipe"])
+    recipe = Recipe.from_dict(state["recipe"] | dict(changed or {}))
     weights = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
     domain = domain_named(recipe.domain)
     whose = data if domain.declared.own_network else None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ostinato.domains.answer import Answer, Asked, Notice, Part
+from ostinato.domains.music.chains import chains_notice, chains_record
 from ostinato.domains.music.compose import generate
 from ostinato.domains.music.memory import frames as frames_of
 from ostinato.domains.music.open import MusicModel
@@ -19,7 +20,7 @@ from ostinato.domains.music.wrong_notes import CONVENTION as CORRECTIONS
 from ostinato.domains.music.wrong_notes import Correction, find_corrections
 from ostinato.domains.seed import seeded
 from ostinato.errors import UserError, argument
-from ostinato.evaluation.numbers import counted, number
+from ostinato.evaluation.numbers import counted, number, score
 from ostinato.evaluation.tables import Table, number_columns, table_of
 from ostinato.files import numbered
 
@@ -30,10 +31,12 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
     name = f"{run.resolve().name}-{asked.seed}"
     paths = own.out or [Path(name + ending) for ending in (".mid", ".wav", ".png")]
     made = composed(music, asked, own, paths)
+    chains = chains_record(music.model)
 
     def record() -> dict[str, Any]:
         prime = None if made.beginning is None else {"frames": made.primed, "semitones": made.semitones}
-        return {"pieces": made.written, "frames_per_beat": music.frames_per_beat, "prime": prime}
+        own = {} if chains is None else {"chains": chains}
+        return {"pieces": made.written, "frames_per_beat": music.frames_per_beat, "prime": prime} | own
 
     def parts() -> Iterator[Part]:
         if made.beginning is not None:
@@ -44,7 +47,8 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
                 f"{one['notes_per_frame']:.2f} notes a frame"
             )
 
-    return Answer(record, parts())
+    unmixed = chains_notice(chains)
+    return Answer(record, parts(), [] if unmixed is None else [Notice(unmixed)])
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def score_pieces(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     ]
     better = [find_corrections(music.model, one.piece) if own.wrong_notes else [] for one in scores]
     drawn = [] if own.out is None else _draw(scores, own.out)
-    ranked = sorted(zip(files, scores, better, strict=True), key=lambda entry: -entry[1].log_likelihood)
+    ranked = sorted(zip(files, scores, better, strict=True), key=lambda entry: -entry[1].rank)
 
     def record() -> dict[str, Any]:
         pieces = [_scored(file, one, found, wrong_notes=own.wrong_notes) for file, one, found in ranked]
@@ -185,7 +189,7 @@ def _draw(scores: list[PieceScore], out: Path) -> list[str]:
             piece.in_own_key(piece.frames),
             path,
             frames_per_beat=piece.frames_per_beat,
-            title=f"{piece.name}: {number(one.log_likelihood, 'nats/frame')} nats/frame",
+            title=f"{piece.name}: {shown(one).replace(chr(10), ' ')} nats/frame",
             max_frames=pictures.MOST_FRAMES,
             surprisal=piece.in_own_key(one.surprisal),
             frame_surprisal=one.frame_surprisal,
@@ -194,13 +198,17 @@ def _draw(scores: list[PieceScore], out: Path) -> list[str]:
     return paths
 
 
+def shown(one: PieceScore) -> str:
+    """The log-likelihood, marked where it is an estimate, which has its interval."""
+    value = one.log_likelihood
+    return score(value, "nats/frame", estimate=not one.exact, interval=one.interval)
+
+
 def _ranking(ranked: list[tuple[Path, PieceScore]]) -> Table:
     headings = ("frames", "log-likelihood\n(nats/frame)", "note surprisal\n(bits)")
     table = table_of("piece", *headings, title="most likely first")
     for file, one in ranked:
-        mark = "" if one.exact else "≈ "
-        likelihood = number(one.log_likelihood, "nats/frame")
-        table.add(str(file), str(len(one.piece)), mark + likelihood, number(one.mean_surprisal(), "bits"))
+        table.add(str(file), str(len(one.piece)), shown(one), number(one.mean_surprisal(), "bits"))
     table.notes = [
         "log-likelihood: mean over all frames, the first included, all 88 notes of each",
         f"note surprisal: {CONVENTION}",
