@@ -70,13 +70,13 @@ def link_torch(folder: Path) -> Path:
     return folder
 
 
-def new_environment(folder: Path, wanted: str, below: list[Path]) -> tuple[Path, Path]:
-    """Install something into a new environment that also sees other folders; its Python and its packages."""
+def new_environment(folder: Path, wanted: str, below: list[Path], *options: str) -> tuple[Path, Path]:
+    """Install something by pip into a new environment that sees other folders; its Python and packages."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "below.pth").write_text("".join(f"{path}\n" for path in below))
     python = folder / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", *options]
     subprocess.run([*pip, "--disable-pip-version-check", wanted], check=True)
     return python, packages
 

@@ -138,7 +138,11 @@ class Installing:
         if extras not in self._made:
             name = "-".join(extras) or "core"
             what = wanted(extras).replace("ostinato", str(self._wheel), 1)
-            python, packages = INSTALLED_SIZE.new_environment(self._folder / name, what, self._below)
+            # bytecode of all that is never imported would take most of the time
+            options = ("--no-compile",)
+            python, packages = INSTALLED_SIZE.new_environment(
+                self._folder / name, what, self._below, *options
+            )
             self._made[extras] = Environment(str(python))
             self.sizes[extras] = INSTALLED_SIZE.measure(packages)
             if not extras:

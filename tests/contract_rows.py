@@ -35,6 +35,8 @@ SETTINGS: dict[str, Any] = {
     "cd_steps": 2,
     "ais_steps": 3,
     "ais_chains": 2,
+    "ais_frames": 20,
+    "gibbs_steps": 8,
     "accuracy_samples": 2,
     "classes": 3,
     "components": 2,

@@ -16,6 +16,7 @@ import torch
 from test_every_kind import small_series
 from test_loop import small_data, small_recipe, weights
 
+import ostinato
 from ostinato.data.sequences import Splits
 from ostinato.domains.delays.problems import TaskData, TemporalOrder
 from ostinato.domains.domain import Data, domain_named
@@ -56,7 +57,7 @@ TASK = TaskData(TemporalOrder(10), epoch_sequences=20)
 QUICK = {"epochs": 2}
 SCORED_BY_SAMPLES: dict[str, dict[str, Any]] = {
     "nade": {"accuracy_samples": 2},
-    "rbm": {"accuracy_samples": 2, "ais_steps": 5},
+    "rbm": {"accuracy_samples": 2, "ais_steps": 5, "gibbs_steps": 8},
 }
 
 
@@ -71,7 +72,9 @@ MUSIC = {
     "classical": music("SGD+C", dtype="float64", momentum=0.5, optimizer="classical"),
     "nade": music("SGD+CRM", output="nade", nade_size=5, nade_order="high-to-low"),
     "rbm": music("SGD+CM", output="rbm", rbm_size=5, cd_steps=2, persistent_chains=7, pretrain_frames=1),
-    "small-rbm": music("SGD", output="rbm", rbm_size=4, cd_steps=1, pretrain_rnn=1, ais_steps=1),
+    "small-rbm": music(
+        "SGD", output="rbm", rbm_size=4, cd_steps=1, pretrain_rnn=1, ais_steps=1, gibbs_steps=8
+    ),
     "HF": music("HF+LR", cg_iterations=3, preconditioner=True, epochs=1),
     "HF-nade": music("HF", output="nade", nade_size=5, cg_iterations=3, epochs=1),
 }
@@ -160,7 +163,7 @@ SAMPLED = {
 def test_composing_and_scoring_draw_and_give_the_same(
     pretend: PretendDevice, monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:
-    for module in ("nade", "rbm"):
+    for module in ("nade", "rbm_frames"):
         monkeypatch.setattr(f"ostinato.nn.outputs.{module}.MEAN_SAMPLES", 2)
     model = building.build_model(SAMPLED[output], building.Sizes(88, 88)).eval()
     frames = (np.random.default_rng(0).random((4, 88)) < 0.05).astype(np.uint8)
@@ -179,7 +182,8 @@ def test_composing_and_scoring_draw_and_give_the_same(
             inputs = torch.from_numpy(frames).unsqueeze(1).to(device_of(model))
             with torch.no_grad():
                 estimate = model(inputs)[0].likelihood(inputs, generator=seeded)
-            found += [x.cpu().numpy() for x in dataclasses.astuple(estimate)]
+            known = (estimate.forward, estimate.backward, estimate.bound)
+            found += [x.numpy() for x in known]
         return [*found, model(torch.zeros(2, 1, 88).to(device_of(model)))[0].mean.detach().cpu().numpy()]
 
     here = everything()
@@ -384,3 +388,49 @@ def test_a_run_goes_from_the_gpu_to_the_cpu(tmp_path: Path) -> None:
     more = recipe.replace(epochs=recipe.epochs + 1)
     assert Trainer(more, data, run).fit().epoch == more.epochs
     assert {p.device.type for p in on_cpu.parameters()} == {"cpu"}
+
+
+def in_memory() -> dict[str, Any]:
+    """Sequences of every kind that a program may have, and options of what is generated."""
+    rng = np.random.default_rng(0)
+    songs = [np.eye(88, dtype=np.uint8)[30 + np.arange(k, k + 20) % 20] for k in range(6)]
+    walks = [np.cumsum(rng.standard_normal((40, 2)), 0) for _ in range(6)]
+    pairs = [(walk, (walk[:, 0] > 0).astype(np.int64)) for walk in walks]
+    return {
+        "music": (songs, {"steps": 4}),
+        "words": (["the cat sat on the mat", "a dog ran"] * 20, {"tokens": 4}),
+        "series": (walks, {"horizon": 3, "samples": 4}),
+        "pairs-category": (pairs, None),
+    }
+
+
+@pytest.mark.parametrize("kind", in_memory())
+def test_what_a_program_asks_of_a_run_is_the_same_elsewhere(
+    kind: str, pretend: PretendDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ostinato.api import run as runs
+    from ostinato.nn.devices import find_device
+
+    monkeypatch.setattr(
+        runs,
+        "find_device",
+        lambda name: ELSEWHERE if str(name) in ("elsewhere", "meta") else find_device(name),
+    )
+    sequences, options = in_memory()[kind]
+    settings = (
+        {"hidden_size": 4, "epochs": 1, "classes": 2} if kind == "words" else {"hidden_size": 4, "epochs": 1}
+    )
+    here = ostinato.train("SGD", sequences, **settings)
+    there = ostinato.train("SGD", sequences, device="elsewhere", **settings)
+    assert pretend.operations > 20
+    assert there.score(sequences).log_probs.tolist() == here.score(sequences).log_probs.tolist()
+    assert here.score(sequences, device="elsewhere").score == here.score(sequences).score
+    assert there.evaluate().to_dict() == here.evaluate().to_dict()
+    assert there.opened.load_checkpoint("last")[1]["devices"] == [str(ELSEWHERE)]
+    if options is not None:
+        made = [
+            run.generate(seed=1, device=device, **options)
+            for run, device in ((here, None), (there, None), (there, "cpu"), (here, "elsewhere"))
+        ]
+        shown = [str(getattr(one, "paths", one)) for one in made]
+        assert len(set(shown)) == 1

@@ -159,9 +159,9 @@ def _run_ostinato(arguments: list[str], command: Command, capsys) -> None:
             code = run(small)
         except SystemExit as stopped:
             code = int(stopped.code or 0)
-    printed = capsys.readouterr()
-    assert code == 0, f"ostinato {' '.join(small)}\n{printed.err}"
-    assert printed.out
+    output = capsys.readouterr()
+    assert code == 0, f"ostinato {' '.join(small)}\n{output.err}"
+    assert output.out
     _check_tables(printed, small)
 
 

@@ -3,8 +3,9 @@ import pickle
 
 import pytest
 
+from ostinato.cli.spelling import spelled
 from ostinato.domains.music.reading import pieces
-from ostinato.errors import MissingExtra, UserError, argument, check_installed, needs
+from ostinato.errors import MissingExtra, UserError, argument, call, check_installed, needs
 
 
 def test_a_user_error_is_a_value_error_and_reads_as_plain_text() -> None:
@@ -22,6 +23,12 @@ def test_only_what_is_marked_is_renamed() -> None:
 def test_it_can_be_sent_between_processes() -> None:
     error = pickle.loads(pickle.dumps(UserError(f"expected {argument('seed')}")))
     assert (type(error), str(error)) == (UserError, "expected seed")
+
+
+def test_a_call_is_pythons_in_python_and_a_command_on_the_command_line():
+    error = UserError(f"go on with {call('train', resume='my runs/a=b', epochs=3)}; {argument('seed')}")
+    assert str(error) == "go on with ostinato.train(resume='my runs/a=b', epochs='3'); seed"
+    assert spelled(error) == "go on with ostinato train --resume 'my runs/a=b' --epochs 3; seed"
 
 
 def test_a_missing_extra_is_an_import_error_too_and_says_what_to_install() -> None:

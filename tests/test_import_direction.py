@@ -64,7 +64,8 @@ RULES = {
     # runs on disk, domains as everything else sees them, training
     "run folders": ("runs.folder runs.checkpoint", "errors, files"),
     "domain": (
-        "domains.domain domains.base domains.answer domains.catalogue domains.sample domains.seed",
+        "domains.domain domains.base domains.answer domains.catalogue domains.given domains.sample "
+        "domains.seed domains.trained",
         "errors, settings, evaluation, what domains declare, declarations of domains, recipe, nn, data, run "
         "folders",
     ),
@@ -86,6 +87,12 @@ RULES = {
         "domains.NAME",
         "errors, files, settings, evaluation, what domains declare, declaration of NAME, recipe, devices, "
         "cells, outputs, model, nn, optim, data, run folders, domain, training, runs",
+    ),
+    # what `import ostinato` offers
+    "api": (
+        "api",
+        "errors, files, evaluation, what domains declare, declarations of domains, recipe, devices, nn, "
+        "data, run folders, domain, training, runs",
     ),
     # commands' work, for any domain
     "planning": (

@@ -1,8 +1,36 @@
-"""Recurrent networks on sequences: music, text and time series."""
+"""Recurrent networks on sequences: music, text and time series.
+
+    import ostinato
+
+    run = ostinato.train("SGD+CRM", data="jsb", epochs=20)
+    run.evaluate(), run.generate(steps=64), run.save("runs/jsb")
+
+What is named here is loaded when it is asked for: `import ostinato` does not wait for PyTorch.
+"""
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ostinato import optim as optim
+    from ostinato import search as search
+    from ostinato.api.asking import compare as compare
+    from ostinato.api.asking import evaluate as evaluate
+    from ostinato.api.asking import generate as generate
+    from ostinato.api.asking import score as score
+    from ostinato.api.run import TrainedRun as TrainedRun
+    from ostinato.api.run import TrainingStopped as TrainingStopped
+    from ostinato.api.training import load_data as load_data
+    from ostinato.api.training import open_run as open_run
+    from ostinato.api.training import train as train
+    from ostinato.errors import UserError as UserError
+    from ostinato.nn import GRU as GRU
+    from ostinato.nn import LSTM as LSTM
+    from ostinato.nn import RNN as RNN
+    from ostinato.nn import SequenceModel as SequenceModel
+    from ostinato.nn import outputs as outputs
+    from ostinato.recipe.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
 
@@ -29,3 +57,30 @@ def lazily(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any
         return getattr(module, name) if places[name] else module
 
     return get, lambda: sorted(places)
+
+
+_PLACES = {
+    "GRU": "nn",
+    "LSTM": "nn",
+    "RNN": "nn",
+    "Recipe": "recipe.recipe",
+    "SequenceModel": "nn",
+    "TrainedRun": "api.run",
+    "TrainingStopped": "api.run",
+    "UserError": "errors",
+    "compare": "api.asking",
+    "evaluate": "api.asking",
+    "generate": "api.asking",
+    "load_data": "api.training",
+    "open_run": "api.training",
+    "optim": "",
+    "outputs": "nn",
+    "score": "api.asking",
+    "search": "",
+    "train": "api.training",
+}
+
+__all__ = [*_PLACES]
+
+if not TYPE_CHECKING:  # a type checker knows the names above, and no others
+    __getattr__, __dir__ = lazily(__name__, _PLACES)

@@ -3,18 +3,30 @@
 import difflib
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-# Unicode keeps these two for the inner use of programs: no file name, value or text of a user holds them.
-_BEGIN, _END = "\ufdd0", "\ufdd1"
+# Unicode keeps these for the inner use of programs: no file name, value or text of a user holds them.
+_BEGIN, _END, _CALL, _NEXT, _IS = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3", "\ufdd4"
 _MARKED = re.compile(f"{_BEGIN}([^{_END}]*){_END}")
+_CALLED = re.compile(f"{_CALL}([^{_END}]*){_END}")
+
+
+def as_python(function: str, arguments: Mapping[str, str]) -> str:
+    """A call of the package's function, as a program writes it.
+
+    Example:
+        >>> as_python("train", {"resume": "runs/a"})
+        "ostinato.train(resume='runs/a')"
+    """
+    return f"ostinato.{function}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
 
 
 class UserError(ValueError):
     """Input that ostinato cannot use: the message says what was expected, what was found, and what to do.
 
-    Where the message names an argument with `argument`, the command line writes the option in its place.
+    Where the message names an argument with `argument`, the command line writes the option in its place, and
+    where it tells what to call with `call`, the command.
 
     Example:
         >>> raise UserError("expected a run folder, found an empty one: runs/a; train a model first")
@@ -27,15 +39,19 @@ class UserError(ValueError):
         super().__init__(without_marks(message))
         self._message = message
 
-    def naming(self, name: Callable[[str], str]) -> str:
-        """The message, with each argument that it names as `name` calls it.
+    def naming(
+        self,
+        name: Callable[[str], str],
+        written: Callable[[str, Mapping[str, str]], str] = as_python,
+    ) -> str:
+        """The message, with each argument that it names as `name` calls it, and calls as `written` has them.
 
         Example:
             >>> error = UserError(f"expected {argument('leak_low')} below 1, found 'leak_low'")
             >>> error.naming(lambda name: "--" + name.replace("_", "-"))
             "expected --leak-low below 1, found 'leak_low'"
         """
-        return named(self._message, name)
+        return named(self._message, name, written)
 
 
 class MissingExtra(UserError, ImportError):
@@ -91,9 +107,32 @@ def argument(name: str) -> str:
     return f"{_BEGIN}{name}{_END}"
 
 
-def named(message: str, name: Callable[[str], str]) -> str:
-    """A message with each argument that it names, by `argument`, as `name` calls it."""
-    return _MARKED.sub(lambda found: name(found[1]), message)
+def call(function: str, **arguments: object) -> str:
+    """A call that helps, for a UserError's message: Python's here, on the command line a command.
+
+    Example:
+        >>> str(UserError(f"found no model; go on with {call('train', resume='runs/a')}"))
+        "found no model; go on with ostinato.train(resume='runs/a')"
+    """
+    parts = (f"{name}{_IS}{value}" for name, value in arguments.items())
+    return f"{_CALL}{_NEXT.join((function, *parts))}{_END}"
+
+
+def named(
+    message: str,
+    name: Callable[[str], str],
+    written: Callable[[str, Mapping[str, str]], str] = as_python,
+) -> str:
+    """A message with each argument that it names, by `argument`, as `name` calls it, and calls, by `call`, as
+    `written` has them.
+    """
+
+    def as_written(found: re.Match[str]) -> str:
+        function, *parts = found[1].split(_NEXT)
+        pairs = [part.split(_IS, 1) for part in parts]
+        return written(function, dict(pairs))
+
+    return _MARKED.sub(lambda found: name(found[1]), _CALLED.sub(as_written, message))
 
 
 def without_marks(message: str) -> str:

@@ -40,14 +40,47 @@ def test_runs_on_other_data_are_refused(ostinato, songs, trained, tmp_path):
     assert "it changed" in err
 
 
-def test_scores_of_another_convention_are_refused(ostinato, songs, trained, tmp_path):
-    rbm = ("--output", "rbm", "--rbm-size", 24, "--ais-steps", 3, "--cd-steps", 1, "--accuracy-samples", 2)
-    code, _, err = ostinato("train", "--data", songs, "--run", tmp_path / "rbm", *rbm, *QUICK)
+@pytest.fixture
+def rbm(ostinato, songs, tmp_path):
+    settings = ("--rbm-size", 24, "--cd-steps", 1, "--accuracy-samples", 2, "--gibbs-steps", 16)
+    run = tmp_path / "rbm"
+    code, _, err = ostinato("train", "--data", songs, "--run", run, "--output", "rbm", *settings, *QUICK)
     assert code == 0, err
-    code, _, err = ostinato("compare", tmp_path / "run", tmp_path / "rbm")
+    return run
+
+
+def test_estimates_are_compared_by_their_bounds(ostinato, trained, rbm, tmp_path):
+    code, out, err = ostinato("compare", tmp_path / "run", rbm, "--json")
+    assert code == 0, err
+    first, second = json.loads(out)["runs"]
+    assert second["score"]["bound"]
+    difference = second["difference"]
+    gap = second["score"]["value"] - first["score"]["value"]
+    assert difference["value"] == pytest.approx(gap, abs=1e-6)
+    # as wide as the estimate's own interval at least
+    low, high = second["score"]["interval"]
+    assert difference["interval"][1] - difference["interval"][0] >= high - low
+    code, out, _ = ostinato("compare", tmp_path / "run", rbm)
+    assert code == 0
+    assert "≥ " in out
+    assert "a lower bound of a likelihood that is estimated" in " ".join(out.split())
+
+
+def test_evaluate_takes_other_limits_of_an_estimate(ostinato, trained, rbm, tmp_path):
+    code, out, err = ostinato("evaluate", rbm, "--ais-frames", 7, "--gibbs-steps", 9, "--json")
+    assert code == 0, err
+    found = json.loads(out)["results"]["model"]["test"]
+    assert found["log_likelihood"]["effort"]["frames"] == 7
+    assert found["accuracy_bay"]["effort"]["gibbs_steps"] <= 9
+    code, out, err = ostinato("evaluate", tmp_path / "run", "--ais-steps", 9)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--ais-steps is for runs of output rbm, found one of bernoulli" in err
+    code, _, err = ostinato("evaluate", "--baselines", "--gibbs-steps", 9)
     assert code == 2
-    assert "expected scores of one convention" in err
-    assert "annealed importance sampling" in err
+    assert "--gibbs-steps is for runs of output rbm, found baselines on music" in err
+    code, _, err = ostinato("evaluate", rbm, "--ais-chains", 1)
+    assert code == 2
+    assert "--ais-chains in [2, 10000], found 1" in err
 
 
 def test_sentences_are_compared_for_text_and_tasks_are_refused(ostinato, tmp_path):

@@ -7,7 +7,9 @@ import pytest
 from rich.console import Console
 
 from ostinato.cli.progress import ConsoleMonitor
+from ostinato.cli.spelling import forget_options
 from ostinato.domains.registry import DOMAINS
+from ostinato.errors import argument
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.monitor import Start
 from ostinato.training.progress import Progress
@@ -35,3 +37,10 @@ def test_steps_are_called_as_the_kind_of_data_calls_them(domain, steps) -> None:
 
 def test_one_step_is_one() -> None:
     assert "training adam+C: 2 parameters, 1 step an epoch, in a" in said("series", parameters=2, steps=1)
+
+
+def test_a_notice_names_settings_without_marks() -> None:
+    forget_options()
+    console = Console(file=io.StringIO(), width=200)
+    ConsoleMonitor(console, quiet=True).notice(f"set {argument('clip')} to none")
+    assert console.file.getvalue() == "set clip to none\n"

@@ -1,8 +1,10 @@
 import itertools
 
+import pytest
 import torch
+from torch.nn.utils import prune
 
-from ostinato.nn import RNN, SequenceModel
+from ostinato.nn import RNN, SequenceModel, outputs
 from ostinato.nn.outputs import Bernoulli, BernoulliFrames
 
 
@@ -68,3 +70,74 @@ def test_bias_initialization_starts_at_the_note_frequencies() -> None:
     output = Bernoulli(4, 3, generator=seeded())
     output.initialize_bias_(torch.tensor([0.1, 0.5, 0.9]))
     torch.testing.assert_close(output(torch.zeros(4)).mean, torch.tensor([0.1, 0.5, 0.9]))
+
+
+def _models() -> list[tuple[SequenceModel, torch.Tensor, torch.Tensor]]:
+    """A model of each kind of output, with inputs and targets; missing values among the real ones."""
+    drawn = seeded(1)
+    binary = (torch.rand(7, 3, 6, generator=drawn) < 0.4).to(torch.uint8)
+    tokens = torch.randint(0, 6, (7, 3), generator=drawn)
+    real = torch.randn(7, 3, 2, generator=drawn, dtype=torch.float64)
+    gaps = real.clone()
+    gaps[2, 1, 0] = torch.nan
+    made = [
+        (RNN(6, 4, dtype=torch.float64), outputs.Bernoulli(4, 6, dtype=torch.float64), binary, binary),
+        (RNN(6, 4, dtype=torch.float64), outputs.NADE(4, 6, 3, dtype=torch.float64), binary, binary),
+        (
+            RNN(6, 4, token_inputs=True, dtype=torch.float64),
+            outputs.Softmax(4, 6, dtype=torch.float64),
+            tokens,
+            tokens,
+        ),
+        (
+            RNN(6, 4, token_inputs=True, dtype=torch.float64),
+            outputs.ClassSoftmax(4, [2, 4], dtype=torch.float64),
+            tokens,
+            tokens,
+        ),
+        (RNN(2, 4, dtype=torch.float64), outputs.Gaussian(4, 2, dtype=torch.float64), real, gaps),
+        (RNN(2, 4, dtype=torch.float64), outputs.GaussianMixture(4, 2, dtype=torch.float64), real, gaps),
+    ]
+    return [(SequenceModel(rnn, output), inputs, targets) for rnn, output, inputs, targets in made]
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_a_hook_on_the_output_fires_in_training_and_changes_nothing(place: int) -> None:
+    model, inputs, targets = _models()[place]
+    parameters = list(model.parameters())
+    plain = model.loss(inputs, targets)
+    wanted = torch.autograd.grad(plain.objective, parameters)
+    seen: list[object] = []
+    model.output.register_forward_hook(lambda module, _, out: seen.append(out))
+    watched = model.loss(inputs, targets)
+    found = torch.autograd.grad(watched.objective, parameters)
+    assert len(seen) == 1
+    assert isinstance(seen[0], torch.distributions.Distribution)
+    torch.testing.assert_close(watched.objective, plain.objective)
+    torch.testing.assert_close(watched.nll, plain.nll)
+    for pair in zip(found, wanted, strict=True):
+        torch.testing.assert_close(*(x.to_dense() if x.is_sparse else x for x in pair))
+
+
+def test_hooks_on_an_output_with_a_cost_of_its_own_fire() -> None:
+    model = SequenceModel(RNN(6, 4, generator=seeded()), outputs.RBM(4, 6, 3))
+    frames = torch.zeros(5, 2, 6, dtype=torch.uint8)
+    seen: list[object] = []
+    model.output.register_forward_pre_hook(lambda module, arguments: seen.append(arguments))
+    model.loss(frames, frames).objective.backward()
+    assert seen
+
+
+def test_pruned_weights_stay_pruned_in_training() -> None:
+    model, inputs, targets = _models()[0]
+    prune.random_unstructured(model.output, "weight", 0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    before = model.output.weight.detach().clone()
+    for _ in range(3):
+        optimizer.zero_grad()
+        model.loss(inputs, targets).objective.backward()
+        optimizer.step()
+    model.output(torch.zeros(1, 4, dtype=torch.float64))
+    after = model.output.weight.detach()
+    assert int((after == 0).sum()) == int((before == 0).sum()) == 12
+    assert not torch.equal(before, after)

@@ -137,7 +137,8 @@ LIBRARY_CALLS = {
     "report": ("plotly", "lambda: render(compose([])),"),
     "music": ("music21", "lambda: load('bach'),"),
 }
-# Measured by benchmarks/installed_size.py's rules on the last version without extras.
+# Measured by benchmarks/installed_size.py's rules on the last version without extras; with bytecode, which
+# the environments here do not have.
 BEFORE = {"packages": 50, "megabytes": 603}
 
 

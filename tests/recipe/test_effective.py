@@ -47,6 +47,8 @@ OTHER = {
     "pretrain_rnn": 1,
     "ais_steps": 3,
     "ais_chains": 2,
+    "ais_frames": 20,
+    "gibbs_steps": 8,
     "state_scale": 1.0,
     "accuracy_samples": 2,
     "classes": 2,

@@ -45,7 +45,7 @@ def test_a_config_that_is_no_toml_is_a_user_error(run):
 
 def test_refuses_a_folder_in_use(run, tmp_path):
     run.close()
-    with pytest.raises(UserError, match="or go on with this one: ostinato train --resume"):
+    with pytest.raises(UserError, match=r"or go on with this one: ostinato.train\(resume="):
         Run.create(run.folder, {})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()

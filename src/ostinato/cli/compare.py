@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ostinato.cli.output import print_json, print_table, show
 from ostinato.errors import UserError
-from ostinato.evaluation.numbers import NONE, number
+from ostinato.evaluation.numbers import NONE, UNTOLD, number
 from ostinato.evaluation.numbers import score as shown
 from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.runs.folder import Run
@@ -57,6 +58,13 @@ def compare(
     return 0
 
 
+ESTIMATES_NOTE = (
+    "≥ a lower bound of a likelihood that is estimated, its 99% interval under it; a difference's interval "
+    "and p are for the worst in these. cannot tell: the estimate did not settle; ostinato evaluate RUN says "
+    "why"
+)
+
+
 def _table(comparison: Comparison) -> Table:
     first = comparison.scored[0]
     score, songs = first.score, comparison.differences[0].songs
@@ -80,14 +88,17 @@ def _table(comparison: Comparison) -> Table:
             floor = "≤ " if d.p_value <= 1 / d.resamples else ""
             low, high = (number(bound, score.unit, plus=True) for bound in d.interval)
             difference = number(d.value, score.unit, plus=True)
+            told = not math.isnan(d.value)
             cells += [
-                f"{difference} ± {number(d.standard_error, score.unit)}",
+                f"{difference} ± {number(d.standard_error, score.unit)}" if told else UNTOLD,
                 f"[{low}, {high}]",
-                f"{floor}{d.p_value:.2g}",
+                f"{floor}{d.p_value:.2g}" if told else NONE,
             ]
         else:
             cells += [NONE, NONE, NONE]
         table.add(*cells)
+    if any(scored.score.estimate for scored in comparison.scored):
+        table.notes.append(ESTIMATES_NOTE)
     return table
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.output import human, list_skipped, print_json, print_table, show
-from ostinato.cli.own_options import domain_of, given_options, option, options_for, own_options
+from ostinato.cli.own_options import (
+    domain_of,
+    given_options,
+    option,
+    options_for,
+    output_options,
+    own_options,
+)
 from ostinato.cli.settings import choice
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
@@ -18,7 +25,6 @@ if TYPE_CHECKING:
     from ostinato.domains.domain import Data, Domain, Each
     from ostinato.nn import SequenceModel
     from ostinato.runs.results import ByOverlap, Results
-    from ostinato.runs.trained import TrainedModel
 
 Named: Any = choice(DOMAINS)
 Own: Any = own_options("evaluate")
@@ -79,6 +85,7 @@ def _baselines(declared: DomainDeclared, data: str | None, own: Any, *, json: bo
     from ostinato.runs.results import Results
 
     options_for(declared, "evaluate", own, f"baselines on {declared.name}")
+    output_options(own, "", f"baselines on {declared.name}")
     kind = domain_named(declared.name)
     loaded = kind.other_data(None, data or str(declared.defaults["data"]), _of_data(declared, own))
     results = Results(kind.baselines(loaded, SPLITS))
@@ -101,13 +108,15 @@ def _run(folder: Path, data: str | None, own: Any, device: str, *, overlap: bool
     from ostinato.domains.domain import domain_named
     from ostinato.nn.devices import find_device
     from ostinato.runs.results import Results
-    from ostinato.runs.trained import load_model
+    from ostinato.runs.trained import load_model, own_data
 
     find_device(device)
     declared = domain_of(folder)
     options = options_for(declared, "evaluate", own, f"one on {declared.name}: {folder}")
     opened, kind = Run.open(folder), domain_named(declared.name)
-    trained = load_model(opened, device=device)
+    output = str(opened.config().get("output", ""))
+    changed = output_options(own, output, f"one of {output or 'no output'}: {folder}")
+    trained = load_model(opened, device=device, changed=changed)
     of_data = _of_data(declared, own)
     if data is not None:
         loaded = kind.other_data(opened, data, of_data)
@@ -142,25 +151,6 @@ def _of_data(declared: DomainDeclared, own: Any) -> dict[str, Any]:
     """The options that are settings of data."""
     settings = {setting.name for setting in declared.settings}
     return {name: value for name, value in given_options(own).items() if name in settings}
-
-
-def own_data(trained: TrainedModel) -> Data:
-    """The data a model was trained on.
-
-    Raises:
-        UserError: they have changed since.
-    """
-    from ostinato.domains.domain import domain_named, load_data
-
-    loaded, before = load_data(trained.recipe), trained.data["version"]
-    if loaded.version != before:
-        what, name = domain_named(trained.recipe.domain).what, trained.recipe.data
-        raise UserError(
-            f"expected the data the run was trained on (version {before[:12]}), found version "
-            f"{loaded.version[:12]} of {name}: its files changed, and held-out {what} may have been trained "
-            f"on; name the data with --data {name} to score it all the same"
-        )
-    return loaded
 
 
 def _print(

@@ -72,12 +72,18 @@ def harmonize(
     json
         Print one JSON object.
     """
+    from ostinato.domains.music.chains import chains_notice, chains_record
+
     music = _opened(run, out or [], device)
     piece = music.read(melody, semitones=semitones)
     constraint = _constraint(piece, fixed or [], free or [], above=above)
     found, frames = _drawn(music, constraint, particles, temperature, seed)
     _write(music, piece, frames, out or [], tempo)
-    _print(_record(piece, constraint, found, frames, out or []), json=json)
+    chains = chains_record(music.model)
+    record = _record(piece, constraint, found, frames, out or [])
+    _print(record | ({} if chains is None else {"chains": chains}), json=json)
+    if unmixed := chains_notice(chains):
+        human().print(unmixed)
     return 0
 
 

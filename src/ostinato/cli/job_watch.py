@@ -3,6 +3,7 @@
 import multiprocessing
 from typing import Any
 
+from ostinato.cli.spelling import spelled
 from ostinato.cli.workboard import Board, Post, post_to
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.monitor import SilentMonitor, Start
@@ -52,7 +53,7 @@ class TrainingReporter(SilentMonitor):
 
     def notice(self, text: str) -> None:
         """The notice, and where it is from."""
-        self._post.notice(f"{self._label}: {text}")
+        self._post.notice(f"{self._label}: {spelled(text)}")
 
     def epoch(self, record: dict[str, Any]) -> None:
         """The epochs done."""

@@ -18,8 +18,12 @@ from docstring_parser import parse
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError
+from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.recipe.older import renewed
 from ostinato.runs.folder import Run
+
+# The command that takes what outputs say of their scores, too.
+SCORES = "evaluate"
 
 # After the options that a command has in any domain.
 _FIRST_PLACE = 2
@@ -88,11 +92,57 @@ def _merged(command: str) -> Any:
 
 
 def _by_heading(command: str) -> dict[str, type]:
-    return {
+    found = {
         declared.heading: declared.commands[command].options
         for declared in DOMAINS.entries()
         if command in declared.commands
     }
+    return found | (_of_outputs() if command == SCORES else {})
+
+
+def _of_outputs() -> dict[str, type]:
+    """The settings of outputs that decide how scores are estimated, as options."""
+    found = {}
+    for declared in OUTPUTS.entries():
+        own = [setting for setting in declared.settings if setting.name in declared.evaluated_by]
+        if own:
+            fields = [(setting.name, _or_none(setting.kind), None) for setting in own]
+            kind = dataclasses.make_dataclass(f"{declared.name.title()}Options", fields)
+            told = "".join(f"{s.name}\n    {s.help[:1].upper()}{s.help[1:]}.\n" for s in own)
+            kind.__doc__ = f"Of {declared.name}.\n\nParameters\n----------\n{told}"
+            found[f"Output {declared.name}"] = kind
+    return found
+
+
+def output_options(own: Any, output: str, found: str) -> dict[str, Any]:
+    """What was given of the options that decide how an output's scores are estimated.
+
+    Args:
+        own: what `own_options` made of the command line.
+        output: of the run; "" where there is none.
+        found: what was found, for a message.
+
+    Raises:
+        UserError: one is for other outputs.
+    """
+    wanted = {
+        name: value for name, value in given_options(own).items() if name in _owners_of_output_options()
+    }
+    for name in wanted:
+        owners = _owners_of_output_options()[name]
+        if output not in owners:
+            raise UserError(
+                f"{option(name)} is for runs of output {_or(owners)}, found {found}; leave it out"
+            )
+    return wanted
+
+
+def _owners_of_output_options() -> dict[str, list[str]]:
+    owners: dict[str, list[str]] = {}
+    for declared in OUTPUTS.entries():
+        for name in declared.evaluated_by:
+            owners.setdefault(name, []).append(declared.name)
+    return owners
 
 
 def _helps(kind: type) -> dict[str, str]:
@@ -182,7 +232,8 @@ def options_for(declared: DomainDeclared, command: str, own: Any, found: str) ->
     Raises:
         UserError: an option is for other domains.
     """
-    given = given_options(own)
+    apart = _owners_of_output_options() if command == SCORES else {}
+    given = {name: value for name, value in given_options(own).items() if name not in apart}
     for name in given:
         owners = [entry.name for entry in DOMAINS.entries() if name in option_names(entry, command)]
         if declared.name not in owners:

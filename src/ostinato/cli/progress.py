@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ostinato.cli.spelling import spelled
 from ostinato.cli.tables import folded
 from ostinato.evaluation.numbers import clock, counted, number, unit_of
 from ostinato.report.records import WATCHED, watched_score
@@ -97,8 +98,8 @@ class ConsoleMonitor:
         self._task = self._bar.add_task("", total=None, epoch=self._of(0), speed="", scores="", solver="")
 
     def notice(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._console.print(text)
+        """Print a line above the bar, with settings as the options that they are."""
+        self._console.print(spelled(text))
 
     def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
         """Move the bar."""

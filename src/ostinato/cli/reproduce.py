@@ -14,12 +14,12 @@ from cyclopts import Parameter
 from ostinato.cli.options import Quiet
 from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import CELL, Overrides, given_settings
-from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import counted
 from ostinato.evaluation.tables import Column, Table, number_columns
 from ostinato.files import FileLock, atomic_write
 from ostinato.reproduce.cells import find_cells
+from ostinato.training.stopping import stop_signals
 
 if TYPE_CHECKING:
     from ostinato.reproduce.cells import Cell

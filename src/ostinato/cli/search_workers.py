@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from ostinato.cli.output import human
-from ostinato.cli.stopping import stop_signals
 from ostinato.cli.workboard import Board, Post, post_to, tell
 from ostinato.domains.domain import Data, load_data
 from ostinato.errors import UserError
@@ -21,6 +20,7 @@ from ostinato.evaluation.numbers import number as shown
 from ostinato.recipe.effective import effective_settings
 from ostinato.search import Study, Worker, choose, join_study
 from ostinato.training.monitor import Interrupted
+from ostinato.training.stopping import stop_signals
 
 
 class TrialReporter:

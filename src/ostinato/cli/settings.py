@@ -188,21 +188,9 @@ def _kept(file: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def given_settings(options: Any) -> dict[str, Any]:
     """The options given, by name; files by their absolute paths, to be found on resume."""
+    from ostinato.domains.catalogue import found_again
+
     given = {} if options is None else dataclasses.asdict(options)
     given = {name: value for name, value in given.items() if value is not None and name not in _FORMER}
     every = every_setting()
-    return {name: _found_again(value) if every[name].files else value for name, value in given.items()}
-
-
-def _found_again(data: str) -> str:
-    """A data set's name as it is; files, several separated by commas, by their absolute paths."""
-    for parts in ([data], data.split(",")):
-        paths = [Path(part.strip()) for part in parts]
-        if all(part.strip() for part in parts) and all(path.exists() for path in paths):
-            # a name that is also a file's is the data set
-            return data if _is_data_set(data) else ",".join(str(path.resolve()) for path in paths)
-    return data
-
-
-def _is_data_set(name: str) -> bool:
-    return any(name in declared.names for declared in DOMAINS.entries())
+    return {name: found_again(value) if every[name].files else value for name, value in given.items()}

@@ -1,7 +1,8 @@
 """How the user of the command line calls the library's arguments: by the options, as typed."""
 
 import re
-from collections.abc import Callable, Iterable
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -10,6 +11,9 @@ from cyclopts import App, ArgumentCollection
 from ostinato.errors import UserError, named
 
 _OPTIONS: ContextVar[dict[str, str]] = ContextVar("options", default={})  # noqa: B039, never changed in place
+
+# Arguments that a command takes without naming them.
+_POSITIONAL = {"domain", "run", "name"}
 
 # Options that bring settings from a file.
 _FILES = {"config", "resume"}
@@ -44,7 +48,8 @@ def forget_options() -> None:
 
 
 def spelled(message: str | UserError) -> str:
-    """A message in which each argument it names (`errors.argument`) is written as the option that it is.
+    """A message in which each argument it names (`errors.argument`) is written as the option that it is, and
+    each call (`errors.call`) as the command that does the same.
 
     Example:
         >>> from ostinato.errors import argument
@@ -54,7 +59,23 @@ def spelled(message: str | UserError) -> str:
     """
     options = _OPTIONS.get()
     name: Callable[[str], str] = lambda argument: options.get(argument, argument)  # noqa: E731
-    return message.naming(name) if isinstance(message, UserError) else named(message, name)
+    if isinstance(message, UserError):
+        return message.naming(name, as_command)
+    return named(message, name, as_command)
+
+
+def as_command(function: str, arguments: Mapping[str, str]) -> str:
+    """A call of the package's function as the command that does the same.
+
+    Example:
+        >>> as_command("train", {"resume": "my runs/a"}), as_command("train", {"domain": "words"})
+        ("ostinato train --resume 'my runs/a'", 'ostinato train words')
+    """
+    words = ["ostinato", function]
+    for name, value in arguments.items():
+        option = [] if name in _POSITIONAL else [f"--{name.replace('_', '-')}"]
+        words += [*option, shlex.quote(value)]
+    return " ".join(words)
 
 
 def _is_whole(hint: Any) -> bool:

@@ -11,7 +11,6 @@ from cyclopts import Parameter
 from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, list_skipped, print_json, print_table, say
 from ostinato.cli.settings import Domain, Options, recipe_from, resumed
-from ostinato.cli.stopping import stop_signals
 from ostinato.errors import UserError
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run, default_folder
@@ -112,6 +111,7 @@ class _Asked:
 
 def _new(recipe: Recipe, device: str | None, threads: int | None) -> _Asked:
     from ostinato.nn.devices import find_device
+    from ostinato.training.threads import default_threads
 
     return _Asked(recipe, None, find_device(device or "cpu"), threads or default_threads(recipe))
 
@@ -120,22 +120,12 @@ def _to_resume(
     run: Run, settings: Any, domain: str | None, device: str | None, threads: int | None
 ) -> _Asked:
     """A run as it was made: with other threads, say, sums could be rounded differently."""
+    from ostinato.training.threads import default_threads
+
     recipe = resumed(run.folder, settings, domain)
     before = run.load_checkpoint("last")[1] if run.has_checkpoint("last") else {}
     place = _place(device, before.get("devices", ["cpu"])[-1])
     return _Asked(recipe, run, place, threads or before.get("threads") or default_threads(recipe))
-
-
-def default_threads(recipe: Recipe) -> int:
-    """One thread where a step is too small to share, all that PyTorch found otherwise.
-
-    A step of one stream with 200 units takes some ten microseconds: threads gain little there on an idle
-    machine, and wait for each other on a busy one.
-    """
-    import torch
-
-    multiplications_a_step = recipe.streams * recipe.hidden_size**2
-    return torch.get_num_threads() if multiplications_a_step > 2_000_000 else 1
 
 
 def _place(asked: str | None, before: str) -> torch.device:
@@ -163,7 +153,9 @@ def _fit(
     quiet: bool,
 ) -> None:
     from ostinato.cli.progress import ConsoleMonitor
-    from ostinato.training.loop import Interrupted, Trainer
+    from ostinato.runs.finish import fit
+    from ostinato.training.monitor import Interrupted
+    from ostinato.training.stopping import stop_signals
 
     console = human()
     try:
@@ -173,16 +165,15 @@ def _fit(
                 from ostinato.cli.tensorboard import TensorBoardMonitor
 
                 watching = TensorBoardMonitor(monitor, run.folder)
-            trainer = Trainer(
+            progress = fit(
+                run,
                 recipe,
                 data,
-                run,
                 watching,
                 device=device,
                 checkpoint_seconds=checkpoint_seconds,
                 stop_requested=asked,
             )
-            progress = trainer.fit()
     except Interrupted as interruption:
         console.print(f"stopped; continue with: ostinato train --resume {run.folder}")
         raise SystemExit(128 + interruption.signal) from None

@@ -14,7 +14,7 @@ class Listed:
     """A named data set: what it is, whose it is, and where it would be taken from now.
 
     Arguments:
-        name: as `--data` takes it.
+        name: as `data` takes it.
         kind: of what kind, such as "music" or "text".
         about: what it is, in a few words.
         source: the public place that it is from.

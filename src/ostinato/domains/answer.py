@@ -30,7 +30,7 @@ class Answer:
     """What a command has found or made; files are written when it is.
 
     Arguments:
-        record: gives what `--json` prints.
+        record: gives the object that is printed as JSON.
         parts: what is printed otherwise, in this order; may be made while it is printed.
 
         notices: printed in both cases, before anything else.
@@ -54,10 +54,10 @@ class Asked:
 
     Arguments:
         seed: another number, another piece.
-        prime: what to continue; None for nothing.
+        prime: what to continue: text, the name of a file, or what a program has in memory; None for nothing.
         device: where the model computes.
     """
 
     seed: int = 0
-    prime: str | None = None
+    prime: Any = None
     device: str = "cpu"

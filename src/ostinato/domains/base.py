@@ -1,13 +1,18 @@
 """What many domains would write alike: one may build on it, or do all that `Domain` says by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.domain import Data, Each, Overlap, Scores, Segment, Totals
-from ostinato.errors import UserError, argument
+from ostinato.domains.given import Given
+from ostinato.domains.trained import TrainedModel
+from ostinato.errors import UserError, argument, call
+from ostinato.evaluation.sequences import SequenceScores
 from ostinato.evaluation.tables import Table, show, table_of
 from ostinato.nn import SequenceModel
+from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 
 
@@ -23,6 +28,25 @@ class BaseDomain:
 
     def __init__(self, declared: DomainDeclared) -> None:
         self.declared = declared
+
+    def knows(self, given: Given) -> bool:
+        """No."""
+        return False
+
+    def wrap(self, recipe: Recipe, given: Given) -> Data:
+        """None: a `UserError`."""
+        raise UserError(
+            f"expected {argument('data')} by name or from files for {self.declared.name}, found them in "
+            "memory"
+        )
+
+    def generate(self, trained: TrainedModel, asked: Asked, options: Any) -> Any:
+        """Nothing: a `UserError`."""
+        raise UserError(f"expected a run whose model generates, found one on {self.declared.name}")
+
+    def score_each(self, trained: TrainedModel, sequences: Sequence[Any]) -> SequenceScores:
+        """None: a `UserError`."""
+        raise UserError(f"expected a run that scores sequences, found one on {self.declared.name}")
 
     def prepare(self, data: Any, run: Run) -> None:
         """Nothing: weights and settings are all that a model needs."""
@@ -63,5 +87,5 @@ class BaseDomain:
         """None: a `UserError`."""
         raise UserError(
             f"expected runs on data whose sequences are resampled, found runs on {data.name}; "
-            "ostinato evaluate gives their scores"
+            f"{call('evaluate')} gives their scores"
         )

@@ -105,6 +105,19 @@ def kind_of(given: str) -> DomainDeclared:
     return [*owners, *kinds()][0]
 
 
+def found_again(data: str) -> str:
+    """A data set's name as it is; files, several separated by commas, by their absolute paths.
+
+    Example:
+        >>> found_again("jsb"), found_again("no such file")
+        ('jsb', 'no such file')
+    """
+    if any(data in declared.names for declared in DOMAINS.entries()):
+        return data  # also where it is a file's name too
+    paths = _paths(data)
+    return ",".join(str(path.resolve()) for path in paths) or data
+
+
 def owned(path: Path) -> list[DomainDeclared]:
     """The kinds that a file or folder is of, by the endings of names.
 

@@ -94,6 +94,7 @@ class DomainDeclared(Declared):
         claims: the option of `data show` that says a file of any name is its; "" for none.
         models: endings of files that can be named in place of a run.
         unused: settings that all recipes have and that mean nothing here.
+        own_network: whether its data bring the network, a program's own.
     """
 
     targets: Targets
@@ -119,6 +120,7 @@ class DomainDeclared(Declared):
     claims: str = ""
     models: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    own_network: bool = False
 
     def __post_init__(self) -> None:
         usual_names = {"family": self.name, "called": self.family or self.name, "clusters": self.sequences}

@@ -3,7 +3,7 @@
 Training, evaluation, comparison and the command line know a domain by what is here; none asks which it is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,10 +11,14 @@ import numpy as np
 from torch import Tensor
 
 from ostinato.data.sequences import Skipped
+from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.given import IN_MEMORY, Given
 from ostinato.domains.registry import DOMAINS
-from ostinato.errors import UserError
+from ostinato.domains.trained import TrainedModel
+from ostinato.errors import UserError, argument, call
 from ostinato.evaluation.scores import Score
+from ostinato.evaluation.sequences import SequenceScores
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
@@ -167,6 +171,16 @@ class Domain(Protocol):
     def load(self, recipe: Recipe, *, progress: bool = True) -> Data:
         """The data that a recipe names."""
 
+    def knows(self, given: Given) -> bool:
+        """Whether data that a program has in memory look like this kind; the first domain has them."""
+
+    def wrap(self, recipe: Recipe, given: Given) -> Data:
+        """Data that a program has in memory, dealt to train, valid and test unless the program has done so.
+
+        Raises:
+            UserError: they are of another kind, or too few.
+        """
+
     def identity(self, data: Any) -> dict[str, Any]:
         """What a checkpoint says of the data: name, version, visible_size, details."""
 
@@ -185,7 +199,8 @@ class Domain(Protocol):
         Args:
             recipe: the settings.
             identity: of the data.
-            data: whose statistics the output's biases start from; None for a model that is loaded.
+            data: whose statistics the output's biases start from; those that hold a program's own network
+                come with a model that is loaded too, others are None then.
             stored: the weights that the model will be given.
         """
 
@@ -251,6 +266,25 @@ class Domain(Protocol):
             UserError: sequences of this domain, or of this split, cannot be resampled.
         """
 
+    def generate(self, trained: TrainedModel, asked: Asked, options: Any) -> Any:
+        """What a model makes, for a program: files are written only where the options ask for them.
+
+        Args:
+            trained: the model.
+            asked: seed and beginning.
+            options: of `ostinato generate`, as the domain has declared them.
+
+        Raises:
+            UserError: nothing is generated in this domain.
+        """
+
+    def score_each(self, trained: TrainedModel, sequences: Sequence[Any]) -> SequenceScores:
+        """Sequences that a program has in memory, each by itself, many at once.
+
+        Raises:
+            UserError: they are of another kind, or other than what the model was trained on.
+        """
+
 
 _MADE: dict[str, Domain] = {}
 
@@ -275,16 +309,21 @@ def load_data(recipe: Recipe, *, progress: bool = True) -> Data:
         UserError: there are none, or they are of another kind.
 
     Example:
-        >>> load_data(Recipe.parse("SGD", domain="words", data="bach"))
+        >>> load_data(Recipe.parse("SGD", domain="words", data="jsb"))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        ostinato.errors.UserError: bach is for music, found words; use: ostinato train music --data bach
+        ostinato.errors.UserError: jsb is for music, found words; use ...
     """
+    if recipe.data == IN_MEMORY:
+        raise UserError(
+            "expected the data, which a program had in memory when the run was made, found none: give them "
+            f"as {argument('data')} again"
+        )
     if recipe.data not in DOMAINS[recipe.domain].names:
         for other in DOMAINS.entries():
             if recipe.data in other.names:
                 raise UserError(
                     f"{recipe.data} is for {other.name}, found {recipe.domain}; "
-                    f"use: ostinato train {other.name} --data {recipe.data}"
+                    f"use {call('train', domain=other.name, data=recipe.data)}"
                 )
     return domain_named(recipe.domain).load(recipe, progress=progress)

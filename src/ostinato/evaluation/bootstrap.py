@@ -3,6 +3,7 @@
 Shapes: S songs (or sentences), R resamples.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,11 @@ class Difference:
     """A pooled score of one system minus that of another, on the same songs.
 
     Arguments:
-        value: the difference on the songs as they are.
+        value: the difference on the songs as they are; NaN where it cannot be told.
         standard_error: standard deviation over resamples.
-        interval: the middle 95% of resamples.
-        p_value: two-sided: twice the smaller share of resamples on either side of zero, at least 1 / R.
+        interval: the middle 95% of resamples, wider by the margins of what is estimated.
+        p_value: two-sided: twice the smaller share of resamples on either side of zero, at least 1 / R; NaN
+            where the difference cannot be told.
         resamples: R.
         songs: S.
     """
@@ -33,7 +35,14 @@ class Difference:
 
 
 def paired_bootstrap(
-    first: np.ndarray, second: np.ndarray, counts: np.ndarray, *, resamples: int = 10_000, seed: int = 0
+    first: np.ndarray,
+    second: np.ndarray,
+    counts: np.ndarray,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    margins: tuple[float, float] = (0.0, 0.0),
+    told: bool = True,
 ) -> Difference:
     """Draw songs with replacement, both systems' totals together, and look at how their difference varies.
 
@@ -48,6 +57,10 @@ def paired_bootstrap(
         counts: n, frames or tokens of each song, (S,).
         resamples: R.
         seed: of the draws.
+        margins: by how much the difference may be smaller and larger than its value, where totals are
+        estimated:
+            interval and p-value are for the worst of these.
+        told: whether there is a difference to speak of; without one there is only the interval.
 
     Raises:
         ValueError: shapes differ, or there are fewer than two songs.
@@ -68,11 +81,18 @@ def paired_bootstrap(
     for begin in range(0, resamples, _CHUNK):
         rows = rng.integers(songs, size=(min(_CHUNK, resamples - begin), songs))
         drawn[begin : begin + _CHUNK] = gaps[rows].sum(1) / counts[rows].sum(1)
-    return _difference(float(gaps.sum() / counts.sum()), drawn, songs)
+    return _difference(float(gaps.sum() / counts.sum()), drawn, songs, margins, told=told)
 
 
 def bootstrap_over_seeds(
-    first: np.ndarray, second: np.ndarray, counts: np.ndarray, *, resamples: int = 10_000, seed: int = 0
+    first: np.ndarray,
+    second: np.ndarray,
+    counts: np.ndarray,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    margins: tuple[float, float] = (0.0, 0.0),
+    told: bool = True,
 ) -> Difference:
     """Is one way of training better than another, whatever the seed and whichever the songs?
 
@@ -88,6 +108,7 @@ def bootstrap_over_seeds(
         counts: n, frames or tokens of each song, (S,).
         resamples: R.
         seed: of the draws.
+        margins, told: as for `paired_bootstrap`.
 
     Raises:
         ValueError: shapes differ, or there are fewer than two songs, or seeds of either.
@@ -112,17 +133,25 @@ def bootstrap_over_seeds(
     for totals in (first, second):
         seeds, spread = len(totals), (totals.sum(1) / counts.sum()).std(ddof=1)
         drawn += rng.standard_t(seeds - 1, size=resamples) * spread / np.sqrt(seeds)
-    return _difference(float(gaps.sum() / counts.sum()), drawn, songs)
+    return _difference(float(gaps.sum() / counts.sum()), drawn, songs, margins, told=told)
 
 
-def _difference(value: float, drawn: np.ndarray, songs: int) -> Difference:
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    resamples, tail = len(drawn), min((drawn <= 0).mean(), (drawn >= 0).mean())
+def _difference(
+    value: float,
+    drawn: np.ndarray,
+    songs: int,
+    margins: tuple[float, float] = (0.0, 0.0),
+    *,
+    told: bool = True,
+) -> Difference:
+    lowest, highest = drawn - margins[0], drawn + margins[1]
+    low, high = np.quantile(lowest, 0.025), np.quantile(highest, 0.975)
+    resamples, tail = len(drawn), min((lowest <= 0).mean(), (highest >= 0).mean())
     return Difference(
-        value=value,
+        value=value if told else math.nan,
         standard_error=float(drawn.std(ddof=1)),
         interval=(float(low), float(high)),
-        p_value=float(min(1.0, max(2 * tail, 1 / resamples))),
+        p_value=float(min(1.0, max(2 * tail, 1 / resamples))) if told else math.nan,
         resamples=resamples,
         songs=songs,
     )

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What validation watches: the first is the score itself, the others are stand-ins for it.
-WATCHED = ("log_likelihood", "pseudo_log_likelihood")
+# What validation watches: the first is the score itself, the others are stand-ins for it, the last that of a
+# network that a program trains on a loss of its own.
+WATCHED = ("log_likelihood", "pseudo_log_likelihood", "negative_loss")
+_IN_NATS = WATCHED[:2]
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def likelihood(step: str, watched: str = WATCHED[0]) -> Measure:
         step: what it is a mean over, such as "frame".
         watched: its name.
     """
-    unit = f"nats/{step}"
+    unit = f"nats/{step}" if watched in _IN_NATS else ""
     return Measure(watched, watched.replace("_", "-"), unit, unit, stand_in=watched != WATCHED[0])
 
 

@@ -23,6 +23,8 @@ UNITS = {
 # From here on a number is written with an exponent: a perplexity can have 300 digits.
 LARGE = 1e9
 NONE = "-"
+# Where there is an interval and nothing more.
+UNTOLD = "cannot tell"
 
 
 def decimals(unit: str) -> int:
@@ -75,22 +77,25 @@ def score(
     standard_error: float | None = None,
     *,
     estimate: bool = False,
+    bound: bool = False,
     interval: tuple[float, float] | None = None,
 ) -> str:
-    r"""A score with its standard error; an estimate is marked, and has its interval on a second line.
-
-    An error that is None or NaN does not exist and is left out.
+    r"""A score with its standard error; an estimate or a lower bound is marked, and has its interval on a
+    second line. An error that is None or NaN does not exist and is left out.
 
     Example:
         >>> score(-8.654321, "nats/frame", 0.0789), score(2.2512, "%", 0.0042), score(None, "%")
         ('-8.654 ± 0.079', '2.25 ± 0.004', '-')
         >>> score(-6.8, "nats/frame", 0.08, estimate=True, interval=(-6.85, -6.78))
         '≈ -6.800 ± 0.080\n[-6.850, -6.780]'
+        >>> score(-6.8, "nats/frame", 0.08, bound=True), score(None, "nats/frame", interval=(-6.9, -5.1))
+        ('≥ -6.800 ± 0.080', 'cannot tell\n[-6.900, -5.100]')
     """
-    if value is None:
-        return NONE
-    text = ("≈ " if estimate else "") + number(value, unit)
-    if standard_error is not None and not math.isnan(standard_error):
+    untold = value is None or math.isnan(value)
+    if untold and interval is None:
+        return NONE if value is None else number(value, unit)
+    text = UNTOLD if untold else ("≥ " if bound else "≈ " if estimate else "") + number(value, unit)
+    if value is not None and not untold and standard_error is not None and not math.isnan(standard_error):
         text += f" ± {_error(standard_error, value, unit)}"
     if interval is not None:
         low, high = (number(bound, unit) for bound in interval)
@@ -122,6 +127,7 @@ def recorded(result: Mapping[str, Any] | None) -> str:
         result.get("unit") or "",
         result.get("standard_error"),
         estimate=bool(result.get("estimate")),
+        bound=bool(result.get("bound")),
         interval=None if interval is None else (interval[0], interval[1]),
     )
 

@@ -1,7 +1,7 @@
 """A score: a number with its unit, convention, count and standard error. Letters: S songs."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,11 @@ class Score:
         sampling_error: standard error of the estimate, from the sampling alone; NaN where the value is exact.
         interval: where the exact value is to be expected, given the sampling; None where the value is exact.
             Its convention says what it is made of.
+        basis: the convention without how the value was estimated; empty where that is nothing.
+        bound: whether the value is a lower bound in expectation, not the middle of what is known.
+        effort: how an estimate was come by: steps, agreement, and the like; can be written as JSON.
+
+    An estimate that failed has the value NaN, and its interval: nothing else can be told.
     """
 
     value: float
@@ -33,11 +38,23 @@ class Score:
     estimate: bool = False
     sampling_error: float = math.nan
     interval: tuple[float, float] | None = None
+    basis: str = ""
+    bound: bool = False
+    effort: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def told(self) -> bool:
+        """Whether there is a value."""
+        return not math.isnan(self.value)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name; an error that does not exist is None."""
-        errors = {"standard_error": self.standard_error, "sampling_error": self.sampling_error}
-        return asdict(self) | {name: None if math.isnan(x) else x for name, x in errors.items()}
+        """The fields by name; a value or an error that does not exist is None."""
+        numbers = {name: getattr(self, name) for name in ("value", "standard_error", "sampling_error")}
+        fields = asdict(self) | {name: None if math.isnan(x) else x for name, x in numbers.items()}
+        if not self.estimate:  # what only estimates have
+            for name in ("basis", "bound", "effort"):
+                del fields[name]
+        return fields
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Score":
@@ -56,20 +73,43 @@ class Score:
             | {"interval": None if interval is None else tuple(interval)}
         )
 
-    def estimated(self, sampling_error: float, interval: tuple[float, float], how: str) -> "Score":
+    def estimated(
+        self,
+        sampling_error: float,
+        interval: tuple[float, float],
+        how: str,
+        *,
+        told: bool = True,
+        bound: bool = False,
+        effort: dict[str, Any] | None = None,
+    ) -> "Score":
         """The same score marked as an estimate, with its error and interval; `how` joins its convention.
+
+        Args:
+            sampling_error: standard error, from the sampling alone.
+            interval: for the exact value.
+            how: it was estimated.
+            told: whether there is an estimate; without one the value is NaN.
+            bound: whether the value is a lower bound.
+            effort: how it was come by.
 
         Example:
             >>> score = Score(-7.0, "nats/frame", "pooled", 9, 3, 0.1)
             >>> score.estimated(0.01, (-7.02, -6.98), "by sampling").convention
             'pooled; by sampling'
+            >>> score.estimated(0.01, (-9.0, -5.0), "by sampling", told=False).told
+            False
         """
         return replace(
             self,
+            value=self.value if told else math.nan,
             convention=f"{self.convention}; {how}",
+            basis=self.convention,
             estimate=True,
             sampling_error=sampling_error,
             interval=interval,
+            bound=bound,
+            effort=effort or {},
         )
 
 

@@ -93,7 +93,7 @@ class SequenceModel(nn.Module):
 
         hidden, values = frames_of(layers[-1]), frames_of(targets)
         frames = len(values)
-        cost = (objective or self.objective).cost(hidden, values, self.rnn.generator)
+        cost = (objective or self.objective).cost(hidden, values, self.generator)
         total = cost.loss / max(frames, 1)
         if self.l1 > 0 or self.l2 > 0:
             total = total + self.penalty([frames_of(layer) for layer in layers])
@@ -116,6 +116,11 @@ class SequenceModel(nn.Module):
     def weights(self) -> list[nn.Parameter]:
         """The trained matrices, on which the L2 penalty is; not the biases."""
         return [p for p in self.parameters() if p.requires_grad and p.dim() > 1]
+
+    @property
+    def generator(self) -> torch.Generator | None:
+        """The source of randomness in training; its state is part of a checkpoint."""
+        return self.rnn.generator
 
     @property
     def objective(self) -> Objective:

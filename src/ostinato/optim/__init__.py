@@ -63,4 +63,5 @@ _PLACES = {
 
 __all__ = [*_PLACES]
 
-__getattr__, __dir__ = lazily(__name__, _PLACES)
+if not TYPE_CHECKING:  # a type checker knows the names above, and no others
+    __getattr__, __dir__ = lazily(__name__, _PLACES)

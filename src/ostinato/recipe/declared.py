@@ -105,6 +105,7 @@ class Registry(Generic[Entry]):
         self._registered: dict[str, Entry] = {}
         # those that `further` gave: not listed, so that what is listed does not depend on what was asked for
         self._given: dict[str, Entry] = {}
+        self._unlisted: dict[str, Entry] = {}
         self._aliases: dict[str, str] = {}
 
     @property
@@ -112,20 +113,26 @@ class Registry(Generic[Entry]):
         load_extensions()
         return self._registered
 
-    def register(self, entry: Entry, *, aliases: tuple[str, ...] = ()) -> None:
+    def register(self, entry: Entry, *, aliases: tuple[str, ...] = (), listed: bool = True) -> None:
         """Add a declaration.
 
         Args:
             entry: the declaration.
             aliases: other names that mean the same where a name is asked for; they are not listed.
+            listed: whether it is among those that one chooses from. What a program alone can have, such as a
+                network of its own, is found by its name, and is no choice of a command.
 
         Raises:
             ValueError: the name is taken by another declaration.
         """
         for name in (entry.name, *aliases):
             known = self._registered.get(self._aliases.get(name, name))
+            known = known or self._unlisted.get(name)
             if known is not None and known != entry:
                 raise ValueError(f"expected a new name for a {self.sort}, found {name!r}, which is taken")
+        if not listed:
+            self._unlisted[entry.name] = self._given[entry.name] = entry
+            return
         self._registered[entry.name] = entry
         self._aliases |= dict.fromkeys(aliases, entry.name)
 
@@ -173,5 +180,9 @@ class Registry(Generic[Entry]):
         return next(iter(self._entries))
 
     def entries(self) -> list[Entry]:
-        """All declarations."""
+        """All declarations that are listed."""
         return list(self._entries.values())
+
+    def every(self) -> list[Entry]:
+        """All declarations, those that are not listed last."""
+        return [*self._entries.values(), *self._unlisted.values()]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, call
 from ostinato.evaluation.measure import WATCHED
 from ostinato.files import FileLock, is_locked
 from ostinato.report.measures import watched_score
@@ -89,7 +89,7 @@ def list_runs(folder: Path) -> list[Listed]:
     """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing there"
-        raise UserError(f"expected a folder of runs at {folder}, found {found}; ostinato train makes runs")
+        raise UserError(f"expected a folder of runs at {folder}, found {found}; {call('train')} makes runs")
     if (folder / CONFIG).is_file():
         return [read_listed(folder)]
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.domains.registry import DOMAINS
-from ostinato.errors import UserError
+from ostinato.errors import UserError, call
 from ostinato.evaluation.measure import WATCHED, Measure
 from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.recipe.effective import effective_settings
@@ -213,14 +213,14 @@ def read_run(folder: Path, name: str) -> RunRecord:
     if not (folder / CONFIG).is_file():
         found = "a file" if folder.is_file() else f"neither {CONFIG} nor {STUDY}"
         found = found if folder.exists() else "nothing there"
-        raise UserError(f"expected a run or a study at {folder}, found {found}; ostinato train makes a run")
+        raise UserError(f"expected a run or a study at {folder}, found {found}; {call('train')} makes a run")
     run = Run.open(folder)
     records = run.metrics()
     epochs = [record for record in records if watched_score(record)]
     if not epochs:
         raise UserError(
             f"expected a run with at least one epoch in {folder}, found none; "
-            f"go on with: ostinato train --resume {folder}"
+            f"go on with: {call('train', resume=folder)}"
         )
     record = RunRecord(
         name=name,

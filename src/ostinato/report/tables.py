@@ -7,7 +7,7 @@ from typing import Any
 from ostinato.domains.declared import SPLITS, Column, Figures
 from ostinato.domains.registry import DOMAINS
 from ostinato.evaluation.measure import WATCHED
-from ostinato.evaluation.numbers import span
+from ostinato.evaluation.numbers import UNTOLD, span
 from ostinato.report.charts import thinned
 from ostinato.report.measures import likelihood_of
 from ostinato.report.numbers import MINUS, NONE, brief, number, recorded
@@ -69,8 +69,11 @@ def scores_table(runs: Sequence[RunRecord]) -> Table | None:
     rows += [Row(name, _cells(scores, columns), "baseline") for name, scores in baselines.items()]
     mean = domain.clusters
     notes = [f"± standard error over {mean}."]
-    if any(cell.startswith("≈") for row in rows for cell in row.cells):
-        notes = [f"± standard error over {mean}; ≈ an estimate, with the interval for the exact value."]
+    if any(cell.startswith(("≈", "≥", UNTOLD)) for row in rows for cell in row.cells):
+        notes = [
+            f"± standard error over {mean}; ≈ an estimate, ≥ a lower bound, with the interval for the exact "
+            "value."
+        ]
     if compared and domain.published is not None:
         better = "below" if scored[0].measure.lower_is_better else "above"
         notes.append(
@@ -204,9 +207,11 @@ def _differences(run: RunRecord, columns: Sequence[Column], paper: list[float | 
     for (name, split, _), figure in zip(columns, paper, strict=True):
         score = run.score(split, name)
         if figure is None or score is None:
-            cells.append("")
+            untold = figure is not None and run.scores["model"].get(split, {}).get(name)
+            cells.append(UNTOLD if untold else "")
             continue
-        mark, error = "≈ " if score.get("estimate") else "", score.get("standard_error")
+        mark = "≥ " if score.get("bound") else "≈ " if score.get("estimate") else ""
+        error = score.get("standard_error")
         spread = "" if error is None else f" ± {number(error, score['unit'])}"
         cells.append(mark + number(score["value"] - figure, score["unit"], plus=True) + spread)
     return cells

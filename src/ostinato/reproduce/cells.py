@@ -18,7 +18,7 @@ from ostinato.domains.music.declared import MUSIC
 from ostinato.domains.music.paper import PAPER_TABLE1
 from ostinato.domains.registry import DOMAINS
 from ostinato.domains.text.paper import PAPER_TABLE2
-from ostinato.errors import UserError, near_names
+from ostinato.errors import UserError, argument, near_names
 from ostinato.recipe.core import CHOOSERS
 from ostinato.recipe.owned import check_setting, owned_settings
 from ostinato.recipe.recipe import Recipe
@@ -145,7 +145,8 @@ def find_cells(what: str, columns: Sequence[str] = (), rows: Sequence[str] = ())
         if not cells or columns or rows:
             extra = "a cell's name alone" if cells else f"table1, table2 or a cell, found {what!r}"
             known = near_names(what, [*TABLES, *(cell.name for cell in every)]) if not cells else ""
-            raise UserError(f"expected {extra}; {known or 'leave out --datasets and --rows'}")
+            alone = f"leave out {argument('datasets')} and {argument('rows')}"
+            raise UserError(f"expected {extra}; {known or alone}")
         return cells
     cells = [cell for cell in every if cell.table == what]
     for name in columns:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ostinato.domains.paper import PAPER
 from ostinato.evaluation.measure import WATCHED
-from ostinato.evaluation.numbers import number, score, unit_of
+from ostinato.evaluation.numbers import UNTOLD, number, score, unit_of
 from ostinato.reproduce.cells import Cell
 from ostinato.reproduce.training import Training
 
@@ -18,20 +18,22 @@ class Figure:
     """A score over seeds.
 
     Arguments:
-        value: mean over seeds.
+        value: mean over seeds; None where the score of a seed could not be told.
         standard_error: over songs or sentences, the root mean square of the seeds'; None where unknown.
         spread: standard deviation over seeds; None for one seed.
         estimate: whether it is itself estimated.
         interval: widest of the seeds', of an estimate.
         convention: how it was taken.
+        bound: whether it is a lower bound.
     """
 
-    value: float
+    value: float | None
     standard_error: float | None
     spread: float | None
     estimate: bool
     interval: tuple[float, float] | None
     convention: str
+    bound: bool = False
 
     def show(self, unit: str, *, error: bool = False, interval: bool = False) -> str:
         """The value, marked where it is an estimate; with its standard error and interval, if asked for."""
@@ -40,7 +42,8 @@ class Figure:
             unit,
             self.standard_error if error else None,
             estimate=self.estimate,
-            interval=self.interval if interval else None,
+            bound=self.bound,
+            interval=self.interval if interval or self.value is None else None,
         )
         return text.replace("\n", " ")
 
@@ -66,7 +69,9 @@ class Row:
     @property
     def difference(self) -> float | None:
         """Ours minus the paper's, on test."""
-        return self.figures["test"].value - self.paper("test") if "test" in self.figures else None  # type: ignore[operator]
+        ours = self.figures["test"].value if "test" in self.figures else None
+        paper = self.paper("test")
+        return None if ours is None or paper is None else ours - paper
 
     def paper(self, what: str) -> float | None:
         """What the paper prints."""
@@ -120,15 +125,17 @@ def _measure(cell: Cell) -> str:
 
 def _figure(scores: list[dict[str, Any]]) -> Figure:
     values = [score["value"] for score in scores]
+    told = None not in values
     errors = [score["standard_error"] for score in scores]
     intervals = [score["interval"] for score in scores if score["interval"] is not None]
     return Figure(
-        value=fmean(values),
+        value=fmean(values) if told else None,
         standard_error=None if None in errors else math.sqrt(fmean(e * e for e in errors)),
-        spread=stdev(values) if len(values) > 1 else None,
+        spread=stdev(values) if told and len(values) > 1 else None,
         estimate=any(score["estimate"] for score in scores),
         interval=(min(i[0] for i in intervals), max(i[1] for i in intervals)) if intervals else None,
         convention=scores[0]["convention"],
+        bound=any(score.get("bound") for score in scores),
     )
 
 
@@ -153,6 +160,8 @@ def cells_of(row: Row) -> list[str]:
         return "N/A" if value is None else f"{value:.2f}"
 
     difference = "-" if row.difference is None else number(row.difference, unit, plus=True)
+    if row.difference is None and "test" in row.figures:
+        difference = UNTOLD
     texts = [row.cell.column, row.cell.row, paper("train"), ours("train"), ours("valid")]
     texts += [paper("test"), ours("test", error=True, interval=True), difference]
     if row.cell.table == "table1":
@@ -176,7 +185,10 @@ def notes(rows: Sequence[Row]) -> list[str]:
         shown = ", ".join(f"{name} {one.show(row.unit, error=True)}" for name, one in row.baselines.items())
         lines.append(f"baselines on test ({column}): {shown}.")
     if any(row.figures["test"].estimate for row in finished):
-        lines.append("≈ marks an estimate, with its interval in brackets: the exact value is not known.")
+        lines.append(
+            "≈ marks an estimate and ≥ a lower bound, with an interval in brackets: the exact value is not "
+            f"known, and where both sides of an estimate do not agree, {UNTOLD} which it is."
+        )
     if any(row.figures["test"].spread is not None for row in finished):
         lines.append("Several seeds: the mean is shown; the spread over seeds is in the JSON file.")
     lines.append("higher is better" if rows and rows[0].cell.table == "table1" else "lower is better")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -82,7 +83,11 @@ class Comparison:
                 row |= {"runs": [str(run.folder) for run in s.runs], "spread": s.spread}
             rows.append(row)
         for row, difference, seeds in zip(rows[1:], self.differences, self.over_seeds, strict=True):
-            row["difference"] = asdict(difference) | {"over_seeds": seeds}
+            fields = {
+                name: None if isinstance(x, float) and math.isnan(x) else x
+                for name, x in asdict(difference).items()
+            }
+            row["difference"] = fields | {"over_seeds": seeds}
         return {"split": self.split, "resampled": self.of, "runs": rows}
 
 
@@ -93,6 +98,7 @@ def compare_runs(
     over_seeds: bool = False,
     resamples: int = 10_000,
     seed: int = 0,
+    data: Data | None = None,
 ) -> Comparison:
     """Score the best model of each run on one split, and bootstrap the differences from the first run.
 
@@ -104,6 +110,7 @@ def compare_runs(
             seeds: a difference from one is over songs alone.
         resamples: of the bootstrap.
         seed: of the bootstrap.
+        data: the runs', where they are in memory; otherwise they are loaded.
 
     Raises:
         UserError: fewer than two runs; or their scores do not compare: other data, or another convention.
@@ -112,7 +119,7 @@ def compare_runs(
         raise UserError(f"expected two or more runs to compare, found {len(runs)}")
     trained = [load_model(run) for run in runs]
     _check_same_data(runs, trained)
-    data = load_data(trained[0].recipe, progress=False)
+    data = load_data(trained[0].recipe, progress=False) if data is None else data
     if data.version != trained[0].data["version"]:
         raise UserError(
             f"expected the data the runs were trained on (version {trained[0].data['version'][:12]}), found "
@@ -154,8 +161,25 @@ def _together(group: Sequence[Scored]) -> Scored:
     length = _block_length([totals.mean(0)], first.counts) if first.ordered else 1
     mean, counts = in_blocks(totals.mean(0), length), in_blocks(first.counts, length)
     score = pooled_score(mean, counts, first.score.unit, first.score.convention)
-    score = dataclasses.replace(score, songs=first.score.songs, estimate=first.score.estimate)
+    score = dataclasses.replace(score, songs=first.score.songs)
+    if first.score.interval is not None:
+        score = _estimated(score, [one.score for one in group])
     return dataclasses.replace(first, runs=tuple(one.run for one in group), score=score, totals=totals)
+
+
+def _estimated(score: Score, group: Sequence[Score]) -> Score:
+    """The mean of estimates, with the mean of their intervals; not told where one of them is not."""
+    intervals = np.array([one.interval for one in group])
+    errors = np.array([one.sampling_error for one in group])
+    low, high = intervals.mean(0)
+    return dataclasses.replace(
+        group[0],
+        value=score.value if all(one.told for one in group) else math.nan,
+        standard_error=score.standard_error,
+        sampling_error=float(np.sqrt(np.square(errors).sum()) / len(group)),
+        interval=(float(low), float(high)),
+        effort={"seeds": [one.effort for one in group]},
+    )
 
 
 def _compared(split: Split, scored: Sequence[Scored], resamples: int, seed: int) -> Comparison:
@@ -168,17 +192,37 @@ def _compared(split: Split, scored: Sequence[Scored], resamples: int, seed: int)
     differences, with_seeds = [], []
     for one in others:
         own = in_blocks(one.totals, length)
+        unsure = _unsure(one, first)
         with_seeds.append(min(len(own), len(base)) > 1)
         if with_seeds[-1]:
-            found = bootstrap_over_seeds(own, base, counts, resamples=resamples, seed=seed)
+            found = bootstrap_over_seeds(own, base, counts, resamples=resamples, seed=seed, **unsure)
         else:
-            found = paired_bootstrap(own.mean(0), base.mean(0), counts, resamples=resamples, seed=seed)
+            found = paired_bootstrap(
+                own.mean(0), base.mean(0), counts, resamples=resamples, seed=seed, **unsure
+            )
         differences.append(found)
     return Comparison(split, tuple(scored), tuple(differences), of, tuple(with_seeds))
 
 
 def _block_length(totals: Sequence[np.ndarray], counts: np.ndarray) -> int:
     return max(block_length(residuals(sums, counts)) for sums in totals)
+
+
+def _unsure(scored: Scored, first: Scored) -> dict[str, Any]:
+    """What is not known of either score: `margins`, and whether there is a difference to be `told`."""
+    (below, above), (first_below, first_above) = _margins(scored), _margins(first)
+    return {
+        "margins": (below + first_above, above + first_below),
+        "told": scored.score.told and first.score.told,
+    }
+
+
+def _margins(scored: Scored) -> tuple[float, float]:
+    """By how much the exact score may be below and above that of the totals."""
+    if scored.score.interval is None:
+        return 0.0, 0.0
+    (low, high), value = scored.score.interval, float(scored.totals.mean(0).sum() / scored.counts.sum())
+    return max(0.0, value - low), max(0.0, high - value)
 
 
 def _check_same_data(runs: Sequence[Run], trained: Sequence[TrainedModel]) -> None:
@@ -195,10 +239,11 @@ def _check_same_data(runs: Sequence[Run], trained: Sequence[TrainedModel]) -> No
 def _check_same_convention(scored: Sequence[Scored]) -> None:
     first = scored[0]
     for other in scored[1:]:
-        if other.score.convention != first.score.convention:
+        theirs, ours = (one.score.basis or one.score.convention for one in (first, other))
+        if ours != theirs:
             raise UserError(
-                f"expected scores of one convention, found {first.score.convention!r} in {first.run.folder} "
-                f"and {other.score.convention!r} in {other.run.folder}: they do not compare"
+                f"expected scores of one convention, found {theirs!r} in {first.run.folder} "
+                f"and {ours!r} in {other.run.folder}: they do not compare"
             )
 
 

@@ -40,16 +40,38 @@ def train_in(
     """
     run = Run.open(folder) if (folder / CONFIG).is_file() else Run.create(folder, recipe.to_dict())
     with run:
-        trainer = Trainer(
+        return fit(
+            run,
             recipe,
             data,
-            run,
             monitor,
             device=device,
             checkpoint_seconds=checkpoint_seconds,
             stop_requested=stop_requested,
         )
-        return trainer.fit()
+
+
+def fit(
+    run: Run,
+    recipe: Recipe,
+    data: Data,
+    monitor: Monitor | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    checkpoint_seconds: float = 15.0,
+    stop_requested: Callable[[], int] = lambda: 0,
+) -> Progress:
+    """Train in a run that is open, from its last checkpoint; see `train_in`."""
+    trainer = Trainer(
+        recipe,
+        data,
+        run,
+        monitor,
+        device=device,
+        checkpoint_seconds=checkpoint_seconds,
+        stop_requested=stop_requested,
+    )
+    return trainer.fit()
 
 
 def conclude(
@@ -57,12 +79,13 @@ def conclude(
     data: Data,
     splits: tuple[str, ...] = SPLITS,
     *,
+    device: torch.device | str = "cpu",
     notice: Callable[[str], None] = warnings.warn,
 ) -> dict[str, Any]:
     """Score a run's best model beside the baselines, write results.json and the learning curve; return what
     results.json holds. For `notice` see `write_results`.
     """
-    return write_results(run, data, score_run(run, data, splits), notice=notice)
+    return write_results(run, data, score_run(run, data, splits, device=device), notice=notice)
 
 
 def write_results(

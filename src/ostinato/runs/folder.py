@@ -16,7 +16,6 @@ import json
 import math
 import os
 import re
-import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, call
 from ostinato.files import TEMPORARY_SUFFIX, FileLock, atomic_write, write_all, write_error
 
 # A run can be read but for its tensors without PyTorch, which takes a second to import: see `checkpoints`.
@@ -115,7 +114,7 @@ class Run:
             found = f"a folder without {CONFIG}"
         else:
             return cls(folder)
-        raise UserError(f"expected a run folder at {folder}, found {found}; ostinato train makes one")
+        raise UserError(f"expected a run folder at {folder}, found {found}; {call('train')} makes one")
 
     def config(self) -> dict[str, Any]:
         """The settings of the run.
@@ -327,7 +326,7 @@ class Run:
         return self.folder / CHECKPOINTS / f"{name}.safetensors"
 
     def _resume(self) -> str:
-        return f"ostinato train --resume {shlex.quote(str(self.folder))}"
+        return call("train", resume=self.folder)
 
     def _advice(self) -> str:
         return f"the run is intact up to its last checkpoint: free some space, then {self._resume()}"

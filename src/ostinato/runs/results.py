@@ -122,6 +122,6 @@ def score_run(
 
     The model computes on the device, the baselines on the CPU.
     """
-    trained = load_model(run, device=device)
+    trained = load_model(run, device=device, data=data)
     domain = domain_named(trained.recipe.domain)
     return Results(domain.score(trained.recipe, trained.model, data, splits, baselines=baselines))

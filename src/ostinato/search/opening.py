@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ostinato.errors import UserError, near_names
+from ostinato.errors import UserError, argument, near_names
 from ostinato.files import write_error
 from ostinato.search.settings import StudySettings
 from ostinato.search.storage import LOCKS, Mutex, open_database, without_password
@@ -32,10 +32,11 @@ def create_study(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise write_error(folder, error, "choose another folder with --study") from error
+        raise write_error(folder, error, f"choose another folder for {argument('study')}") from error
     if not (folder / SETTINGS).is_file() and any(p.name != LOCKS for p in folder.iterdir()):
         raise UserError(
-            f"expected a study or an empty folder, found other files in {folder}; choose another with --study"
+            f"expected a study or an empty folder, found other files in {folder}; choose another for "
+            f"{argument('study')}"
         )
     with Mutex(folder / LOCKS / "settings.lock"):
         there = None
@@ -76,9 +77,7 @@ def join_study(
             _check_storage(storage, url, path)
         study = Study(folder or path, settings, url or storage or None)
     elif url is None:
-        raise UserError(
-            f"expected a study at {name}, found none; make it with: ostinato search --study {name}"
-        )
+        raise UserError(f"expected a study at {name}, found none; {argument('study')} {name} makes one")
     elif path.name != name:
         raise UserError(
             f"expected a study in the folder {name}, found none; give its name alone, {path.name}, to keep "
@@ -88,7 +87,9 @@ def join_study(
         settings = _settings_in_database(path.name, url)
         folder = folder or Path("studies") / path.name
         if folder.name != path.name:
-            raise UserError(f"expected a folder named {path.name}, as the study, found --study {folder}")
+            raise UserError(
+                f"expected a folder named {path.name}, as the study, found {argument('study')} {folder}"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         study = Study(folder, settings, url)
     with _closed_on_error(study), study.mutex("settings"):
@@ -148,8 +149,8 @@ def _closed_on_error(study: Study) -> Iterator[None]:
 
 def _check_storage(there: str, url: str | None, folder: Path) -> None:
     if (url is None) != (there == ""):
-        option = f"--storage {there}" if there else "no --storage"
-        raise UserError(f"expected {option}, as the study {folder} was made with, found another; correct it")
+        said = f"{argument('storage')} {there}" if there else f"no {argument('storage')}"
+        raise UserError(f"expected {said}, as the study {folder} was made with, found another; correct it")
 
 
 def _agree(study: Study) -> None:

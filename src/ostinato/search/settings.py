@@ -101,5 +101,5 @@ class StudySettings:
         if different := self.differences(other):
             raise UserError(
                 f"expected the settings of the study {where}, found {', '.join(different)}; leave them out, "
-                "or start a new study with --study FOLDER"
+                f"or start a new study in another folder ({argument('study')})"
             )

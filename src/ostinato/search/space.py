@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ostinato.domains.registry import DOMAINS
-from ostinato.errors import UserError, near_names
+from ostinato.errors import UserError, argument, near_names
 from ostinato.recipe.effective import with_draws
 from ostinato.recipe.owned import check_setting, every_setting, owners
 from ostinato.recipe.recipe import Recipe
@@ -228,7 +228,9 @@ def builtin_space(recipe: Recipe, given: frozenset[str] = frozenset()) -> Space:
         ['hidden_size', 'learning_rate', 'momentum']
     """
     if not DOMAINS[recipe.domain].search:
-        raise UserError(f"expected --space FILE.toml for {recipe.domain}, found none; see docs/searching.md")
+        raise UserError(
+            f"expected {argument('space')} FILE.toml for {recipe.domain}, found none; see docs/searching.md"
+        )
     table: dict[str, Any] = {}
     for declared in recipe.declared():
         table |= declared.search

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ostinato.errors import UserError, needs
+from ostinato.errors import UserError, argument, needs
 from ostinato.files import FileLock, write_error
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def database_url(url: str) -> str:
     """
     scheme, colon, rest = url.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not colon or not rest:
-        raise UserError(f"expected --storage postgresql://USER@HOST/DATABASE, found {without_password(url)}")
+        raise UserError(
+            f"expected {argument('storage')} postgresql://USER@HOST/DATABASE, found {without_password(url)}"
+        )
     return f"postgresql+psycopg://{rest}"
 
 

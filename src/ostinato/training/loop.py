@@ -364,8 +364,8 @@ class Trainer:
             tensors |= self._average.tensors()
         if self._carried is not None:
             tensors |= named_tensors(self._carried, "carried")
-        if self.model.rnn.generator is not None:
-            tensors["generator"] = self.model.rnn.generator.get_state()
+        if self.model.generator is not None:
+            tensors["generator"] = self.model.generator.get_state()
         self.run.save_checkpoint("last", tensors, state)
         self._saved_at = time.monotonic()
 
@@ -384,8 +384,8 @@ class Trainer:
         carried = from_named_tensors(tensors, "carried")
         self._carried = None if carried is None else map_state(lambda x: x.to(self.device), carried)
         self._before = {k: v for k, v in tensors.items() if k.startswith(BEFORE_PREFIX)}
-        if self.model.rnn.generator is not None:
-            self.model.rnn.generator.set_state(tensors["generator"])
+        if self.model.generator is not None:
+            self.model.generator.set_state(tensors["generator"])
         self.run.truncate_metrics(state["metrics_offset"])
         self._note_device(state.get("devices", ["cpu"]))
 

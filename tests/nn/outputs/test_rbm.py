@@ -120,25 +120,24 @@ def self_made_chords(count: int = 2000) -> Tensor:
 
 def check_annealing(data: Tensor) -> None:
     output = close_to_data(15, data)
-    values = data[:: len(data) // 30][:30]
+    values = data[:: len(data) // 60][:60]
     with torch.no_grad():
-        hidden = 5 * torch.randn(30, 1, generator=seeded(5))  # so that every frame has its own biases
+        hidden = 5 * torch.randn(60, 1, generator=seeded(5))  # so that every frame has its own biases
         plain = output(hidden)
-        frames = RBMFrames(plain.biases.double(), plain.weight.double(), Annealing(400, 4))
-        exact = frames.log_prob(values).mean()
-        both = [frames.likelihood(values, generator=seeded(seed)) for seed in range(2)]
-        for estimate in both:
-            assert abs(estimate.log_prob.mean() - exact) < 0.05
-            assert abs(estimate.reverse.mean() - exact) < 0.05
-            assert ((estimate.effective_chains >= 1) & (estimate.effective_chains <= 4.0001)).all()
+        frames = RBMFrames(plain.biases.double(), plain.weight.double(), Annealing(2000))
+        exact = float(frames.log_prob(values).mean())
+        for seed in range(2):
+            estimate = frames.likelihood(values, generator=seeded(seed))
+            low, high = estimate.interval()
+            assert low < exact < high
+            assert estimate.mean(estimate.middle) == pytest.approx(exact, abs=0.05)
         # few steps, so that both errors show: in expectation they lie on either side
         b, c = frames.biases.split(list(frames.weight.shape), 1)
         log_z, forward, backward = frames.log_partition(), [], []
         starts = enumeration.sample(b, c, frames.weight, 40, generator=seeded(99)).split(2)
         for seed in range(20):
-            draw = seeded(100 + seed)
-            made = anneal(b, c, frames.weight, Annealing(8, 2), starts=starts[seed], generator=draw)
-            assert made.exact_starts
+            path, draw = [k / 8 for k in range(9)], seeded(100 + seed)
+            made = anneal(b, c, frames.weight, path, 2, starts=starts[seed], generator=draw)
             forward.append((made.forward - log_z).mean())
             backward.append((made.backward - log_z).mean())
     low, high = torch.stack(forward), torch.stack(backward)
@@ -168,11 +167,10 @@ def test_annealing_of_independent_notes_is_exact() -> None:
     values = torch.zeros(3, 30)
     estimate = frames.likelihood(values)
     expected = -torch.nn.functional.softplus(b.double()).sum(1)
-    torch.testing.assert_close(estimate.log_prob, expected)
-    torch.testing.assert_close(estimate.reverse, expected)
+    torch.testing.assert_close(estimate.forward[estimate.rows.argsort()], expected)
+    torch.testing.assert_close(estimate.backward[estimate.rows.argsort()], expected)
+    torch.testing.assert_close(estimate.bound[estimate.rows.argsort()], expected)
     torch.testing.assert_close(frames.log_prob(values), expected)
-    with pytest.raises(ValueError, match="2 chains"):
-        Annealing(chains=1)
 
 
 @pytest.mark.parametrize("chains", [0, 50])
@@ -216,7 +214,6 @@ def test_mean_field_loss_is_the_cross_entropy_of_the_visible_biases() -> None:
 
 
 def test_too_large_a_model_is_not_enumerated() -> None:
-    frames = random_frames(1, 21, 22)
-    assert not frames.exact
-    with pytest.raises(ValueError, match="at most 20 units"):
-        frames.log_partition()
+    assert not random_frames(1, 21, 22).exact  # it could be, where it is asked for
+    with pytest.raises(ValueError, match="at most 24 units"):
+        random_frames(1, 25, 26).log_partition()

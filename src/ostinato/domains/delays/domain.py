@@ -1,20 +1,27 @@
 """Problems with long delays as everything else sees them: sequences drawn from a seed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from ostinato.data.batches import batches, padded
 from ostinato.data.sequences import SPLITS
+from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.delays.evaluation import chance, is_solved, score_task
 from ostinato.domains.delays.problems import TaskData, TaskStreams, find_task, load
 from ostinato.domains.delays.shown import errors_table
 from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
-from ostinato.errors import UserError, argument
+from ostinato.domains.given import Given
+from ostinato.domains.trained import TrainedModel
+from ostinato.errors import UserError, argument, call
+from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
+from ostinato.nn.devices import device_of
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model
@@ -33,6 +40,42 @@ class Delays:
     def load(self, recipe: Recipe, *, progress: bool = True) -> TaskData:
         """The problem of a name, at its length."""
         return TaskData(find_task(recipe.data, recipe.length), epoch_sequences=recipe.epoch_sequences)
+
+    def knows(self, given: Given) -> bool:
+        """No: sequences are drawn anew for each epoch."""
+        return False
+
+    def wrap(self, recipe: Recipe, given: Given) -> TaskData:
+        """None: a `UserError`."""
+        known = " or ".join(self.declared.names)
+        raise UserError(
+            f"expected {argument('data')} {known} for {self.declared.called}, found sequences in memory"
+        )
+
+    def generate(self, trained: TrainedModel, asked: Asked, options: Any) -> Any:
+        """Nothing: a `UserError`."""
+        raise UserError(
+            f"expected a run whose model generates, found one on {self.declared.called}, which classifies"
+        )
+
+    def score_each(self, trained: TrainedModel, sequences: Sequence[Any]) -> SequenceScores:
+        """Sequences of symbols with classes, a pair (inputs (T,), classes (T,)) each; a class of -1 does
+        not count.
+        """
+        problem = find_task(trained.recipe.data, trained.recipe.length)
+        pairs = [_pair(one, problem.symbols, problem.classes) for one in sequences]
+        found: dict[int, np.ndarray] = {}
+        for group in batches([len(inputs) for inputs, _ in pairs]):
+            inputs, targets = (padded([pairs[k][part] for k in group]) for part in (0, 1))
+            with torch.no_grad():
+                place = device_of(trained.model)
+                distribution, _ = trained.model(torch.from_numpy(inputs).to(place))
+                asked = torch.from_numpy(targets.clip(0)).to(place)
+                log_probs = distribution.log_prob(asked).double().cpu().numpy()
+            log_probs = np.where(targets < 0, np.nan, log_probs)
+            found |= {k: log_probs[: len(pairs[k][0]), b] for b, k in enumerate(group)}
+        each = [SequenceScore(f"sequence {k + 1}", found[k]) for k in range(len(pairs))]
+        return scores_of(each, "nats/step", "mean over the steps that count")
 
     def identity(self, data: TaskData) -> dict[str, Any]:
         """Name, version, the number of symbols and details."""
@@ -123,5 +166,17 @@ class Delays:
         """None: what counts is how many sequences go wrong."""
         raise UserError(
             "expected runs on data whose songs or sentences are resampled, found runs on the problem "
-            f"{data.name}; ostinato evaluate gives their share of wrong sequences"
+            f"{data.name}; {call('evaluate')} gives their share of wrong sequences"
         )
+
+
+def _pair(given: Any, symbols: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Symbols and classes of one sequence, each (T,) int64."""
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise UserError("expected a sequence as a pair, (inputs, classes), found something else")
+    inputs, targets = (np.asarray(part) for part in given)
+    for name, part, least, most in (("inputs", inputs, 0, symbols), ("classes", targets, -1, classes)):
+        whole = part.ndim == 1 and part.dtype.kind in "ui" and len(part) == len(inputs) > 0
+        if not whole or part.min() < least or part.max() >= most:
+            raise UserError(f"expected {name} (T,) of {least} to {most - 1}, found others")
+    return inputs.astype(np.int64), targets.astype(np.int64)

@@ -1,22 +1,26 @@
 """Music in commands: `generate` composes, and `score` says how likely pieces are and what surprises."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ostinato.domains.answer import Answer, Asked, Notice, Part
+from ostinato.domains.music.chains import chains_notice, chains_record
 from ostinato.domains.music.compose import generate
+from ostinato.domains.music.memory import frames as frames_of
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import ComposeOptions, ScoreOptions
+from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.surprise import CONVENTION, PieceScore, score_piece
 from ostinato.domains.music.writing import piano_roll, pictures
 from ostinato.domains.music.wrong_notes import CONVENTION as CORRECTIONS
 from ostinato.domains.music.wrong_notes import Correction, find_corrections
 from ostinato.domains.seed import seeded
 from ostinato.errors import UserError, argument
-from ostinato.evaluation.numbers import counted, number
+from ostinato.evaluation.numbers import counted, number, score
 from ostinato.evaluation.tables import Table, number_columns, table_of
 from ostinato.files import numbered
 
@@ -26,9 +30,54 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
     music = MusicModel.open(run, device=asked.device)
     name = f"{run.resolve().name}-{asked.seed}"
     paths = own.out or [Path(name + ending) for ending in (".mid", ".wav", ".png")]
+    made = composed(music, asked, own, paths)
+    chains = chains_record(music.model)
+
+    def record() -> dict[str, Any]:
+        prime = None if made.beginning is None else {"frames": made.primed, "semitones": made.semitones}
+        own = {} if chains is None else {"chains": chains}
+        return {"pieces": made.written, "frames_per_beat": music.frames_per_beat, "prime": prime} | own
+
+    def parts() -> Iterator[Part]:
+        if made.beginning is not None:
+            yield Notice(f"{made.beginning.name}: {counted(made.primed, 'frame')}, {moved(made.semitones)}")
+        for one in made.written:
+            yield (
+                f"{', '.join(one['files'])}: {counted(one['frames'], 'frame')}, "
+                f"{one['notes_per_frame']:.2f} notes a frame"
+            )
+
+    unmixed = chains_notice(chains)
+    return Answer(record, parts(), [] if unmixed is None else [Notice(unmixed)])
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Pieces, and the files that they are in. Shapes: K pieces, T frames, V notes.
+
+    Arguments:
+        pieces: (K, T, V) uint8, in the key of what they continue.
+        written: a record of each.
+        beginning: what they continue.
+        primed: frames of it that they do.
+    """
+
+    pieces: np.ndarray
+    written: list[dict[str, Any]]
+    beginning: Piece | None
+    primed: int
+
+    @property
+    def semitones(self) -> int:
+        """How far the beginning was moved for the model."""
+        return 0 if self.beginning is None else self.beginning.semitones
+
+
+def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequence[Path]) -> Composed:
+    """Compose music, and write it into files, if there are any."""
     for path in paths:
         piano_roll.check_writable(path)
-    beginning = None if asked.prime is None else music.read(Path(asked.prime), semitones=own.semitones)
+    beginning = _beginning(music, asked.prime, own)
     given = None if beginning is None else beginning.frames[: own.prime_steps]
     pieces = generate(
         music.model,
@@ -39,32 +88,28 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
         prime=given,
         generator=seeded(asked.seed),
     )
-    written = []
+    written, own_key = [], []
     for order, frames in enumerate(pieces, start=1):
         piece = frames if beginning is None else beginning.in_own_key(frames)
+        own_key.append(piece)
         files = [numbered(path, order, own.count) for path in paths]
         for path in files:
             piano_roll.write(
                 piece, path, frames_per_beat=music.frames_per_beat, tempo=own.tempo, title=path.stem
             )
         written.append(_composed(files, piece, frames))
-    semitones = 0 if beginning is None else beginning.semitones
-    primed = 0 if given is None else len(given)
+    return Composed(np.stack(own_key), written, beginning, 0 if given is None else len(given))
 
-    def record() -> dict[str, Any]:
-        prime = None if beginning is None else {"frames": primed, "semitones": semitones}
-        return {"pieces": written, "frames_per_beat": music.frames_per_beat, "prime": prime}
 
-    def parts() -> Iterator[Part]:
-        if beginning is not None:
-            yield Notice(f"{beginning.name}: {counted(primed, 'frame')}, {moved(semitones)}")
-        for one in written:
-            yield (
-                f"{', '.join(one['files'])}: {counted(one['frames'], 'frame')}, "
-                f"{one['notes_per_frame']:.2f} notes a frame"
-            )
-
-    return Answer(record, parts())
+def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Piece | None:
+    """What is continued: a file, or frames that a program has, which are in the model's key."""
+    if prime is None:
+        return None
+    if isinstance(prime, str | Path):
+        return music.read(Path(prime), semitones=own.semitones)
+    if own.semitones is not None:
+        raise UserError(f"expected {argument('semitones')} with a file to continue, found frames; move them")
+    return Piece("prime", frames_of(prime, "prime", music.visible_size), music.frames_per_beat)
 
 
 def _composed(files: list[Path], own: np.ndarray, frames: np.ndarray) -> dict[str, Any]:
@@ -106,7 +151,7 @@ def score_pieces(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     ]
     better = [find_corrections(music.model, one.piece) if own.wrong_notes else [] for one in scores]
     drawn = [] if own.out is None else _draw(scores, own.out)
-    ranked = sorted(zip(files, scores, better, strict=True), key=lambda entry: -entry[1].log_likelihood)
+    ranked = sorted(zip(files, scores, better, strict=True), key=lambda entry: -entry[1].rank)
 
     def record() -> dict[str, Any]:
         pieces = [_scored(file, one, found, wrong_notes=own.wrong_notes) for file, one, found in ranked]
@@ -144,7 +189,7 @@ def _draw(scores: list[PieceScore], out: Path) -> list[str]:
             piece.in_own_key(piece.frames),
             path,
             frames_per_beat=piece.frames_per_beat,
-            title=f"{piece.name}: {number(one.log_likelihood, 'nats/frame')} nats/frame",
+            title=f"{piece.name}: {shown(one).replace(chr(10), ' ')} nats/frame",
             max_frames=pictures.MOST_FRAMES,
             surprisal=piece.in_own_key(one.surprisal),
             frame_surprisal=one.frame_surprisal,
@@ -153,13 +198,17 @@ def _draw(scores: list[PieceScore], out: Path) -> list[str]:
     return paths
 
 
+def shown(one: PieceScore) -> str:
+    """The log-likelihood, marked where it is an estimate, which has its interval."""
+    value = one.log_likelihood
+    return score(value, "nats/frame", estimate=not one.exact, interval=one.interval)
+
+
 def _ranking(ranked: list[tuple[Path, PieceScore]]) -> Table:
     headings = ("frames", "log-likelihood\n(nats/frame)", "note surprisal\n(bits)")
     table = table_of("piece", *headings, title="most likely first")
     for file, one in ranked:
-        mark = "" if one.exact else "≈ "
-        likelihood = number(one.log_likelihood, "nats/frame")
-        table.add(str(file), str(len(one.piece)), mark + likelihood, number(one.mean_surprisal(), "bits"))
+        table.add(str(file), str(len(one.piece)), shown(one), number(one.mean_surprisal(), "bits"))
     table.notes = [
         "log-likelihood: mean over all frames, the first included, all 88 notes of each",
         f"note surprisal: {CONVENTION}",

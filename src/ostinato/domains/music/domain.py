@@ -1,23 +1,35 @@
 """Music as everything else sees it: songs of binary frames."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence as SequenceOf
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from ostinato.data.batches import batches
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.data.streams import Streams
+from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.domain import Each, Overlap, Scores, Segment, Totals, Validation
+from ostinato.domains.given import Given
+from ostinato.domains.music import memory
 from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
-from ostinato.domains.music.evaluation.frames import evaluate_frames, total_by_song
+from ostinato.domains.music.evaluation.frames import POOLED, evaluate_frames, total_by_song
 from ostinato.domains.music.evaluation.measures import Sampling
-from ostinato.domains.music.options import EvaluateOptions
+from ostinato.domains.music.memory import frames
+from ostinato.domains.music.open import MusicModel
+from ostinato.domains.music.options import ComposeOptions, EvaluateOptions
 from ostinato.domains.music.reading import data_sets
 from ostinato.domains.music.reading.overlap import overlap
+from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.shown import each_song, results_table
+from ostinato.domains.music.surprise import PieceScore, score_together
+from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument
+from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
@@ -40,6 +52,32 @@ class Music:
         return data_sets.load(
             recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose, progress=progress
         )
+
+    def knows(self, given: Given) -> bool:
+        """Frames: whole numbers 0 and 1, (T, V)."""
+        return memory.knows(given)
+
+    def wrap(self, recipe: Recipe, given: Given) -> Splits:
+        """Frames, (T, V), as they are: nothing is transposed."""
+        return memory.wrap(given, recipe.frames_per_beat)
+
+    def generate(self, trained: TrainedModel, asked: Asked, options: ComposeOptions) -> np.ndarray:
+        """Pieces (K, T, V)."""
+        from ostinato.domains.music.commands import composed
+
+        return composed(MusicModel.of(trained), asked, options, options.out or ()).pieces
+
+    def score_each(self, trained: TrainedModel, sequences: SequenceOf[Any]) -> SequenceScores:
+        """Pieces: frames (T, V) or files; the detail is a `PieceScore`."""
+        music = MusicModel.of(trained)
+        pieces = [_piece(music, one, k) for k, one in enumerate(sequences, start=1)]
+        found: dict[int, PieceScore] = {}
+        for group in batches([len(piece) for piece in pieces]):
+            together = score_together(music.model, [pieces[k] for k in group])
+            found |= dict(zip(group, together, strict=True))
+        each = [SequenceScore(p.name, found[k].log_probs, found[k]) for k, p in enumerate(pieces)]
+        estimate = any(not one.exact for one in found.values())
+        return scores_of(each, "nats/frame", POOLED, estimate=estimate)
 
     def identity(self, data: Splits) -> dict[str, Any]:
         """Name, version, V and details."""
@@ -128,6 +166,13 @@ class Music:
     def each(self, model: SequenceModel, data: Splits, options: EvaluateOptions) -> Each | None:
         """The songs of a split."""
         return None if options.per_song is None else each_song(model, data, options.per_song)
+
+
+def _piece(music: MusicModel, given: Any, number: int) -> Piece:
+    if isinstance(given, str | Path):
+        return music.read(given)
+    name = f"piece {number}"
+    return Piece(name, frames(given, name, music.visible_size), music.frames_per_beat)
 
 
 def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Scores:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from ostinato.domains.music.reading.pieces import Piece, read_piece
-from ostinato.errors import UserError
+from ostinato.domains.trained import TrainedModel
+from ostinato.errors import UserError, call
 from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
@@ -37,12 +38,20 @@ class MusicModel:
         Raises:
             UserError: the folder is no run, has no model yet, or its data are no music.
         """
-        trained = load_model(Run.open(folder), device=device)
+        return cls.of(load_model(Run.open(folder), device=device))
+
+    @classmethod
+    def of(cls, trained: TrainedModel) -> "MusicModel":
+        """A run's model, as composing and scoring use it.
+
+        Raises:
+            UserError: its data are no music.
+        """
         details = trained.data.get("details", {})
         if "frames_per_beat" not in details:
             raise UserError(
-                f"expected a run on music, found one on {trained.data['name']} in {folder}; "
-                "train one with: ostinato train --data bach"
+                f"expected a run on music, found one on {trained.data['name']} in {trained.folder}; "
+                f"train one with: {call('train', data='bach')}"
             )
         return cls(
             trained.model,

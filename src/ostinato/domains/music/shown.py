@@ -6,7 +6,8 @@ from typing import Any
 from ostinato.data.sequences import Splits
 from ostinato.domains.answer import Part
 from ostinato.domains.domain import Each, Scores
-from ostinato.domains.music.evaluation.frames import total_by_song
+from ostinato.domains.music.evaluation.estimated import efforts
+from ostinato.domains.music.evaluation.frames import score_songs
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.evaluation.numbers import counted, number
 from ostinato.evaluation.tables import Column, Table, number_columns, show, table_of
@@ -23,9 +24,9 @@ SCORES_NOTE = (
     "|true|), mean over frames."
 )
 ESTIMATE_NOTE = (
-    "≈ an estimate, with an interval for the exact value: accuracies from drawn frames, 2 sampling errors to "
-    "each side; log-likelihoods by annealed importance sampling, too high in expectation, the interval down "
-    "to reverse annealing's (an estimate too), 2 errors wider."
+    "≈ an estimate, ≥ a lower bound, with an interval for the exact value: log-likelihoods (99%) from "
+    "annealing from data to independent notes, too low in expectation, and from there back, too high; "
+    "accuracies from drawn frames, of an RBM by chains that start at the true frames and by others (99%)."
 )
 
 
@@ -44,23 +45,22 @@ def results_table(scores: Scores, title: str, splits: tuple[str, ...] = ("valid"
     every = [s for by_split in scores.values() for own in by_split.values() for s in own.values()]
     if any(score.estimate for score in every):
         table.notes.append(ESTIMATE_NOTE)
+    for split in splits:
+        own = scores.get("model", {}).get(split, {})
+        table.notes += [f"{split}: {text}" for text in efforts({n: s.effort for n, s in own.items()})]
     return table
 
 
 def each_song(model: SequenceModel, data: Splits, split: str) -> Each:
     """The log-likelihood of each song of a split, the least likely first in the table."""
-    totals = total_by_song(model, data[split])
-    songs: list[dict[str, Any]] = [
-        {"name": name, "frames": int(frames), "log_likelihood": float(total / frames)}
-        for name, frames, total in zip(totals.names, totals.frames, totals.log_prob, strict=True)
-    ]
+    songs = score_songs(model, data[split])
     return Each("songs", songs, _songs_table(songs))
 
 
 def _songs_table(songs: list[dict[str, Any]]) -> Table:
     headings = ("frames", "log-likelihood")
     table = table_of("song", *headings, title="log-likelihood of each song (nats/frame)")
-    for song in sorted(songs, key=lambda s: s["log_likelihood"]):
+    for song in sorted(songs, key=lambda s: (s["log_likelihood"] is None, s["log_likelihood"])):
         table.add(str(song["name"]), str(song["frames"]), number(song["log_likelihood"], "nats/frame"))
     return table
 

@@ -4,17 +4,22 @@ Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ostinato.data.batches import padded
 from ostinato.domains.music.compose import Predictor
 from ostinato.domains.music.notes import LOWEST, spans
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.nn.devices import device_of
+from ostinato.nn.outputs.agreement import Estimate
+from ostinato.nn.outputs.base import EstimatedFrames
 
 UNIT = "bits"
 CONVENTION = (
@@ -71,12 +76,13 @@ class PieceScore:
 
     Arguments:
         piece: what was scored.
-        log_probs: of each frame given those before it, in nats, (T,).
+        log_probs: of each frame given those before it, in nats, (T,); NaN where an estimate came out above 0.
         pitch_log_probs: of each sounding note's pitch given everything else in its frame, in nats, (T, V).
         note_log_probs: of each note's value, sounding or silent, in nats, (T, V).
         exact: whether `log_probs` are exact; else they are estimates.
         onset_convention: what a note's onset surprisal is, in words.
         beats_per_bar: quarter notes in a bar.
+        estimate: where they are estimates, what is known of them.
     """
 
     piece: Piece
@@ -86,11 +92,29 @@ class PieceScore:
     exact: bool = True
     onset_convention: str = ONSET
     beats_per_bar: float = 4.0
+    estimate: Estimate | None = None
 
     @property
     def log_likelihood(self) -> float:
-        """Nats per frame, the first frame included (predicted from a zero input)."""
-        return float(self.log_probs.mean())
+        """Nats per frame, the first frame included (predicted from a zero input); NaN for an estimate whose
+        sides do not agree.
+        """
+        if self.estimate is None:
+            return float(self.log_probs.mean())
+        middle = self.estimate.mean(self.estimate.middle)
+        return middle if self.estimate.agreed and middle <= 0 else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """99 %, for the exact log-likelihood, where it is estimated."""
+        return None if self.estimate is None else self.estimate.interval()
+
+    @property
+    def rank(self) -> float:
+        """What pieces are ordered by: the log-likelihood, or the middle of its interval."""
+        if self.interval is not None and math.isnan(self.log_likelihood):
+            return sum(self.interval) / 2
+        return self.log_likelihood
 
     @property
     def surprisal(self) -> np.ndarray:
@@ -123,9 +147,11 @@ class PieceScore:
         found = []
         for number in np.unique(numbers):
             (inside,) = np.nonzero(numbers == number)
-            mean = float(self.log_probs[inside].mean())
+            known = self.log_probs[inside][~np.isnan(self.log_probs[inside])]
+            mean = float(known.mean()) if len(known) else math.nan
             found.append(Bar(int(number), int(inside[0]), int(inside[-1]) + 1, mean))
-        return sorted(found, key=lambda bar: bar.log_likelihood)
+        # those that nothing is known of come last
+        return sorted(found, key=lambda bar: (math.isnan(bar.log_likelihood), bar.log_likelihood))
 
     def place(self, frame: int) -> tuple[int, float]:
         """Number of a frame's bar, and the quarter note in it, from 1."""
@@ -136,21 +162,27 @@ class PieceScore:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it by name; can be written as JSON."""
+        value = self.log_likelihood
+        unknown = {} if self.estimate is None else {"interval": self.interval, "agreed": self.estimate.agreed}
         return {
             "name": self.piece.name,
             "frames": len(self.piece),
             "semitones": self.piece.semitones,
             "log_likelihood": {
-                "value": self.log_likelihood,
+                "value": None if math.isnan(value) else value,
                 "unit": "nats/frame",
                 "convention": "mean over all frames, the first included (predicted from a zero input)",
                 "estimate": not self.exact,
+                **unknown,
             },
             "surprisal": {"mean": self.mean_surprisal(), "unit": UNIT, "convention": CONVENTION},
             "onset_surprisal": {"unit": UNIT, "convention": self.onset_convention},
             "notes": [note.to_dict() for note in self.notes()],
-            "bars": [vars(bar) for bar in self.bars()],
-            "frame_log_likelihood": self.log_probs.tolist(),
+            "bars": [
+                {k: None if k == "log_likelihood" and math.isnan(x) else x for k, x in vars(bar).items()}
+                for bar in self.bars()
+            ],
+            "frame_log_likelihood": [None if math.isnan(x) else x for x in self.log_probs.tolist()],
         }
 
 
@@ -184,21 +216,52 @@ def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -
         >>> len(score.notes()), bool(np.isclose(score.note_log_probs.sum(), score.log_probs.sum()))
         (5, True)
     """
-    frames = torch.from_numpy(np.ascontiguousarray(piece.frames)).unsqueeze(1).to(device_of(model))
+    (score,) = score_together(model, [piece], beats_per_bar=beats_per_bar)
+    return score
+
+
+def score_together(
+    model: Predictor, pieces: Sequence[Piece], *, beats_per_bar: float = 4.0
+) -> list[PieceScore]:
+    """`score_piece` of several pieces at once, each by itself; the shorter ones are padded at their ends."""
+    frames = torch.from_numpy(padded([piece.frames for piece in pieces])).to(device_of(model))
     inputs = torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])
     with torch.no_grad():
         predicted = model(inputs)[0]
-        pitches = predicted.pitch_log_probs(frames)[:, 0].double().cpu()
-        notes = predicted.note_log_probs(frames)[:, 0].double().cpu()
-        whole = predicted.log_prob(frames)[:, 0].double().cpu()
+        pitches = predicted.pitch_log_probs(frames).double().cpu()
+        notes = predicted.note_log_probs(frames).double().cpu()
+        estimates = [None] * len(pieces) if predicted.exact else _estimates(predicted, frames, pieces)
+        exact = predicted.log_prob(frames).double().cpu() if predicted.exact else None
     # an RBM has no order of notes: what it gives of a note is conditional on all others
     onset = ONSET_GIVEN_OTHERS if hasattr(predicted, "pseudo_log_prob") else ONSET
-    return PieceScore(
-        piece,
-        whole.numpy(),
-        pitches.numpy(),
-        notes.numpy(),
-        exact=bool(predicted.exact),
-        onset_convention=onset,
-        beats_per_bar=beats_per_bar,
-    )
+    return [
+        PieceScore(
+            piece,
+            _possible(estimate) if exact is None else exact[: len(piece), b].numpy(),
+            pitches[: len(piece), b].numpy(),
+            notes[: len(piece), b].numpy(),
+            exact=bool(predicted.exact),
+            onset_convention=onset,
+            beats_per_bar=beats_per_bar,
+            estimate=estimate,
+        )
+        for b, (piece, estimate) in enumerate(zip(pieces, estimates, strict=True))
+    ]
+
+
+def _estimates(predicted: EstimatedFrames, frames: Tensor, pieces: Sequence[Piece]) -> list[Estimate | None]:
+    """What is known of the log-probability of each piece's own frames, of (T, B, V)."""
+    found: list[Estimate | None] = []
+    for b, piece in enumerate(pieces):
+        estimator = predicted.estimator(len(piece), torch.Generator().manual_seed(0))
+        rows = torch.arange(len(piece), device=frames.device) * len(pieces) + b
+        predicted.gathered(estimator, frames, rows)
+        found.append(estimator.finish())
+    return found
+
+
+def _possible(estimate: Estimate | None) -> np.ndarray:
+    """log p of each frame, (T,): NaN where it came out above 0, so that chains missed most of log Z there."""
+    assert estimate is not None
+    values = estimate.every("middle")
+    return torch.where(values > 0, torch.nan, values).numpy()

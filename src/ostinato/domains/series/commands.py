@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from ostinato.domains.answer import Answer, Asked, Notice, Part
 from ostinato.domains.seed import seeded
 from ostinato.domains.series import pictures
 from ostinato.domains.series.forecast import Forecast, forecast, write_forecast
+from ostinato.domains.series.memory import values_of
 from ostinato.domains.series.options import GenerateOptions, ScoreOptions
 from ostinato.domains.series.predictor import SeriesModel
 from ostinato.domains.series.reading import read_series
 from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.splits import select
 from ostinato.domains.series.surprise import Surprise, surprise, write_surprise
+from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument, check_installed
 from ostinato.evaluation.numbers import counted, number
 from ostinato.evaluation.numbers import setting as shown
@@ -36,7 +39,7 @@ _STEPS = 10
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Opened:
     """A run's model, and how its series are read."""
 
     predictor: SeriesModel
@@ -44,9 +47,14 @@ class _Opened:
     columns: tuple[str, ...]
 
     @classmethod
-    def of(cls, folder: Path, device: str) -> "_Opened":
+    def of(cls, folder: Path, device: str) -> "Opened":
+        """Of the run in a folder."""
         find_device(device)
-        trained = load_model(Run.open(folder), device=device)
+        return cls.of_trained(load_model(Run.open(folder), device=device))
+
+    @classmethod
+    def of_trained(cls, trained: TrainedModel) -> "Opened":
+        """Of a model that has been read."""
         details = trained.data["details"]
         scaling = Scaling.from_dict(details["scaling"])
         return cls(SeriesModel(trained.model, details["missing"]), scaling, tuple(details["columns"]))
@@ -68,38 +76,29 @@ class _Opened:
             )
         return series, notices
 
+    def history(self, prime: Any) -> tuple[np.ndarray, str, list[Notice]]:
+        """What has been, (P, D), and what it is called: nothing, one file, or what a program has."""
+        if prime is None:
+            return np.empty((0, len(self.columns))), "nothing: a series' beginning", []
+        if not isinstance(prime, str | Path):
+            values = values_of(prime, str(argument("prime")), self.columns)
+            return values, counted(len(values), "step"), []
+        series, notices = self.read(Path(prime))
+        if len(series) != 1:
+            raise UserError(f"expected one series to continue in {prime}, found {len(series)}; name one file")
+        return series[0].values, f"{series[0].name}, {counted(len(series[0]), 'step')}", notices
+
 
 def forecast_file(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
     """Forecast the steps after a series, or after none, and write them into files."""
     paths = own.out or [Path(f"{run.resolve().name}-{asked.seed}{ending}") for ending in (TABLE, ".png")]
     for path in paths:
-        _check_writable(path, *pictures.FORMATS)
-    for name, value in (("horizon", own.horizon), ("samples", own.samples)):
-        if value < 1:
-            raise UserError(f"expected {argument(name)} of at least 1, found {value}")
-    opened = _Opened.of(run, asked.device)
-    history, after = np.empty((0, len(opened.columns))), "nothing: a series' beginning"
-    notices: list[Notice] = []
-    if asked.prime is not None:
-        series, notices = opened.read(Path(asked.prime))
-        if len(series) != 1:
-            raise UserError(
-                f"expected one series to continue in {asked.prime}, found {len(series)}; name one file"
-            )
-        history, after = series[0].values, f"{series[0].name}, {counted(len(series[0]), 'step')}"
-    made = forecast(
-        opened.predictor,
-        history,
-        own.horizon,
-        opened.scaling,
-        paths=own.samples,
-        generator=seeded(asked.seed),
-    )
-    for path in paths:
-        if path.suffix.lower() == TABLE:
-            write_forecast(made, path)
-        else:
-            pictures.forecast_picture(made, history, path, title=f"{run.resolve().name} after {after}")
+        check_writable(path, *pictures.FORMATS)
+    check_counts(own)
+    opened = Opened.of(run, asked.device)
+    history, after, notices = opened.history(asked.prime)
+    made = forecasted(opened, history, asked.seed, own)
+    write_forecasts(made, history, paths, title=f"{run.resolve().name} after {after}")
     files = [str(path) for path in paths]
 
     def record() -> dict[str, Any]:
@@ -118,6 +117,30 @@ def forecast_file(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
         yield f"{', '.join(files)}: {counted(own.horizon, 'step')}, from {counted(own.samples, 'drawn path')}"
 
     return Answer(record, parts(), notices)
+
+
+def check_counts(own: GenerateOptions) -> None:
+    """A `UserError` where nothing would be forecast."""
+    for name, value in (("horizon", own.horizon), ("samples", own.samples)):
+        if value < 1:
+            raise UserError(f"expected {argument(name)} of at least 1, found {value}")
+
+
+def forecasted(opened: Opened, history: np.ndarray, seed: int, own: GenerateOptions) -> Forecast:
+    """The steps after what has been, (P, D)."""
+    drawn = seeded(seed)
+    return forecast(
+        opened.predictor, history, own.horizon, opened.scaling, paths=own.samples, generator=drawn
+    )
+
+
+def write_forecasts(made: Forecast, history: np.ndarray, paths: SequenceOf[Path], title: str) -> None:
+    """Into files: tables and pictures."""
+    for path in paths:
+        if path.suffix.lower() == TABLE:
+            write_forecast(made, path)
+        else:
+            pictures.forecast_picture(made, history, path, title=title)
 
 
 def _forecast_table(made: Forecast, title: str) -> Table:
@@ -141,8 +164,8 @@ def score_files(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     if own.top < 0:
         raise UserError(f"expected {argument('top')} of at least 0, found {own.top}")
     if own.out is not None:
-        _check_writable(own.out, *pictures.FORMATS)
-    opened = _Opened.of(run, own.device)
+        check_writable(own.out, *pictures.FORMATS)
+    opened = Opened.of(run, own.device)
     series: list[Sequence] = []
     notices: list[Notice] = []
     for file in files:
@@ -230,7 +253,7 @@ def _write(one: Sequence, found: Surprise, path: Path, top: int) -> None:
         pictures.surprise_picture(found, one.values, path, most=top, title=one.name)
 
 
-def _check_writable(path: Path, *endings: str) -> None:
+def check_writable(path: Path, *endings: str) -> None:
     """A UserError where a file cannot be written: before anything is computed."""
     if path.suffix.lower() not in (TABLE, *endings):
         raise UserError(f"expected a file name ending in {', '.join((TABLE, *endings))}, found {path.name}")

@@ -1,30 +1,44 @@
 """Series as everything else sees them."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence as SequenceOf
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ostinato.data.batches import batches
 from ostinato.data.sequences import SPLITS, Splits
+from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
-from ostinato.domains.series import data_sets
+from ostinato.domains.given import Given
+from ostinato.domains.series import data_sets, memory
 from ostinato.domains.series.baselines import fit_baselines
 from ostinato.domains.series.evaluation import StepScores, evaluate_series, score_steps, summarise
-from ostinato.domains.series.options import EvaluateOptions
+from ostinato.domains.series.forecast import Forecast
+from ostinato.domains.series.options import EvaluateOptions, GenerateOptions
 from ostinato.domains.series.predictor import SeriesModel
 from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.shown import each_series, series_table
 from ostinato.domains.series.splits import parts_of
 from ostinato.domains.series.streams import SeriesStreams
+from ostinato.domains.series.surprise import Surprise, surprise_together
+from ostinato.domains.trained import TrainedModel
+from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
 from ostinato.training.build import Sizes, build_model
+
+OWN_UNITS = (
+    "mean over steps with a value, of their observed values, in the data's own units; the first predicted "
+    "from zeros"
+)
 
 
 class Series:
@@ -40,6 +54,45 @@ class Series:
     def load(self, recipe: Recipe, *, progress: bool = True) -> Splits:
         """A generated set by name, or files."""
         return data_sets.load(recipe.data, split_seed=recipe.split_seed)
+
+    def knows(self, given: Given) -> bool:
+        """Real values, (T,) or (T, D)."""
+        return memory.knows(given)
+
+    def wrap(self, recipe: Recipe, given: Given) -> Splits:
+        """Series, (T,) or (T, D), NaN where a value is missing."""
+        return memory.wrap(given, recipe.split_seed)
+
+    def generate(self, trained: TrainedModel, asked: Asked, options: GenerateOptions) -> Forecast:
+        """A forecast."""
+        from ostinato.domains.series import commands
+
+        paths = options.out or ()
+        for path in paths:
+            commands.check_writable(path, *commands.pictures.FORMATS)
+        commands.check_counts(options)
+        opened = commands.Opened.of_trained(trained)
+        history, after, _ = opened.history(asked.prime)
+        made = commands.forecasted(opened, history, asked.seed, options)
+        commands.write_forecasts(made, history, paths, title=f"after {after}")
+        return made
+
+    def score_each(self, trained: TrainedModel, sequences: SequenceOf[Any]) -> SequenceScores:
+        """Series, in their own units; the detail is a `Surprise`."""
+        from ostinato.domains.series import commands
+
+        opened, series = commands.Opened.of_trained(trained), dict[str, np.ndarray]()
+        for k, one in enumerate(sequences, start=1):
+            if isinstance(one, str | Path):
+                series |= {found.name: found.values for found in opened.read(Path(one))[0]}
+            else:
+                series[f"series {k}"] = memory.values_of(one, f"series {k}", opened.columns)
+        names, values, surprises = list(series), list(series.values()), dict[int, Surprise]()
+        for group in batches([len(own) for own in values]):
+            found = surprise_together(opened.predictor, [values[k] for k in group], opened.scaling)
+            surprises |= dict(zip(group, found, strict=True))
+        each = [SequenceScore(n, -surprises[k].steps, surprises[k]) for k, n in enumerate(names)]
+        return scores_of(each, "nats/step", OWN_UNITS)
 
     def identity(self, data: Splits) -> dict[str, Any]:
         """Name, version, the number of columns and details."""

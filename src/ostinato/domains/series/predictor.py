@@ -107,15 +107,16 @@ class SeriesModel:
 def walk(
     predictor: SeriesPredictor, values: np.ndarray, scaling: Scaling
 ) -> Iterator[tuple[Density, Tensor, Tensor]]:
-    """Along one series (T, D) in its own units, piece by piece, its state carried.
+    """Along one series (T, D) in its own units, or several at once (T, B, D), piece by piece, states carried.
 
     Yields:
-        The distributions of some steps, (t, 1, D), their standardised values, (t, 1, D), and the states after
+        The distributions of some steps, (t, B, D), their standardised values, (t, B, D), and the states after
         the last of them, which has not been read.
     """
-    scaled = torch.from_numpy(scaling.apply(values)).to(predictor.device, predictor.dtype).unsqueeze(1)
+    scaled = torch.from_numpy(scaling.apply(values)).to(predictor.device, predictor.dtype)
+    scaled = scaled.unsqueeze(1) if scaled.dim() == 2 else scaled
     previous = torch.cat([torch.zeros_like(scaled[:1]), scaled[:-1]])
-    starts = torch.zeros(len(scaled), 1, dtype=torch.bool, device=scaled.device)
+    starts = torch.zeros(*scaled.shape[:2], dtype=torch.bool, device=scaled.device)
     starts[:1] = True
     inputs = encode(previous, starts, with_mask=predictor.with_mask)
     states = None

@@ -66,6 +66,18 @@ def split(collection: Collection, seed: int = 0, *, every_column: bool = False) 
     if not series:
         raise UserError(f"expected values in {collection.source}, found none that is not missing")
     parts, how = _dealt(series, seed)
+    found = collected(collection, parts, how, every_column=every_column)
+    return replace(found, skipped=tuple(Skipped(name, "every value is missing") for name in empty))
+
+
+def collected(
+    collection: Collection, parts: dict[str, tuple[Part, ...]], how: str, *, every_column: bool = False
+) -> Splits:
+    """The data set of parts that have been dealt, as `split` has it.
+
+    Raises:
+        UserError: a column without a value in training, or none that changes.
+    """
     changing = np.ones(len(collection.columns), bool)
     if not every_column:
         changing = _changing(parts["train"], collection)
@@ -84,9 +96,8 @@ def split(collection: Collection, seed: int = 0, *, every_column: bool = False) 
         "missing": any(bool(np.isnan(part.values).any()) for of in parts.values() for part in of),
         "notices": notices,
     }
-    skipped = tuple(Skipped(name, "every value is missing") for name in empty)
     train, valid, test = (parts[name] for name in SPLITS)
-    return Splits(collection.name, train, valid, test, kind="series", details=details, skipped=skipped)
+    return Splits(collection.name, train, valid, test, kind="series", details=details)
 
 
 def parts_of(data: Splits, name: str) -> tuple[Part, ...]:

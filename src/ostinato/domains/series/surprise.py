@@ -3,11 +3,13 @@
 Shapes: T steps, D columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ostinato.data.batches import padded
 from ostinato.domains.series.forecast import table_csv
 from ostinato.domains.series.predictor import SeriesPredictor, walk
 from ostinato.domains.series.scaling import Scaling
@@ -63,19 +65,36 @@ def surprise(predictor: SeriesPredictor, values: np.ndarray, scaling: Scaling) -
         raise UserError(
             f"expected steps of the columns {', '.join(scaling.columns)}, found shape {values.shape}"
         )
+    (found,) = surprise_together(predictor, [values], scaling)
+    return found
+
+
+def surprise_together(
+    predictor: SeriesPredictor, series: Sequence[np.ndarray], scaling: Scaling
+) -> list[Surprise]:
+    """`surprise` of several series at once, each by itself; the shorter ones are padded at their ends."""
     steps, each, chances = [], [], []
-    for distribution, scaled, _ in walk(predictor, values, scaling):
-        steps.append(-distribution.log_prob(scaled).squeeze(1).double().cpu().numpy())
-        each.append(-distribution.value_log_probs(scaled).squeeze(1).double().cpu().numpy())
-        chances.append(distribution.cdf(scaled).squeeze(1).double().cpu().numpy())
+    for distribution, scaled, _ in walk(predictor, padded(series), scaling):
+        steps.append(-distribution.log_prob(scaled).double().cpu().numpy())
+        each.append(-distribution.value_log_probs(scaled).double().cpu().numpy())
+        chances.append(distribution.cdf(scaled).double().cpu().numpy())
+    whole, alone, chance = (np.concatenate(column) for column in (steps, each, chances))
+    return [
+        _of_one(values, whole[: len(values), b], alone[: len(values), b], chance[: len(values), b], scaling)
+        for b, values in enumerate(series)
+    ]
+
+
+def _of_one(
+    values: np.ndarray, steps: np.ndarray, each: np.ndarray, chances: np.ndarray, scaling: Scaling
+) -> Surprise:
+    """In the series' own units, and NaN where nothing was observed."""
     observed = ~np.isnan(values)
-    total = np.concatenate(steps) + scaling.log_scale(observed)
-    alone = np.concatenate(each) + np.log(scaling.scale)
     return Surprise(
         scaling.columns,
-        np.where(observed.any(1), total, np.nan),
-        np.where(observed, alone, np.nan),
-        np.where(observed, np.concatenate(chances), np.nan),
+        np.where(observed.any(1), steps + scaling.log_scale(observed), np.nan),
+        np.where(observed, each + np.log(scaling.scale), np.nan),
+        np.where(observed, chances, np.nan),
     )
 
 

@@ -24,25 +24,37 @@ from ostinato.errors import UserError, argument
 from ostinato.evaluation.numbers import counted, number, setting
 from ostinato.evaluation.numbers import score as shown
 from ostinato.evaluation.tables import Column, Table, number_columns
+from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
 
 
 def write_text(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
     """Generate words or characters, which are printed as they come."""
-    prime = asked.prime or ""
-    if own.tokens < 1:
-        raise UserError(f"expected {argument('tokens')} of at least 1, found {own.tokens}")
-    sampling = Sampling(own.temperature, own.top_k, own.top_p, own.unknown)
+    prime, sampling = asked.prime or "", how(own)
     opened = Run.open(run)
     model, vocabulary = load_model(opened, device=asked.device).model, Vocabulary.read(opened.folder)
-    drawn = generate_tokens(model, vocabulary, sampling, prime=prime, generator=seeded(asked.seed))
-    text = pieces(itertools.islice(drawn, own.tokens), vocabulary.unit, new_line=not prime)
+    text = written(model, vocabulary, prime, asked.seed, sampling, own.tokens)
 
     def record() -> dict[str, Any]:
         return {"prime": prime, "text": "".join(text), "seed": asked.seed, "tokens": own.tokens}
 
     return Answer(record, map(Raw, itertools.chain([prime], text, ["\n"])))
+
+
+def how(own: GenerateOptions) -> Sampling:
+    """How tokens are chosen; a `UserError` where what was asked makes no sense."""
+    if own.tokens < 1:
+        raise UserError(f"expected {argument('tokens')} of at least 1, found {own.tokens}")
+    return Sampling(own.temperature, own.top_k, own.top_p, own.unknown)
+
+
+def written(
+    model: SequenceModel, vocabulary: Vocabulary, prime: str, seed: int, sampling: Sampling, tokens: int
+) -> Iterator[str]:
+    """Pieces of a text that continues `prime`, as they come."""
+    drawn = generate_tokens(model, vocabulary, sampling, prime=prime, generator=seeded(seed))
+    return pieces(itertools.islice(drawn, tokens), vocabulary.unit, new_line=not prime)
 
 
 def score_file(run: Path, files: list[Path], own: ScoreOptions) -> Answer:

@@ -1,32 +1,43 @@
 """Text as everything else sees it: one long sequence of token ids in each split."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ostinato.data.batches import batches
 from ostinato.data.sequences import SPLITS
+from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.domain import Each, Overlap, Scores, Segment, Totals, Validation
+from ostinato.domains.given import Given
+from ostinato.domains.text import memory
 from ostinato.domains.text.direct_model import DirectModel
-from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
-from ostinato.domains.text.options import EvaluateOptions
+from ostinato.domains.text.evaluation.scores import score_together, score_tokens, sentence_totals, text_scores
+from ostinato.domains.text.options import EvaluateOptions, GenerateOptions
 from ostinato.domains.text.reading import data_sets
 from ostinato.domains.text.reading.overlap import overlap
 from ostinato.domains.text.reading.streams import TokenStreams
 from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
 from ostinato.domains.text.results import score_text, scored_tokens, unigram_scores
+from ostinato.domains.text.score import ScoredText, read_text, tokens_of
 from ostinato.domains.text.shown import each_sentence, text_table
+from ostinato.domains.trained import TrainedModel
+from ostinato.errors import UserError
+from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.nn.outputs import DirectNgrams
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model
+
+SEPARATE = "each text by itself, predicted from the end of a sentence; unknown tokens are scored as one token"
 
 
 class Text:
@@ -48,6 +59,52 @@ class Text:
             valid=recipe.valid_data,
             test=recipe.test_data,
         )
+
+    def knows(self, given: Given) -> bool:
+        """Strings, or token ids (N,), whole numbers."""
+        return memory.knows(given)
+
+    def wrap(self, recipe: Recipe, given: Given) -> TextData:
+        """Texts, one after the other."""
+        unit: Any = self.declared.name
+        return memory.wrap(given, unit, recipe.vocabulary_size)
+
+    def generate(self, trained: TrainedModel, asked: Asked, options: GenerateOptions) -> Any:
+        """A text that begins with what is continued; of a model of token ids arrays of them."""
+        from ostinato.domains.text.commands import how, written
+
+        ids = trained.data["details"].get("token_ids", False)
+        prime = "" if asked.prime is None else self._texts([asked.prime], ids=ids)[0].rstrip("\n")
+        vocabulary = Vocabulary.read(trained.folder)
+        drawn = written(trained.model, vocabulary, prime, asked.seed, how(options), options.tokens)
+        text = prime + "".join(drawn)
+        return memory.ids_of(text) if ids else text
+
+    def score_each(self, trained: TrainedModel, sequences: Sequence[Any]) -> SequenceScores:
+        """Texts, each by itself, with their sentence ends; the detail is a `ScoredText`."""
+        vocabulary = Vocabulary.read(trained.folder)
+        ids = trained.data["details"].get("token_ids", False)
+        tokens = [tokens_of(text, vocabulary.unit) for text in self._texts(sequences, ids=ids)]
+        numbers = [vocabulary.numbers(own) for own in tokens]
+        found: dict[int, np.ndarray] = {}
+        for group in batches([len(own) for own in numbers]):
+            together = score_together(trained.model, [numbers[k] for k in group])
+            found |= dict(zip(group, together, strict=True))
+        each = []
+        for k, own in enumerate(tokens):
+            known = np.array([token in vocabulary.ids for token in own])
+            detail = ScoredText(vocabulary.unit, tuple(own), found[k], known)
+            each.append(SequenceScore(f"text {k + 1}", found[k], detail))
+        return scores_of(each, "nats/token", SEPARATE)
+
+    def _texts(self, sequences: Sequence[Any], *, ids: bool) -> list[str]:
+        texts = [
+            read_text(one) if isinstance(one, Path) else memory.line_of(one, ids=ids) for one in sequences
+        ]
+        for k, text in enumerate(texts, start=1):
+            if not text.strip():
+                raise UserError(f"expected text, found none but white space in text {k}")
+        return texts
 
     def identity(self, data: TextData) -> dict[str, Any]:
         """Name, version, V and details."""
@@ -119,6 +176,7 @@ class Text:
         baselines: bool = True,
     ) -> Scores:
         """The model, and the 1-gram of the training text."""
+        splits = tuple(split for split in splits if data.frames(split) > 0)
         scores: Scores = {"model": {split: score_text(model, data, split) for split in splits}}
         return scores | (unigram_scores(data, splits) if baselines else {})
 
@@ -136,7 +194,7 @@ class Text:
 
     def baselines(self, data: TextData, splits: tuple[str, ...] = SPLITS) -> Scores:
         """The 1-gram of the training text."""
-        return unigram_scores(data, splits)
+        return unigram_scores(data, tuple(split for split in splits if data.frames(split) > 0))
 
     def table(self, scores: Scores, title: str, *, whole: bool = False) -> Table:
         """Systems against splits."""

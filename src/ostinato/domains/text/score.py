@@ -66,8 +66,7 @@ class RunScorer:
 
     def score(self, tokens: Sequence[str], *, independent: bool = False) -> np.ndarray:
         """See `Scorer`."""
-        ids, unknown = self.vocabulary.ids, self.vocabulary.unknown_id
-        numbers = np.array([ids.get(token, unknown) for token in tokens], dtype=np.int64)
+        numbers = self.vocabulary.numbers(tokens)
         if self.dynamic is not None:
             return score_dynamically(self.model, numbers, learning_rate=self.dynamic)
         return score_tokens(self.model, numbers, independent=independent)

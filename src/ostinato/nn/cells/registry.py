@@ -104,3 +104,5 @@ CELLS.register(
         settings=(*_RECURRENT_WEIGHTS, *LEAKS),
     )
 )
+# A network of a program's own has none of these settings.
+CELLS.register(Declared(name="module", place="torch.nn:Module", summary="a program's own"), listed=False)

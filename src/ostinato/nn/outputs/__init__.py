@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ostinato import lazily
 
 if TYPE_CHECKING:
-    from ostinato.nn.outputs.ais import Annealing as Annealing
+    from ostinato.nn.outputs.agreement import Annealing as Annealing
     from ostinato.nn.outputs.bernoulli import Bernoulli as Bernoulli
     from ostinato.nn.outputs.bernoulli import BernoulliFrames as BernoulliFrames
     from ostinato.nn.outputs.class_softmax import ClassSoftmax as ClassSoftmax
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ostinato.nn.outputs.softmax import Tokens as Tokens
 
 _PLACES = {
-    "Annealing": "ais",
+    "Annealing": "agreement",
     "Bernoulli": "bernoulli",
     "BernoulliFrames": "bernoulli",
     "ClassSoftmax": "class_softmax",
@@ -47,4 +47,5 @@ _PLACES = {
 
 __all__ = [*_PLACES]
 
-__getattr__, __dir__ = lazily(__name__, _PLACES)
+if not TYPE_CHECKING:  # a type checker knows the names above, and no others
+    __getattr__, __dir__ = lazily(__name__, _PLACES)

@@ -8,20 +8,26 @@ that does what `OutputLayer` says, and an entry in `registry`. What else it has 
     initialize_bias_ training starts from what the data alone say
     linearize        Hessian-free optimisation: the curvature, at one point, of what it is trained on
     from_settings    made from settings in a way of its own: see `OutputSpec`
-    the distribution it returns: log_prob to score, sample(generator=...) to draw
+    the distribution it returns: log_prob to score, sample(generator=...) to draw; where `exact` is False,
+                     the methods of `EstimatedFrames`
+    sampling         a record of the chains that draw: see `ChainSampled`
 
 Shapes: N frames (any leading shape), H hidden.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ostinato.nn.outputs.registry import Output
+
+if TYPE_CHECKING:
+    from ostinato.nn.outputs.agreement import Estimate, Estimator
+    from ostinato.nn.outputs.mixing import Bracket, ChainRecord
 
 # The objective that lasts until training ends.
 JOINT = "joint"
@@ -92,8 +98,25 @@ class NegativeLogLikelihood:
 
     def __call__(self, hidden: Tensor, values: Tensor, generator: torch.Generator | None = None) -> Cost:
         """Of states (N, H) and targets (N, ...)."""
-        nll = self.output.nll(hidden, values)
+        if watched(self.output):
+            # slower than `nll`, and through a call, as those who watch or change a module's calls expect
+            nll = -self.output(hidden).log_prob(values).sum()
+        else:
+            nll = self.output.nll(hidden, values)
         return Cost(nll, nll)
+
+
+def watched(output: OutputLayer) -> bool:
+    """Whether somebody has hooks on a layer's calls: pruning, or a program that looks.
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> _ = layer.register_forward_hook(lambda *_: None)
+        >>> watched(layer), watched(nn.Linear(2, 1))
+        (True, False)
+    """
+    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+    return any(getattr(output, kind, None) for kind in kinds)
 
 
 def likelihood(output: OutputLayer) -> Objective:
@@ -153,6 +176,46 @@ class OutputSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     start: Mapping[str, Tensor] = field(default_factory=dict)
     stored: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ChainSampled(Protocol):
+    """An output layer whose distributions are drawn from by Markov chains that may not have mixed."""
+
+    sampling: "ChainRecord"
+
+
+@runtime_checkable
+class EstimatedFrames(Protocol):
+    """A distribution of frames whose likelihood can only be estimated, of many frames together.
+
+    An estimator takes in the frames of a data set, part by part, and then says how likely they are.
+    """
+
+    @property
+    def exact(self) -> bool:
+        """Whether `log_prob` is exact all the same, so that only draws need chains."""
+
+    def likelihood(self, value: Tensor, *, generator: torch.Generator | None = None) -> "Estimate":
+        """What is known of the log-probability of these frames alone."""
+
+    def estimator(self, total: int, generator: torch.Generator | None) -> "Estimator":
+        """An estimator of so many frames."""
+
+    def gathered(
+        self, estimator: "Estimator", value: Tensor, rows: Tensor | None = None, *, rough: bool = True
+    ) -> None:
+        """Give frames, or some rows of them, to an estimator, with a rough log-probability or without."""
+
+    def bracketed(
+        self,
+        gathered: "Estimator",
+        statistic: Callable[[Tensor, Tensor], Tensor],
+        draws: int,
+        tolerance: float,
+        generator: torch.Generator | None,
+    ) -> "Bracket":
+        """Frames drawn by chains that start at the observed ones and by others, until both agree."""
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """Small RBMs exactly: log Z and samples, by enumerating the smaller of its two layers.
 
-Shapes: N frames, V visible, J hidden units, K = 2^min(V, J) configurations.
+Shapes: N frames, V visible, J hidden units; U units of the layer that is enumerated, O of the other one,
+K = 2^U configurations.
 """
 
 import torch
@@ -9,11 +10,19 @@ from torch import Tensor
 
 from ostinato.nn.devices import multinomial, uniform
 
-# Up to so many units a layer is enumerated.
-MOST_UNITS = 20
+# Up to so many units a layer can be enumerated, and up to so many it is without being asked for: of 24 units
+# a frame takes about a second.
+MOST_UNITS, QUICK_UNITS = 24, 20
 
-# Numbers in the largest intermediate array.
+# Numbers in the largest intermediate array of the samples.
 _PIECE = 1 << 24
+
+# Of log Z: the first units, whose configurations are worked on together (more of them where frames are few),
+# and the numbers in an intermediate array, which stays in cache.
+_LOW_UNITS, _LOG_AT_ONCE = 12, 15
+
+# A product of factors whose logs are at most this in all stays in the range of a type.
+_RANGE = {torch.float32: 80.0, torch.float64: 600.0}
 
 
 def is_small(visible: int, hidden: int) -> bool:
@@ -21,22 +30,101 @@ def is_small(visible: int, hidden: int) -> bool:
     return min(visible, hidden) <= MOST_UNITS
 
 
+def is_quick(visible: int, hidden: int) -> bool:
+    """Whether enumeration takes no longer than an estimate does."""
+    return min(visible, hidden) <= QUICK_UNITS
+
+
 def log_partition(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> Tensor:
     """log Z (N,), exact: the log of the sum over the smaller layer's configurations.
+
+        Z = sum_s exp(own . s) prod_o (1 + exp(other_o) exp(W_o . s))
+
+    The factors exp(W_o . s) are the same in every frame. They are made once for all settings of the first
+    half of the units, and multiplied by those of the second half; then every frame takes a multiplication and
+    an addition for each factor, and a log for each product of as many as the range of their type allows: that
+    of the weights, or float64 where that is too small. Products are summed in float64.
 
     Args:
         visible_bias: b, shape (N, V).
         hidden_bias: c, shape (N, J).
-        weight: W, shape (V, J), min(V, J) <= 20.
+        weight: W, shape (V, J), min(V, J) <= 24.
 
     Example:
         >>> log_partition(torch.zeros(1, 3), torch.zeros(1, 2), torch.zeros(3, 2)).exp().round()
         tensor([32.])
     """
-    own, other, across = _smaller_first(visible_bias, hidden_bias, weight)
+    layers = _smaller_first(visible_bias, hidden_bias, weight)
+    if torch.is_grad_enabled() and any(x.requires_grad for x in layers):
+        return _differentiable(*layers)
+    own, other, across = (x.double() for x in layers)
+    spare = _LOG_AT_ONCE - (max(1, len(own)) - 1).bit_length()
+    low_units = min(max(_LOW_UNITS, spare), own.shape[1])
+    low = _states(torch.arange(1 << low_units, device=own.device), low_units).double()
+    high_units = own.shape[1] - low_units
+    high = _states(torch.arange(1 << high_units, device=own.device), high_units).double()
+    rows = max(1, (1 << _LOG_AT_ONCE) >> low_units)
+    total = torch.full(own.shape[:1], -torch.inf, dtype=torch.float64, device=own.device)
+    parts = [slice(first, first + rows) for first in range(0, len(own), rows)]
+    dtype, groups = _groups(other, across, visible_bias.dtype)
+    low_factors = torch.exp(low @ across[:low_units]).T.to(dtype).contiguous()  # (O, 2^low)
+    tops = torch.exp(high @ across[low_units:]).to(dtype)  # (2^high, O)
+    inner = [own[part, :low_units] @ low.T for part in parts]
+    outer = own[:, low_units:] @ high.T
+    odds = [other[part].exp().to(dtype) for part in parts]
+    for place, top in enumerate(tops):
+        factors = low_factors * top.unsqueeze(1)
+        for part, start, odd in zip(parts, inner, odds, strict=True):
+            logs = start + outer[part, place : place + 1] + _log_products(odd, factors, groups)
+            total[part] = torch.logaddexp(total[part], logs.logsumexp(1))
+    return total.to(visible_bias.dtype)
+
+
+def _differentiable(own: Tensor, other: Tensor, across: Tensor) -> Tensor:
+    """The same from operations that have gradients: several times as slow."""
     total = torch.full(own.shape[:1], -torch.inf, dtype=own.dtype, device=own.device)
     for states in _configurations(own, across.shape[1]):
         total = torch.logaddexp(total, _log_weights(states, own, other, across).logsumexp(1))
+    return total
+
+
+def _groups(other: Tensor, across: Tensor, dtype: torch.dtype) -> tuple[torch.dtype, list[list[int]]]:
+    """The units of the other layer in groups whose product of factors 1 + exp(activation) is in range, and
+    the type in which it is.
+
+    Raises:
+        ValueError: a single factor is not, in any.
+    """
+    frames = len(other) > 0
+    most = F.softplus(other.amax(0) + across.clamp_min(0).sum(0)) if frames else other.sum(0)
+    largest = [0.0] if not frames else [float(most.max()), -float(other.min()), *across.abs().sum(0).tolist()]
+    if max(largest) > _RANGE.get(dtype, 0.0):
+        dtype = torch.float64
+    limit = _RANGE[dtype]
+    if max(largest) > limit:
+        raise ValueError(f"expected activations between -{limit:g} and {limit:g}, found larger weights")
+    groups: list[list[int]] = []
+    room = 0.0
+    for unit, size in enumerate(most.tolist()):
+        if not groups or size > room:
+            groups.append([])
+            room = limit
+        groups[-1].append(unit)
+        room -= size
+    return dtype, groups
+
+
+def _log_products(odds: Tensor, factors: Tensor, groups: list[list[int]]) -> Tensor:
+    """sum_o log(1 + odds_no factors_os), (n, states), for odds (n, O) and factors (O, states)."""
+    shape = (len(odds), factors.shape[1])
+    one = odds.new_ones(())
+    total, term = odds.new_zeros(shape), odds.new_empty(shape)
+    for group in groups:
+        product = odds.new_ones(shape)
+        for unit in group:
+            torch.addcmul(one, odds[:, unit : unit + 1], factors[unit], out=term)
+            product.mul_(term)
+        total += product.log_()
     return total
 
 

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from ostinato.nn.devices import permutation
 from ostinato.nn.kernels.by_stream import affine
-from ostinato.nn.outputs.ais import Annealing
+from ostinato.nn.outputs.agreement import Annealing
 from ostinato.nn.outputs.base import JOINT, Cost, Objective, OutputSpec
+from ostinato.nn.outputs.mixing import ChainRecord
 from ostinato.nn.outputs.nade import STATE_SCALE
-from ostinato.nn.outputs.rbm_frames import RBMFrames, gibbs_step
+from ostinato.nn.outputs.rbm_frames import GIBBS_STEPS, RBMFrames, gibbs_step
 
 # Training watches the pseudo-log-likelihood of every so many notes.
 SCORE_STRIDE = 8
@@ -35,6 +36,7 @@ class RBM(nn.Module):
         persistent_chains: chains kept from one update to the next (persistent contrastive divergence);
             0 starts from the data each time.
         annealing: how much work an estimate of log p takes.
+        gibbs_steps: of chains that draw frames, at most: fewer where they mix before.
         state_scale: s, what the state is multiplied by on its way in, as for `NADE`.
         generator: source of randomness for the weights.
 
@@ -55,6 +57,7 @@ class RBM(nn.Module):
         cd_steps: int = 15,
         persistent_chains: int = 0,
         annealing: Annealing = Annealing(),  # noqa: B008 (frozen)
+        gibbs_steps: int = GIBBS_STEPS,
         state_scale: float = STATE_SCALE,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
@@ -63,6 +66,7 @@ class RBM(nn.Module):
         super().__init__()
         self.hidden_size, self.visible_size, self.rbm_size = hidden_size, visible_size, rbm_size
         self.cd_steps, self.annealing = cd_steps, annealing
+        self.sampling = ChainRecord(gibbs_steps)
         kind: dict[str, Any] = {"device": device, "dtype": dtype}
         self.state_scale = state_scale
         bound, rows = 1 / math.sqrt(hidden_size), visible_size + rbm_size
@@ -78,7 +82,7 @@ class RBM(nn.Module):
     def forward(self, hidden: Tensor) -> RBMFrames:
         """The distribution of the next frame for every state (..., H)."""
         biases = affine(self.state_scale * hidden, self.weight, self.bias)
-        return RBMFrames(biases, self.interaction, self.annealing)
+        return RBMFrames(biases, self.interaction, self.annealing, self.sampling)
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over frames of -log p, exact or estimated as `RBMFrames.log_prob`; slow, not for training."""
@@ -155,7 +159,10 @@ class RBM(nn.Module):
             spec.settings["rbm_size"],
             cd_steps=spec.settings["cd_steps"],
             persistent_chains=spec.settings["persistent_chains"],
-            annealing=Annealing(spec.settings["ais_steps"], spec.settings["ais_chains"]),
+            annealing=Annealing(
+                spec.settings["ais_steps"], spec.settings["ais_chains"], spec.settings["ais_frames"]
+            ),
+            gibbs_steps=spec.settings["gibbs_steps"],
             state_scale=spec.settings["state_scale"],
             generator=spec.generator,
             dtype=spec.dtype,

@@ -4,7 +4,7 @@ Shapes: N frames (any leading shape), V visible (88 notes), J hidden units. The 
 biases is `ostinato.nn.outputs.rbm.RBM`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,13 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from ostinato.nn.devices import uniform
 from ostinato.nn.kernels.by_stream import product
 from ostinato.nn.outputs import enumeration
-from ostinato.nn.outputs.ais import Annealing, anneal, draw_bernoulli, mean_field_logits
+from ostinato.nn.outputs.agreement import Annealing, Estimate, Estimator, Frames
+from ostinato.nn.outputs.gibbs import BernoulliDraws
+from ostinato.nn.outputs.mixing import Bracket, ChainRecord, Machines, bracketed, settled_draws
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
-# Block Gibbs steps from the mean-field start to a sample, as in the RNN-RBM's own program.
-GIBBS_STEPS = 25
+# Block Gibbs steps at most, from the annealed start to a sample: fewer where chains mix before.
+GIBBS_STEPS = 4096
 
 # How many frames `RBMFrames.mean` averages over, and the seed of it and of `RBMFrames.log_prob`.
 MEAN_SAMPLES, SEED = 100, 0
@@ -27,39 +30,21 @@ MEAN_SAMPLES, SEED = 100, 0
 _PIECE = 1 << 22
 
 
-@dataclass(frozen=True)
-class LikelihoodEstimate:
-    """log p of frames by annealed importance sampling, each of the batch's shape.
-
-    Arguments:
-        log_prob: from forward annealing; at least the truth in expectation.
-        reverse: from backward annealing, started from Gibbs samples, so itself only an estimate; with exact
-            starts it would be at most the truth in expectation.
-        variance: of `log_prob`, from the spread of the chains.
-        reverse_variance: of `reverse`.
-        effective_chains: effective sample size of the forward weights, 1 to the number of chains.
-    """
-
-    log_prob: Tensor
-    reverse: Tensor
-    variance: Tensor
-    reverse_variance: Tensor
-    effective_chains: Tensor
-
-
 class RBMFrames(Distribution):
     """Frames of V binary notes under restricted Boltzmann machines that share W.
 
         log p(v) = -F(v) - log Z,  F(v) = -b . v - sum_j softplus(c_j + v . W_j)
 
     `exact` says whether `log_prob` is: where the smaller layer has at most 20 units, log Z is a sum over
-    its configurations; else `log_prob` is an estimate by annealed importance sampling, too HIGH in
-    expectation. `likelihood` has its error and the estimate from the other side.
+    its configurations; else `log_prob` is an estimate by annealed importance sampling, halfway between one
+    that is too high in expectation and one that is too low. `likelihood` has both, and whether they agree.
+    Frames are drawn by Gibbs chains that go on until they have mixed; `chains` is told how that went.
 
     Args:
         biases: b and c side by side, shape (..., V + J).
         weight: W, shape (V, J).
         annealing: how much work an estimate takes.
+        chains: the limit of the chains that draw frames, and what became of them.
 
     Example:
         >>> import math
@@ -71,14 +56,21 @@ class RBMFrames(Distribution):
     arg_constraints = {"biases": constraints.real_vector}  # noqa: RUF012
     support = constraints.independent(constraints.boolean, 1)
 
-    def __init__(self, biases: Tensor, weight: Tensor, annealing: Annealing = Annealing()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        biases: Tensor,
+        weight: Tensor,
+        annealing: Annealing = Annealing(),  # noqa: B008 (frozen)
+        chains: ChainRecord | None = None,
+    ) -> None:
         self.biases, self.weight, self.annealing = biases, weight, annealing
+        self.chains = ChainRecord(GIBBS_STEPS) if chains is None else chains
         super().__init__(biases.shape[:-1], weight.shape[:1], validate_args=False)
 
     @property
     def exact(self) -> bool:
         """Whether `log_prob` is exact."""
-        return enumeration.is_small(*self.weight.shape)
+        return enumeration.is_quick(*self.weight.shape)
 
     @property
     def mean(self) -> Tensor:
@@ -90,13 +82,14 @@ class RBMFrames(Distribution):
         """An estimate of P(v_i = 1), (..., V): the mean of p(v_i = 1 | h) over the steps of a Gibbs chain."""
         b, c = self.split_biases()
         with torch.no_grad():
-            values = self._chain(b, c, generator)
+            draws = BernoulliDraws(generator)
+            values = settled_draws(Machines(b, c, self.weight, draws), self.chains)
             total = torch.zeros_like(b)
             for _ in range(samples):
-                hidden = draw_bernoulli(torch.addmm(c, values, self.weight), generator)
-                logits = torch.addmm(b, hidden, self.weight.T)
-                values = draw_bernoulli(logits, generator)
-                total += torch.sigmoid(logits)
+                hidden = draws(torch.sigmoid(torch.addmm(c, values, self.weight)))
+                p = torch.sigmoid(torch.addmm(b, hidden, self.weight.T))
+                values = draws(p)
+                total += p
         return (total / samples).reshape(self.batch_shape + self.event_shape)
 
     def free_energy(self, value: Tensor) -> Tensor:
@@ -107,33 +100,77 @@ class RBMFrames(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of whole frames (..., V) in nats: exact or estimated, as `exact` says."""
-        log_z = self.log_partition() if self.exact else self._estimated_log_partition().forward
-        return -self.free_energy(value) - log_z.reshape(self.batch_shape).to(self.biases.dtype)
+        if self.exact:
+            return -self.free_energy(value) - self.log_partition().to(self.biases.dtype)
+        middle = self.likelihood(value).every("middle")
+        return middle.reshape(self.batch_shape).to(self.biases.device, self.biases.dtype)
 
     def log_partition(self) -> Tensor:
-        """log Z, shape (...), by enumeration."""
+        """log Z, shape (...), by enumeration of up to 24 units of the smaller layer."""
         return enumeration.log_partition(*self.split_biases(), self.weight).reshape(self.batch_shape)
 
-    def likelihood(self, value: Tensor, *, generator: torch.Generator | None = None) -> LikelihoodEstimate:
-        """Log-probability by annealing in both directions, with its error; also where it could be exact.
+    def likelihood(self, value: Tensor, *, generator: torch.Generator | None = None) -> Estimate:
+        """Log-probability of frames by annealing in both directions, with its error; also where it could be
+        exact.
 
         Args:
-            value: frames (..., V) of the batch's shape.
+            value: frames (..., V) of the batch's shape, in the estimate in one dimension.
             generator: source of randomness; by default the same draws in every call.
         """
-        estimate = self._estimated_log_partition(generator)
-        energy = self.free_energy(value).detach().double()
+        generator = generator or torch.Generator().manual_seed(SEED)
+        with torch.no_grad():
+            estimator = self.estimator(self.batch_shape.numel(), generator)
+            self.gathered(estimator, value)
+            return estimator.finish()
 
-        def shaped(x: Tensor) -> Tensor:
-            return x.reshape(self.batch_shape)
+    def estimator(self, total: int, generator: torch.Generator | None) -> Estimator:
+        """What gathers the frames of a data set, `total` of them, to say how likely they are."""
+        return Estimator(total, self.annealing, generator)
 
-        return LikelihoodEstimate(
-            -energy - shaped(estimate.forward),
-            -energy - shaped(estimate.backward),
-            shaped(estimate.variance),
-            shaped(estimate.backward_variance),
-            shaped(estimate.effective_chains),
-        )
+    def gathered(
+        self, estimator: Estimator, value: Tensor, rows: Tensor | None = None, *, rough: bool = True
+    ) -> None:
+        """Give these frames to an estimator.
+
+        Args:
+            estimator: which.
+            value: frames (..., V) of the batch's shape.
+            rows: int64, those that count, of all in one dimension; all by default.
+            rough: whether it is to estimate their log-probability; else it keeps some, to draw from.
+        """
+        b, c = (x.detach() for x in self.split_biases())
+        own = Frames(b, c, self.weight.detach(), value.reshape(-1, *self.event_shape))
+        estimator.add(own if rows is None else own[rows], rough=rough)
+
+    def bracketed(
+        self,
+        gathered: Estimator,
+        statistic: Callable[[Tensor, Tensor], Tensor],
+        draws: int,
+        tolerance: float,
+        generator: torch.Generator | None,
+    ) -> Bracket:
+        """Frames drawn from both sides of the observed ones, of those that an estimator keeps.
+
+        Args:
+            gathered: has the frames.
+            statistic: of drawn and observed frames, (N, V) uint8 each: (N,), larger the more they are alike.
+            draws: of each frame and side.
+            tolerance: difference of the statistic's means that does not matter.
+            generator: source of randomness.
+        """
+        frames = gathered.kept
+        with torch.no_grad():
+            machines = Machines(frames.b, frames.c, frames.weight, BernoulliDraws(generator))
+            observed = frames.observed.to(torch.uint8)
+            return bracketed(
+                machines,
+                observed,
+                lambda drawn: statistic(drawn, observed),
+                draws=draws,
+                limit=self.chains.limit,
+                tolerance=tolerance,
+            )
 
     def pseudo_log_prob(self, value: Tensor, notes: Tensor | None = None) -> Tensor:
         """sum_i log p(v_i | all other notes), shape (...): the cheap score that early stopping watches.
@@ -176,53 +213,38 @@ class RBMFrames(Distribution):
 
     def flattened(self) -> "RBMFrames":
         """The same frames in one batch dimension (N, V)."""
-        return RBMFrames(self.biases.flatten(0, -2), self.weight, self.annealing)
+        return RBMFrames(self.biases.flatten(0, -2), self.weight, self.annealing, self.chains)
 
     def tempered(self, temperature: float) -> "RBMFrames":
         """The energy of notes and hidden units together divided by a temperature."""
-        return RBMFrames(self.biases / temperature, self.weight / temperature, self.annealing)
+        weight = self.weight / temperature
+        return RBMFrames(self.biases / temperature, weight, self.annealing, self.chains)
 
-    def sample(
-        self,
-        sample_shape: Any = (),
-        *,
-        generator: torch.Generator | None = None,
-        steps: int = GIBBS_STEPS,
-    ) -> Tensor:
-        """Frames as uint8, shape sample_shape + (..., V), after `steps` block Gibbs steps: not exact."""
+    def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
+        """Frames as uint8, shape sample_shape + (..., V), by Gibbs chains that go on until they have "
+        "mixed."""
         leading = torch.Size(sample_shape) + self.batch_shape
-        with torch.no_grad():
-            b, c = self.split_biases(leading)
-            values = self._chain(b, c, generator, steps)
-        return values.to(torch.uint8).reshape(leading + self.event_shape)
+        return self._drawn(leading, generator)
 
     def sample_given(
-        self,
-        fixed_mask: Tensor,
-        fixed_values: Tensor,
-        *,
-        generator: torch.Generator | None = None,
-        steps: int = GIBBS_STEPS,
+        self, fixed_mask: Tensor, fixed_values: Tensor, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, None]:
-        """Frames whose fixed notes have given values, by Gibbs steps with these clamped.
+        """Frames whose fixed notes have given values, by Gibbs chains with these clamped, until they have
+        mixed.
 
-        Approximate samples of p(free | fixed). They have no weight, since p(fixed) is not known: the second
-        value is None, where Bernoulli's and NADE's `sample_given` return one.
+        They have no weight, since p(fixed) is not known: the second value is None, where Bernoulli's and
+        NADE's `sample_given` return one.
 
         Args:
             fixed_mask: boolean (..., V), the notes that are fixed.
             fixed_values: (..., V), their values; the others are not looked at.
             generator: source of randomness.
-            steps: block Gibbs steps.
         """
         leading = torch.broadcast_shapes(fixed_mask.shape[:-1], fixed_values.shape[:-1], self.batch_shape)
         shape = leading + self.event_shape
         fixed = fixed_mask.bool().expand(shape).reshape(-1, *self.event_shape)
         given = fixed_values.to(self.biases.dtype).expand(shape).reshape(-1, *self.event_shape)
-        with torch.no_grad():
-            b, c = self.split_biases(leading)
-            values = self._chain(b, c, generator, steps, fixed, given)
-        return values.to(torch.uint8).reshape(shape), None
+        return self._drawn(leading, generator, fixed, given), None
 
     def split_biases(self, leading: torch.Size | None = None) -> tuple[Tensor, Tensor]:
         """b (N, V) and c (N, J) of all frames in one dimension, expanded to `leading` dimensions first."""
@@ -230,28 +252,26 @@ class RBMFrames(Distribution):
         b, c = biases.reshape(-1, biases.shape[-1]).split(list(self.weight.shape), 1)
         return b, c
 
-    def _chain(
+    def _drawn(
         self,
-        b: Tensor,
-        c: Tensor,
+        leading: torch.Size,
         generator: torch.Generator | None,
-        steps: int = GIBBS_STEPS,
         fixed: Tensor | None = None,
         given: Tensor | None = None,
     ) -> Tensor:
-        """The last values (N, V) of Gibbs chains that start from a draw of independent notes."""
-        values = draw_bernoulli(mean_field_logits(b, c, self.weight), generator)
-        for step in range(steps + 1):
-            if fixed is not None and given is not None:
-                values = torch.where(fixed, given, values)
-            if step < steps:
-                values = gibbs_step(values, b, c, self.weight, generator)
-        return values
+        """Frames of leading dimensions, as uint8."""
+        with torch.no_grad():
+            b, c = self.split_biases(leading)
+            if not len(b):
+                return b.new_zeros(leading + self.event_shape, dtype=torch.uint8)
+            machines = Machines(b, c, self.weight, BernoulliDraws(generator), fixed, given)
+            values = settled_draws(machines, self.chains)
+        return values.to(torch.uint8).reshape(leading + self.event_shape)
 
-    def _estimated_log_partition(self, generator: torch.Generator | None = None) -> Any:
-        generator = generator or torch.Generator().manual_seed(SEED)
-        b, c = self.split_biases()
-        return anneal(b, c, self.weight, self.annealing, generator=generator)
+
+def draw_bernoulli(logits: Tensor, generator: torch.Generator | None) -> Tensor:
+    """0 or 1, of the logits' type, 1 with probability sigmoid(logits)."""
+    return (uniform(logits.shape, logits, generator) < torch.sigmoid(logits)).to(logits.dtype)
 
 
 def gibbs_step(

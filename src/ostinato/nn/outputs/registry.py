@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ostinato.recipe.declared import Declared, Registry, Settings
 from ostinato.recipe.setting import Setting
 
-Targets = Literal["binary", "category", "real"]
+Targets = Literal["binary", "category", "real", "any"]
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,19 @@ class Output(Declared):
     """What a recipe knows of an output distribution.
 
     Args:
-        targets: what it predicts: "binary" frames of notes, a "category" (token or class), "real" values.
+        targets: what it predicts: "binary" frames of notes, a "category" (token or class), "real" values;
+            "any" where a network of a program's own says that.
         curvature: whether it can be trained by Hessian-free optimisation.
         exact: whether its likelihood is exact.
+        evaluated_by: of its settings, those that decide how its scores are estimated, not what is learned:
+            `ostinato evaluate` takes other values for them.
         pretraining: stages that come before the joint training, in their order.
     """
 
     targets: Targets
     curvature: bool = True
     exact: bool = True
+    evaluated_by: tuple[str, ...] = ()
     pretraining: tuple[Stage, ...] = ()
 
     def arguments(self, settings: Settings) -> dict[str, Any]:
@@ -66,6 +70,37 @@ _SAMPLES = Setting(
     "frames drawn for the expected accuracy of NADE and RBM",
     low=2,
     high=100_000,
+)
+# How much work the RBM's likelihood and its samples may take: `ostinato evaluate` has these as options.
+_RBM_SAMPLING = (
+    Setting(
+        "ais_steps",
+        int,
+        10_000,
+        "Output",
+        "steps of annealed importance sampling at most: fewer where both directions agree before",
+        low=1,
+        high=1_000_000,
+    ),
+    Setting("ais_chains", int, 4, "Output", "annealed chains a frame, in each direction", low=2, high=10_000),
+    Setting(
+        "ais_frames",
+        int,
+        4096,
+        "Output",
+        "frames of a split that are annealed at length at most; of more, a random sample is",
+        low=1,
+        high=10_000_000,
+    ),
+    Setting(
+        "gibbs_steps",
+        int,
+        4096,
+        "Output",
+        "Gibbs steps to a sample of the RBM at most: fewer where chains mix before",
+        low=1,
+        high=1_000_000,
+    ),
 )
 
 # Under HF: small minibatches, and the average over updates that each fit one of them, chosen by validation
@@ -126,6 +161,7 @@ OUTPUTS.register(
         targets="binary",
         curvature=False,
         exact=False,
+        evaluated_by=tuple(setting.name for setting in _RBM_SAMPLING),
         pretraining=(Stage("frames", "pretrain_frames"), Stage("rnn", "pretrain_rnn")),
         settings=(
             Setting("rbm_size", int, 150, "Output", "hidden units of the RBM", low=1, high=100_000),
@@ -159,24 +195,7 @@ OUTPUTS.register(
                 low=0,
                 high=1_000_000,
             ),
-            Setting(
-                "ais_steps",
-                int,
-                200,
-                "Output",
-                "steps of annealed importance sampling, for the RBM's likelihood",
-                low=1,
-                high=1_000_000,
-            ),
-            Setting(
-                "ais_chains",
-                int,
-                4,
-                "Output",
-                "annealed chains a frame, in each direction",
-                low=2,
-                high=10_000,
-            ),
+            *_RBM_SAMPLING,
             _STATE_SCALE,
             _SAMPLES,
         ),
@@ -239,4 +258,9 @@ OUTPUTS.register(
             Setting("covariance", Literal["full", "diagonal"], "diagonal", "Output", _COVARIANCE),
         ),
     )
+)
+# What a network of a program's own has in the place of an output: the network itself.
+OUTPUTS.register(
+    Output(name="module", place="torch.nn:Module", summary="a program's own", targets="any", curvature=False),
+    listed=False,
 )

@@ -6,6 +6,7 @@ variables (Poisson binomial). For other distributions they are means over drawn 
 Shapes: N frames, V visible, S drawn frames.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -76,12 +77,17 @@ def sampled_accuracy(
         tensor([[0.5000],
                 [0.5000]], dtype=torch.float64)
     """
+    drawn = (frames.sample(generator=generator) for _ in range(samples))  # type: ignore[call-arg]
+    return accuracy_of(drawn, targets)
+
+
+def accuracy_of(drawn: Iterable[Tensor], targets: Tensor) -> ExpectedAccuracy:
+    """The same quantities of frames (N, V) that were drawn: fields of shape (S, N)."""
     true = targets.to(torch.uint8)
     count = true.sum(-1).double()
     hits, errors, overlap = [], [], []
-    for _ in range(samples):
-        drawn = frames.sample(generator=generator)  # type: ignore[call-arg]
-        right, size = (drawn & true).sum(-1).double(), drawn.sum(-1).double()
+    for frames in drawn:
+        right, size = (frames & true).sum(-1).double(), frames.sum(-1).double()
         larger = torch.maximum(size, count)
         hits.append(right)
         errors.append(count + size - right)

@@ -5,7 +5,7 @@ Shapes: T time, B streams, V visible, S songs, D frames drawn from each distribu
 
 import math
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ostinato.data.placement import moved
 from ostinato.data.sequences import Sequence
 from ostinato.data.streams import Streams
 from ostinato.domains.music.evaluation.accuracy import BAY, PER_FRAME
+from ostinato.domains.music.evaluation.estimated import ChainAccuracy, annealed_score, chain_accuracy
 from ostinato.domains.music.evaluation.measures import (
     Sampling,
     accuracy_columns,
@@ -25,14 +26,12 @@ from ostinato.domains.music.evaluation.measures import (
 from ostinato.evaluation.predictor import Predictor
 from ostinato.evaluation.scores import Score, pooled_score
 from ostinato.nn.devices import device_of
+from ostinato.nn.outputs.agreement import Estimate
+from ostinato.nn.outputs.base import EstimatedFrames
 
 POOLED = "pooled over all frames, first frame of each song included (predicted from a zero input)"
 PER_SONG = "mean over songs of each song's mean over frames, first frame included"
 
-ANNEALED = (
-    "annealed importance sampling, too high in expectation; interval: from the estimate by reverse annealing "
-    "(from Gibbs samples: not a bound) to this one, widened by 2 sampling errors"
-)
 SAMPLED = "from {} drawn frames; interval: 2 sampling errors"
 
 # Enough to keep the kernel busy; scores do not depend on either (tests/evaluation/test_frames.py).
@@ -50,8 +49,9 @@ class SongTotals:
         hits: right notes, (S,), or (D, S) where frames were drawn.
         errors: notes predicted or true, likewise.
         overlap: per-frame accuracy, likewise.
-        annealing: where log_prob is estimated: "reverse", "variance", "reverse_variance" and
-            "effective_chains", each (S,).
+        estimate: where log-likelihoods are estimated, what is known of each frame; log_prob then sums bounds.
+        songs: whose frame each is, in the estimate's order, (N,).
+        chains: where accuracies were taken by Markov chains, these.
     """
 
     names: tuple[str, ...]
@@ -60,27 +60,24 @@ class SongTotals:
     hits: np.ndarray | None = None
     errors: np.ndarray | None = None
     overlap: np.ndarray | None = None
-    annealing: dict[str, np.ndarray] = field(default_factory=dict)
+    estimate: Estimate | None = None
+    songs: np.ndarray | None = None
+    chains: ChainAccuracy | None = None
 
     def log_likelihood(self) -> Score:
         """Pooled log-likelihood in nats per frame: the score of the literature's tables."""
         score = pooled_score(self.log_prob, self.frames, "nats/frame", POOLED)
-        return self._annealed(score, np.full_like(self.frames, 1 / max(self.frames.sum(), 1)))
-
-    def effective_chains(self) -> float | None:
-        """Mean over frames of the effective number of annealed chains, where there are any."""
-        if not self.annealing:
-            return None
-        return float(self.annealing["effective_chains"].sum() / self.frames.sum())
+        return score if self.estimate is None else annealed_score(score, self.estimate)
 
     def scores(self) -> dict[str, Score]:
         """Every score by name."""
         each = self.log_prob / self.frames
         per_song = pooled_score(each, np.ones_like(each), "nats/frame", PER_SONG)
-        scores = {
-            "log_likelihood": self.log_likelihood(),
-            "log_likelihood_per_song": self._annealed(per_song, 1 / (self.frames * len(self.frames))),
-        }
+        if self.estimate is not None and self.songs is not None:
+            per_song = annealed_score(per_song, self.estimate, torch.from_numpy(1 / self.frames[self.songs]))
+        scores = {"log_likelihood": self.log_likelihood(), "log_likelihood_per_song": per_song}
+        if self.chains is not None:
+            scores |= self.chains.scores()
         if self.hits is not None and self.errors is not None and self.overlap is not None:
             accuracy = _pooled_draws(100 * self.hits, self.errors, BAY)
             frames = round(float(self.frames.sum()))
@@ -88,17 +85,6 @@ class SongTotals:
             counts = np.broadcast_to(self.frames, self.overlap.shape)
             scores["accuracy_per_frame"] = _pooled_draws(100 * self.overlap, counts, PER_FRAME)
         return scores
-
-    def _annealed(self, score: Score, weights: np.ndarray) -> Score:
-        """The score with its interval, if it is an estimate; songs' sums count with `weights` (S,)."""
-        if not self.annealing:
-            return score
-        error = math.sqrt((self.annealing["variance"] * weights**2).sum())
-        reverse_error = math.sqrt((self.annealing["reverse_variance"] * weights**2).sum())
-        reverse = float((self.annealing["reverse"] * weights).sum())
-        low = min(score.value - 2 * error, reverse - 2 * reverse_error)
-        high = max(score.value + 2 * error, reverse + 2 * reverse_error)
-        return score.estimated(error, (low, high), ANNEALED)
 
 
 def _pooled_draws(sums: np.ndarray, counts: np.ndarray, convention: str) -> Score:
@@ -136,6 +122,10 @@ def total_by_song(
     layout, device = Streams(songs, streams, segment_length), device_of(predictor)
     generator = torch.Generator().manual_seed(sampling.seed)
     sums: dict[str, np.ndarray] = {}
+    used = np.array([len(song) > 0 for song in songs])
+    counts = np.array([len(song) for song in songs], dtype=np.float64)[used]
+    names = tuple(song.name for song in songs if len(song) > 0)
+    gathering: _Gathering | None = None
     states = None
     with torch.no_grad():
         for segment in layout:
@@ -143,20 +133,56 @@ def total_by_song(
             predicted, states = predictor(there.inputs, states, there.starts)
             frames: Any = predicted.flattened()  # type: ignore[attr-defined]
             targets, owner = there.targets.flatten(0, 1), segment.sequences.numpy().ravel()
+            columns = {}
             if cheap:
                 columns = cheap_columns(frames, targets)
-            else:
-                columns = likelihood_columns(frames, targets, generator)
-            if accuracy:
+            elif getattr(frames, "exact", True):
+                columns = likelihood_columns(frames, targets)
+            if isinstance(frames, EstimatedFrames) and not cheap and (accuracy or not frames.exact):
+                gathering = gathering or _Gathering(frames, int(counts.sum()), generator)
+                gathering.add(frames, targets, owner)
+            elif accuracy:
                 columns |= accuracy_columns(frames, targets, sampling, generator)
             for name, column in columns.items():
                 sums[name] = sums.get(name, 0) + _by_song(column, owner, len(songs))
-    used = np.array([len(song) > 0 for song in songs])
-    names = tuple(song.name for song in songs if len(song) > 0)
-    counts = np.array([len(song) for song in songs], dtype=np.float64)[used]
-    totals = {name: column[..., used] for name, column in sums.items()}
-    fields = {name: totals.pop(name) for name in ("log_prob", "hits", "errors", "overlap") if name in totals}
-    return SongTotals(names, counts, **fields, annealing=totals)
+        totals: dict[str, Any] = {name: column[..., used] for name, column in sums.items()}
+        if gathering is not None:
+            totals |= gathering.totals(used, sampling if accuracy else None)
+    return SongTotals(names, counts, **totals)
+
+
+class _Gathering:
+    """The frames of an output whose likelihood is estimated, of all of them together.
+
+    Args:
+        frames: the first part of them.
+        total: N.
+        generator: source of randomness.
+    """
+
+    def __init__(self, frames: EstimatedFrames, total: int, generator: torch.Generator) -> None:
+        self._estimator, self._generator = frames.estimator(total, generator), generator
+        self._owners: list[np.ndarray] = []
+
+    def add(self, frames: EstimatedFrames, targets: Tensor, owner: np.ndarray) -> None:
+        """Those that have an owner."""
+        self._frames = frames
+        (rows,) = np.nonzero(owner >= 0)
+        self._owners.append(owner[rows])
+        there = torch.from_numpy(rows).to(targets.device)
+        frames.gathered(self._estimator, targets, there, rough=not frames.exact)
+
+    def totals(self, used: np.ndarray, sampling: Sampling | None) -> dict[str, Any]:
+        """Anneal, where log p is not known exactly, and draw for the accuracies if they are wanted."""
+        # songs without frames have no number
+        songs, found = (np.cumsum(used) - 1)[np.concatenate(self._owners)], {}
+        if not self._frames.exact:
+            estimate = self._estimator.finish()
+            bounds = np.bincount(songs, estimate.every("bound").numpy(), minlength=used.sum())
+            found = {"log_prob": bounds, "estimate": estimate, "songs": songs}
+        if sampling is not None:
+            found["chains"] = chain_accuracy(self._frames, self._estimator, songs, sampling, self._generator)
+        return found
 
 
 def _by_song(column: Tensor, owner: np.ndarray, songs: int) -> np.ndarray:
@@ -185,9 +211,12 @@ def evaluate_frames(
 
 
 def score_songs(model: Predictor, songs: SequenceOf[Sequence]) -> list[dict[str, Any]]:
-    """Log-likelihood of each song under a model, in nats per frame."""
+    """Log-likelihood of each song under a model, in nats per frame; None where it cannot be told."""
     totals = total_by_song(model, songs)
+    each = totals.log_prob / totals.frames
+    told = each <= 0 if totals.log_likelihood().told else np.zeros_like(each, bool)
+    known = told if totals.estimate is not None else np.ones_like(each, bool)
     return [
-        {"name": name, "frames": int(frames), "log_likelihood": float(total / frames)}
-        for name, frames, total in zip(totals.names, totals.frames, totals.log_prob, strict=True)
+        {"name": name, "frames": int(frames), "log_likelihood": float(value) if there else None}
+        for name, frames, value, there in zip(totals.names, totals.frames, each, known, strict=True)
     ]

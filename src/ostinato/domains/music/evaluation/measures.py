@@ -27,18 +27,9 @@ def cheap_columns(frames: Any, targets: Tensor) -> dict[str, Tensor]:
     return {"log_prob": measure(targets)}
 
 
-def likelihood_columns(frames: Any, targets: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    """The log-probability (N,): exact, or estimated from two sides with the variances of both."""
-    if getattr(frames, "exact", True):
-        return {"log_prob": frames.log_prob(targets)}
-    estimate = frames.likelihood(targets, generator=generator)
-    return {
-        "log_prob": estimate.log_prob,
-        "reverse": estimate.reverse,
-        "variance": estimate.variance,
-        "reverse_variance": estimate.reverse_variance,
-        "effective_chains": estimate.effective_chains,
-    }
+def likelihood_columns(frames: Any, targets: Tensor) -> dict[str, Tensor]:
+    """The log-probability (N,), exact."""
+    return {"log_prob": frames.log_prob(targets)}
 
 
 def accuracy_columns(

@@ -27,7 +27,7 @@ from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.notation import SUFFIXES
 from ostinato.domains.music.reading.similarity import versions
-from ostinato.errors import UserError, needs
+from ostinato.errors import UserError, argument, needs
 
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 FRAMES_PER_BEAT = 1
@@ -78,7 +78,9 @@ def read_chorales(*, use_cache: bool = True, progress: bool = True) -> dict[str,
         if piece.parts == VOICES
     }
     if not chorales:
-        raise UserError("found no chorales in music21's corpus; reinstall music21, or use --data jsb")
+        raise UserError(
+            f"found no chorales in music21's corpus; reinstall music21, or use {argument('data')} jsb"
+        )
     return chorales
 
 
@@ -92,7 +94,7 @@ def corpus_files() -> list[Path]:
     if not paths:
         raise UserError(
             "expected music21's corpus of music, found none: this copy of music21 comes without it; "
-            "install music21 from the Python package index, or use --data jsb"
+            f"install music21 from the Python package index, or use {argument('data')} jsb"
         )
     return sorted(
         paths, key=lambda path: ([int(number) for number in re.findall(r"\d+", path.stem)], path.name)

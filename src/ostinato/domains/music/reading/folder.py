@@ -44,14 +44,7 @@ def load(
     skipped = sorted([*skipped, *reasons], key=lambda skip: skip.path)
     if not songs:
         raise UserError(_nothing_usable(path, skipped))
-    # the pitches above the piece's lowest: identical pieces in different keys are identical
-    groups = connected(len(songs), same([_outline(song.values) for song in songs]))
-    by_piece = len(set(groups)) >= len(SPLITS)
-    if by_piece:
-        where = assign([song.name for song in songs], groups, seed=split_seed)
-        splits = gather(songs, where)
-    else:
-        splits = cut_in_time(songs)
+    splits, how = split_songs(songs, split_seed)
     return Splits(
         path.resolve().name,
         splits["train"],
@@ -61,12 +54,21 @@ def load(
             "source": str(path.resolve()),
             "frames_per_beat": frames_per_beat,
             "transposed": transpose,
-            "split": "by piece" if by_piece else "in time",
+            "split": how,
             "split_seed": split_seed,
             "shares": SHARES,
         },
         skipped=tuple(skipped),
     )
+
+
+def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, tuple[Sequence, ...]], str]:
+    """The songs by split, and how they were dealt: "by piece", or "in time" where they are too few."""
+    # the pitches above the piece's lowest: identical pieces in different keys are identical
+    groups = connected(len(songs), same([_outline(song.values) for song in songs]))
+    if len(set(groups)) >= len(SPLITS):
+        return gather(songs, assign([song.name for song in songs], groups, seed=seed)), "by piece"
+    return cut_in_time(songs), "in time"
 
 
 def find(path: Path) -> tuple[list[Path], list[Skipped]]:
@@ -129,6 +131,8 @@ def _song(name: str, notes: Notes, frames_per_beat: int, transpose: bool) -> Seq
 def _outline(frames: np.ndarray) -> tuple[tuple[int, ...], bytes]:
     """The frames without the key: columns from the lowest note that sounds to the highest."""
     sounding = np.flatnonzero(frames.any(axis=0))
+    if len(sounding) == 0:  # silence, which a program may have
+        return (len(frames), 0), b""
     outline = frames[:, sounding[0] : sounding[-1] + 1]
     return outline.shape, outline.tobytes()
 

@@ -43,7 +43,8 @@ class Piece:
             >>> int(piece.in_own_key(piece.frames).argmax())
             41
         """
-        return shifted(frames, -self.semitones)
+        # frames of a program's own may be on another keyboard: such a piece was not moved
+        return frames if self.semitones == 0 else shifted(frames, -self.semitones)
 
     def beat(self, frame: int) -> float:
         """Quarter notes from the beginning of the first full bar to a frame."""

@@ -134,15 +134,39 @@ def load(
     settings = {"unit": unit, "vocabulary_size": vocabulary_size}
     if total > _LARGE:
         return _mapped(name_or_paths, sources, details, settings, vocabulary)
+    return from_sources(name_or_paths, sources, details, settings, vocabulary)
+
+
+def from_sources(
+    given: str,
+    sources: dict[str, list[Source]],
+    details: dict[str, Any],
+    settings: dict[str, Any],
+    vocabulary: Vocabulary | None = None,
+    *,
+    needed: tuple[str, ...] = SPLITS,
+) -> TextData:
+    """A text that fits into memory, from what its splits are read from.
+
+    Args:
+        given: how the text was named.
+        sources: by split.
+        details: how the text was read.
+        settings: `unit` and `vocabulary_size`.
+        vocabulary: to use instead of the training text's own.
+        needed: splits that have to have something in them.
+    """
     if vocabulary is None:
-        vocabulary = Vocabulary.count(unit, _blocks(sources["train"]), vocabulary_size)
+        vocabulary = Vocabulary.count(
+            settings["unit"], _blocks(sources["train"]), settings["vocabulary_size"]
+        )
     arrays: dict[str, np.ndarray] = {}
     digest = _vocabulary_digest(vocabulary)
     for split in SPLITS:
         parts = [vocabulary.encode(block) for block in _blocks(sources[split])]
         arrays[split] = np.concatenate(parts) if parts else np.empty(0, vocabulary.dtype)
         digest.update(f"{split} {len(arrays[split])}".encode() + arrays[split].tobytes())
-    return _made(name_or_paths, vocabulary, arrays, digest.hexdigest(), details | settings)
+    return _made(given, vocabulary, arrays, digest.hexdigest(), details | settings, needed)
 
 
 def _sources(
@@ -212,9 +236,14 @@ def _vocabulary_digest(vocabulary: Vocabulary) -> Any:
 
 
 def _made(
-    given: str, vocabulary: Vocabulary, arrays: dict[str, np.ndarray], version: str, details: dict[str, Any]
+    given: str,
+    vocabulary: Vocabulary,
+    arrays: dict[str, np.ndarray],
+    version: str,
+    details: dict[str, Any],
+    needed: tuple[str, ...] = SPLITS,
 ) -> TextData:
-    for split in SPLITS:
+    for split in needed:
         if len(arrays[split]) == 0:
             raise UserError(f"expected {split} text in {details['source']}, found none but white space")
     name = given if given in names() else Path(given.split(",")[0]).stem

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, call
 from ostinato.files import atomic_write
 
 Unit = Literal["words", "chars"]
@@ -120,6 +120,11 @@ class Vocabulary:
             table[ord(token)] = k
         return table
 
+    def numbers(self, tokens: Iterable[str]) -> np.ndarray:
+        """The ids of tokens, (N,) int64, unknown ones as the one unknown token's."""
+        ids, unknown = self.ids, self.unknown_id
+        return np.array([ids.get(token, unknown) for token in tokens], dtype=np.int64)
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids: words separated by spaces, sentences by line ends."""
         tokens = [self.tokens[k] for k in ids]
@@ -146,7 +151,7 @@ class Vocabulary:
         except FileNotFoundError:
             raise UserError(
                 f"expected a run on text, found no {FILE} in {folder}; "
-                "make one with: ostinato train words, or ostinato train chars"
+                f"make one with: {call('train', domain='words')}, or {call('train', domain='chars')}"
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected a vocabulary in {path}, found a damaged file: {error}") from error

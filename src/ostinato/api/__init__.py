@@ -1,0 +1,1 @@
+"""The package as a program uses it: what `import ostinato` offers."""
