@@ -16,6 +16,7 @@ import torch
 from test_every_kind import small_series
 from test_loop import small_data, small_recipe, weights
 
+import ostinato
 from ostinato.data.sequences import Splits
 from ostinato.domains.delays.problems import TaskData, TemporalOrder
 from ostinato.domains.domain import Data, domain_named
@@ -387,3 +388,49 @@ def test_a_run_goes_from_the_gpu_to_the_cpu(tmp_path: Path) -> None:
     more = recipe.replace(epochs=recipe.epochs + 1)
     assert Trainer(more, data, run).fit().epoch == more.epochs
     assert {p.device.type for p in on_cpu.parameters()} == {"cpu"}
+
+
+def in_memory() -> dict[str, Any]:
+    """Sequences of every kind that a program may have, and options of what is generated."""
+    rng = np.random.default_rng(0)
+    songs = [np.eye(88, dtype=np.uint8)[30 + np.arange(k, k + 20) % 20] for k in range(6)]
+    walks = [np.cumsum(rng.standard_normal((40, 2)), 0) for _ in range(6)]
+    pairs = [(walk, (walk[:, 0] > 0).astype(np.int64)) for walk in walks]
+    return {
+        "music": (songs, {"steps": 4}),
+        "words": (["the cat sat on the mat", "a dog ran"] * 20, {"tokens": 4}),
+        "series": (walks, {"horizon": 3, "samples": 4}),
+        "pairs-category": (pairs, None),
+    }
+
+
+@pytest.mark.parametrize("kind", in_memory())
+def test_what_a_program_asks_of_a_run_is_the_same_elsewhere(
+    kind: str, pretend: PretendDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ostinato.api import run as runs
+    from ostinato.nn.devices import find_device
+
+    monkeypatch.setattr(
+        runs,
+        "find_device",
+        lambda name: ELSEWHERE if str(name) in ("elsewhere", "meta") else find_device(name),
+    )
+    sequences, options = in_memory()[kind]
+    settings = (
+        {"hidden_size": 4, "epochs": 1, "classes": 2} if kind == "words" else {"hidden_size": 4, "epochs": 1}
+    )
+    here = ostinato.train("SGD", sequences, **settings)
+    there = ostinato.train("SGD", sequences, device="elsewhere", **settings)
+    assert pretend.operations > 20
+    assert there.score(sequences).log_probs.tolist() == here.score(sequences).log_probs.tolist()
+    assert here.score(sequences, device="elsewhere").score == here.score(sequences).score
+    assert there.evaluate().to_dict() == here.evaluate().to_dict()
+    assert there.opened.load_checkpoint("last")[1]["devices"] == [str(ELSEWHERE)]
+    if options is not None:
+        made = [
+            run.generate(seed=1, device=device, **options)
+            for run, device in ((here, None), (there, None), (there, "cpu"), (here, "elsewhere"))
+        ]
+        shown = [str(getattr(one, "paths", one)) for one in made]
+        assert len(set(shown)) == 1

@@ -180,6 +180,21 @@ def test_series_are_forecast(series, walks, tmp_path) -> None:
         series.generate(horizon=0)
 
 
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("output", ["gaussian", "gaussian-mixture"])
+def test_a_forecast_goes_on_from_what_every_cell_has_read(walks, cell, output) -> None:
+    """The first step is drawn from what scoring says of it, for one path as for many."""
+    run = ostinato.train("SGD", walks, cell=cell, output=output, **SMALL)
+    many = run.generate(walks[0], horizon=1, samples=4000, seed=3).mean[0]
+    with torch.no_grad():
+        scaled = run.data.details["scaling"]
+        inputs = torch.tensor((walks[0] - scaled["mean"]) / scaled["scale"], dtype=torch.float32)
+        inputs = torch.cat([torch.zeros(1, 2), inputs]).unsqueeze(1)
+        last = run.model(inputs)[0].mean[-1, 0].double().numpy()
+    wanted = last * np.array(scaled["scale"]) + np.array(scaled["mean"])
+    np.testing.assert_allclose(many, wanted, atol=0.12 * max(scaled["scale"]))
+
+
 # Delays
 
 

@@ -13,7 +13,7 @@ PAGE = (DOCS / "python.md").read_text(encoding="utf-8")
 PROGRAMS = {
     section.split("\n", 1)[0]: block
     for section in PAGE.split("\n## ")[1:]
-    for block in re.findall(r"^```python\n(>>> .*?)^```", section, flags=re.M | re.S)
+    for block in re.findall(r"^```pycon\n(>>> .*?)^```", section, flags=re.M | re.S)
 }
 
 

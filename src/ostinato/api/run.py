@@ -30,7 +30,7 @@ from ostinato.runs.finish import RESULTS, conclude, fit
 from ostinato.runs.folder import LOCK, Run
 from ostinato.runs.results import Results
 from ostinato.runs.trained import load_model, own_data
-from ostinato.training.monitor import Interrupted, Monitor
+from ostinato.training.monitor import Interrupted, Monitor, PlainNotices
 from ostinato.training.stopping import stop_signals
 from ostinato.training.threads import default_threads
 from ostinato.training.threads import threads as with_threads
@@ -283,12 +283,12 @@ class TrainedRun:
 
     def _on(self, device: torch.device | str | None) -> TrainedModel:
         """The model on a device, read once for as long as it is asked for there."""
-        place = find_device(device or self._device or "cpu")
-        if self._trained is None or device_of(self._trained.model) != place:
+        wanted = device or self._device or "cpu"
+        if self._trained is None or device_of(self._trained.model) != find_device(wanted):
             known = self._data
             if known is None and self._module is not None:
                 known = self._domain.wrap(self.recipe, Given({}, self._module, self._loss))
-            self._trained = load_model(self._run, device=place, data=known)
+            self._trained = load_model(self._run, device=wanted, data=known)
         return self._trained
 
     def _wrapped(self, data: Any) -> Data:
@@ -320,7 +320,7 @@ class TrainedRun:
                     self._run,
                     recipe,
                     data,
-                    monitor,
+                    None if monitor is None else PlainNotices(monitor),
                     device=self._device or "cpu",
                     checkpoint_seconds=checkpoint_seconds,
                     stop_requested=asked,

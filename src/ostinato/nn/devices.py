@@ -80,6 +80,12 @@ def uniform(shape: Sequence[int], like: Tensor, generator: torch.Generator | Non
     return torch.rand(shape, generator=generator, dtype=like.dtype, device=place).to(like.device)
 
 
+def normal(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard normal numbers of the type and on the device of `like`, drawn where the generator is."""
+    place = like.device if generator is None else generator.device
+    return torch.randn(shape, generator=generator, dtype=like.dtype, device=place).to(like.device)
+
+
 def multinomial(weights: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """`count` indices for each row of weights (..., K), with replacement, drawn where the generator is."""
     place = weights.device if generator is None else generator.device

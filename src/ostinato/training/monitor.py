@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ostinato.errors import UserError
+from ostinato.errors import UserError, without_marks
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.progress import Progress
 
@@ -51,7 +51,7 @@ class Monitor(Protocol):
         """The run is set up, or resumed, and about to train."""
 
     def notice(self, text: str) -> None:
-        """Something a person should read."""
+        """Something a person should read; it may name arguments, as messages do (`errors.argument`)."""
 
     def segment(self, epoch: int, done: int, total: int, frames: int) -> None:
         """One more segment of this epoch is done."""
@@ -80,3 +80,28 @@ class SilentMonitor:
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Nothing."""
+
+
+class PlainNotices:
+    """A program's monitor, whose notices name arguments as Python does.
+
+    Args:
+        monitor: what is told everything else as it is.
+
+    Example:
+        >>> from ostinato.errors import argument
+        >>> class Printing(SilentMonitor):
+        ...     def notice(self, text):
+        ...         print(text)
+        >>> PlainNotices(Printing()).notice(f"a smaller {argument('learning_rate')} would do")
+        a smaller learning_rate would do
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self.started, self.segment = monitor.started, monitor.segment
+        self.iteration, self.epoch = monitor.iteration, monitor.epoch
+
+    def notice(self, text: str) -> None:
+        """The text without marks."""
+        self._monitor.notice(without_marks(text))

@@ -7,6 +7,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from ostinato.domains.series.scaling import Scaling
 from ostinato.domains.series.streams import encode
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
+from ostinato.nn.cells.state import repeat
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -88,11 +90,11 @@ def forecast(
         raise UserError(
             f"expected a history of the columns {', '.join(scaling.columns)}, found shape {history.shape}"
         )
-    states: torch.Tensor | None = None
+    states: Any = None
     for _, _, after in walk(predictor, history, scaling):
         states = after
     if states is not None:
-        states = states.expand(-1, paths, -1).contiguous()
+        states = repeat(states, paths)
     last = scaling.apply(history[-1]) if len(history) else np.full(size, np.nan)
     previous = torch.from_numpy(last).to(predictor.device, predictor.dtype).expand(1, paths, size)
     drawn = np.empty((horizon, paths, size))

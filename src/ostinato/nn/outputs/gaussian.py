@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from ostinato.nn.curvature.outputs import AffineCurvature
+from ostinato.nn.devices import normal
 from ostinato.nn.kernels.by_stream import affine
 from ostinato.nn.outputs.normal import (
     SCALES,
@@ -87,7 +88,7 @@ class MultivariateGaussian(Distribution):
         """Draw steps, shape sample_shape + (..., D)."""
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.loc.shape
-            noise = torch.randn(shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device)
+            noise = normal(shape, self.loc, generator)
             return self.loc + scaled_noise(self.scale, self.loc, noise)
 
     def cdf(self, value: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from ostinato.nn.curvature.outputs import AffineCurvature, softmax_hessian
+from ostinato.nn.devices import multinomial, normal
 from ostinato.nn.kernels.by_stream import affine
 from ostinato.nn.outputs.normal import (
     SCALES,
@@ -90,10 +91,8 @@ class MixtureOfGaussians(Distribution):
             shape = torch.Size(sample_shape) + self.batch_shape
             components, size = self.loc.shape[-2:]
             rows = self.weights.expand(*shape, components).reshape(-1, components)
-            chosen = torch.multinomial(rows, 1, generator=generator).reshape(*shape, 1)
-            noise = torch.randn(
-                (*shape, 1, size), generator=generator, dtype=self.loc.dtype, device=self.loc.device
-            )
+            chosen = multinomial(rows, 1, generator).reshape(*shape, 1)
+            noise = normal((*shape, 1, size), self.loc, generator)
             drawn = self.loc + scaled_noise(self.scale, self.loc, noise)
             place = chosen.unsqueeze(-1).expand(*shape, 1, size)
             return drawn.gather(-2, place).squeeze(-2)
