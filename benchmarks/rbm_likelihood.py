@@ -7,7 +7,7 @@ weights, chains.
 
     python benchmarks/rbm_likelihood.py [--units 14 20 24] [--repeats 20] [--out table.md]
 
-One thread. 20 repeats of 14, 20 and 24 units took about an hour of one core.
+One thread. A repeat takes 10 to 40 seconds of one core, the most of it to train and to enumerate.
 """
 
 import argparse

@@ -152,6 +152,8 @@ def _run_ostinato(arguments: list[str], command: Command, capsys) -> None:
         arguments = [*arguments, "--help"]  # a command's name in a sentence
     globbed = [name for a in arguments for name in ([*map(str, Path().glob(a))] if "*" in a else [a])]
     small = made_small(globbed, text=command.about_text or any(name in globbed for name in TEXT_RUNS))
+    if "--show" in arguments:
+        Path("results").mkdir(exist_ok=True)
     printed: list[tables.Table] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "render", _remembering(printed))

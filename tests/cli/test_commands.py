@@ -30,7 +30,7 @@ def test_train_writes_a_readable_run_and_prints_its_results(trained, tmp_path) -
 
 
 def test_train_prints_a_table_for_people(ostinato, songs) -> None:
-    code, out, err = ostinato("train", "--data", songs, *QUICK)
+    code, out, err = ostinato("train", "--data", songs, *QUICK, "--clip", "auto")
     assert code == 0
     for word in ("model", "note-bigram", "1-gram", "iid", "standard error over songs", "runs/songs-1"):
         assert word in out
@@ -299,7 +299,7 @@ def test_a_task_is_trained_scored_and_not_mistaken_for_text(ostinato, tmp_path) 
 
 def test_a_dry_run_says_what_a_run_would_be_and_leaves_nothing(ostinato, songs, tmp_path, contents) -> None:
     before = contents(tmp_path)
-    settings = ("--data", songs, "--hidden-size", 8, "--recipe", "SGD+CM", "--epochs", 3)
+    settings = ("--data", songs, "--hidden-size", 8, "--recipe", "SGD+CM", "--epochs", 3, "--clip", "auto")
     code, out, err = ostinato("train", "--dry-run", *settings, "--run", tmp_path / "run")
     assert code == 0, err
     for wanted in (

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ostinato
@@ -52,7 +52,12 @@ def without_spaces(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
+WIDE = Table([Column("log-likelihood")], "scores")
+WIDE.add(numbers.score(10_000.0, "nats", 10_000.0))
+
+
 @settings(max_examples=60)
+@example(WIDE, 20)
 @given(any_table(), st.integers(20, 200))
 def test_every_cell_of_any_table_is_whole_at_any_width(table, width):
     lines = [line.text for line in render(table, width)]

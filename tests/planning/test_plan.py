@@ -151,7 +151,7 @@ def test_a_run_that_has_ended_has_nothing_left() -> None:
         (Recipe.parse(None, domain="series"), {}),
         (Recipe.parse("SGD+C", domain="series"), {}),
         (Recipe.parse("SGD+CL", optimizer="adam"), {}),  # whose name is adam+CL
-        (Recipe.parse("SGD+CL", clip=2.0, seed=3), {"clip": (2.0, "auto"), "seed": (3, 0)}),
+        (Recipe.parse("SGD+CL", clip=2.0, seed=3), {"clip": (2.0, "quantile"), "seed": (3, 0)}),
         (Recipe.parse("SGD+CLR", domain="words"), {}),
         (Recipe.parse("HF", domain="delays", data="memorization"), {}),
     ],

@@ -14,7 +14,7 @@ from ostinato.recipe.recipe import Recipe
 def test_letters_in_any_order_mean_the_same(letters: list[str], count: int) -> None:
     chosen = letters[:count]
     recipe = Recipe.parse("SGD" + ("+" if chosen else "") + "".join(chosen))
-    assert (recipe.clip == "auto") == ("C" in chosen)
+    assert (recipe.clip == "quantile") == ("C" in chosen)
     assert (recipe.leak_fraction > 0) == ("L" in chosen)
     assert (recipe.nonlinearity == "relu") == ("R" in chosen)
     assert (recipe.l1 > 0) == ("R" in chosen)

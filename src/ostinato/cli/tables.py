@@ -73,7 +73,7 @@ def render(table: Table, width: int, encoding: str = "utf-8") -> list[Line]:
         nats    -5.168 ± 0.079
     """
     width = max(width, LEAST_WIDTH)
-    table = _shown(table, encoding)
+    table = _shown(table, width, encoding)
     found = [Line(text, "italic") for text in folded(table.title, width)] if table.title else []
     parts = _parts(table, width)
     body: list[Line] = []
@@ -162,19 +162,41 @@ def _print(lines: Sequence[Line]) -> None:
         console.print(Text(line.text, style=line.style), soft_wrap=True)
 
 
-def _shown(table: Table, encoding: str) -> Table:
-    """The same table with texts that a terminal of this encoding can show."""
+def _shown(table: Table, width: int, encoding: str) -> Table:
+    """The same table with texts that a terminal of this encoding can show, and no score wider than it."""
 
     def line(text: str, keep: str = "") -> str:
         return encodable(visible(text, keep), encoding)
 
     columns = [Column(line(column.heading, "\n"), column.text) for column in table.columns]
     rows = [
-        (tuple(line(cell, "" if c.text else "\n") for c, cell in zip(columns, cells, strict=True)), bold)
+        (
+            tuple(
+                line(cell) if c.text else _in_lines(line(cell, "\n"), width)
+                for c, cell in zip(columns, cells, strict=True)
+            ),
+            bold,
+        )
         for cells, bold in table.rows
     ]
     notes = [part for note in table.notes for part in line(note, "\n").split("\n")]
     return Table(columns, line(table.title), notes, rows)
+
+
+def _in_lines(cell: str, width: int) -> str:
+    """A cell of numbers; a line that is too wide, such as a score with its error, is broken at its spaces."""
+    lines: list[str] = []
+    for line in cell.split("\n"):
+        if cell_len(line) <= width:
+            lines.append(line)
+            continue
+        start = len(lines)
+        for word in line.split():
+            if len(lines) > start and cell_len(f"{lines[-1]} {word}") <= width:
+                lines[-1] += f" {word}"
+            else:
+                lines.append(word)
+    return "\n".join(lines)
 
 
 def _parts(table: Table, width: int) -> list[list[int]] | None:

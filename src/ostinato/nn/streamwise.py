@@ -114,7 +114,6 @@ def clipped_backward(model: SequenceModel, minibatch: Minibatch, threshold: floa
     result = Streamwise(loss, norms[counts > 0].tolist())
     if result.finite:
         factors = torch.ones_like(norms) if threshold is None else (threshold / norms).clamp(max=1)
-        factors = torch.where(counts > 0, factors, torch.zeros_like(factors))
         found.assign(factors, float((shares * factors).sum()))
     return result
 

@@ -11,7 +11,7 @@ from ostinato.errors import UserError
 from ostinato.optim.declared import OPTIMIZERS
 
 LETTERS: dict[str, dict[str, Any]] = {
-    "C": {"clip": "auto"},
+    "C": {"clip": "quantile"},
     "L": {"leak_fraction": 0.5, "leak_low": 0.8, "leak_high": 0.98},
     "R": {"nonlinearity": "relu", "l1": 1e-4},
     "M": {"optimizer": "nesterov", "momentum": 0.9, "learning_rate": 0.01},

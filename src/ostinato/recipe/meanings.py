@@ -76,7 +76,7 @@ def meaning(letter: str, chosen: Mapping[str, Any] | None = None) -> dict[str, A
 
     Example:
         >>> meaning("C")
-        {'clip': 'auto'}
+        {'clip': 'quantile'}
         >>> meaning("C", {"domain": "chars", "output": "softmax", "cell": CELLS.default, "optimizer": "sgd"})
         {'clip': 0.5}
     """

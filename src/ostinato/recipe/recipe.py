@@ -35,7 +35,7 @@ class Recipe:
     Example:
         >>> recipe = Recipe.parse("SGD+CL", learning_rate=0.1)
         >>> recipe.clip, recipe.leak_fraction, recipe.learning_rate
-        ('auto', 0.5, 0.1)
+        ('quantile', 0.5, 0.1)
         >>> recipe.replace(hidden_size=50).hidden_size
         50
         >>> Recipe.parse("SGD", rbm_size=10)

@@ -293,7 +293,7 @@ class Trainer:
 
     def _end_pass(self, clipped: float) -> None:
         """Let the threshold know, and say once that most updates were clipped."""
-        self._tell_once("mostly clipped", mostly_clipped(clipped, self.threshold.value))
+        self._tell_once("mostly clipped", mostly_clipped(self.recipe, clipped, self.threshold.value))
         self.threshold.end_pass()
         self.progress.clip_threshold = self.threshold.value
 

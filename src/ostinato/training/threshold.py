@@ -89,20 +89,26 @@ def found_threshold(recipe: Recipe, value: float, gradients: int) -> str:
     )
 
 
-def mostly_clipped(share: float, threshold: float | None) -> str:
+def mostly_clipped(recipe: Recipe, share: float, threshold: float | None) -> str:
     """What to say where more than half of an epoch's updates were clipped; "" where not.
 
     Example:
-        >>> mostly_clipped(0.5, 1.0)
+        >>> mostly_clipped(Recipe.parse("SGD", clip=1.0), 0.5, 1.0)
         ''
         >>> from ostinato.errors import without_marks
-        >>> print(without_marks(mostly_clipped(0.75, 1.0))[:51])
+        >>> print(without_marks(mostly_clipped(Recipe.parse("SGD", clip=1.0), 0.75, 1.0))[:51])
         75 % of this epoch's updates were clipped to norm 1
     """
     if threshold is None or share <= 0.5:
         return ""
+    if recipe.clip == "quantile":
+        remedy = (
+            f"norms grow faster than the quantile follows; a smaller {argument('clip_window')} clips fewer"
+        )
+    else:
+        remedy = f"set {argument('clip')} quantile, or a larger number, to clip few"
     return (
         f"{100 * share:.0f} % of this epoch's updates were clipped to norm {threshold:.4g}: their length is "
         f"then the threshold's and no longer the gradient's, as if {argument('learning_rate')} were smaller; "
-        f"set {argument('clip')} quantile, or a larger number, to clip few"
+        f"{remedy}"
     )
