@@ -46,13 +46,19 @@ def score(run: AnyRun, sequences: Any, *, device: torch.device | str | None = No
 
 
 def compare(
-    runs: Sequence[AnyRun], split: Split = "test", *, resamples: int = 10_000, seed: int = 0
+    runs: Sequence[AnyRun],
+    split: Split = "test",
+    *,
+    over_seeds: bool = False,
+    resamples: int = 10_000,
+    seed: int = 0,
 ) -> Comparison:
     """Which of several runs on the same data is better, and how sure that is, by a paired bootstrap.
 
     Args:
         runs: two or more, or their folders; the first is what the others are compared with.
         split: "train", "valid" or "test".
+        over_seeds: take runs that differ by their seed alone as one way of training.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
@@ -69,7 +75,14 @@ def compare(
     """
     opened = [_opened(run) for run in runs]
     data = next((run.known_data for run in opened if run.known_data is not None), None)
-    return compare_runs([run.opened for run in opened], split, resamples=resamples, seed=seed, data=data)
+    return compare_runs(
+        [run.opened for run in opened],
+        split,
+        over_seeds=over_seeds,
+        resamples=resamples,
+        seed=seed,
+        data=data,
+    )
 
 
 def _opened(run: AnyRun) -> TrainedRun:

@@ -39,14 +39,12 @@ class ModuleData:
     Arguments:
         loaders: by split; of those that a split lacks none.
         module: the network.
-        initial: its weights before training.
         loss: what it is trained on; None for the log-probability of the distributions that it returns.
         details: how the batches are made; can be written as JSON.
     """
 
     loaders: dict[str, DataLoader[Any]]
     module: torch.nn.Module
-    initial: dict[str, Tensor]
     loss: LossFunction | None = None
     details: dict[str, Any] = field(default_factory=dict)
     name: str = "memory"
@@ -90,8 +88,7 @@ def wrap(given: Given, batch_size: int) -> ModuleData:
     loaders = {split: _loader(each, batch_size) for split, each in some.items()}
     how = "given" if given.is_split else "by sequence"
     details = {"source": "memory", "split": how, "module": type(given.module).__name__}
-    initial = {name: x.detach().clone() for name, x in given.module.state_dict().items()}
-    return ModuleData(loaders, given.module, initial, given.loss, details)
+    return ModuleData(loaders, given.module, given.loss, details)
 
 
 def _is_loader(given: Any) -> bool:

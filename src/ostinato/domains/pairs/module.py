@@ -166,9 +166,7 @@ class OwnModule(BaseDomain):
             )
         if stored is not None:
             return OwnNetwork(data.module, data.loss, recipe.l2)
-        module = copy.deepcopy(data.module)
-        module.load_state_dict(data.initial)
-        return OwnNetwork(module, data.loss, recipe.l2)
+        return OwnNetwork(copy.deepcopy(data.module), data.loss, recipe.l2)
 
     def streams(self, recipe: Recipe, data: ModuleData, epoch: int) -> LoaderStreams:
         """The training loader's batches."""
