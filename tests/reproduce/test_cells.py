@@ -57,7 +57,7 @@ def test_cells_are_chosen_by_data_set_and_row() -> None:
         (("table1", ["bach"]), "no data set 'bach'"),
         (("table2", ["jsb"]), "known: chars, words"),
         (("table1", [], ["RNN (SGD+CX)"]), "did you mean RNN (SGD+C"),
-        (("table1/jsb/rnn-SGD", ["jsb"]), "leave out --datasets"),
+        (("table1/jsb/rnn-SGD", ["jsb"]), "leave out datasets"),
     ],
 )
 def test_what_there_is_not_is_named(arguments, words) -> None:

@@ -88,7 +88,7 @@ def test_a_signal_stops_it_at_a_checkpoint_and_a_budget_ends_it_in_peace(small_j
     budgeted = (*many, "--folder", "f", "--rows", "rnn-SGD", "--budget", "1s")
     code, out = finish(in_a_process(COMMAND, "reproduce", *budgeted))
     assert code == 0, out
-    assert "out of time: 0 of 1 trainings done" in out
+    assert "out of time: 0 of 1 training done" in out
     assert "| jsb | RNN (SGD) |" in (small_jsb / "f" / "table1.md").read_text()
 
 

@@ -3,6 +3,8 @@
 Everything here can be deleted at any time: it is made again when it is needed.
 """
 
+from __future__ import annotations
+
 import contextlib
 import io
 import json
@@ -10,12 +12,14 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
+
+# Where a data set is can be asked without NumPy, which help pages do not wait for.
+if TYPE_CHECKING:
+    import numpy as np
 
 CACHE_VARIABLE = "OSTINATO_CACHE"
 _META = "meta"
@@ -42,6 +46,8 @@ def save(name: str, arrays: dict[str, np.ndarray], meta: Any) -> None:
 
     A cache that cannot be written (full disk, read-only home) is no error: the work is only done again.
     """
+    import numpy as np
+
     data = io.BytesIO()
     np.savez_compressed(data, allow_pickle=False, **arrays, **{_META: np.array(json.dumps(meta))})
     with contextlib.suppress(OSError, UserError):
@@ -51,6 +57,8 @@ def save(name: str, arrays: dict[str, np.ndarray], meta: Any) -> None:
 
 def load(name: str) -> tuple[dict[str, np.ndarray], Any] | None:
     """What `save` kept under this name, or None: not there, damaged or cut short."""
+    import numpy as np
+
     try:
         # from memory: numpy forgets to close the file of a damaged archive
         data = io.BytesIO((cache_folder() / f"{name}.npz").read_bytes())
