@@ -7,6 +7,7 @@ Loss, gradients, clipping and step of a rectifier network with Nesterov momentum
 three take turns. CPU milliseconds of one thread, which other work on the machine disturbs little.
 """
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from ostinato.nn.outputs.softmax import Softmax
 from ostinato.optim import SimplifiedNesterov, clip_grad_norm
 
 STEPS, STREAMS, HIDDEN, NOTES, WORDS, CHARACTERS = 100, 16, 200, 88, 10_000, 50
-THRESHOLD, ROUNDS = 1.0, 7
+THRESHOLD = 1.0
 
 
 def music(output: Callable[..., Any], cell: Callable[..., Any] = RNN) -> tuple[SequenceModel, torch.Tensor]:
@@ -80,12 +81,17 @@ def steps(model: SequenceModel, data: torch.Tensor) -> dict[str, Callable[[], No
 
 def main() -> None:
     """Print CPU milliseconds of a step, medians, and ratios to clipping the minibatch."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="steps of each way that are timed")
+    rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     print(f"{'':32}{'minibatch':>12}{'by stream':>12}{'ratio':>8}{'a pass each':>14}{'ratio':>8}")
     for name, (model, data) in problems().items():
         ways = steps(model, data)
         taken: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(ROUNDS + 1):
+        for _ in range(rounds + 1):
             for way, step in ways.items():
                 begin = time.process_time()
                 step()

@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 
-from ostinato.cli.spelling import spelled
+from ostinato.cli.spelling import forget_options, spelled
 from ostinato.domains.music.reading import pieces
 from ostinato.errors import MissingExtra, UserError, argument, call, check_installed, needs
 
@@ -26,6 +26,7 @@ def test_it_can_be_sent_between_processes() -> None:
 
 
 def test_a_call_is_pythons_in_python_and_a_command_on_the_command_line():
+    forget_options()  # of a command that ran in this process before
     error = UserError(f"go on with {call('train', resume='my runs/a=b', epochs=3)}; {argument('seed')}")
     assert str(error) == "go on with ostinato.train(resume='my runs/a=b', epochs='3'); seed"
     assert spelled(error) == "go on with ostinato train --resume 'my runs/a=b' --epochs 3; seed"

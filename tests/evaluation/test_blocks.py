@@ -56,4 +56,5 @@ def test_blocks_are_neighbours_and_lose_nothing() -> None:
             sums = in_blocks(values, length)
             assert sums.tolist() == [values[blocks == b].sum() for b in range(len(sums))]
     assert in_blocks(np.ones((3, 10)), 5).tolist() == [[5.0, 5.0]] * 3
+    assert block_length(residuals(np.array([-math.inf, -2.0] * 20), np.ones(40))) == 1
     assert residuals(np.array([-3.0, -1.0]), np.array([1.0, 3.0])).tolist() == [-2.0, 2.0]

@@ -81,10 +81,14 @@ def in_blocks(values: np.ndarray, length: int) -> np.ndarray:
 def residuals(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """What each sequence differs by from the pooled mean: x_s - n_s (sum x / sum n), (S,).
 
+    Sums that are not all finite have no mean, and are given back.
+
     Example:
         >>> residuals(np.array([-2.0, -4.0]), np.array([1.0, 1.0]))
         array([ 1., -1.])
     """
     sums, counts = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    if not np.isfinite(sums).all():
+        return sums
     total = counts.sum()
     return sums - counts * (sums.sum() / total if total > 0 else 0.0)

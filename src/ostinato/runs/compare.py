@@ -82,12 +82,12 @@ class Comparison:
             if s.spread is not None:
                 row |= {"runs": [str(run.folder) for run in s.runs], "spread": s.spread}
             rows.append(row)
-        for row, difference, seeds in zip(rows[1:], self.differences, self.over_seeds, strict=True):
+        for other, difference, seeds in zip(rows[1:], self.differences, self.over_seeds, strict=True):
             fields = {
                 name: None if isinstance(x, float) and math.isnan(x) else x
                 for name, x in asdict(difference).items()
             }
-            row["difference"] = fields | {"over_seeds": seeds}
+            other["difference"] = fields | {"over_seeds": seeds}
         return {"split": self.split, "resampled": self.of, "runs": rows}
 
 

@@ -180,7 +180,8 @@ def test_interrupted_anywhere_it_ends_bit_for_bit_the_same(tmp_path: Path, kind:
     stops = 0
     for attempt in range(1, 400):
         calls = iter(range(10**6))
-        budget = 15 if attempt == 1 else 1 + attempt % 5
+        # HF stops between iterations too; SGD only has so many segments
+        budget = (15 if attempt == 1 else 1 + attempt % 5) if letters == "HF" else 1 + attempt % 2
         trainer = Trainer(
             recipe,
             small_data(),

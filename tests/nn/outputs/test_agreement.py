@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ostinato.nn.outputs import Annealing, RBMFrames, enumeration
-from ostinato.nn.outputs.agreement import Estimate, Estimator, Frames
+from ostinato.nn.outputs.agreement import Estimate, Estimator, Frames, t_quantile
 from ostinato.nn.outputs.ais import anneal
 from ostinato.nn.outputs.gibbs import mean_field_logits
 
@@ -179,3 +179,11 @@ def test_log_weight_is_the_free_energy() -> None:
     v = frames.observed.float()
     expected = (v * frames.b).sum(1) + F.softplus(frames.c + v @ frames.weight).sum(1)
     torch.testing.assert_close(frames.log_weight(), expected.double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.975, 0.995, 0.9999])
+def test_student_s_t_is_that_of_scipy(share) -> None:
+    from scipy.stats import t
+
+    for degrees in (1, 2, 3, 4, 7, 30, 199, 200, 201, 500, 10_000):
+        assert t_quantile(share, degrees) == pytest.approx(t.ppf(share, degrees), rel=2e-6, abs=1e-9)

@@ -169,9 +169,11 @@ class ScoredText:
         sums = np.array([self.log_probs[place].sum() for place in places])
         counts = np.array([place.stop - place.start for place in places])
         finite = np.isfinite(sums).all()
-        length = block_length(residuals(sums, counts))
-        score = pooled_score(in_blocks(sums, length), in_blocks(counts, length), "nats/token", "")
-        error = score.standard_error if finite else math.nan
+        error = math.nan
+        if finite:
+            length = block_length(residuals(sums, counts))
+            score = pooled_score(in_blocks(sums, length), in_blocks(counts, length), "nats/token", "")
+            error = score.standard_error
         if self.unit == "words":
             return self.perplexity, self.perplexity * error, "perplexity"
         return self.bits_per_token, error / math.log(2), "bits/character"

@@ -327,6 +327,8 @@ def recorder(*parameters: Tensor | None) -> "StreamGradients | None":
 
     They can where they are a model's own parameters, and not made from some, as by weight normalisation.
     """
+    if torch.compiler.is_compiling():
+        return None  # nothing is collected there, and a context variable cannot be traced
     found = _recorder.get()
     return found if found is not None and all(p is None or p.is_leaf for p in parameters) else None
 

@@ -18,6 +18,7 @@ Shapes: N frames, n of them annealed at length, M chains a frame, K steps.
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -27,6 +28,9 @@ from ostinato.nn.outputs.temperatures import cubic, respaced
 
 # 99 % intervals: the two ends may each be missed half a percent of the time.
 CONFIDENCE = 0.99
+
+# Degrees of freedom of Student's t from which its expansion about the normal is exact to 1e-6.
+_MANY = 200
 
 # The rough pass: steps and chains of each frame, and how many frames get as many.
 _ROUGH_STEPS, _ROUGH_CHAINS, _ROUGH_FRAMES = 200, 2, 20_000
@@ -170,10 +174,47 @@ class Estimate:
         return min(mean - reach for mean, reach in ends), max(mean + reach for mean, reach in ends)
 
     def _end(self, values: Tensor, weights: Tensor | None) -> tuple[float, float]:
-        from scipy.stats import t
-
-        far = float(t.ppf(0.5 + CONFIDENCE / 2, max(1, len(self.rows) - 1)))
+        far = t_quantile(0.5 + CONFIDENCE / 2, max(1, len(self.rows) - 1))
         return self.mean(values, weights), far * self.error(values, weights)
+
+
+def t_quantile(share: float, degrees: int) -> float:
+    """The number below which `share` of Student's t lies, from its distribution function in closed form.
+
+    The finite series of Abramowitz & Stegun 26.7.3 and 26.7.4, solved by halving; of many degrees of freedom
+    the expansion about the normal quantile, 26.7.5. SciPy's is not in the core.
+
+    Args:
+        share: in [1/2, 1).
+        degrees: of freedom.
+
+    Example:
+        >>> [round(t_quantile(0.995, n), 3) for n in (1, 2, 10, 1000)]
+        [63.657, 9.925, 3.169, 2.581]
+    """
+    if degrees > _MANY:
+        z = NormalDist().inv_cdf(share)
+        first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+        third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+        return z + first / degrees + second / degrees**2 + third / degrees**3
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        low, high = (angle, high) if _within(angle, degrees) < 2 * share - 1 else (low, angle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _within(angle: float, degrees: int) -> float:
+    """The share of Student's t between -x and x, for x = sqrt(degrees) tan(angle)."""
+    cosine, odd = math.cos(angle), degrees % 2
+    term, total = (cosine, cosine) if odd else (1.0, 1.0)
+    if degrees == 1:
+        total = 0.0
+    for k in range(2 + odd, degrees - 1, 2):
+        term *= cosine**2 * (k - 1) / k
+        total += term
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
 
 
 def _mean_error(differences: Tensor, variance: Tensor) -> float:
