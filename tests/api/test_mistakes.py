@@ -91,3 +91,28 @@ def test_what_a_run_is_asked_is_not_ignored() -> None:
             run.generate(SONGS[0], steps=4, prime_steps=steps)
     with pytest.raises(UserError, match="expected semitones with prime"):
         run.generate(steps=4, semitones=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"steps": "3"}, "expected steps to be a whole number, found '3'"),
+        ({"steps": True}, "expected steps to be a whole number, found True"),
+        ({"count": 1.5}, "expected count to be a whole number, found 1.5"),
+        ({"temperature": "1"}, "expected temperature to be a number, found '1'"),
+        ({"prime_steps": 2.5}, "expected prime_steps to be a whole number or None, found 2.5"),
+        ({"seed": "a"}, "expected seed to be a whole number, found 'a'"),
+    ],
+)
+def test_an_option_of_another_type_is_refused(options, words) -> None:
+    run = ostinato.train("SGD", SONGS, **TINY)
+    with pytest.raises(UserError) as error:
+        run.generate(SONGS[0], **options)
+    assert str(error.value) == words
+
+
+def test_token_ids_are_not_words_of_a_file(tmp_path) -> None:
+    (tmp_path / "t.txt").write_text("the cat sat\n" * 5)
+    run = ostinato.train("SGD", [np.array([1, 2, 3, 1, 2])] * 30, classes=2, **TINY)
+    with pytest.raises(UserError, match="expected token ids, which the run was trained on"):
+        run.evaluate(tmp_path / "t.txt")

@@ -16,7 +16,7 @@ from torch import nn
 
 from ostinato.api.data import wrapped
 from ostinato.api.given import sequences_of
-from ostinato.api.options import options_of
+from ostinato.api.options import check_type, options_of
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.answer import Asked
 from ostinato.domains.domain import Data, Domain, domain_named, load_data
@@ -186,6 +186,7 @@ class TrainedRun:
         Raises:
             UserError: nothing is generated from such data, or an option is not for them.
         """
+        check_type("seed", seed, int)
         trained = self._on(device)
         asked = Asked(seed, _prime(prime), str(device_of(trained.model)))
         return self._domain.generate(trained, asked, options_of(self._domain.declared, "generate", options))
