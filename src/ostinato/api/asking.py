@@ -9,6 +9,7 @@ import torch
 from ostinato.api.run import TrainedRun
 from ostinato.api.training import open_run
 from ostinato.data.sequences import SPLITS
+from ostinato.errors import UserError, argument
 from ostinato.evaluation.sequences import SequenceScores
 from ostinato.runs.compare import Comparison, Split, compare_runs
 from ostinato.runs.results import Results
@@ -73,6 +74,15 @@ def compare(
         >>> len(found.differences), found.scored[0].of
         (1, 'blocks of consecutive steps')
     """
+    if isinstance(runs, str | Path | TrainedRun):
+        raise UserError(f"expected a list of two or more {argument('runs')}, found one")
+    if split not in SPLITS:
+        raise UserError(f"expected {argument('split')} to be one of {', '.join(SPLITS)}, found {split!r}")
+    for name, value, least in (("resamples", resamples, 2), ("seed", seed, 0)):
+        if not isinstance(value, int) or value < least:
+            raise UserError(
+                f"expected {argument(name)} to be a whole number of at least {least}, found {value!r}"
+            )
     opened = [_opened(run) for run in runs]
     data = next((run.known_data for run in opened if run.known_data is not None), None)
     return compare_runs(

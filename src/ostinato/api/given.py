@@ -74,6 +74,8 @@ def sequences_of(data: Any, *, batches: bool = False) -> Any:
         return list(array) if array.ndim == 3 else [array]
     if isinstance(data, str | bytes | Path):
         raise UserError(f"expected sequences in memory, found {data!r}; text is given as a list of strings")
+    if isinstance(data, Mapping):
+        raise UserError(f"expected sequences, found a mapping of {', '.join(map(str, data)) or 'nothing'}")
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         found = [_sequence(data[k]) for k in range(len(data))]  # a data set need not end its own iteration
     elif isinstance(data, Iterable):
@@ -117,6 +119,12 @@ def _array(value: Any) -> np.ndarray:
     """A tensor, or numbers in lists, as an array."""
     if isinstance(value, Tensor):
         return value.detach().cpu().numpy()
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value) and value.dtype.kind != "f":
+            raise UserError(
+                f"expected values, or real numbers where some are masked, found masked {value.dtype}"
+            )
+        return np.asarray(value.filled(np.nan) if value.dtype.kind == "f" else value.data)
     try:
         array = np.asarray(value)
     except ValueError as error:  # lists of different lengths in a list

@@ -1,9 +1,12 @@
 """A command's options as a program's keyword arguments."""
 
+import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ostinato.domains.declared import DomainDeclared
 from ostinato.errors import UserError, argument, near_names
@@ -37,7 +40,51 @@ def options_of(declared: DomainDeclared, command: str, given: Mapping[str, Any])
             raise UserError(
                 f"expected an option of {command} on {declared.name}, found {name}: {near_names(name, hints)}"
             )
+    for name, value in given.items():
+        check_type(name, value, hints[name])
     return kind(**{own: _as_files(value, hints[own]) for own, value in given.items()})
+
+
+def check_type(name: str, value: Any, hint: Any) -> None:
+    """Refuse a value that is none of the types, or of the choices, that an option is declared with.
+
+    Raises:
+        UserError: it is not.
+
+    Example:
+        >>> check_type("steps", 8, int)
+        >>> check_type("steps", "8", int)
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: expected steps to be a whole number, found '8'
+    """
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if any(_fits(value, part) for part in parts):
+        return
+    wanted = " or ".join(_called(part) for part in parts)
+    raise UserError(f"expected {argument(name)} to be {wanted}, found {value!r}")
+
+
+def _fits(value: Any, part: Any) -> bool:
+    if typing.get_origin(part) is typing.Literal:
+        return value in typing.get_args(part)
+    if part is types.NoneType:
+        return value is None
+    if part in (int, float):
+        numbers = (int, np.integer) if part is int else (int, float, np.integer, np.floating)
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    if part is bool:
+        return isinstance(value, bool)
+    if part is str:
+        return isinstance(value, str)
+    return True  # files: whoever opens them says what is wrong
+
+
+def _called(part: Any) -> str:
+    if typing.get_origin(part) is typing.Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(part)))
+    names = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
+    return names.get(part, "None" if part is types.NoneType else "a file")
 
 
 def _as_files(value: Any, hint: Any) -> Any:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+import warnings
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 
 from ostinato.api.data import wrapped
 from ostinato.api.given import sequences_of
-from ostinato.api.options import options_of
+from ostinato.api.options import check_type, options_of
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.answer import Asked
 from ostinato.domains.domain import Data, Domain, domain_named, load_data
@@ -29,7 +30,7 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.runs.finish import RESULTS, conclude, fit
 from ostinato.runs.folder import LOCK, Run
 from ostinato.runs.results import Results
-from ostinato.runs.trained import load_model, own_data
+from ostinato.runs.trained import NO_MODEL, load_model, own_data
 from ostinato.training.monitor import Interrupted, Monitor, PlainNotices
 from ostinato.training.stopping import stop_signals
 from ostinato.training.threads import default_threads
@@ -162,6 +163,9 @@ class TrainedRun:
             loaded = domain.other_data(self._run, str(data), {})
         else:
             loaded = self._data = self._known(data)
+        empty = [split for split in splits if loaded.frames(split) == 0] if splits is not SPLITS else []
+        if empty:
+            raise UserError(f"expected splits that have something in them, found none in {', '.join(empty)}")
         scores = domain.score(trained.recipe, trained.model, loaded, tuple(splits), baselines=baselines)
         return Results(scores)
 
@@ -182,6 +186,7 @@ class TrainedRun:
         Raises:
             UserError: nothing is generated from such data, or an option is not for them.
         """
+        check_type("seed", seed, int)
         trained = self._on(device)
         asked = Asked(seed, _prime(prime), str(device_of(trained.model)))
         return self._domain.generate(trained, asked, options_of(self._domain.declared, "generate", options))
@@ -238,7 +243,8 @@ class TrainedRun:
             self._data = self._wrapped(data)
         elif self._data is None:
             self._data = load_data(recipe)
-        self._device = device or self._device or before.get("devices", ["cpu"])[-1]
+        given = [one for one in (device, self._device) if one is not None]
+        self._device = given[0] if given else before.get("devices", ["cpu"])[-1]
         threads = before.get("threads") if threads is None else threads
         self._fit(recipe, self._data, monitor, threads, checkpoint_seconds)
         return self
@@ -283,7 +289,7 @@ class TrainedRun:
 
     def _on(self, device: torch.device | str | None) -> TrainedModel:
         """The model on a device, read once for as long as it is asked for there."""
-        wanted = device or self._device or "cpu"
+        wanted = next((one for one in (device, self._device) if one is not None), "cpu")
         if self._trained is None or device_of(self._trained.model) != find_device(wanted):
             known = self._data
             if known is None and self._module is not None:
@@ -327,6 +333,8 @@ class TrainedRun:
                 )
         except (Interrupted, KeyboardInterrupt):
             raise TrainingStopped(self) from None
+        if not self._run.has_checkpoint("best") and self.stopped_because:
+            warnings.warn(NO_MODEL, stacklevel=4)
         if self._temporary is None:
             self._conclude(self._run)
         if self._module is not None and self._run.has_checkpoint("best"):

@@ -1,5 +1,6 @@
 """`ostinato.train`, `open_run` and `load_data`: from a program's data to a run."""
 
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -11,12 +12,13 @@ from torch import nn
 
 from ostinato.api.data import LoadedData, wrapped
 from ostinato.api.given import domain_of, given_of
-from ostinato.api.run import TrainedRun
+from ostinato.api.run import TrainedRun, TrainingStopped
 from ostinato.domains import catalogue
 from ostinato.domains.domain import load_data as load_named
 from ostinato.domains.given import IN_MEMORY, LossFunction
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, argument, without_marks
+from ostinato.nn.devices import find_device
 from ostinato.recipe.notices import notices
 from ostinato.recipe.owned import every_setting
 from ostinato.recipe.recipe import Recipe
@@ -80,6 +82,11 @@ def train(
                 raise UserError(
                     f"expected {argument('resume')} without {argument(name)}, found both; a run keeps its own"
                 )
+        if isinstance(resume, TrainedRun) and (model is not None or loss is not None):
+            raise UserError(
+                f"expected {argument('resume')} without {argument('model')} and {argument('loss')}, found "
+                "them with a run that has its own; a run's folder is opened with them"
+            )
         run = resume if isinstance(resume, TrainedRun) else open_run(resume, model=model, loss=loss)
         return run.resume(
             data=data,
@@ -91,15 +98,35 @@ def train(
         )
     if loss is not None and model is None:
         raise UserError(f"expected {argument('loss')} with {argument('model')}, found it alone")
+    if recipe is not None and not isinstance(recipe, str | Recipe):
+        raise UserError(
+            f"expected letters such as 'SGD+CRM' as {argument('recipe')}, found {type(recipe).__name__}; "
+            f"what is trained on comes second, or as {argument('data')}"
+        )
+    find_device("cpu" if device is None else device)
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise UserError(f"expected {argument('threads')} of at least 1, found {threads!r}")
     given, made = _chosen(recipe, data, domain, model, loss, settings)
     prepared = load_named(made) if given is None else wrapped(made, given, model, loss)
     temporary = Path(tempfile.mkdtemp(prefix="ostinato-")) if out is None else None
     folder = Path(str(out)) if temporary is None else temporary / "run"
     with Run.create(folder, made.to_dict()) as opened:
         started = TrainedRun(
-            opened, prepared, module=model, loss=loss, temporary=temporary, device=device or "cpu"
+            opened,
+            prepared,
+            module=model,
+            loss=loss,
+            temporary=temporary,
+            device="cpu" if device is None else device,
         )
-    return started.resume(threads=threads, checkpoint_seconds=checkpoint_seconds, monitor=monitor)
+    try:
+        return started.resume(threads=threads, checkpoint_seconds=checkpoint_seconds, monitor=monitor)
+    except TrainingStopped:
+        raise
+    except Exception:
+        if not started.history:  # nothing is lost, and the same call can be made again
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _chosen(
@@ -113,12 +140,22 @@ def _chosen(
     """The data in memory, None for others, and the recipe that goes with them; warns of what is not plain."""
     known = dict(settings)
     given: Any = None
+    if model is not None and isinstance(data, str | Path | LoadedData):
+        raise UserError(
+            f"expected pairs or a loader in memory with {argument('model')}, found "
+            f"{'loaded data' if isinstance(data, LoadedData) else repr(str(data))}"
+        )
     if isinstance(data, str | Path):
         known["data"] = catalogue.found_again(str(data))
         if domain is None:
             known["domain"] = _kind_of(str(data))
     elif isinstance(data, LoadedData):
         given = data
+        if domain is not None and DOMAINS.name(domain) != data.settings["domain"]:
+            raise UserError(
+                f"expected {argument('domain')} {data.settings['domain']}, as which the data were loaded, "
+                f"found {domain}"
+            )
         for name, value in data.settings.items():
             if known.setdefault(name, value) != value:
                 raise UserError(

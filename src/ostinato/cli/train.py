@@ -154,6 +154,7 @@ def _fit(
 ) -> None:
     from ostinato.cli.progress import ConsoleMonitor
     from ostinato.runs.finish import fit
+    from ostinato.runs.trained import NO_MODEL
     from ostinato.training.monitor import Interrupted
     from ostinato.training.stopping import stop_signals
 
@@ -178,10 +179,8 @@ def _fit(
         console.print(f"stopped; continue with: ostinato train --resume {run.folder}")
         raise SystemExit(128 + interruption.signal) from None
     if not quiet:
-        console.print(
-            f"stopped after epoch {progress.epoch}: {progress.stopped_because}; "
-            f"best validation in epoch {progress.best_epoch + 1}"
-        )
+        best = f"best validation in epoch {progress.best_epoch + 1}" if progress.best_epoch >= 0 else NO_MODEL
+        console.print(f"stopped after epoch {progress.epoch}: {progress.stopped_because}; {best}")
 
 
 def _conclude(run: Run, data: Data, recipe: Recipe, results: Results, *, json: bool) -> None:

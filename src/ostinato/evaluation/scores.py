@@ -139,6 +139,6 @@ def pooled_score(
     total, songs = counts.sum(), len(sums)
     value = sums.sum() / total if total > 0 else math.nan
     error = math.nan
-    if songs > 1 and total > 0:
+    if songs > 1 and total > 0 and math.isfinite(value):
         error = math.sqrt(songs / (songs - 1) * np.square(sums - value * counts).sum()) / total
     return Score(float(value), unit, convention, round(float(total)), songs, float(error), estimate)

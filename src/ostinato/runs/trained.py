@@ -13,6 +13,12 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import MODEL_PREFIX
 
+# What a run that has ended without a model is to be told.
+NO_MODEL = (
+    "no epoch had a finite validation score, so that there is no model; a smaller learning rate, or "
+    "clipping, may help"
+)
+
 
 def own_data(trained: TrainedModel) -> Data:
     """The data a model was trained on, loaded again.
@@ -51,6 +57,10 @@ def load_model(
     """
     place = find_device(device)
     if not run.has_checkpoint(checkpoint):
+        if run.has_checkpoint("last") and run.load_checkpoint("last")[1]["progress"]["stopped_because"]:
+            raise UserError(
+                f"expected a trained model in {run.folder}, found a run that has ended: {NO_MODEL}"
+            )
         raise UserError(
             f"expected a trained model in {run.folder}, found no checkpoint {checkpoint!r} yet; "
             f"continue with: {call('train', resume=run.folder)}"

@@ -78,7 +78,7 @@ def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequen
     for path in paths:
         piano_roll.check_writable(path)
     beginning = _beginning(music, asked.prime, own)
-    given = None if beginning is None else beginning.frames[: own.prime_steps]
+    given = None if beginning is None else _first(beginning, own.prime_steps)
     pieces = generate(
         music.model,
         own.steps,
@@ -104,12 +104,27 @@ def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequen
 def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Piece | None:
     """What is continued: a file, or frames that a program has, which are in the model's key."""
     if prime is None:
+        for name in ("prime_steps", "semitones"):
+            if getattr(own, name) is not None:
+                raise UserError(
+                    f"expected {argument(name)} with {argument('prime')}, found it alone; leave it out"
+                )
         return None
     if isinstance(prime, str | Path):
         return music.read(Path(prime), semitones=own.semitones)
     if own.semitones is not None:
         raise UserError(f"expected {argument('semitones')} with a file to continue, found frames; move them")
     return Piece("prime", frames_of(prime, "prime", music.visible_size), music.frames_per_beat)
+
+
+def _first(beginning: Piece, steps: int | None) -> np.ndarray:
+    """So many frames of what is continued."""
+    if steps is not None and not 1 <= steps <= len(beginning.frames):
+        raise UserError(
+            f"expected {argument('prime_steps')} in [1, {len(beginning.frames)}], the frames of "
+            f"{beginning.name}, found {steps}"
+        )
+    return beginning.frames[:steps]
 
 
 def _composed(files: list[Path], own: np.ndarray, frames: np.ndarray) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ostinato.domains.text.results import score_text, scored_tokens, unigram_sco
 from ostinato.domains.text.score import ScoredText, read_text, tokens_of
 from ostinato.domains.text.shown import each_sentence, text_table
 from ostinato.domains.trained import TrainedModel
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
@@ -202,6 +202,11 @@ class Text:
 
     def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> TextData:
         """In the run's vocabulary, or in one of their own."""
+        if run is not None and run.load_checkpoint("last")[1]["data"]["details"].get("token_ids", False):
+            raise UserError(
+                f"expected token ids, which the run was trained on, found {argument('data')} {data}; score "
+                "sequences of them in memory"
+            )
         vocabulary = None if run is None else Vocabulary.read(run.folder)
         unit: Any = self.declared.name if vocabulary is None else vocabulary.unit
         return data_sets.load(data, unit, vocabulary=vocabulary)

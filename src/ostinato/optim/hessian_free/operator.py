@@ -30,13 +30,6 @@ class CurvatureOperator(Protocol):
         """G v + structural * S v, with G the Gauss-Newton matrix, undamped; shape (P,)."""
 
 
-class SquaredGradients(Protocol):
-    """An operator that can also say what the diagonal preconditioner asks for."""
-
-    def squared_gradient(self) -> Tensor:
-        """Sum over parts b of the minibatch of g_b^2, where sum_b g_b is the gradient; shape (P,)."""
-
-
 def flatten(tensors: Iterable[Tensor]) -> Tensor:
     """The tensors' elements in one new vector.
 
