@@ -40,9 +40,8 @@ def options_of(declared: DomainDeclared, command: str, given: Mapping[str, Any])
             raise UserError(
                 f"expected an option of {command} on {declared.name}, found {name}: {near_names(name, hints)}"
             )
-    for name, value in given.items():
-        check_type(name, value, hints[name])
-    return kind(**{own: _as_files(value, hints[own]) for own, value in given.items()})
+        check_type(name, given[name], hints[name])
+    return kind(**{own: _as_files(given[own], hints[own]) for own in given})
 
 
 def check_type(name: str, value: Any, hint: Any) -> None:
