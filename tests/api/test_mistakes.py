@@ -28,6 +28,17 @@ class Net(torch.nn.Module):
         (lambda: ostinato.train(SONGS), "as recipe, found list; what is trained on comes second"),
         (lambda: ostinato.train("SGD", SONGS, threads=0), "threads of at least 1, found 0"),
         (lambda: ostinato.train("SGD", SONGS, device=""), "device"),
+        (lambda: ostinato.train("SGD", SONGS, out=3), "a path as out, found 3"),
+        (lambda: ostinato.train("SGD", SONGS, monitor=print), "a Monitor as monitor"),
+        (
+            lambda: ostinato.train("SGD", SONGS, checkpoint_seconds=-1),
+            "checkpoint_seconds of at least 0, found -1",
+        ),
+        (lambda: ostinato.open_run(3), "the path of a run, found 3"),
+        (lambda: ostinato.train(resume=3), "the path of a run, found 3"),
+        (lambda: ostinato.load_data(SONGS)["foo"], "expected one of train, valid, test, found 'foo'"),
+        (lambda: ostinato.load_data("temporal-order")["test"], "which draws its own"),
+        (lambda: ostinato.train("SGD", [torch.eye(12).to_sparse()] * 9), "a dense tensor"),
         (lambda: ostinato.compare("runs/a"), "a list of two or more runs"),
         (lambda: ostinato.compare([], split="foo"), "found 'foo'"),
         (lambda: ostinato.compare([], resamples=1), "resamples to be a whole number of at least 2, found 1"),
@@ -116,3 +127,12 @@ def test_token_ids_are_not_words_of_a_file(tmp_path) -> None:
     run = ostinato.train("SGD", [np.array([1, 2, 3, 1, 2])] * 30, classes=2, **TINY)
     with pytest.raises(UserError, match="expected token ids, which the run was trained on"):
         run.evaluate(tmp_path / "t.txt")
+
+
+def test_bfloat16_is_what_it_says() -> None:
+    waves = [torch.sin(torch.arange(40) / 3 + k).bfloat16() for k in range(10)]
+    found = [
+        ostinato.train("SGD", data, **TINY).history[0]["valid_log_likelihood"]
+        for data in (waves, [wave.float() for wave in waves])
+    ]
+    assert found[0] == found[1]

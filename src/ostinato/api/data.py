@@ -6,9 +6,10 @@ from typing import Any
 from torch import nn
 
 from ostinato.api.given import given_of
-from ostinato.data.sequences import Skipped
+from ostinato.data.sequences import SPLITS, Skipped
 from ostinato.domains.domain import Data, domain_named
 from ostinato.domains.given import Given, LossFunction
+from ostinato.errors import UserError
 from ostinato.recipe.recipe import Recipe
 
 
@@ -51,6 +52,12 @@ class LoadedData:
 
     def __getitem__(self, split: str) -> Any:
         data: Any = self.data
+        if not hasattr(data, "__getitem__"):
+            raise UserError(
+                f"expected data whose splits are there by name, found {self.name}, which draws its own"
+            )
+        if split not in SPLITS:
+            raise UserError(f"expected one of {', '.join(SPLITS)}, found {split!r}")
         return data[split]
 
 

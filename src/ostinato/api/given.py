@@ -118,7 +118,11 @@ def _described(one: Any) -> str:
 def _array(value: Any) -> np.ndarray:
     """A tensor, or numbers in lists, as an array."""
     if isinstance(value, Tensor):
-        return value.detach().cpu().numpy()
+        if value.layout != torch.strided:
+            raise UserError(f"expected a dense tensor, found one of layout {value.layout}")
+        # NumPy has no bfloat16; every number of it is one of float32
+        dense = value.detach().cpu()
+        return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
     if isinstance(value, np.ma.MaskedArray):
         if np.ma.is_masked(value) and value.dtype.kind != "f":
             raise UserError(

@@ -261,6 +261,8 @@ class TrainedRun:
         Raises:
             UserError: there is something in the folder, or it cannot be written.
         """
+        if not isinstance(path, str | Path):
+            raise UserError(f"expected a path to save the run at, found {path!r}")
         target = Path(path)
         Run.check_unused(target)
         with self._run.lock():

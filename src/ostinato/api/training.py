@@ -103,6 +103,7 @@ def train(
             f"expected letters such as 'SGD+CRM' as {argument('recipe')}, found {type(recipe).__name__}; "
             f"what is trained on comes second, or as {argument('data')}"
         )
+    _check_types(out=out, monitor=monitor, checkpoint_seconds=checkpoint_seconds)
     find_device("cpu" if device is None else device)
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise UserError(f"expected {argument('threads')} of at least 1, found {threads!r}")
@@ -127,6 +128,19 @@ def train(
         if not started.history:  # nothing is lost, and the same call can be made again
             shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _check_types(*, out: Any, monitor: Any, checkpoint_seconds: Any) -> None:
+    """Refuse what would fail, or mean something else, only after the folder has been made."""
+    if out is not None and not isinstance(out, str | Path):
+        raise UserError(f"expected a path as {argument('out')}, found {out!r}")
+    if monitor is not None and not hasattr(monitor, "epoch"):
+        raise UserError(f"expected a Monitor as {argument('monitor')}, found {monitor!r}")
+    number = isinstance(checkpoint_seconds, int | float) and not isinstance(checkpoint_seconds, bool)
+    if not number or not checkpoint_seconds >= 0:
+        raise UserError(
+            f"expected {argument('checkpoint_seconds')} of at least 0, found {checkpoint_seconds!r}"
+        )
 
 
 def _chosen(
@@ -200,6 +214,8 @@ def open_run(
     Raises:
         UserError: there is no run.
     """
+    if not isinstance(path, str | Path):
+        raise UserError(f"expected the path of a run, found {path!r}")
     run = Run.open(path)
     found = TrainedRun(run, module=model, loss=loss, device=device)
     own = DOMAINS[found.recipe.domain].own_network
