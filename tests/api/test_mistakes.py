@@ -136,3 +136,17 @@ def test_bfloat16_is_what_it_says() -> None:
         for data in (waves, [wave.float() for wave in waves])
     ]
     assert found[0] == found[1]
+
+
+def test_frames_of_other_notes_are_no_data_of_the_run(tmp_path) -> None:
+    from ostinato.domains.music.writing import piano_roll
+
+    for k in range(5):
+        piano_roll.to_midi(np.eye(88, dtype=np.uint8)[30 + np.random.default_rng(k).permutation(40)], tmp_path / f"{k}.mid")
+    run = ostinato.train("SGD", SONGS, **TINY)
+    with pytest.raises(
+        UserError, match="expected frames of 12 notes, which the run was trained on, found 88"
+    ):
+        run.evaluate(tmp_path)
+    with pytest.raises(UserError, match="expected frames of shape"):
+        run.generate(steps=4, out=tmp_path / "new.mid")

@@ -161,7 +161,14 @@ class Music:
 
     def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Splits:
         """As they are by themselves: in the frames that they have, and in C if nothing else is said."""
-        return data_sets.load(data, **given)
+        loaded = data_sets.load(data, **given)
+        found = self.identity(loaded)["visible_size"]
+        wanted = found if run is None else run.load_checkpoint("last")[1]["data"]["visible_size"]
+        if found != wanted:
+            raise UserError(
+                f"expected frames of {wanted} notes, which the run was trained on, found {found} in {data}"
+            )
+        return loaded
 
     def each(self, model: SequenceModel, data: Splits, options: EvaluateOptions) -> Each | None:
         """The songs of a split."""

@@ -196,5 +196,5 @@ def checked(frames: np.ndarray) -> np.ndarray:
     """The same frames, if their shape is (T, 88)."""
     frames = np.asarray(frames)
     if frames.ndim != 2 or frames.shape[1] != COLUMNS:
-        raise ValueError(f"expected frames of shape (T, {COLUMNS}), found {frames.shape}")
+        raise UserError(f"expected frames of shape (T, {COLUMNS}), found {frames.shape}")
     return frames
