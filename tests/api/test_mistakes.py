@@ -142,7 +142,9 @@ def test_frames_of_other_notes_are_no_data_of_the_run(tmp_path) -> None:
     from ostinato.domains.music.writing import piano_roll
 
     for k in range(5):
-        piano_roll.to_midi(np.eye(88, dtype=np.uint8)[30 + np.random.default_rng(k).permutation(40)], tmp_path / f"{k}.mid")
+        piano_roll.to_midi(
+            np.eye(88, dtype=np.uint8)[30 + np.random.default_rng(k).permutation(40)], tmp_path / f"{k}.mid"
+        )
     run = ostinato.train("SGD", SONGS, **TINY)
     with pytest.raises(
         UserError, match="expected frames of 12 notes, which the run was trained on, found 88"

@@ -108,6 +108,7 @@ def test_unknown_letters_are_refused(letters: str) -> None:
         ({"hidden_size": True}, "hidden_size to be int"),
         ({"learning_rate": -1}, "learning_rate above 0, found -1"),
         ({"learning_rate": 0}, "learning_rate above 0, found 0"),
+        ({"learning_rate": 1e300}, "learning_rate of at most 3.4e\\+38, found 1e\\+300"),
         ({"learning_rate": float("nan")}, "learning_rate to be a finite number above 0, found nan"),
         ({"epochs": 0}, r"expected epochs in \[1, 1000000\], found 0"),
         ({"optimizer": "nesterov", "momentum": 1.0}, r"momentum in \[0, 1\)"),

@@ -32,7 +32,7 @@ class Optimizer(Declared):
 
 # What every optimizer has that follows one gradient after the other.
 DESCENT: tuple[Setting, ...] = (
-    Setting("learning_rate", float, 0.05, "Optimization", "step size", low=0, above=True, high=1e38),
+    Setting("learning_rate", float, 0.05, "Optimization", "step size", low=0, above=True),
     Setting(
         "learning_rate_rule",
         Literal["constant", "halving", "cosine", "one-cycle"],

@@ -119,12 +119,18 @@ class Setting:
         inside = inside and (value < self.high if self.below else value <= self.high)
         finite = math.isfinite(value)
         if inside and finite:
+            if abs(value) > _LARGEST:
+                raise UserError(f"expected {argument(self.name)} of at most {_LARGEST}, found {value}")
             return
         span = "" if self.low == -math.inf else f" {'above' if self.above else 'at least'} {self.low}"
         if self.high < math.inf:
             span = f" in {'(' if self.above else '['}{self.low}, {self.high}{')' if self.below else ']'}"
         kind = "" if finite else " to be a finite number"
         raise UserError(f"expected {argument(self.name)}{kind}{span}, found {value}")
+
+
+# Of float32, in which models compute by default.
+_LARGEST = 3.4e38
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
