@@ -58,8 +58,7 @@ def paired_bootstrap(
         resamples: R.
         seed: of the draws.
         margins: by how much the difference may be smaller and larger than its value, where totals are
-        estimated:
-            interval and p-value are for the worst of these.
+            estimated: interval and p-value are for the worst of these.
         told: whether there is a difference to speak of; without one there is only the interval.
 
     Raises:
@@ -76,12 +75,9 @@ def paired_bootstrap(
             "expected totals and counts of the same two or more songs, found shapes "
             f"{first.shape}, {second.shape}, {counts.shape}"
         )
-    songs, gaps, rng = len(first), first - second, np.random.default_rng(seed)
-    drawn = np.empty(resamples)
-    for begin in range(0, resamples, _CHUNK):
-        rows = rng.integers(songs, size=(min(_CHUNK, resamples - begin), songs))
-        drawn[begin : begin + _CHUNK] = gaps[rows].sum(1) / counts[rows].sum(1)
-    return _difference(float(gaps.sum() / counts.sum()), drawn, songs, margins, told=told)
+    gaps = first - second
+    drawn = _over_songs(gaps, counts, resamples, np.random.default_rng(seed))
+    return _difference(float(gaps.sum() / counts.sum()), drawn, len(counts), margins, told=told)
 
 
 def bootstrap_over_seeds(
@@ -125,15 +121,21 @@ def bootstrap_over_seeds(
         raise ValueError(f"expected totals (K, S) and (L, S), and counts (S,), found {shapes}")
     if min(len(first), len(second), len(counts)) < 2:
         raise ValueError(f"expected two or more songs, and seeds of either system, found shapes {shapes}")
-    songs, rng = len(counts), np.random.default_rng(seed)
-    gaps, drawn = first.mean(0) - second.mean(0), np.empty(resamples)
-    for begin in range(0, resamples, _CHUNK):
-        rows = rng.integers(songs, size=(min(_CHUNK, resamples - begin), songs))
-        drawn[begin : begin + _CHUNK] = gaps[rows].sum(1) / counts[rows].sum(1)
+    gaps, rng = first.mean(0) - second.mean(0), np.random.default_rng(seed)
+    drawn = _over_songs(gaps, counts, resamples, rng)
     for totals in (first, second):
         seeds, spread = len(totals), (totals.sum(1) / counts.sum()).std(ddof=1)
         drawn += rng.standard_t(seeds - 1, size=resamples) * spread / np.sqrt(seeds)
-    return _difference(float(gaps.sum() / counts.sum()), drawn, songs, margins, told=told)
+    return _difference(float(gaps.sum() / counts.sum()), drawn, len(counts), margins, told=told)
+
+
+def _over_songs(gaps: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """The pooled difference of songs drawn with replacement, (R,)."""
+    songs, drawn = len(counts), np.empty(resamples)
+    for begin in range(0, resamples, _CHUNK):
+        rows = rng.integers(songs, size=(min(_CHUNK, resamples - begin), songs))
+        drawn[begin : begin + _CHUNK] = gaps[rows].sum(1) / counts[rows].sum(1)
+    return drawn
 
 
 def _difference(

@@ -110,11 +110,12 @@ class Tuner:
         base, params = self.protocol.tuning_recipe(self.cell), self.params(number)
         recipe = with_draws(base, params)
         judge = _Judge(self.protocol, others, watch(f"trial {number}", recipe, params))
-        clock = Clock(self.folder / f"{number:02}")
+        folder = self.folder / f"{number:02}"
+        clock = Clock(folder)
         state, reason = "complete", None
         try:
             with clock:
-                train_in(self.folder / f"{number:02}", recipe, data, judge, stop_requested=stop)
+                train_in(folder, recipe, data, judge, stop_requested=stop)
         except Pruned:
             state = "pruned"
         except Diverged as error:
@@ -124,14 +125,12 @@ class Tuner:
             "number": number,
             "state": state if value is not None else "failed",
             "value": value,
-        }
-        record |= {
             "params": params,
             "epochs": len(judge.curve),
             "curve": [round(x, 5) if math.isfinite(x) else None for x in judge.curve],
+            "cpu_seconds": round(clock.seconds, 1),
         }
-        record |= {"cpu_seconds": round(clock.seconds, 1)} | ({} if reason is None else {"reason": reason})
-        return record
+        return record if reason is None else record | {"reason": reason}
 
 
 def effective(base: Recipe, draws: dict[str, Any]) -> dict[str, Any]:
