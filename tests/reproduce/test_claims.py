@@ -6,6 +6,7 @@ from ostinato.reproduce.claims import CLAIMS, Claim, verdicts
 from ostinato.reproduce.document import claims_text, plan_text, table_text
 from ostinato.reproduce.evidence import Evidence, grouped
 from ostinato.reproduce.protocol import Protocol
+from ostinato.reproduce.training import Experiment
 
 
 def fill(evidence, row, totals, condition="plain"):
@@ -55,3 +56,13 @@ def test_the_documents_have_what_the_folder_has(tmp_path) -> None:
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_claims_name_rows_that_there_are(claim, tmp_path) -> None:
     assert {v.word for v in verdicts(Evidence(tmp_path), "plain", [claim])} == {"open"}
+
+
+def test_more_seeds_than_are_wanted_leave_nothing_to_do(tmp_path) -> None:
+    evidence, cell = Evidence(tmp_path), Cell("table1", "RNN (SGD)", "jsb")
+    for condition in ("plain", "averaged"):
+        fill(evidence, cell.row, [[-80.0, -90.0]] * 3, condition)
+    evidence.write_tuning(cell, {"trials": [], "chosen": {"learning_rate": 0.01}})
+    for seeds, finished in ((2, True), (3, True), (4, False)):
+        protocol = Protocol(seeds=seeds, seeds_of_short_runs=seeds)
+        assert Experiment(cell, protocol, evidence, tmp_path).finished == finished

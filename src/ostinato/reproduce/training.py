@@ -10,13 +10,12 @@ import torch
 
 from ostinato.domains.domain import Data, domain_named, load_data
 from ostinato.evaluation.numbers import number
-from ostinato.recipe.effective import effective_settings
 from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import Cell, check_overrides
 from ostinato.reproduce.evidence import Evidence, grouped
 from ostinato.reproduce.pool import JobWatch
 from ostinato.reproduce.protocol import CONDITIONS, Protocol
-from ostinato.reproduce.tuning import Clock, Tuner
+from ostinato.reproduce.tuning import Clock, Tuner, effective
 from ostinato.runs.finish import RESULTS, conclude, train_in
 from ostinato.runs.folder import CONFIG, Run
 from ostinato.runs.results import taken_apart
@@ -153,8 +152,10 @@ class Experiment:
     def steps(self) -> tuple[int, int]:
         """Trials and trainings done, and all of them."""
         done = len(self._tuner.trials) if self._tuner.chosen is None else self.protocol.trials
-        done += sum(len(self.seeds(condition)) for condition in CONDITIONS)
-        return done, self.protocol.trials + len(CONDITIONS) * self.wanted_seeds
+        wanted = self.wanted_seeds
+        # a folder may hold more seeds than are wanted now
+        done += sum(seed < wanted for condition in CONDITIONS for seed in self.seeds(condition))
+        return done, self.protocol.trials + len(CONDITIONS) * wanted
 
     @property
     def wanted_seeds(self) -> int:
@@ -188,7 +189,7 @@ class Experiment:
         )
         for condition in CONDITIONS:
             seed = 0
-            while seed < self.wanted_seeds:
+            while seed < self.wanted_seeds:  # which the first seed's time may change
                 if seed not in self.seeds(condition):
                     self._train(condition, seed, chosen, data, watch, stop_requested)
                 seed += 1
@@ -245,8 +246,7 @@ def record_of(summary: Mapping[str, Any], run: Run, data: Data, *, baselines: bo
 def shown_settings(cell: Cell, recipe: Recipe) -> dict[str, Any]:
     """Those of a training's settings that the protocol searches."""
     names = Protocol.read().space_for(cell).ranges
-    found = effective_settings(recipe, {name: recipe.get(name) for name in names})
-    return {name: value for name, value in found.items() if value is not None}
+    return effective(recipe, {name: recipe.get(name) for name in names})
 
 
 def score_of(summary: Mapping[str, Any]) -> str:
