@@ -408,14 +408,15 @@ def in_memory() -> dict[str, Any]:
 def test_what_a_program_asks_of_a_run_is_the_same_elsewhere(
     kind: str, pretend: PretendDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ostinato.api import run as runs
+    from ostinato.api import run, training
     from ostinato.nn.devices import find_device
 
-    monkeypatch.setattr(
-        runs,
-        "find_device",
-        lambda name: ELSEWHERE if str(name) in ("elsewhere", "meta") else find_device(name),
-    )
+    for module in (run, training):
+        monkeypatch.setattr(
+            module,
+            "find_device",
+            lambda name: ELSEWHERE if str(name) in ("elsewhere", "meta") else find_device(name),
+        )
     sequences, options = in_memory()[kind]
     settings = (
         {"hidden_size": 4, "epochs": 1, "classes": 2} if kind == "words" else {"hidden_size": 4, "epochs": 1}
