@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.cells.unrolled import gradients_by_steps, hand_written_serves, reset
+from ostinato.nn.kernels.autocast import in_widest_type
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
 from ostinato.nn.scan.functions import weight_gradient
@@ -62,6 +63,7 @@ class LSTM(GatedStack):
         return states, (states[-1:].clone(), cell.unsqueeze(0))
 
 
+@in_widest_type
 def lstm_scan(
     drive: Tensor,
     weight: Tensor,
