@@ -137,14 +137,15 @@ class _Scan(torch.autograd.Function):
             by_z, by_n, kept = by_z * (1 - leak), by_n * (1 - leak), z + leak * (1 - z)
         by = torch.stack((by_n * to_new * r * (1 - r), by_z, by_n * r, by_n), 2)
         delta, grad_h0 = _adjoint(grad_states, by, kept, weight, starts)
-        to_hidden = delta[:, :, :3].flatten(2)
+        # not flattened, for which batches of gradients (is_grads_batched) have no rule
+        to_hidden = delta[:, :, :3].reshape(*states.shape[:2], 3 * states.shape[2])
         _, need_weight, need_bias, *_ = ctx.needs_input_grad
         if ctx.found is not None:
             ctx.found.product(ctx.parameters[0], to_hidden, previous)
             ctx.found.vector(ctx.parameters[1], to_hidden)
             need_weight = need_bias = False
         return (
-            torch.cat((delta[:, :, :2], delta[:, :, 3:]), 2).flatten(2),
+            torch.cat((delta[:, :, :2], delta[:, :, 3:]), 2).reshape(to_hidden.shape),
             weight_gradient(to_hidden, previous) if need_weight else None,
             to_hidden.sum((0, 1)) if need_bias else None,
             None,

@@ -163,12 +163,15 @@ def _adjoint(
     starts: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Backwards in time: `by_c` and `by_h` times dL/dc_t and dL/dh_t (T, B, 4 H); dL/dh0 and dL/dc0."""
+    streams, size = kept.shape[1:]
     carried, deltas = torch.zeros_like(kept[0]), []
     cell = torch.zeros_like(carried) if grad_cell is None else grad_cell
     for t in reversed(range(len(kept))):
         total = grad_states[t] + carried
         of_cell = torch.addcmul(cell, total, passed[t])
-        delta = torch.cat(((by_c[t] * of_cell.unsqueeze(1)).flatten(1), by_h[t] * total), 1)
+        # not flattened, for which batches of gradients (is_grads_batched) have no rule
+        to_gates = (by_c[t] * of_cell.unsqueeze(1)).reshape(streams, 3 * size)
+        delta = torch.cat((to_gates, by_h[t] * total), 1)
         deltas.append(delta)
         mark = None if starts is None else starts[t]
         carried = reset(delta @ weight, mark)

@@ -126,7 +126,8 @@ def weight_gradient(delta: Tensor, previous: Tensor) -> Tensor:
 
     As (hp^T delta)^T, the faster order of the two on a CPU.
     """
-    return (previous.flatten(0, 1).T @ delta.flatten(0, 1)).T
+    # not flattened, for which batches of gradients (is_grads_batched) have no rule
+    return (previous.reshape(-1, previous.shape[-1]).T @ delta.reshape(-1, delta.shape[-1])).T
 
 
 def differentiable_slopes(
@@ -161,6 +162,9 @@ def _batched(operator: Any, streams: tuple[int | None, ...], output_streams: tup
         batched = x.unsqueeze(0).expand(models, *x.shape) if dim is None else x.movedim(dim, 0)
         return batched.movedim(0, stream).flatten(stream, stream + 1)
 
+    def unfold(x: Tensor, stream: int, models: int) -> Tensor:
+        return x.unflatten(stream, (models, x.shape[stream] // models))
+
     def rule(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
         models = info.batch_size
         if any(d is not None and stream is None for d, stream in zip(dims, streams, strict=False)):
@@ -174,9 +178,8 @@ def _batched(operator: Any, streams: tuple[int | None, ...], output_streams: tup
         places = (*streams, *(None,) * (len(inputs) - len(streams)))
         out = operator(*(fold(x, d, s, models) for x, d, s in zip(inputs, dims, places, strict=True)))
         if isinstance(out, Tensor):
-            return out.unflatten(output_streams[0], (models, -1)), output_streams[0]
-        unfolded = (x.unflatten(d, (models, -1)) for x, d in zip(out, output_streams, strict=True))
-        return tuple(unfolded), output_streams
+            return unfold(out, output_streams[0], models), output_streams[0]
+        return tuple(unfold(x, d, models) for x, d in zip(out, output_streams, strict=True)), output_streams
 
     return rule
 
