@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.cells.unrolled import gradients_by_steps, hand_written_serves, reset
+from ostinato.nn.kernels.arguments import check_floating
 from ostinato.nn.kernels.autocast import in_widest_type
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
@@ -81,6 +82,7 @@ def lstm_scan(
         h0, c0: output and cells before the first step, (B, H).
         starts: boolean (T, B), where a sequence starts.
     """
+    check_floating("drive", drive)
     if hand_written_serves((drive, weight, h0, c0), (leak,)):
         return _Scan.apply(drive, weight, leak, h0, c0, starts)
     states, last = _last_and_all(drive, weight, leak, h0, c0, starts)

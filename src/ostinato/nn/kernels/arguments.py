@@ -44,6 +44,16 @@ def of_tangent(
     _check("slopes", slopes, weight, leak, starts, others)
 
 
+def check_floating(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor whose derivatives would not be those of real numbers.
+
+    Raises:
+        ValueError: its type is complex or no floating one.
+    """
+    if tensor.dtype not in FLOATING:
+        raise ValueError(f"{name} must be of a real floating type, as recurrences are, got {tensor.dtype}")
+
+
 def _check(
     name: str,
     like: Tensor,
@@ -55,8 +65,7 @@ def _check(
     if like.dim() != 3:
         raise ValueError(f"{name} must have shape (T, B, H), got {tuple(like.shape)}")
     dtype, device, hidden = like.dtype, like.device, like.shape[2]
-    if dtype not in FLOATING:
-        raise ValueError(f"{name} must be of a real floating type, got {dtype}")
+    check_floating(name, like)
     _check_one("weight", weight, (hidden, hidden), dtype, device, name)
     if leak is not None:
         _check_one("leak", leak, (hidden,), dtype, device, name)

@@ -116,3 +116,27 @@ def dense(*tensors: Tensor | None) -> bool:
         )
         for tensor in tensors
     )
+
+
+def check_memory(*tensors: Tensor | None) -> None:
+    """Refuse tensors whose memory was freed, which some of PyTorch's own operations would read all the same.
+
+    Raises:
+        RuntimeError: one has numbers and a storage of no bytes.
+
+    Example:
+        >>> freed = torch.ones(2, 3)
+        >>> _ = freed.untyped_storage().resize_(0)
+        >>> check_memory(torch.ones(1), freed)
+        Traceback (most recent call last):
+        RuntimeError: expected tensors with memory, got shape (2, 3) in a storage that was freed
+    """
+    for tensor in tensors:
+        if tensor is not None and torch._C._has_storage(tensor) and _is_freed(tensor):
+            raise RuntimeError(
+                f"expected tensors with memory, got shape {tuple(tensor.shape)} in a storage that was freed"
+            )
+
+
+def _is_freed(tensor: Tensor) -> bool:
+    return tensor.untyped_storage().nbytes() == 0 and tensor.numel() > 0

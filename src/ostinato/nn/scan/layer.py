@@ -19,9 +19,10 @@ from torch.autograd import forward_ad
 from ostinato.nn.kernels import layer_cpu, select
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
-from ostinato.nn.kernels.plain import plain, still_plain
+from ostinato.nn.kernels.plain import check_memory, plain, still_plain
 from ostinato.nn.kernels.projection import project
 from ostinato.nn.scan import functions
+from ostinato.nn.scan.operators import LIBRARY
 from ostinato.nn.scan.recurrence import leaky_scan
 
 
@@ -41,11 +42,42 @@ def recurrent_layer(
     The initial state is (B, H) or (1, B, H). A second bias is added to the first, as in `torch.nn.RNN`.
     """
     tensors = (inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts)
-    if _fuses(*tensors):
-        return _apply(*tensors, nonlinearity)
+    if not plain(*tensors):
+        return LAYER(*tensors, nonlinearity)
+    return (_apply if _fuses(*tensors) else _composition)(*tensors, nonlinearity)
+
+
+LIBRARY.define(
+    "recurrent_layer(Tensor inputs, Tensor weight_ih, Tensor? bias, Tensor? second_bias, Tensor weight_hh, "
+    "Tensor? leak, Tensor? h0, Tensor? starts, str nonlinearity) -> (Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+LAYER = torch.ops.ostinato.recurrent_layer.default  # what is not plain takes it
+
+
+def _composition(
+    inputs: Tensor,
+    weight_ih: Tensor,
+    bias: Tensor | None,
+    second_bias: Tensor | None,
+    weight_hh: Tensor,
+    leak: Tensor | None,
+    h0: Tensor | None,
+    starts: Tensor | None,
+    nonlinearity: str,
+) -> tuple[Tensor, Tensor]:
+    """The operator, made of others, whose rules are therefore its own."""
     drive = project(inputs, weight_ih, bias, second_bias)
     states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, nonlinearity)
     return states, states[-1:].clone()
+
+
+def _operator(*arguments: Any) -> tuple[Tensor, Tensor]:
+    check_memory(*arguments[:-1])
+    return _composition(*arguments)
+
+
+LIBRARY.impl("recurrent_layer", _operator, "CompositeImplicitAutograd")
 
 
 def _row(h0: Tensor | None) -> Tensor | None:
@@ -53,12 +85,12 @@ def _row(h0: Tensor | None) -> Tensor | None:
 
 
 def _fuses(*tensors: Tensor | None) -> bool:
+    """Whether one call of the native code does all that is asked of plain tensors."""
     inputs, weight_ih, _, _, _, leak, _, starts = tensors
     assert inputs is not None
     assert weight_ih is not None
     return (
-        plain(*tensors)
-        and forward_ad._current_level < 0
+        forward_ad._current_level < 0
         and inputs.dim() == 3
         and (inputs.dtype is weight_ih.dtype or inputs.dtype in layer_cpu.BINARY)
         and inputs.numel() > 0
@@ -94,9 +126,7 @@ class _Layer(torch.autograd.Function):
             grad_states = torch.cat((before, end))
         if grad_states is None:
             return (None,) * 9
-        if functions.is_differentiated() or not (
-            plain(grad_states) and still_plain(*tensors, states)
-        ):
+        if functions.is_differentiated() or not (plain(grad_states) and still_plain(*tensors, states)):
             return _differentiable_backward(ctx, grad_states)
         need_inputs, *wanted, _, need_h0, _, _ = ctx.needs_input_grad
         layer = layer_cpu.Layer(*tensors)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ostinato.nn.kernels import arguments, select, unrolled
-from ostinato.nn.kernels.plain import dense
+from ostinato.nn.kernels.plain import check_memory, dense
 
 LIBRARY = torch.library.Library("ostinato", "FRAGMENT")
 
@@ -38,7 +38,10 @@ TANGENT = torch.ops.ostinato.leaky_tangent.default
 
 def _kernel_for(like: Tensor, name: str, *others: Tensor | None) -> ModuleType:
     """The kernel of this name; by default the fastest that applies to what all these tensors are."""
-    return select.kernel_for(like, name or None) if name or dense(*others) else unrolled
+    if not dense(like, *others):
+        check_memory(like, *others)
+        return unrolled
+    return select.kernel_for(like, name or None)
 
 
 def _scan(

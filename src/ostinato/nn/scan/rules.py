@@ -6,9 +6,11 @@ one level at a time, go through it likewise, in eager code and in what a compile
 """
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.autograd.function import _SingleLevelFunction
@@ -39,9 +41,22 @@ def _differentiated(operator: Any, function: type[torch.autograd.Function]) -> C
         with torch.enable_grad(), _set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
             return operator(*arguments)
 
-    rules: dict[str, Any] = {"forward": below}
-    rules |= {name: getattr(function, name) for name in ("setup_context", "backward", "jvp")}
-    static = {name: staticmethod(rule) for name, rule in rules.items()}
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        # Likewise, and PyTorch forgets it here: a jvp of a jvp would be zero without a word. At this level
+        # nothing has a tangent of its own but what is given.
+        with _set_fwd_grad_enabled(True):
+            primals = [None if x is None else _primal(x) for x in ctx.saved_tensors]
+            return function.jvp(SimpleNamespace(saved_tensors=primals, **vars(ctx)), *tangents)
+
+    static = {
+        name: staticmethod(rule)
+        for name, rule in (
+            ("forward", below),
+            ("setup_context", function.setup_context),
+            ("backward", function.backward),
+            ("jvp", jvp),
+        )
+    }
     one_level: Any = type(function.__name__, (_SingleLevelFunction,), static)
 
     def differentiated(*arguments: Any) -> Any:
@@ -51,3 +66,9 @@ def _differentiated(operator: Any, function: type[torch.autograd.Function]) -> C
         return function.apply(*arguments)
 
     return differentiated
+
+
+def _primal(tensor: Tensor) -> Tensor:
+    """A tensor without its tangent at the level of a transform, which is always PyTorch's level 0."""
+    # `forward_ad.unpack_dual` asks a count of levels that a traced graph does not keep
+    return torch._VF._unpack_dual(tensor, level=0)[0]
