@@ -27,8 +27,8 @@ from ostinato.evaluation.sequences import SequenceScores
 from ostinato.files import TEMPORARY_SUFFIX, write_error
 from ostinato.nn.devices import device_of, find_device
 from ostinato.recipe.recipe import Recipe
-from ostinato.runs.finish import RESULTS, conclude, fit
-from ostinato.runs.folder import LOCK, Run
+from ostinato.runs.finish import conclude, fit
+from ostinato.runs.folder import LOCK, RESULTS, Run
 from ostinato.runs.results import Results
 from ostinato.runs.trained import NO_MODEL, load_model, own_data
 from ostinato.training.monitor import Interrupted, Monitor, PlainNotices
@@ -364,11 +364,12 @@ def _copy(source: Path, target: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(suffix=TEMPORARY_SUFFIX, prefix=".", dir=place) as half:
             whole = Path(half) / "run"
-            shutil.copytree(source, whole, ignore=shutil.ignore_patterns(LOCK, f".*{TEMPORARY_SUFFIX}"))
-            results = whole / RESULTS
-            if results.exists():
-                summary = json.loads(results.read_text(encoding="utf-8")) | {"run": str(target)}
-                results.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            left_out = shutil.ignore_patterns(LOCK, f".*{TEMPORARY_SUFFIX}")
+            shutil.copytree(source, whole, symlinks=True, ignore=left_out)
+            with Run.open(whole) as copy:
+                if (results := copy.read_json(RESULTS)) is not None:
+                    copy.write(RESULTS, json.dumps(results | {"run": str(target)}, indent=1) + "\n")
+            (whole / LOCK).unlink(missing_ok=True)
             os.replace(whole, target)
     except OSError as error:
         raise write_error(target, error, "choose another folder for the run") from error

@@ -16,6 +16,7 @@ from ostinato.cli.spelling import forget_options, note_options
 from ostinato.cli.visible import visible
 from ostinato.errors import UserError
 from ostinato.recipe.extensions import load_extensions
+from ostinato.seal import telling
 
 # Where each command is, and what `ostinato --help` says of it: named as text, so that help and every command
 # import only what they need themselves.
@@ -71,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
     forget_options()
     try:
         load_extensions()
-        with _own_help(arguments):
+        with _own_help(arguments), telling(_tell):
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
@@ -85,6 +86,11 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code if isinstance(code, int) else 0
+
+
+def _tell(text: str) -> None:
+    """A notice, on standard error."""
+    print(f"note: {visible(text)}", file=sys.stderr)
 
 
 @contextmanager

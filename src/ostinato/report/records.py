@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ostinato import seal
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, call
 from ostinato.evaluation.measure import WATCHED, Measure
@@ -18,9 +19,9 @@ from ostinato.recipe.older import renewed, renewed_study
 from ostinato.recipe.recipe import Recipe
 from ostinato.report.measures import kept_epoch, likelihood_of, measure_of, watched_score
 from ostinato.report.numbers import score
-from ostinato.runs.folder import CONFIG, Run
+from ostinato.runs.folder import CONFIG, RESULTS, Run
 
-STUDY, TRIALS, RESULTS = "study.toml", "trials.json", "results.json"
+STUDY, TRIALS = "study.toml", "trials.json"
 
 
 @dataclass(frozen=True)
@@ -226,11 +227,11 @@ def read_run(folder: Path, name: str) -> RunRecord:
         name=name,
         folder=folder,
         config=run.config(),
-        config_text=(folder / CONFIG).read_text(encoding="utf-8"),
+        config_text=seal.read(folder, CONFIG).decode(),
         epochs=epochs,
         updates=[r for r in records if r.get("event") == "hessian-free update"],
     )
-    results = _read_json(folder / RESULTS, {})
+    results = _read_json(folder, RESULTS, {})
     # a run that goes on to more epochs has results of before until it is done
     if results.get("training", {}).get("epochs", len(epochs)) == len(epochs):
         record = _with_results(record, results)
@@ -252,7 +253,7 @@ def read_study(folder: Path, name: str) -> StudyRecord:
     """The study in a folder, with the run of its chosen trial."""
     path = folder / STUDY
     try:
-        text = path.read_text(encoding="utf-8")
+        text = seal.read(folder, STUDY).decode()
         settings = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
@@ -261,10 +262,10 @@ def read_study(folder: Path, name: str) -> StudyRecord:
         {"value": None, "params": {}}
         | trial
         | {"settings": effective_settings(base, trial.get("params", {}))}
-        for trial in _read_json(folder / TRIALS, [])
+        for trial in _read_json(folder, TRIALS, [])
         if "number" in trial
     ]
-    results = _read_json(folder / RESULTS, {})
+    results = _read_json(folder, RESULTS, {})
     chosen = results.get("chosen", {})
     return StudyRecord(
         name, folder, settings, text, trials, chosen, _chosen_run(folder, name, trials, results)
@@ -308,13 +309,16 @@ def _training_of(run: Run) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value is not None}
 
 
-def _read_json(path: Path, otherwise: Any) -> Any:
+def _read_json(folder: Path, name: str, otherwise: Any) -> Any:
     """What a JSON file holds, or what stands for it where there is no file yet."""
+    path = folder / name
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(seal.read(folder, name))
     except FileNotFoundError:
         return otherwise
-    except (OSError, ValueError) as error:
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UserError(f"expected JSON in {path}, found an error: {error}; correct the file") from error
     if not isinstance(found, type(otherwise)):
         kind = "an object" if isinstance(otherwise, dict) else "a list"

@@ -12,14 +12,12 @@ from ostinato.data.sequences import SPLITS
 from ostinato.domains.domain import Data
 from ostinato.errors import MissingExtra
 from ostinato.recipe.recipe import Recipe
-from ostinato.report.curves import learning_curve
-from ostinato.runs.folder import CONFIG, Run
+from ostinato.report.curves import drawn
+from ostinato.runs.folder import CONFIG, CURVE, RESULTS, Run
 from ostinato.runs.results import Results, score_run
 from ostinato.training.loop import Trainer
 from ostinato.training.monitor import Monitor
 from ostinato.training.progress import Progress
-
-RESULTS, CURVE = "results.json", "learning_curve.png"
 
 
 def train_in(
@@ -124,15 +122,16 @@ def write_results(
             "environment": state["environment"],
         },
     }
-    run.write_text(RESULTS, json.dumps(summary, indent=1) + "\n")
+    run.write(RESULTS, json.dumps(summary, indent=1) + "\n")
     try:
-        learning_curve(
+        picture = drawn(
             run.metrics(),
-            run.folder / CURVE,
+            Path(CURVE).suffix.removeprefix("."),
             title=f"{recipe.name} on {data.name}",
             domain=recipe.domain,
             scores=summary["results"],
         )
+        run.write(CURVE, picture)
     except MissingExtra as error:
         notice(f"no {CURVE}: {error}")
     return summary

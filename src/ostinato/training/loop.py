@@ -136,6 +136,7 @@ class Trainer:
         if self.run.has_checkpoint("last"):
             self._restore(*self.run.load_checkpoint("last"))
         else:
+            self.run.check_not_begun()
             check_same_settings(self.recipe, Recipe.from_dict(self.run.config()))
             self.run.truncate_metrics(0)
             self.domain.prepare(self.data, self.run)
