@@ -207,6 +207,12 @@ def examine(folder: Path) -> dict[str, bool | None]:
     return found
 
 
+def whole_lines(path: Path) -> Content:
+    """What a file that grows line by line begins with from here on."""
+    data = read_regular(path)
+    return Content.of(data[: data.rfind(b"\n") + 1], grows=True)
+
+
 def make(folder: Path, names: Iterable[str], growing: Iterable[str] = ()) -> None:
     """Seal the files of a folder as they are, those that are there.
 
@@ -344,10 +350,9 @@ def _fits(folder: Path, name: str, content: Content | None) -> bool:
 
 def _content(folder: Path, name: str, grows: bool) -> Content:
     """What a file holds; of one that grows, in whole lines."""
-    if grows:
-        data = read_regular(folder / name)
-        return Content.of(data[: data.rfind(b"\n") + 1], grows=True)
     refuse_links(folder, name)
+    if grows:
+        return whole_lines(folder / name)
     with open(open_regular(folder / name), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         return Content(size, _digest(file, size))

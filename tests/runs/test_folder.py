@@ -16,7 +16,7 @@ from ostinato.seal import SEAL, DamagedError
 def test_a_run_is_readable_files(run, contents):
     run.append_metrics({"epoch": 1})
     run.save_checkpoint("last", {"a": torch.ones(1)}, {})
-    run.write("scores.txt", "good")
+    run.write_text("scores.txt", "good")
     assert set(contents(run.folder)) == {
         "config.toml",
         "metrics.jsonl",
@@ -37,7 +37,7 @@ def test_the_config_comes_back(tmp_path):
 
 
 def test_a_config_that_is_no_toml_is_a_user_error(run):
-    run.write("config.toml", "learning_rate =")
+    run.write_text("config.toml", "learning_rate =")
     with pytest.raises(UserError, match=r"expected TOML in .*config.toml"):
         run.config()
 

@@ -97,7 +97,7 @@ def test_a_full_disk(tmp_path):
             with pytest.raises(UserError, match=MESSAGE):
                 fill(run)
             with pytest.raises(UserError, match="no space left"):
-                run.write("big.txt", "x" * 300_000)
+                run.write_text("big.txt", "x" * 300_000)
             check_intact(run)
             (disk / "ballast").write_bytes(b"x" * (os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize))
         with Run.open(

@@ -368,7 +368,7 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copytree(source, whole, symlinks=True, ignore=left_out)
             with Run.open(whole) as copy:
                 if (results := copy.read_json(RESULTS)) is not None:
-                    copy.write(RESULTS, json.dumps(results | {"run": str(target)}, indent=1) + "\n")
+                    copy.write_text(RESULTS, json.dumps(results | {"run": str(target)}, indent=1) + "\n")
             (whole / LOCK).unlink(missing_ok=True)
             os.replace(whole, target)
     except OSError as error:

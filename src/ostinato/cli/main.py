@@ -40,6 +40,7 @@ COMMANDS = {
     "Keep house": {
         "data": ("data:app", "List, fetch and show data sets."),
         "runs": ("runs:app", "List runs, tell what differs between them, remove some."),
+        "check": ("check:check", "Find damage in a run, a study or the cache."),
         "doctor": ("doctor:doctor", "Print what this installation runs on."),
         "completion": ("completion:completion", "Print a script that completes commands in your shell."),
     },

@@ -122,7 +122,7 @@ def write_results(
             "environment": state["environment"],
         },
     }
-    run.write(RESULTS, json.dumps(summary, indent=1) + "\n")
+    run.write_text(RESULTS, json.dumps(summary, indent=1) + "\n")
     try:
         picture = drawn(
             run.metrics(),
@@ -131,7 +131,7 @@ def write_results(
             domain=recipe.domain,
             scores=summary["results"],
         )
-        run.write(CURVE, picture)
+        run.write_bytes(CURVE, picture)
     except MissingExtra as error:
         notice(f"no {CURVE}: {error}")
     return summary

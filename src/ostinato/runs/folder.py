@@ -29,7 +29,7 @@ from ostinato import seal
 from ostinato.errors import UserError, call
 from ostinato.files import TEMPORARY_SUFFIX, FileLock, open_regular, write_error
 from ostinato.runs.metrics import METRICS, Metrics
-from ostinato.seal import DamagedError, Sealer
+from ostinato.seal import Content, DamagedError, Sealer
 
 # A run can be read but for its tensors without PyTorch, which takes a second to import: see `checkpoints`.
 if TYPE_CHECKING:
@@ -146,13 +146,22 @@ class Run:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Replace the settings, whole or not at all."""
-        self.write(CONFIG, tomli_w.dumps(config))
+        self.write_text(CONFIG, tomli_w.dumps(config))
 
-    def write(self, name: str, content: str | bytes) -> None:
-        """Write a file, say a table of results, into the folder: whole or not at all, and seal it."""
-        sealed = self.lock()._sealer
-        sealed.grown(METRICS, self._metrics.content())
-        sealed.write(name, content, advice=self._advice() if self.has_checkpoint("last") else "")
+    def write_text(self, name: str, text: str) -> None:
+        """Write a further file, say a table of results, into the folder: whole or not at all, and seal it."""
+        self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """As `write_text`, of a picture, say."""
+        sealer = self._sealer
+        sealer.grown(METRICS, self._metrics.content())
+        sealer.write(name, content, advice=self._advice() if self._checkpoint("last").exists() else "")
+
+    def is_sealed_as(self, name: str, content: bytes) -> bool:
+        """Whether these bytes are what a file held when it was written."""
+        sealed = seal.load(self.folder) or {}
+        return Content.of(content) in sealed.get(name, ())
 
     def holds(self, name: str) -> bool:
         """Whether there is a file of this name.
@@ -190,7 +199,7 @@ class Run:
         Raises:
             UserError: No space left; the file is cut back to its last whole line.
         """
-        self.lock()
+        _ = self._sealer
         self._metrics.append(record, self._advice())
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -233,7 +242,7 @@ class Run:
         """
         from ostinato.runs import checkpoint as checkpoints
 
-        self.lock()
+        sealer = self._sealer
         path = self._checkpoint(name)
         data = checkpoints.encode(tensors, state)
         try:
@@ -242,8 +251,8 @@ class Run:
             self._metrics.sync()
         except OSError as error:
             raise write_error(path, error, self._advice()) from error
-        self._sealer.grown(METRICS, self._metrics.content())
-        self._sealer.write(_name(name), data, advice=self._advice())
+        sealer.grown(METRICS, self._metrics.content())
+        sealer.write(_name(name), data, advice=self._advice())
 
     def load_checkpoint(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The tensors (on the CPU) and the state of a checkpoint, as they were saved together.
@@ -306,16 +315,16 @@ class Run:
     def lock(self) -> Self:
         """Hold the folder's lock from here on, and clear away what a killed process left half written.
 
+        What is damaged is found by whoever reads it, or writes on.
+
         Raises:
             UserError: Another process holds it.
         """
         if self._lock is None:
             self._lock = FileLock(self.folder / LOCK)
-            try:
-                self._clear()
-            except BaseException:
-                self._release()
-                raise
+            for folder in (self.folder, self.folder / CHECKPOINTS):
+                for rest in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+                    rest.unlink(missing_ok=True)
         return self
 
     def close(self) -> None:
@@ -341,17 +350,17 @@ class Run:
 
     @property
     def _sealer(self) -> Sealer:
+        """For whoever writes, once the metrics have been found to be as they were."""
         self.lock()
-        assert self._sealed is not None
+        if self._sealed is None:
+            self._metrics.begin()
+            self._sealed = Sealer(self.folder, self.own_files(), growing=(METRICS,))
         return self._sealed
 
-    def _clear(self) -> None:
-        for folder in (self.folder, self.folder / CHECKPOINTS):
-            for rest in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-                rest.unlink(missing_ok=True)
-        self._metrics.begin()
-        own = [name for name in OWN_FILES if name not in (LOCK, CHECKPOINTS, seal.SEAL)]
-        self._sealed = Sealer(self.folder, [*own, *map(_name, self._others(""))], growing=(METRICS,))
+    def own_files(self) -> list[str]:
+        """What of ostinato's is in the folder, but for the lock and the seal."""
+        names = [n for n in OWN_FILES if n not in (CHECKPOINTS, LOCK, seal.SEAL)]
+        return [n for n in names if (self.folder / n).is_file()] + [_name(n) for n in self._others("")]
 
     def _holds(self, name: str) -> bool:
         return self._metrics.size() > 0 if name == METRICS else (self.folder / name).exists()

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ostinato import seal
 from ostinato.errors import UserError, argument, near_names
 from ostinato.files import write_error
+from ostinato.seal import SEAL, tell_unsealed
 from ostinato.search.settings import StudySettings
 from ostinato.search.storage import LOCKS, Mutex, open_database, without_password
 from ostinato.search.study import ATTRIBUTE, RESULTS, SETTINGS, SNAPSHOT, Study
@@ -33,7 +35,7 @@ def create_study(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(folder, error, f"choose another folder for {argument('study')}") from error
-    if not (folder / SETTINGS).is_file() and any(p.name != LOCKS for p in folder.iterdir()):
+    if not (folder / SETTINGS).is_file() and any(p.name not in (LOCKS, SEAL) for p in folder.iterdir()):
         raise UserError(
             f"expected a study or an empty folder, found other files in {folder}; choose another for "
             f"{argument('study')}"
@@ -109,11 +111,12 @@ def read_settings(folder: Path) -> tuple[StudySettings, str]:
         UserError: the file cannot be read.
     """
     path = folder / SETTINGS
+    tell_unsealed(folder)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"expected a study in {folder}, cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(seal.read(folder, SETTINGS).decode())
+    except FileNotFoundError:
+        raise UserError(f"expected a study in {folder}, found no {SETTINGS}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from None
     storage = content.get("storage", "")
     return StudySettings.from_dict(content), storage if isinstance(storage, str) else ""
@@ -129,12 +132,12 @@ def read_study(folder: str | Path) -> dict[str, Any]:
     settings, _ = read_settings(folder)
     found: dict[str, Any] = {"settings": settings, "trials": [], "results": None}
     for name, file in (("trials", SNAPSHOT), ("results", RESULTS)):
-        path = folder / file
-        if path.is_file():
-            try:
-                found[name] = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UserError(f"expected JSON in {path}, found an error: {error}") from None
+        try:
+            found[name] = json.loads(seal.read(folder, file))
+        except FileNotFoundError:
+            continue
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UserError(f"expected JSON in {folder / file}, found an error: {error}") from None
     return found
 
 

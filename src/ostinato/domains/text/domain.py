@@ -164,7 +164,7 @@ class Text:
 
     def prepare(self, data: TextData, run: Run) -> None:
         """The vocabulary."""
-        run.write(VOCABULARY, data.vocabulary.to_text())
+        run.write_text(VOCABULARY, data.vocabulary.to_text())
 
     def score(
         self,
