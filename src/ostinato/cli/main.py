@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from cyclopts import App, CycloptsError, Group, Parameter
 
 import ostinato
+from ostinato.addresses import addresses_in, scrubbed
 from ostinato.cli.help import HELP_FLAGS, PlainHelp, show_defaults
 from ostinato.cli.mistakes import one_line
 from ostinato.cli.options import OPTIONS
@@ -77,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
-        print(f"ostinato: {visible(one_line(error))}", file=sys.stderr)
+        print(f"ostinato: {visible(_without_passwords(one_line(error), arguments))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ostinato: interrupted", file=sys.stderr)
@@ -87,6 +88,13 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code if isinstance(code, int) else 0
+
+
+def _without_passwords(text: str, arguments: Sequence[str]) -> str:
+    """A message that may name what was typed, without the password of a database."""
+    for address in addresses_in(arguments):
+        text = scrubbed(text, address)
+    return text
 
 
 def _tell(text: str) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from ostinato import seal
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, call
@@ -101,8 +103,8 @@ class StudyRecord:
     Arguments:
         name: of the folder.
         folder: where it is, as the user wrote it.
-        settings: what study.toml holds.
-        settings_text: the same as the file has them.
+        settings: what study.toml holds, but for the database.
+        settings_text: the same as TOML.
         trials: number, state, value, folder of each; `params`, what the search drew, and `settings`, what the
             trial trained with, where a setting without effect is None.
         chosen: number, params and validation score of the chosen trial; empty while there is none.
@@ -253,8 +255,9 @@ def read_study(folder: Path, name: str) -> StudyRecord:
     """The study in a folder, with the run of its chosen trial."""
     path = folder / STUDY
     try:
-        text = seal.read(folder, STUDY).decode()
-        settings = tomllib.loads(text)
+        # the database's address is not for a page: of before, it may hold a password
+        settings = tomllib.loads(seal.read(folder, STUDY).decode())
+        settings.pop("storage", None)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
     base = _common_recipe(path, settings)
@@ -268,7 +271,13 @@ def read_study(folder: Path, name: str) -> StudyRecord:
     results = _read_json(folder, RESULTS, {})
     chosen = results.get("chosen", {})
     return StudyRecord(
-        name, folder, settings, text, trials, chosen, _chosen_run(folder, name, trials, results)
+        name,
+        folder,
+        settings,
+        tomli_w.dumps(settings),
+        trials,
+        chosen,
+        _chosen_run(folder, name, trials, results),
     )
 
 

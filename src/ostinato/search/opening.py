@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ostinato import seal
+from ostinato.addresses import without_password
 from ostinato.errors import UserError, argument, near_names
 from ostinato.files import write_error
-from ostinato.seal import SEAL, tell_unsealed
+from ostinato.seal import SEAL, tell, tell_unsealed
 from ostinato.search.settings import StudySettings
-from ostinato.search.storage import LOCKS, Mutex, open_database, without_password
+from ostinato.search.storage import LOCKS, Mutex, open_database
 from ostinato.search.study import ATTRIBUTE, RESULTS, SETTINGS, SNAPSHOT, Study
 
 
@@ -52,6 +53,8 @@ def create_study(
                 _agree(study)
             if not (folder / SETTINGS).is_file():
                 study.write_settings()
+            if there is not None:
+                _forget_password(study, storage)
             if extend:
                 study.extend(settings.trials)
     return study
@@ -73,6 +76,7 @@ def join_study(
         UserError: there is no such study, or it cannot be reached.
     """
     path = Path(name)
+    storage = ""
     if (path / SETTINGS).is_file():
         settings, storage = read_settings(path)
         if url is not None:
@@ -99,6 +103,7 @@ def join_study(
             _agree(study)
         if not (study.folder / SETTINGS).is_file():
             study.write_settings()
+        _forget_password(study, storage)
         if trials is not None:
             study.extend(trials)
     return study
@@ -152,8 +157,18 @@ def _closed_on_error(study: Study) -> Iterator[None]:
 
 def _check_storage(there: str, url: str | None, folder: Path) -> None:
     if (url is None) != (there == ""):
-        said = f"{argument('storage')} {there}" if there else f"no {argument('storage')}"
+        said = f"{argument('storage')} {without_password(there)}" if there else f"no {argument('storage')}"
         raise UserError(f"expected {said}, as the study {folder} was made with, found another; correct it")
+
+
+def _forget_password(study: Study, storage: str) -> None:
+    """Take a password out of the settings, where an earlier version has kept it."""
+    if storage and storage != without_password(storage):
+        study.write_settings()
+        tell(
+            f"{study.folder / SETTINGS} held the database's password, which has been taken out: from now on "
+            "it has to be given, by PGPASSWORD or ~/.pgpass"
+        )
 
 
 def _agree(study: Study) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import tomli_w
 
 from ostinato import seal
+from ostinato.addresses import without_password
 from ostinato.errors import needs
 from ostinato.seal import Sealer, whole_lines
 from ostinato.search import attempts
@@ -35,7 +36,6 @@ from ostinato.search.storage import (
     open_database,
     open_journal,
     quiet_optuna,
-    without_password,
 )
 
 if TYPE_CHECKING:
