@@ -140,6 +140,7 @@ def test_a_cut_that_is_killed_leaves_a_whole_run(whole, tmp_path, dies_at):
         shutil.copytree(whole, folder)
         run = Run.open(folder)
         died = dies_at(step, lambda run=run: run.truncate_metrics(line))
+        run._release()
         everything(folder)
         with Run.open(folder) as again:
             again.truncate_metrics(line)

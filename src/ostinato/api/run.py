@@ -219,6 +219,7 @@ class TrainedRun:
         threads: int | None = None,
         checkpoint_seconds: float = 15.0,
         monitor: Monitor | None = None,
+        exact: bool = False,
         **settings: Any,
     ) -> "TrainedRun":
         """Go on where the run stands, and end bit for bit where an unbroken one would.
@@ -228,6 +229,8 @@ class TrainedRun:
             device, threads: as before, unless they are given.
             checkpoint_seconds: seconds between checkpoints.
             monitor: what to report to.
+            exact: refuse to go on where the run would not end bit for bit as it would have, since processor,
+                threads or versions are others than before; without it there is a notice to the monitor.
             settings: `epochs` and `patience`, to which a run that is done goes on.
 
         Returns:
@@ -246,7 +249,7 @@ class TrainedRun:
         given = [one for one in (device, self._device) if one is not None]
         self._device = given[0] if given else before.get("devices", ["cpu"])[-1]
         threads = before.get("threads") if threads is None else threads
-        self._fit(recipe, self._data, monitor, threads, checkpoint_seconds)
+        self._fit(recipe, self._data, monitor, threads, checkpoint_seconds, exact=exact)
         return self
 
     def save(self, path: str | Path) -> Path:
@@ -319,6 +322,8 @@ class TrainedRun:
         monitor: Monitor | None,
         asked_threads: int | None,
         checkpoint_seconds: float,
+        *,
+        exact: bool,
     ) -> None:
         self._trained = None
         number = default_threads(recipe) if asked_threads is None else asked_threads
@@ -332,6 +337,7 @@ class TrainedRun:
                     device=self._device or "cpu",
                     checkpoint_seconds=checkpoint_seconds,
                     stop_requested=asked,
+                    exact=exact,
                 )
         except (Interrupted, KeyboardInterrupt):
             raise TrainingStopped(self) from None

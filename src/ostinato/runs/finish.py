@@ -63,6 +63,7 @@ def fit(
     checkpoint_seconds: float = 15.0,
     stop_requested: Callable[[], int] = lambda: 0,
     track_average: float = 0.0,
+    exact: bool = False,
 ) -> Progress:
     """Train in a run that is open, from its last checkpoint; see `train_in`."""
     trainer = Trainer(
@@ -74,6 +75,7 @@ def fit(
         checkpoint_seconds=checkpoint_seconds,
         stop_requested=stop_requested,
         track_average=track_average,
+        exact=exact,
     )
     return trainer.fit()
 
@@ -105,6 +107,7 @@ def write_results(
     """
     _, state = run.load_checkpoint("last")
     recipe, progress = Recipe.from_dict(state["recipe"]), state["progress"]
+    environments = state.get("environments", [])
     summary: dict[str, Any] = {
         "run": str(run.folder),
         "data": {"name": data.name, "version": data.version, "details": data.details},
@@ -120,6 +123,7 @@ def write_results(
             "threads": state["threads"],
             "devices": state.get("devices", ["cpu"]),
             "environment": state["environment"],
+            **({"environments": environments} if len(environments) > 1 else {}),
         },
     }
     run.write_text(RESULTS, json.dumps(summary, indent=1) + "\n")

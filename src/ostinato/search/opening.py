@@ -47,7 +47,7 @@ def create_study(
             there, storage = read_settings(folder)
             settings.check_same(there, folder)
             _check_storage(storage, url, folder)
-        study = Study(folder, there or settings, url)
+        study = Study(folder, settings if there is None else there.with_data_of(settings), url)
         with _closed_on_error(study):
             if url is not None:
                 _agree(study)
@@ -55,6 +55,8 @@ def create_study(
                 study.write_settings()
             if there is not None:
                 _forget_password(study, storage)
+            if there is not None and study.settings.recipe != there.recipe:
+                study.write_settings()  # the data have been moved
             if extend:
                 study.extend(settings.trials)
     return study
