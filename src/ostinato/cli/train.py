@@ -14,6 +14,7 @@ from ostinato.cli.settings import Domain, Options, recipe_from, resumed
 from ostinato.cli.spelling import as_command
 from ostinato.cli.stopping import saying
 from ostinato.errors import UserError
+from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run, default_folder
 
@@ -144,8 +145,9 @@ def _data_of(recipe: Recipe, resume: Path | None, *, quiet: bool) -> Data:
     try:
         return load_data(recipe, progress=not quiet)
     except UserError as error:
-        paths = [Path(part) for part in str(recipe.data).split(",")]
-        if resume is None or all(path.exists() or not path.is_absolute() for path in paths):
+        places = [str(recipe.get(name) or "") for name in places_of_data()]
+        paths = [Path(part) for place in places for part in place.split(",") if len(Path(part).parts) > 1]
+        if resume is None or all(path.exists() for path in paths):
             raise
         moved = as_command("train", {"resume": str(resume), "data": "PATH"})
         raise UserError(f"{error}; if the data have been moved, say where they are: {moved}") from error
