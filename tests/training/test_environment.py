@@ -41,8 +41,7 @@ def surroundings(monkeypatch, **options):
 def test_another_instruction_set_is_a_notice_and_an_error_where_bits_are_to_be_the_same(monkeypatch):
     place = torch.device("cpu")
     told = []
-    progress = {"progress": {"stopped_because": ""}}
-    before = surroundings(monkeypatch, kernel="avx512")(place).state() | progress
+    before = surroundings(monkeypatch, kernel="avx512")(place).state()
     same = surroundings(monkeypatch, kernel="avx512")(place, exact=True)
     same.go_on(before, told.append)
     assert told == []
@@ -55,19 +54,18 @@ def test_another_instruction_set_is_a_notice_and_an_error_where_bits_are_to_be_t
     assert len(told) == 1
     assert "kernel avx2 (before avx512)" in told[0]
     # both are recorded, and what goes on from here is compared with the last
-    after = later.state() | progress
+    after = later.state()
     assert [one["kernel"] for one in after["environments"]] == ["avx512", "avx2"]
     other(place, exact=True).go_on(after, told.append)
     # nothing is computed in a run that is done
-    done = before | {"progress": {"stopped_because": "all epochs done"}}
-    other(place, exact=True).go_on(done, told.append)
+    other(place, exact=True).go_on(before, told.append, done=True)
     assert len(told) == 1
 
 
 @pytest.mark.parametrize("name", ["threads", "torch", "ostinato", "processor"])
 def test_whatever_sums_depend_on_is_compared(monkeypatch, name):
     made = surroundings(monkeypatch)(torch.device("cpu"))
-    state = made.state() | {"progress": {"stopped_because": ""}}
+    state = made.state()
     state["environments"] = [state["environments"][0] | {name: "another"}]
     with pytest.raises(UserError, match=f"found {name} "):
         surroundings(monkeypatch)(torch.device("cpu"), exact=True).go_on(state, print)
@@ -75,7 +73,7 @@ def test_whatever_sums_depend_on_is_compared(monkeypatch, name):
 
 def test_a_checkpoint_of_before_has_one_of_each(monkeypatch):
     made = surroundings(monkeypatch)(torch.device("cpu"))
-    state = {"progress": {"stopped_because": ""}} | made.state()
+    state = made.state()
     del state["environments"], state["devices"]
     told = []
     surroundings(monkeypatch)(torch.device("cpu"), exact=True).go_on(state, told.append)

@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     forget_options()
     try:
         load_extensions()
-        with _own_help(arguments), telling(_tell):
+        with telling(_tell), _own_help(arguments):
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:

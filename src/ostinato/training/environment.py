@@ -58,17 +58,17 @@ class Surroundings:
             "environments": self._all,
         }
 
-    def go_on(self, state: Mapping[str, Any], notice: Callable[[str], None]) -> None:
+    def go_on(self, state: Mapping[str, Any], notice: Callable[[str], None], *, done: bool = False) -> None:
         """Take over from a checkpoint, and say where the run goes on otherwise, so that its bits may differ.
 
         Args:
             state: the checkpoint's.
             notice: is told.
+            done: whether nothing is left to train.
 
         Raises:
             UserError: it goes on otherwise, and was to be exact.
         """
-        done = bool(state["progress"]["stopped_because"])
         devices = state.get("devices", ["cpu"])
         # a run of before there was a list has the last one alone
         before = state.get("environments") or [

@@ -383,9 +383,9 @@ class Trainer:
 
     def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         check_same_run(self.recipe, self.data_identity, state)
-        self._surroundings.go_on(state, self.monitor.notice)
         self.progress = Progress.from_dict(state["progress"])
         go_on(self.progress, Recipe.from_dict(state["recipe"]), self.recipe)
+        self._surroundings.go_on(state, self.monitor.notice, done=bool(self.progress.stopped_because))
         # a run of before there were others than our own has its groups alone
         numbers = state.get("optimizer") or {"groups": state["groups"]}
         take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer, numbers)
