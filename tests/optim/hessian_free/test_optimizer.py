@@ -315,8 +315,8 @@ def test_an_operator_need_not_say_what_its_parameters_are() -> None:
     assert (report.accepted, report.loss) == (True, 0)
     with pytest.raises(UserError, match=r"expected a gradient of 3 elements, .* found shape \(2,\)"):
         HessianFree([x]).step(Bare(x, 2))
+    x.data.fill_(1)
     with pytest.raises(UserError, match="Bare has no squared_gradient"):
-        x.data.fill_(1)
         HessianFree([x], preconditioner=True).step(Bare(x, 3))
 
 
