@@ -1,8 +1,10 @@
 """The operator of any module: explicit matrices, both ways of products, what passes leave behind."""
 
 import copy
+import gc
 import itertools
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -446,6 +448,11 @@ class TestParameters:
         assert report.accepted
         assert module[0].weight.equal(still)
 
+    def test_with_all_of_them_frozen_there_is_nothing_to_train(self) -> None:
+        module = drawn(nn.Linear(5, 3)).requires_grad_(False)
+        with pytest.raises(UserError, match="nothing to train"):
+            HessianFree(module.parameters()).step(self.operator(module))
+
     def test_unused_ones_stay(self) -> None:
         module = drawn(Unused())
         still = flatten(module.idle.parameters())
@@ -484,6 +491,22 @@ def test_squared_gradients_have_the_mean_of_the_diagonal() -> None:
     assert bool(((squares.mean(0) - diagonal).abs() < 4.5 * error).all())
     operator.gradient()
     assert operator.squared_gradient().equal(found[0])
+
+
+def test_an_operator_that_nobody_needs_frees_its_graphs_at_once() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for module in (drawn(nn.Linear(5, 3)), drawn(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)))):
+            operator = ModuleOperator(module, (STEPS,), lambda z: z.square().sum())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                operator.curvature(operator.gradient())
+            linear = weakref.ref(operator._linearized()._linear)
+            del operator
+            assert linear() is None
+    finally:
+        gc.enable()
 
 
 def test_curvature_on_other_inputs_and_targets_than_the_gradient() -> None:

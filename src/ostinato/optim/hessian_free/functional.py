@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from ostinato.errors import UserError
 from ostinato.optim.hessian_free.linearization import Leaves, Linearized, Named, Way
-from ostinato.optim.hessian_free.losses import LossCurvature, any_curvature, known_curvature
+from ostinato.optim.hessian_free.losses import any_curvature, known_curvature
 from ostinato.optim.hessian_free.operator import flatten, unflatten
 from ostinato.optim.hessian_free.passes import Passes
 
@@ -49,7 +49,7 @@ class ModuleOperator:
         targets: what `loss` takes besides the output; None if it takes the output alone.
         curvature_inputs: a smaller minibatch for the curvature; the same by default.
         curvature_loss: the loss on it; the same by default.
-        curvature_targets: the targets on it.
+        curvature_targets: the targets on it; None if `curvature_loss` takes the output alone.
         products: "forward" or "backward" for one way and no other; "auto" chooses.
 
     Raises:
@@ -175,7 +175,10 @@ class ModuleOperator:
 
 
 class _Point:
-    """A module at one point of its parameters, and the curvature of the loss at its outputs."""
+    """A module at one point of its parameters, and the curvature of the loss at its outputs.
+
+    It holds no circle of references: the graphs go with the last operator that needs them.
+    """
 
     def __init__(
         self,
@@ -186,19 +189,18 @@ class _Point:
         point: Named,
         products: Way,
     ) -> None:
-        self._passes, self._inputs, self._criterion, self._targets = passes, inputs, criterion, targets
-        self._structure: pytree.TreeSpec | None = None
-        self._filled: list[bool] = []
-        self._after = passes.moment()
+        self._function = function = _Outputs(passes, inputs)
         with torch.no_grad():
-            outputs = self._outputs(point)
-        self._linear = Linearized(passes.module, self._outputs, point, outputs, products, _warn)
-        self._curvature = self._of_loss()
+            outputs = function(point)
+        self._linear = Linearized(passes.module, function, point, outputs, products, _warn)
+        self._curvature = known_curvature(criterion, function.whole(outputs), targets) or any_curvature(
+            lambda leaves: _scalar(criterion, function.whole(leaves), targets), outputs, _warn
+        )
 
     def product(self, change: Named) -> Named:
         """G v."""
         changes = self._linear.tangent(change)
-        with self._after():
+        with self._function.after():
             curved = self._curvature.product(changes)
         return self._linear.adjoint(curved)
 
@@ -207,36 +209,40 @@ class _Point:
         signs = tuple(
             torch.randint(2, z.shape, generator=generator).mul_(2).sub_(1).to(z) for z in self._linear.outputs
         )
-        with self._after():
+        with self._function.after():
             spread = self._curvature.spread(signs)
         return self._linear.adjoint(spread)
 
-    def _outputs(self, parameters: Named) -> Leaves:
-        """The leaves of the module's outputs, all of them real numbers."""
 
-        def leaves_of(outputs: Any) -> Leaves:
-            leaves, self._structure = pytree.tree_flatten(outputs)
-            self._filled = [leaf is not None for leaf in leaves]
-            self._after = self._passes.moment()
-            return _real([leaf for leaf in leaves if leaf is not None])
+class _Outputs:
+    """A module's outputs as a function of its parameters: the leaves, real numbers all of them.
 
-        leaves: Leaves = self._passes.again(self._inputs, leaves_of, parameters)
+    Attributes:
+        after: Where random numbers stand behind the last pass, as a context.
+    """
+
+    def __init__(self, passes: Passes, inputs: tuple[Any, ...]) -> None:
+        self._passes, self._inputs = passes, inputs
+        self._structure: pytree.TreeSpec | None = None
+        self._filled: list[bool] = []
+        self.after = passes.moment()
+
+    def __call__(self, parameters: Named) -> Leaves:
+        """One pass."""
+        leaves: Leaves = self._passes.again(self._inputs, self._leaves_of, parameters)
         return leaves
 
-    def _of_loss(self) -> LossCurvature:
-        outputs = self._linear.outputs
-        known = known_curvature(self._criterion, self._whole(outputs), self._targets)
-        if known is not None:
-            return known
-        return any_curvature(
-            lambda leaves: _scalar(self._criterion, self._whole(leaves), self._targets), outputs, _warn
-        )
-
-    def _whole(self, leaves: Leaves) -> Any:
+    def whole(self, leaves: Leaves) -> Any:
         """The module's output with these leaves; those that are None stay so."""
         assert self._structure is not None
         rest = iter(leaves)
         return pytree.tree_unflatten([next(rest) if x else None for x in self._filled], self._structure)
+
+    def _leaves_of(self, outputs: Any) -> Leaves:
+        leaves, self._structure = pytree.tree_flatten(outputs)
+        self._filled = [leaf is not None for leaf in leaves]
+        self.after = self._passes.moment()
+        return _real([leaf for leaf in leaves if leaf is not None])
 
 
 def _scalar(criterion: Callable[..., Tensor], outputs: Any, targets: Any) -> Tensor:

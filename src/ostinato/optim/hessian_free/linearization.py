@@ -160,7 +160,7 @@ class Linearized:
         self._module, self._function, self._point = module, function, point
         self.outputs, self._way, self._notice = outputs, way, notice
         # what forward mode ended in, until it is known that double backward works
-        self._left: Exception | None = None
+        self._left = ""
         self._chosen: Linearization = self._choose()
 
     def _choose(self) -> Linearization:
@@ -196,18 +196,18 @@ class Linearized:
         except RuntimeError as error:  # NotImplementedError is one
             if "not implemented" not in str(error) and "once_differentiable" not in str(error):
                 raise
-            forward = "" if self._left is None else f"by forward mode: {_in_short(self._left)}; "
+            forward = f"by forward mode: {self._left}; " if self._left else ""
             raise UserError(
                 f"{self._name()} has no Gauss-Newton products: {forward}by double backward: "
                 f"{_in_short(error)}"
             ) from error
-        if self._left is not None:
+        if self._left:
             _LEFT.add(self._module)
             self._notice(
                 f"Gauss-Newton products of {self._name()} are made by double backward, which is slower: "
-                f"forward mode does not work ({_in_short(self._left)})"
+                f"forward mode does not work ({self._left})"
             )
-            self._left = None
+            self._left = ""
         return found
 
     def adjoint(self, cotangents: Leaves) -> Named:
@@ -229,7 +229,7 @@ class Linearized:
                 f"{self._name()} has no products by forward mode ({_in_short(error)}); leave `products` out, "
                 "and they are made by double backward"
             ) from error
-        self._left = error
+        self._left = _in_short(error)
 
     def _name(self) -> str:
         return type(self._module).__name__

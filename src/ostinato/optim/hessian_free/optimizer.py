@@ -355,6 +355,8 @@ def _ordered(own: list[Tensor], operator: CurvatureOperator) -> list[Tensor]:
         UserError: it has others.
     """
     trained = [p for p in own if p.requires_grad]
+    if not trained:
+        raise UserError("expected parameters that require a gradient, found none: there is nothing to train")
     asked = getattr(operator, "parameters", None)
     if asked is None:
         return trained
