@@ -444,7 +444,14 @@ def test_the_state_of_another_optimizer_is_refused():
     other = torch.optim.SGD([parameter], 0.1, momentum=0.9)
     fresh = other.state_dict()
     walk(other, [parameter], 1)
-    for state, found in ((other.state_dict(), "momentum_buffer"), (fresh, "no count of steps")):
+    counted = other.state_dict()
+    counted["param_groups"][0]["steps"] = 1
+    cases = (
+        (counted, "momentum_buffer"),
+        (other.state_dict(), "momentum_buffer"),
+        (fresh, "no count of steps"),
+    )
+    for state, found in cases:
         with pytest.raises(UserError, match=f"expected the state of SimplifiedNesterov, .*{found}"):
             SimplifiedNesterov([parameter], 0.1, 0.9).load_state_dict(state)
 
