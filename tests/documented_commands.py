@@ -70,6 +70,7 @@ BENCHMARKS = {
     "benchmarks/class_softmax.py": "--turns 1",
     "benchmarks/composition.py": "--particles 2",
     "benchmarks/hessian_free.py": "--repeat 1",
+    "benchmarks/hessian_free_modules.py": "--gradients 5",
     "benchmarks/nade.py": "--rounds 1 --threads 1",
     "benchmarks/training_curves.py": "",
 }
