@@ -1,4 +1,4 @@
-"""Calls every native operation with random arguments under AddressSanitizer and UBSan, and checks its numbers.
+"""Calls every native operation with random arguments under AddressSanitizer and UBSan; checks its numbers.
 
     python tests/native/fuzz.py [--calls 200] [--seed 0] [--build FOLDER]
 
@@ -226,7 +226,9 @@ class Fuzzer:
         found, made = nade_cpu.likelihood(values, *point, weights, gradients=True, extension=extension)
         leaves = [x.detach().double().clone().requires_grad_() for x in point]
         expected = nade_torch.definition(values, *leaves)
-        gradients = self.torch.autograd.grad(-(weights.double() * expected).sum(), leaves)
+        gradients = self.torch.autograd.grad(
+            -(weights.double() * expected).sum(), leaves, materialize_grads=True
+        )
         return [(found, expected.detach()), *zip(made, gradients, strict=True)]
 
     def nade_curvature(self) -> list[tuple[Any, Any]]:
