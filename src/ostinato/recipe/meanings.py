@@ -45,6 +45,7 @@ def settings_meant(
     _check_contradictions(base, rest, settings)
     chosen = _choices(base, rest, together)
     meant = defaults_of(chosen)
+    meant |= domain.anew(chosen)
     meant |= base_settings(base)
     if base == "HF":
         for declared in declared_by(chosen):

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ostinato.domains.music.notes import shifted
-from ostinato.domains.music.reading.notation import read
+from ostinato.domains.music.grid import fitting
+from ostinato.domains.music.notes import Notes, shifted
+from ostinato.domains.music.reading.frames import AsFrames
+from ostinato.domains.music.reading.notation import contents, labels
 from ostinato.errors import MissingExtra, UserError
+
+EIGHTHS = AsFrames(frames_per_beat=2)
 
 
 @dataclass(frozen=True)
@@ -52,19 +56,14 @@ class Piece:
 
 
 def read_piece(
-    path: str | os.PathLike[str],
-    *,
-    frames_per_beat: int = 2,
-    transpose: bool = True,
-    semitones: int | None = None,
+    path: str | os.PathLike[str], how: AsFrames = EIGHTHS, *, semitones: int | None = None
 ) -> Piece:
     """The piece in a MIDI, MusicXML, ABC or kern file.
 
     Args:
-        path: The file; its suffix, in any case, says what it holds.
-        frames_per_beat: Frames to a quarter note.
-        transpose: Move the piece to C major or C minor, as its notes tell the key.
-        semitones: Move it by so many semitones instead.
+        path: The file; its suffix, in any case, says what it holds. A tune of a collection is `book.abc#3`.
+        how: The frames; where it leaves it open, notes are placed on the nearest frame.
+        semitones: Move it by so many semitones, and not to C.
 
     Raises:
         UserError: the file is damaged, empty, not what its suffix says, or holds several pieces.
@@ -73,23 +72,53 @@ def read_piece(
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "tune.abc"
         >>> _ = path.write_text("X:1\\nL:1/4\\nK:D\\nDEFD|A4|]\\n")
-        >>> piece = read_piece(path, frames_per_beat=1)
+        >>> piece = read_piece(path, AsFrames(frames_per_beat=1))
         >>> len(piece), piece.semitones, piece.first_beat
         (8, -2, 0.0)
     """
     try:
-        pieces = read(Path(path))
-        if len(pieces) > 1:
-            raise UserError(
-                f"expected one piece, found {len(pieces)}; a collection is read by reading.data_sets.load"
-            )
-        notes = pieces[0]
+        notes = _one(Path(path), how)
+        if how.pedal:
+            notes = notes.pedalled()
         if semitones is None:
-            semitones = notes.to_c() if transpose and len(notes) else 0
+            semitones = notes.to_c() if how.transpose and len(notes) else 0
         notes = notes.transposed(semitones)
-        frames, first_beat = notes.frames(frames_per_beat), notes.first_beat(frames_per_beat)
-        return Piece(Path(path).name, frames, frames_per_beat, semitones, first_beat)
+        quantize, grid = how.quantize or "nearest", how.frames_per_beat
+        if not isinstance(grid, int):
+            grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
+        frames, first_beat = notes.frames(grid, quantize=quantize), notes.first_beat(grid, quantize)
+        return Piece(Path(path).name, frames, grid, semitones, first_beat)
     except MissingExtra:
         raise  # whatever the file is
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _one(path: Path, how: AsFrames) -> Notes:
+    """The only piece of a file, or the one that its name says after a #."""
+    file, label = parted(path)
+    found = contents(file, how.playing)
+    names = labels(found)
+    if label is not None:
+        if label not in names:
+            raise UserError(f"expected a piece #{label} in {file.name}, found {_some(names)}")
+        return found.pieces[names.index(label)]
+    if len(names) > 1:
+        raise UserError(f"expected one piece, found {len(names)}; say which: {path.name}#{names[0]}, ...")
+    return found.pieces[0]
+
+
+def parted(path: Path) -> tuple[Path, str | None]:
+    """A path, and what stands after its # if it is a piece of a collection.
+
+    Example:
+        >>> parted(Path("no-such-book.abc#3"))
+        (PosixPath('no-such-book.abc'), '3')
+    """
+    name, sign, label = path.name.rpartition("#")
+    return (path.with_name(name), label) if sign and name and not path.exists() else (path, None)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(f"#{name}" for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
