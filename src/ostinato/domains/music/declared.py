@@ -3,7 +3,6 @@
 from typing import Literal
 
 from ostinato.domains.declared import Command, DomainDeclared
-from ostinato.domains.given import IN_MEMORY
 from ostinato.domains.music import options
 from ostinato.domains.music.paper import TABLE1
 from ostinato.recipe.declared import Settings
@@ -14,7 +13,9 @@ NAMES = ("bach", "jsb", "nottingham", "musedata", "piano-midi")
 
 def _anew(settings: Settings) -> Settings:
     """Files are placed at the nearest frame; in runs that say nothing, of before, they are sampled."""
-    return {} if settings["data"] in (*NAMES, IN_MEMORY) else {"quantize": "nearest"}
+    # what a program has in memory has a name in angle brackets
+    named = settings["data"] in NAMES or settings["data"].startswith("<")
+    return {} if named else {"quantize": "nearest"}
 
 
 MUSIC = DomainDeclared(
