@@ -1,12 +1,15 @@
 """A run's model, as composing and scoring use it: with the frames and the key that its data had."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
+from ostinato.data.sequences import Skipped
 from ostinato.domains.music.reading.frames import BEFORE, AsFrames, convention_of
-from ostinato.domains.music.reading.pieces import Piece, read_piece
+from ostinato.domains.music.reading.pieces import Piece, read_piece, read_pieces
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, call
 from ostinato.nn import SequenceModel
@@ -72,5 +75,14 @@ class MusicModel:
             path: a MIDI, MusicXML, ABC or kern file.
             semitones: how far to move it up instead.
         """
-        how = replace(self.how, frames_per_beat=self.frames_per_beat, transpose=self.transposed)
-        return read_piece(path, how, semitones=semitones)
+        return read_piece(path, self._how, semitones=semitones)
+
+    def read_all(
+        self, paths: Sequence[Path], *, semitones: int | None = None
+    ) -> tuple[list[tuple[str, Piece]], list[Skipped]]:
+        """The pieces of files, collections and folders, as `read` reads them, by name; and the unusable."""
+        return read_pieces(paths, self._how, semitones=semitones, progress=True)
+
+    @property
+    def _how(self) -> AsFrames:
+        return replace(self.how, frames_per_beat=self.frames_per_beat, transpose=self.transposed)

@@ -4,18 +4,24 @@ Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 """
 
 import os
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ostinato.data.sequences import Skipped
 from ostinato.domains.music.grid import fitting
 from ostinato.domains.music.notes import Notes, shifted
+from ostinato.domains.music.reading.cache import read_files
+from ostinato.domains.music.reading.folder import find
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.notation import contents, labels
+from ostinato.domains.music.reading.readers import read_one
 from ostinato.errors import MissingExtra, UserError
 
 EIGHTHS = AsFrames(frames_per_beat=2)
+_FEW = 4  # processes of their own take longer to start than so few files to read
 
 
 @dataclass(frozen=True)
@@ -77,21 +83,73 @@ def read_piece(
         (8, -2, 0.0)
     """
     try:
-        notes = _one(Path(path), how)
-        if how.pedal:
-            notes = notes.pedalled()
-        if semitones is None:
-            semitones = notes.to_c() if how.transpose and len(notes) else 0
-        notes = notes.transposed(semitones)
-        quantize, grid = how.quantize or "nearest", how.frames_per_beat
-        if not isinstance(grid, int):
-            grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
-        frames, first_beat = notes.frames(grid, quantize=quantize), notes.first_beat(grid, quantize)
-        return Piece(Path(path).name, frames, grid, semitones, first_beat)
+        return _piece(Path(path).name, _one(Path(path), how), how, semitones)
     except MissingExtra:
         raise  # whatever the file is
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def read_pieces(
+    paths: SequenceOf[Path], how: AsFrames = EIGHTHS, *, semitones: int | None = None, progress: bool = False
+) -> tuple[list[tuple[str, Piece]], list[Skipped]]:
+    """All pieces of files, collections and folders, each with its name; and what cannot be used, and why.
+
+    Args:
+        paths: of files, of folders for all that is in them, and of tunes of a collection (`book.abc#3`).
+        how: the frames, as for `read_piece`.
+        semitones: move every piece by so many semitones, and not to C.
+        progress: whether to show a progress bar, on standard error, while music is read.
+    """
+    asked, skipped = _expanded(paths)
+    files = [parted(path) for path in asked]
+    if len(files) < _FEW:
+        readings = [read_one(file, how.playing) for file, _ in files]
+    else:
+        readings = read_files([file for file, _ in files], how.playing, progress=progress)
+    pieces: list[tuple[str, Piece]] = []
+    for path, (file, wanted), reading in zip(asked, files, readings, strict=True):
+        names = labels(reading)
+        if wanted is not None and not reading.reason and wanted not in names:
+            skipped.append(Skipped(str(path), f"expected a piece #{wanted}, found {_some(names)}"))
+        faults = () if wanted in names else reading.faults
+        skipped += [Skipped(str(file), reason) for reason in (reading.reason, *faults) if reason]
+        for label, notes in zip(names, reading.pieces, strict=True):
+            if wanted in (None, label):
+                name = f"{file}#{label}" if len(names) > 1 else str(file)
+                try:
+                    pieces.append((name, _piece(Path(name).name, notes, how, semitones)))
+                except UserError as error:
+                    skipped.append(Skipped(name, str(error)))
+    return pieces, skipped
+
+
+def _expanded(paths: SequenceOf[Path]) -> tuple[list[Path], list[Skipped]]:
+    """The files of folders in their place."""
+    found: list[Path] = []
+    skipped: list[Skipped] = []
+    for path in paths:
+        try:
+            files, unreadable = find(path)
+        except UserError as error:
+            skipped.append(Skipped(str(path), str(error)))
+            continue
+        found += files
+        skipped += [Skipped(str(path / skip.path), skip.reason) for skip in unreadable]
+    return found, skipped
+
+
+def _piece(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Piece:
+    if how.pedal:
+        notes = notes.pedalled()
+    if semitones is None:
+        semitones = notes.to_c() if how.transpose and len(notes) else 0
+    notes = notes.transposed(semitones)
+    quantize, grid = how.quantize or "nearest", how.frames_per_beat
+    if not isinstance(grid, int):
+        grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
+    frames, first_beat = notes.frames(grid, quantize=quantize), notes.first_beat(grid, quantize)
+    return Piece(name, frames, grid, semitones, first_beat)
 
 
 def _one(path: Path, how: AsFrames) -> Notes:
