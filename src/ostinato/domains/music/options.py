@@ -53,7 +53,7 @@ class ScoreOptions:
     wrong_notes
         Also list the notes that, moved by a semitone, would make the piece more likely (takes longer).
     beats_per_bar
-        Quarter notes in a bar, to number the bars.
+        Quarter notes in every bar, to number the bars; by default what the piece's metres say.
     semitones
         Move the files by so many semitones for the model; by default to C, by their keys.
     out
@@ -65,7 +65,7 @@ class ScoreOptions:
 
     top: int = 10
     wrong_notes: bool = False
-    beats_per_bar: float = 4.0
+    beats_per_bar: float | None = None
     semitones: int | None = None
     out: Path | None = None
     device: str = "cpu"
