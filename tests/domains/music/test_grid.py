@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,8 @@ def test_the_cost_counts_what_is_moved_and_lost():
     assert (found.notes, found.moved, found.lost) == (4, 1, 2)
     assert found.distance == pytest.approx(0.05)
     assert found.farthest == pytest.approx(0.05)
+    unread = replace(notes, lost=3).cost(1, "nearest")
+    assert (unread.notes, unread.lost) == (7, 5)
     start = np.array([0.0, 0.1])
     sampled = place(start, start + 0.1, np.array([60, 62]), 2, 0.0, "sample")
     assert cost(start, sampled, 2, 0.0).lost == 1
@@ -93,6 +97,20 @@ def test_a_few_triplets_do_not_make_the_grid_finer():
 def test_a_grid_has_room_for_notes_that_are_struck_again():
     start = np.repeat(np.arange(40.0), 2) + np.tile([0.0, 0.25], 40)
     assert fitting([(start, start + 0.2, np.full(80, 60), 0.0)]) == 4
+
+
+def test_a_grid_on_which_a_note_in_a_hundred_is_lost_is_too_coarse():
+    start = np.concatenate([np.arange(100.0), [0.25]])
+    pitch = np.concatenate([40 + np.arange(100) % 30, [40]])
+    assert fitting([(start, start + 0.2, pitch, 0.0)]) == 2
+
+
+def test_voices_in_unison_lose_no_note():
+    start = np.repeat(np.arange(40.0), 2)
+    assert fitting([(start, start + 1, np.full(80, 60), 0.0)]) == 1
+    found = piece((0, 1, 60), (0, 2, 60), (2, 3, 62)).cost(1, "nearest")
+    assert (found.notes, found.lost, found.unisons) == (3, 0, 1)
+    assert placed((0, 1, 60), (0, 2, 60), grid=1)[0] == (0, 2)
 
 
 def test_a_performance_has_the_grid_that_it_is_nearest_to():

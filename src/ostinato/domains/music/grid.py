@@ -34,11 +34,18 @@ class Placed:
     Arguments:
         first, last: frames.
         kept: those that have a frame of their own.
+        unison: those, not kept, that begin together with another of their pitch: one key plays both.
     """
 
     first: np.ndarray
     last: np.ndarray
     kept: np.ndarray
+    unison: np.ndarray
+
+    @property
+    def lost(self) -> np.ndarray:
+        """Which have neither a frame of their own nor another note that begins with them, (N,)."""
+        return ~self.kept & ~self.unison
 
 
 def place(
@@ -61,12 +68,12 @@ def place(
     """
     if how == "sample":
         first, last = (np.ceil((time - phase) * grid - _LOOK - _EXACT) for time in (start, end))
-        return Placed(first, last, (last > first) & (last > 0))
+        return Placed(first, last, (last > first) & (last > 0), np.zeros(len(start), dtype=bool))
     first, last = (np.floor((time - phase) * grid + 0.5 + _EXACT) for time in (start, end))
     last = np.maximum(last, first + 1)
-    kept = np.zeros(len(start), dtype=bool)
+    kept, unison = np.zeros(len(start), dtype=bool), np.zeros(len(start), dtype=bool)
     if not len(start):
-        return Placed(first, last, kept)
+        return Placed(first, last, kept, unison)
     order = np.lexsort((start, pitch))
     pitches, begins = pitch[order], first[order]
     changes = (np.diff(pitches) != 0) | (np.diff(begins) != 0)
@@ -77,7 +84,9 @@ def place(
     ends[:-1][again] = np.minimum(ends[:-1], begins[strikes[1:]])[again]
     kept[order[strikes]] = True
     last[order[strikes]] = ends
-    return Placed(first, last, kept)
+    together = (np.diff(pitches) == 0) & (np.diff(start[order]) <= _EXACT)
+    unison[order[1:][together]] = True
+    return Placed(first, last, kept, unison & ~kept)
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,7 @@ class Cost:
         distance: by how much in all, in quarter notes.
         farthest: by how much at most.
         lost: notes without a frame of their own, such as the second of two strikes of one pitch in one frame.
+        unisons: notes that begin together with another of their pitch, in another voice; they are not lost.
     """
 
     notes: int = 0
@@ -97,6 +107,7 @@ class Cost:
     distance: float = 0.0
     farthest: float = 0.0
     lost: int = 0
+    unisons: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
@@ -105,6 +116,7 @@ class Cost:
             self.distance + other.distance,
             max(self.farthest, other.farthest),
             self.lost + other.lost,
+            self.unisons + other.unisons,
         )
 
 
@@ -114,7 +126,7 @@ def cost(start: np.ndarray, placed: Placed, grid: int, phase: float) -> Cost:
     Example:
         >>> start, pitch = np.array([0.0, 0.1, 1.0]), np.array([60, 60, 60])
         >>> cost(start, place(start, start + 0.1, pitch, 1, 0.0, "nearest"), 1, 0.0)
-        Cost(notes=3, moved=0, distance=0.0, farthest=0.0, lost=1)
+        Cost(notes=3, moved=0, distance=0.0, farthest=0.0, lost=1, unisons=0)
     """
     distance = np.abs(placed.first / grid + phase - start)[placed.kept]
     moved = distance > _EXACT
@@ -123,7 +135,8 @@ def cost(start: np.ndarray, placed: Placed, grid: int, phase: float) -> Cost:
         int(moved.sum()),
         float(distance[moved].sum()),
         float(distance.max(initial=0.0)),
-        int((~placed.kept).sum()),
+        int(placed.lost.sum()),
+        int(placed.unison.sum()),
     )
 
 
@@ -161,7 +174,7 @@ def _fit(
         placed = place(start, end, pitch, grid, phase, "nearest")
         away = np.abs(placed.first / grid + phase - start)
         on_line += int((away <= _ON_THE_LINE).sum())
-        lost += int((~placed.kept).sum())
+        lost += int(placed.lost.sum())
         distance += float(away.sum())
         count += len(start)
     return on_line / max(count, 1), 4 * grid * distance / max(count, 1), lost / max(count, 1)

@@ -78,6 +78,7 @@ def report_of(cost: Cost, played: tuple[float, float], songs: Sequence[np.ndarra
         "mean_move": cost.distance / cost.moved if cost.moved else 0.0,
         "largest_move": cost.farthest,
         "lost": cost.lost,
+        "unisons": cost.unisons,
         "polyphony_played": played[0] / played[1] if played[1] else 0.0,
         "polyphony_frames": sum(int(song.sum()) for song in songs) / sounding if sounding else 0.0,
     }
@@ -100,7 +101,8 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
             f"{report['largest_move']:.3f} at most"
         )
     played, framed = report["polyphony_played"], report["polyphony_frames"]
+    unison = f", {report['unisons']:,} in unison with another" if report["unisons"] else ""
     return [
-        f"{counted(notes, 'note')} read; {moved:,} moved{how}; {report['lost']:,} lost",
+        f"{counted(notes, 'note')} read; {moved:,} moved{how}; {report['lost']:,} lost{unison}",
         f"{played:.2f} notes at a time as played, {framed:.2f} in frames; silence left out",
     ]
