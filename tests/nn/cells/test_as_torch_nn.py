@@ -1,7 +1,7 @@
 """Modules in the place of `torch.nn`'s: the same calls, numbers, gradients, state dicts, texts and mistakes.
 
-The samples go through the settings that PyTorch's own test table of its modules goes through, and the checks ask
-what its test file of modules asks of every module; each is one function here, and is asked of every sample.
+The samples go through the settings that PyTorch's own test table of its modules goes through, and the checks
+ask what its test file asks of every module; each is one function here, and is asked of every sample.
 """
 
 import copy
@@ -41,7 +41,9 @@ class Sample:
 
     def tensors(self, dtype: torch.dtype = double) -> list[Tensor]:
         draw = torch.Generator().manual_seed(1)
-        return [torch.randn(shape, generator=draw, dtype=double).to(dtype) for shape in (self.input, *self.states)]
+        return [
+            torch.randn(shape, generator=draw, dtype=double).to(dtype) for shape in (self.input, *self.states)
+        ]
 
     def call(self, module: Any, tensors: list[Tensor]) -> list[Tensor]:
         """All that the module returns, flat."""
@@ -69,13 +71,20 @@ def samples(name: str) -> Iterator[Sample]:
             shapes = tuple((*batch, *shape) for shape in states) if given else ()
             yield Sample(name, {"input_size": 5, "hidden_size": 10, **kind}, (*batch, 5), shapes)
         return
-    choices: dict[str, tuple[Any, ...]] = dict.fromkeys(("bias", "batch_first", "bidirectional"), (False, True))
+    choices: dict[str, tuple[Any, ...]] = dict.fromkeys(
+        ("bias", "batch_first", "bidirectional"), (False, True)
+    )
     if name == "RNN":
         choices["nonlinearity"] = ("relu", "tanh")
     if name == "LSTM":
         choices["proj_size"] = (0, 2)
     for values in itertools.product(*choices.values()):
-        settings = {"input_size": 2, "hidden_size": 3, "num_layers": 2, **dict(zip(choices, values, strict=True))}
+        settings = {
+            "input_size": 2,
+            "hidden_size": 3,
+            "num_layers": 2,
+            **dict(zip(choices, values, strict=True)),
+        }
         rows = 4 if settings["bidirectional"] else 2
         widths = (settings.get("proj_size") or 3, 3)[: 2 if name == "LSTM" else 1]
         yield Sample(name, settings, (3, 2))
@@ -137,7 +146,9 @@ def to_empty_and_to(sample: Sample) -> None:
 
 def text(sample: Sample) -> None:
     theirs, ours = repr(sample.make(nn)), repr(sample.make())
-    assert ours.replace("'", "").replace(", nonlinearity=relu", "") == theirs.replace(", nonlinearity=relu", "")
+    assert ours.replace("'", "").replace(", nonlinearity=relu", "") == theirs.replace(
+        ", nonlinearity=relu", ""
+    )
 
 
 def saved(sample: Sample) -> None:
@@ -152,18 +163,26 @@ def saved(sample: Sample) -> None:
         torch.testing.assert_close(sample.call(made, tensors), wanted, rtol=0, atol=0)
     with torch.no_grad():
         copies[2].weight_hh_l0.zero_() if sample.name in STACKS else copies[2].weight_hh.zero_()
-    assert not any(parameter.any() for name, parameter in module.named_parameters() if name in ("weight_hh", "weight_hh_l0"))
+    assert not any(
+        parameter.any()
+        for name, parameter in module.named_parameters()
+        if name in ("weight_hh", "weight_hh_l0")
+    )
 
 
 def state_dicts(sample: Sample) -> None:
     theirs, ours = sample.make(nn), sample.make()
-    assert [(n, p.shape) for n, p in ours.named_parameters()] == [(n, p.shape) for n, p in theirs.named_parameters()]
+    assert [(n, p.shape) for n, p in ours.named_parameters()] == [
+        (n, p.shape) for n, p in theirs.named_parameters()
+    ]
     theirs.load_state_dict(ours.state_dict())
     tensors = sample.tensors(torch.float32)
     torch.testing.assert_close(sample.call(ours, tensors), sample.call(theirs, tensors))
     if sample.name in STACKS:
         ours.flatten_parameters()
-        assert [[w.shape for w in ws] for ws in ours.all_weights] == [[w.shape for w in ws] for ws in theirs.all_weights]
+        assert [[w.shape for w in ws] for ws in ours.all_weights] == [
+            [w.shape for w in ws] for ws in theirs.all_weights
+        ]
 
 
 def gradients(sample: Sample) -> None:
@@ -204,7 +223,9 @@ def replaced_weights(sample: Sample) -> None:
     """Pruning, weight normalisation and parametrisations act here as they act there."""
     name = "weight_hh_l0" if sample.name in STACKS else "weight_hh"
     for change in (
-        lambda m: prune.custom_from_mask(m, name, torch.arange(getattr(m, name).numel()).view_as(getattr(m, name)) % 2),
+        lambda m: prune.custom_from_mask(
+            m, name, torch.arange(getattr(m, name).numel()).view_as(getattr(m, name)) % 2
+        ),
         lambda m: parametrizations.weight_norm(m, name),
         lambda m: parametrize.register_parametrization(m, name, nn.Tanh()),
     ):
@@ -241,7 +262,7 @@ OF_SETTINGS: tuple[Callable[[Sample], None], ...] = (
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize("name", [*STACKS, *CELLS])
-@pytest.mark.parametrize("check", (*OF_CALLS, *OF_SETTINGS), ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*OF_CALLS, *OF_SETTINGS], ids=lambda check: check.__name__)
 def test_every_sample_is_as_in_torch(name: str, check: Callable[[Sample], None]) -> None:
     seen = []
     for sample in samples(name):
@@ -268,7 +289,12 @@ def mistakes(name: str) -> Iterator[Mistake]:
             return (torch.ones(shape), torch.ones(shape)) if pairs else torch.ones(shape)
 
         for kind in ({}, {"nonlinearity": "relu"}) if name == "RNNCell" else ({},):
-            for x, h in (((3, 11), (3, 20)), ((3, 10), (3, 21)), ((3, 10), (5, 20)), ((3, 10), (3, 1, 1, 20))):
+            for x, h in (
+                ((3, 11), (3, 20)),
+                ((3, 10), (3, 21)),
+                ((3, 10), (5, 20)),
+                ((3, 10), (3, 1, 1, 20)),
+            ):
                 yield sizes | kind, lambda m, x=x, h=h: m(torch.ones(x), after(*h))
         yield sizes, lambda m: m(torch.ones(2, 3, 10))
         return
@@ -306,15 +332,19 @@ def mistakes(name: str) -> Iterator[Mistake]:
         yield sizes, lambda m: m(packed)
 
 
+def tried(kind: Any, settings: dict[str, Any], call: Callable[[Any], Any] | None) -> None:
+    module = kind(**settings)
+    assert call is not None, f"made with {settings}"
+    call(module)
+
+
 @pytest.mark.parametrize("name", [*STACKS, *CELLS])
 def test_mistakes_are_refused_as_in_torch(name: str) -> None:
     for settings, call in mistakes(name):
         errors = []
         for place in (nn, own):
             with pytest.raises((ValueError, TypeError, RuntimeError)) as caught:
-                module = getattr(place, name)(**settings)
-                assert call is not None, f"made with {settings}"
-                call(module)
+                tried(getattr(place, name), settings, call)
             errors.append((caught.type, str(caught.value)))
         # older versions check less, or say it in other words
         if torch.__version__ >= "2.13":
@@ -348,7 +378,14 @@ def test_lengths_are_as_one_sequence_after_the_other(name: str, leak: float | No
     for reads, batch_first in itertools.product(("frames", "bytes", "tokens"), (False, True)):
         draw = torch.Generator().manual_seed(0)
         module = getattr(own, name)(
-            6, 3, 2, batch_first=batch_first, bidirectional=True, leak=leak, dtype=double, token_inputs=reads == "tokens"
+            6,
+            3,
+            2,
+            batch_first=batch_first,
+            bidirectional=True,
+            leak=leak,
+            dtype=double,
+            token_inputs=reads == "tokens",
         )
         lengths = torch.tensor([2, 7, 1, 7, 4])
         x = torch.randn(7, 5, 6, generator=draw, dtype=double)
@@ -362,7 +399,9 @@ def test_lengths_are_as_one_sequence_after_the_other(name: str, leak: float | No
             assert not any(out[n:, b].any() for b, n in enumerate(lengths))
             for b, n in enumerate(lengths):
                 own_start = None if start is None else [s[:, b] for s in states]
-                one, end = module(x[:n, b], own_start if own_start is None or len(states) > 1 else own_start[0])
+                one, end = module(
+                    x[:n, b], own_start if own_start is None or len(states) > 1 else own_start[0]
+                )
                 torch.testing.assert_close(out[:n, b], one)
                 torch.testing.assert_close([s[:, b] for s in flat(last)], flat(end))
 
@@ -371,11 +410,15 @@ def test_lengths_are_as_one_sequence_after_the_other(name: str, leak: float | No
 def test_packed_sequences_in_any_order_are_torch_s(name: str) -> None:
     """Unsorted, with a state for each, and the gradients of everything."""
     results = []
-    theirs, ours = pair(Sample(name, {"input_size": 2, "hidden_size": 3, "num_layers": 2, "bidirectional": True}, (1,)))
+    theirs, ours = pair(
+        Sample(name, {"input_size": 2, "hidden_size": 3, "num_layers": 2, "bidirectional": True}, (1,))
+    )
     for module in (theirs, ours):
         draw = torch.Generator().manual_seed(0)
         x = torch.randn(6, 4, 2, generator=draw, dtype=double).requires_grad_()
-        states = [torch.randn(4, 4, 3, generator=draw, dtype=double).requires_grad_() for _ in ours.state_tensors]
+        states = [
+            torch.randn(4, 4, 3, generator=draw, dtype=double).requires_grad_() for _ in ours.state_tensors
+        ]
         packed = pack_padded_sequence(x, torch.tensor([3, 6, 1, 3]), enforce_sorted=False)
         out, last = module(packed, tuple(states) if len(states) > 1 else states[0])
         padded, lengths = pad_packed_sequence(out)
@@ -419,13 +462,18 @@ def test_both_directions_are_returned_for_every_layer(name: str) -> None:
 
 
 def test_representations_name_what_differs() -> None:
-    made = own.RNN(2, 3, 2, "relu", False, True, 0.5, True, leak=0.3, initialization="orthogonal", dtype=double)
+    made = own.RNN(
+        2, 3, 2, "relu", False, True, 0.5, True, leak=0.3, initialization="orthogonal", dtype=double
+    )
     assert repr(made) == (
-        "RNN(2, 3, num_layers=2, bias=False, batch_first=True, dropout=0.5, bidirectional=True, leaky_units=3, "
-        "initialization='orthogonal', nonlinearity='relu')"
+        "RNN(2, 3, num_layers=2, bias=False, batch_first=True, dropout=0.5, bidirectional=True, "
+        "leaky_units=3, initialization='orthogonal', nonlinearity='relu')"
     )
     made = own.GRU(2, 3, token_inputs=True, sparse=False, leak=torch.full((3,), 0.5, requires_grad=True))
     assert repr(made) == "GRU(2, 3, learned_leak=True, token_inputs=True, sparse=False)"
     made = own.LSTM(2, 3, proj_size=1)
     assert re.fullmatch(r"LSTM\(2, 3, proj_size=1\)", repr(made))
-    assert repr(own.RNNCell(2, 3, False, "relu", leak=0.5)) == "RNNCell(2, 3, bias=False, leak=True, nonlinearity='relu')"
+    assert (
+        repr(own.RNNCell(2, 3, False, "relu", leak=0.5))
+        == "RNNCell(2, 3, bias=False, leak=True, nonlinearity='relu')"
+    )

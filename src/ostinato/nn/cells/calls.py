@@ -1,9 +1,9 @@
-"""The forms in which a recurrent module may be called, brought into one; what is wrong is refused as in torch.
+"""The forms in which a recurrent module may be called, brought into one; mistakes are refused as in torch.
 
 Shapes: T time, B streams, I inputs, H hidden, L layers, D directions.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ class Called(Protocol):
     input_size: int
     batch_first: bool
     token_inputs: bool
-    state_tensors: tuple[str, ...]
+    state_tensors: ClassVar[tuple[str, ...]]
     weight_hh_l0: Tensor
 
     def _state_shapes(self, batch: int) -> list[tuple[int, int, int]]: ...
@@ -76,8 +76,8 @@ def _check_input(module: Called, input: Tensor) -> bool:
         raise ValueError(f"expected token ids as int64 or int32, got {input.dtype}")
     if tokens and input.dim() not in (1, 2):
         raise ValueError(
-            f"expected token ids (T, B) or (T,), got {input.dtype} of shape {tuple(input.shape)}; whole numbers "
-            "are token ids here, so convert frames to floating point"
+            f"expected token ids (T, B) or (T,), got {input.dtype} of shape {tuple(input.shape)}; whole "
+            "numbers are token ids here, so convert frames to floating point"
         )
     if not tokens and input.dim() not in (2, 3):
         name = type(module).__name__
@@ -96,7 +96,11 @@ def _check_type(module: Called, input: Tensor) -> bool:
     if module.token_inputs:
         raise ValueError(f"expected token ids as int64 or int32, got {input.dtype}")
     own = module.weight_hh_l0.dtype
-    if input.dtype is not own and input.dtype not in _BINARY and not torch.is_autocast_enabled(input.device.type):
+    if (
+        input.dtype is not own
+        and input.dtype not in _BINARY
+        and not torch.is_autocast_enabled(input.device.type)
+    ):
         raise ValueError(
             f"RNN input dtype ({input.dtype}) does not match weight dtype ({own}). Convert input: "
             f"input.to({own}), or convert model: model.to({input.dtype})"

@@ -81,8 +81,8 @@ class Leaking(nn.Module):
             return
         if not tensor.is_meta and not bool((tensor > 0).all()):
             raise ValueError(
-                "a learned leak must lie in (0, 1), got one of 0; it stays between them while it is trained, so "
-                "let it start at a small number"
+                "a learned leak must lie in (0, 1), got one of 0; it stays between them while it is trained, "
+                "so let it start at a small number"
             )
         self.learned_leak = True
         self.register_parameter(LEARNED, nn.Parameter(logit_of(tensor)))

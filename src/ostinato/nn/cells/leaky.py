@@ -97,10 +97,8 @@ class RNN(RecurrentStack):
             below, self._own(weight_ih), bias, recurrent, leak, state, starts, self.nonlinearity, second_bias
         )
 
-    def linearize(
-        self, input: Tensor, hx: Any = None, starts: Tensor | None = None
-    ) -> LinearizedRecurrence:
-        """The network at these parameters and inputs, for Gauss-Newton products; on its kernels, if it can."""
+    def linearize(self, input: Tensor, hx: Any = None, starts: Tensor | None = None) -> LinearizedRecurrence:
+        """The network at these parameters and inputs, for Gauss-Newton products; on kernels, if it can."""
         if self.bidirectional:
             return LinearizedByAutograd(self, input, hx, starts)
         return LinearizedRNN(self, input, hx, starts)

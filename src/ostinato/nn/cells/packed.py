@@ -85,7 +85,9 @@ def checked_lengths(lengths: Any, steps: int, streams: int) -> Tensor:
     if found.dtype.is_floating_point or found.dtype.is_complex or found.dtype is torch.bool:
         raise ValueError(f"lengths must be whole numbers, got {found.dtype}")
     if tuple(found.shape) != (streams,):
-        raise ValueError(f"lengths must have shape ({streams},) to go with the input, got {tuple(found.shape)}")
+        raise ValueError(
+            f"lengths must have shape ({streams},) to go with the input, got {tuple(found.shape)}"
+        )
     if streams and not (int(found.min()) >= 1 and int(found.max()) <= steps):
         raise ValueError(
             f"lengths must lie in 1 ... {steps}, the steps of the input, got {int(found.min())} to "

@@ -1,4 +1,4 @@
-"""What `torch.nn` refuses in the making of a recurrent module, in its words; and what a module says of itself."""
+"""What `torch.nn` refuses in the making of a recurrent module, in its words; what a module says of itself."""
 
 import numbers
 import warnings
@@ -28,7 +28,8 @@ def check_dropout(dropout: Any, num_layers: int) -> None:
     """A probability; a warning where there is nothing between layers that could be dropped."""
     if not isinstance(dropout, numbers.Number) or isinstance(dropout, bool) or not 0 <= float(dropout) <= 1:  # type: ignore[arg-type]
         raise ValueError(
-            "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
+            "dropout should be a number in range [0, 1] representing the probability of an element being "
+            "zeroed"
         )
     if float(dropout) > 0 and num_layers == 1:  # type: ignore[arg-type]
         warnings.warn(
@@ -47,7 +48,9 @@ def check_projection(proj_size: int, hidden_size: int, initialization: str, *, k
     if proj_size >= hidden_size:
         raise ValueError("proj_size has to be smaller than hidden_size")
     if proj_size and initialization == "echo-state":
-        raise ValueError("echo-state weights have eigenvalues to scale, which no projection leaves: proj_size must be 0")
+        raise ValueError(
+            "echo-state weights have eigenvalues to scale, which no projection leaves: proj_size must be 0"
+        )
 
 
 def differing(sizes: Iterable[int], settings: Iterable[tuple[str, Any, Any]]) -> str:

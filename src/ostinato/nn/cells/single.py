@@ -33,6 +33,8 @@ class _Cell(Leaking):
 
     weight_ih: Tensor
     weight_hh: Tensor
+    bias_ih: Tensor | None
+    bias_hh: Tensor | None
 
     def __init__(
         self,
@@ -47,7 +49,12 @@ class _Cell(Leaking):
     ) -> None:
         super().__init__()
         settings.check_sizes(input_size, hidden_size, 1)
-        self.input_size, self.hidden_size, self.bias, self.generator = input_size, hidden_size, bias, generator
+        self.input_size, self.hidden_size, self.bias, self.generator = (
+            input_size,
+            hidden_size,
+            bias,
+            generator,
+        )
         rows = self.blocks * hidden_size
         shapes = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
         for name, shape in shapes.items():
@@ -118,7 +125,8 @@ class _Cell(Leaking):
                 )
             if part.shape[1] != self.hidden_size:
                 raise RuntimeError(
-                    f"hidden{place} has inconsistent hidden_size: got {part.shape[1]}, expected {self.hidden_size}"
+                    f"hidden{place} has inconsistent hidden_size: got {part.shape[1]}, expected "
+                    f"{self.hidden_size}"
                 )
 
     def _step(self, input: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -127,7 +135,11 @@ class _Cell(Leaking):
 
     def _settings(self) -> tuple[tuple[str, Any, Any], ...]:
         leaking = self._buffers["leak"] is not None
-        return (("bias", self.bias, True), ("leak", leaking, False), ("learned_leak", self.learned_leak, False))
+        return (
+            ("bias", self.bias, True),
+            ("leak", leaking, False),
+            ("learned_leak", self.learned_leak, False),
+        )
 
     def extra_repr(self) -> str:
         """The settings that differ from the defaults."""
@@ -216,5 +228,5 @@ class LSTMCell(_Cell):
 
     def _step(self, input: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         drive = project(input.unsqueeze(0), self.weight_ih, self.bias_ih, self.bias_hh)
-        states, cell = lstm_scan(drive, self.weight_hh, self.leak, *parts, None)
+        states, cell = lstm_scan(drive, self.weight_hh, self.leak, parts[0], parts[1], None)
         return states.squeeze(0), cell

@@ -94,7 +94,9 @@ class RecurrentStack(Leaking):
         for layer in range(self.num_layers):
             fan_in = self.input_size if layer == 0 else width * self._directions
             for suffix in ("", "_reverse")[: self._directions]:
-                names = [f"{kind}_l{layer}{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+                names = [
+                    f"{kind}_l{layer}{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+                ]
                 shapes: list[tuple[int, ...]] = [(rows, fan_in), (rows, width), (rows,), (rows,)]
                 if self.token_inputs and layer == 0:
                     names[0], shapes[0] = f"embedding{suffix}", (fan_in, rows)
@@ -115,7 +117,7 @@ class RecurrentStack(Leaking):
         ]
 
     def flatten_parameters(self) -> None:
-        """Nothing: no kernel here wants the weights in one piece of memory. `torch.nn.RNN` has it for cuDNN."""
+        """Nothing: no kernel here wants the weights in one piece; `torch.nn.RNN` has it for cuDNN."""
 
     def reset_parameters(self) -> None:
         """Draw every weight again from the generator; the leak stays."""
@@ -136,7 +138,10 @@ class RecurrentStack(Leaking):
     def _state_shapes(self, batch: int) -> list[tuple[int, int, int]]:
         """Of each tensor of the state of `batch` streams: (L D, B, P) for h, (L D, B, H) for any other."""
         count = self.num_layers * self._directions
-        return [(count, batch, self.output_size if name == "h" else self.hidden_size) for name in self.state_tensors]
+        return [
+            (count, batch, self.output_size if name == "h" else self.hidden_size)
+            for name in self.state_tensors
+        ]
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` streams before a sequence: zeros (L D, B, H) of the weights' type."""
@@ -228,11 +233,13 @@ class RecurrentStack(Leaking):
     ) -> tuple[Any, State]:
         """The call for a packed sequence."""
         if starts is not None or lengths is not None:
-            raise ValueError("a PackedSequence has its lengths, and one sequence a stream: no starts, no lengths")
+            raise ValueError(
+                "a PackedSequence has its lengths, and one sequence a stream: no starts, no lengths"
+            )
         if torch.jit.is_tracing() or torch.compiler.is_exporting():
             raise RuntimeError(
-                "lengths and packed sequences decide how many steps are run, which a trace or an export would keep "
-                "as they are now; trace or export the module on a padded batch"
+                "lengths and packed sequences decide how many steps are run, which a trace or an export "
+                "would keep as they are now; trace or export the module on a padded batch"
             )
         data, batch_sizes, order, back = input
         calls.check_packed(self, data)
@@ -291,9 +298,7 @@ class RecurrentStack(Leaking):
         """Whether this layer's input weights are an embedding."""
         return self.token_inputs and index < self._directions
 
-    def _embedded(
-        self, name: str, tokens: Tensor, bias: Tensor | None, second_bias: Tensor | None
-    ) -> Tensor:
+    def _embedded(self, name: str, tokens: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> Tensor:
         """W_ih x + b of tokens (T, B), shape (T, B, K H), from an embedding; a second bias is added."""
         rows = self._own(name)
         # A sparse gradient is for a parameter to take; one that goes further through a graph is dense.
