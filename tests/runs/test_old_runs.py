@@ -77,7 +77,7 @@ class Leaky(nn.Module):
 
 @pytest.mark.parametrize("averaging", [0.0, 0.5])
 def test_a_learned_leak_that_was_stored_as_it_is_goes_on_with_a_notice(tmp_path, averaging) -> None:
-    """Before it was made of a logit, a leak was a parameter itself; what was known of that one has its unit."""
+    """Before it was made of a logit, a leak was a parameter itself; what was known of it has its unit."""
     draw = np.random.default_rng(0)
     data = [
         (draw.standard_normal((7, 3)).astype("f"), draw.standard_normal((7, 2)).astype("f"))

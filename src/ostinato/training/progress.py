@@ -158,8 +158,9 @@ def learned(model: nn.Module, prefix: str, optimizer: TrainingOptimizer | None =
 def says_turned(names: list[str]) -> str:
     """What a person should know where `take_learned` has turned parameters into another form."""
     return (
-        f"the run is of a version that trained {', '.join(names)} in another form: the model is the same, but "
-        "what the optimizer and an average knew of them starts anew, so that it will not end as it would have"
+        f"the run is of a version that trained {', '.join(names)} in another form: the model is the same, "
+        "but what the optimizer and an average knew of them starts anew, so that it will not end as it "
+        "would have"
     )
 
 

@@ -44,6 +44,7 @@ class GRU(GatedStack):
         (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
     """
 
+    cell: ClassVar[str] = "GRU"
     blocks: ClassVar[int] = 3
 
     def _layer(

@@ -79,6 +79,9 @@ class RNN(RecurrentStack):
         )
         self.nonlinearity = nonlinearity
 
+    def _operator_settings(self) -> tuple[str, ...]:
+        return ("nonlinearity",)
+
     def _layer(
         self, index: int, below: Tensor, state: Tensor | None, starts: Tensor | None, leak: Tensor | None
     ) -> tuple[Tensor, Tensor]:

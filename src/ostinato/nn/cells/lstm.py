@@ -47,6 +47,7 @@ class LSTM(GatedStack):
         (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]), torch.Size([1, 2, 5]))
     """
 
+    cell: ClassVar[str] = "LSTM"
     blocks: ClassVar[int] = 4
     state_tensors: ClassVar[tuple[str, ...]] = ("h", "c")
     projects: ClassVar[bool] = True

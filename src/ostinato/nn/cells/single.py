@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ostinato.nn.cells import settings
+from ostinato.nn.cells import portable, settings
 from ostinato.nn.cells.gru import gru_scan
 from ostinato.nn.cells.leak import LEARNED, Leaking
 from ostinato.nn.cells.lstm import lstm_scan
@@ -28,6 +28,7 @@ class _Cell(Leaking):
         device, dtype: of the parameters.
     """
 
+    cell: ClassVar[str] = "RNN"
     blocks: ClassVar[int] = 1
     states: ClassVar[int] = 1
 
@@ -95,11 +96,13 @@ class _Cell(Leaking):
         if unbatched:
             input, parts = input.unsqueeze(0), tuple(part.unsqueeze(0) for part in parts)
         if not parts:
-            zero = torch.zeros(len(input), self.hidden_size, dtype=self.weight_hh.dtype, device=input.device)
+            zero = torch.zeros(
+                input.shape[0], self.hidden_size, dtype=self.weight_hh.dtype, device=input.device
+            )
             parts = (zero,) * self.states
         if not torch.jit.is_tracing():  # where sizes are no numbers
             self._check(input, parts)
-        made = self._step(input, parts)
+        made = self._captured(input, parts) if portable.wanted() else self._step(input, parts)
         if unbatched:
             made = tuple(part.squeeze(0) for part in made)
         return made[0] if self.states == 1 else made
@@ -119,9 +122,10 @@ class _Cell(Leaking):
                 f"input has inconsistent input_size: got {input.shape[1]} expected {self.input_size}"
             )
         for place, part in enumerate(parts):
-            if len(part) != len(input):
+            if part.shape[0] != input.shape[0]:
                 raise RuntimeError(
-                    f"Input batch size {len(input)} doesn't match hidden{place} batch size {len(part)}"
+                    f"Input batch size {input.shape[0]} doesn't match hidden{place} batch size "
+                    f"{part.shape[0]}"
                 )
             if part.shape[1] != self.hidden_size:
                 raise RuntimeError(
@@ -132,6 +136,31 @@ class _Cell(Leaking):
     def _step(self, input: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The state after the step, tensors (B, H)."""
         raise NotImplementedError
+
+    def _captured(self, input: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """`_step`, in operations that other programs know."""
+        layer = portable.Captured(
+            self.cell,
+            self.weight_ih,
+            self.weight_hh,
+            self.bias_ih,
+            self.bias_hh,
+            None,
+            self.leak,
+            getattr(self, "nonlinearity", "tanh"),
+        )
+        _, last = portable.run(layer, input.unsqueeze(0), tuple(x.unsqueeze(0) for x in parts), None)
+        return tuple(x.squeeze(0) for x in last)
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What `torch.jit.script` compiles in this module's place."""
+        names = ["weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ())]
+        kinds = ("input_size", "hidden_size", "bias", *self._operator_settings())
+        return portable.scriptable(self, names, {name: getattr(self, name) for name in kinds})
+
+    def _operator_settings(self) -> tuple[str, ...]:
+        """Further settings of the module of `torch.nn`."""
+        return ()
 
     def _settings(self) -> tuple[tuple[str, Any, Any], ...]:
         leaking = self._buffers["leak"] is not None
@@ -169,6 +198,9 @@ class RNNCell(_Cell):
         super().__init__(input_size, hidden_size, bias, **further)
         self.nonlinearity = nonlinearity
 
+    def _operator_settings(self) -> tuple[str, ...]:
+        return ("nonlinearity",)
+
     def _step(self, input: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         _, last = recurrent_layer(
             input.unsqueeze(0),
@@ -201,6 +233,7 @@ class GRUCell(_Cell):
         torch.Size([2, 5])
     """
 
+    cell: ClassVar[str] = "GRU"
     blocks: ClassVar[int] = 3
 
     def _step(self, input: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -223,6 +256,7 @@ class LSTMCell(_Cell):
         (torch.Size([2, 5]), torch.Size([2, 5]))
     """
 
+    cell: ClassVar[str] = "LSTM"
     blocks: ClassVar[int] = 4
     states: ClassVar[int] = 2
 

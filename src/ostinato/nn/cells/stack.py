@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from ostinato.nn.cells import calls, packed, settings
+from ostinato.nn.cells import calls, packed, portable, settings
 from ostinato.nn.cells.initialization import initialize_recurrent_
 from ostinato.nn.cells.leak import LEARNED, Leaking
 from ostinato.nn.cells.state import State, map_state, select
@@ -42,6 +42,7 @@ class RecurrentStack(Leaking):
         device, dtype: of the parameters.
     """
 
+    cell: ClassVar[str] = "RNN"
     blocks: ClassVar[int] = 1
     state_tensors: ClassVar[tuple[str, ...]] = ("h",)
     projects: ClassVar[bool] = False
@@ -154,7 +155,6 @@ class RecurrentStack(Leaking):
         input: Tensor | PackedSequence,
         hx: State | None = None,
         starts: Tensor | None = None,
-        *,
         lengths: Any = None,
         all_layers: bool = False,
     ) -> tuple[Any, Any]:
@@ -218,15 +218,42 @@ class RecurrentStack(Leaking):
         """How a layer runs over frames (T, B, I)."""
 
         def run(index: int, below: Tensor, state: Any) -> tuple[Tensor, State]:
+            layer = self._captured if self._is_captured(starts, leak) else self._layer
             if not self._reverse(index):
-                return self._layer(index, below, state, starts, leak)
+                return layer(index, below, state, starts, leak)
             marks = None
             if starts is not None:  # backwards, a sequence starts where the next one in time ends
                 marks = torch.cat((torch.zeros_like(starts[:1]), starts[1:].flip(0)))
-            out, end = self._layer(index, below.flip(0), state, marks, leak)
+            out, end = layer(index, below.flip(0), state, marks, leak)
             return out.flip(0), end
 
         return run
+
+    def _is_captured(self, starts: Tensor | None, leak: Tensor | None) -> bool:
+        """Whether a trace or an export wants operations that other programs know."""
+        return portable.wanted(is_operator=starts is None and leak is None, unrolls=self.blocks > 1)
+
+    def _captured(
+        self, index: int, below: Tensor, state: Any, starts: Tensor | None, leak: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """`_layer`, in such operations."""
+        input_weight, weight_hh, bias_ih, bias_hh, *projection = self._weight_names[index]
+        weight_ih = self._own(input_weight)
+        layer = portable.Captured(
+            self.cell,
+            weight_ih.T if self._reads_tokens(index) else weight_ih,
+            self._own(weight_hh),
+            self._own(bias_ih) if self.bias else None,
+            self._own(bias_hh) if self.bias else None,
+            self._own(projection[0]) if projection else None,
+            leak,
+            getattr(self, "nonlinearity", "tanh"),
+        )
+        if state is None:
+            state = map_state(lambda x: x[:1], self.initial_state(below.shape[1]))
+        parts = (state,) if isinstance(state, Tensor) else state
+        out, last = portable.run(layer, below, parts, starts)
+        return out, last[0] if len(last) == 1 else last
 
     def _packed(
         self, input: PackedSequence, hx: State | None, starts: Tensor | None, lengths: Any, all_layers: bool
@@ -279,6 +306,19 @@ class RecurrentStack(Leaking):
         whole = packed.pack(below, packed.checked_lengths(lengths, steps, streams))
         made, final = self._packed(whole, states, None, None, True)
         return self._in_form([packed.pad(out, steps) for out in made], False, all_layers), final
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What `torch.jit.script` compiles in this module's place."""
+        names = [name for names in self._weight_names for name in names]
+        if not self.bias:
+            names = [name for name in names if not name.startswith("bias")]
+        kinds = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+        own = {name: getattr(self, name) for name in (*kinds, *self._operator_settings())}
+        return portable.scriptable(self, names, own)
+
+    def _operator_settings(self) -> tuple[str, ...]:
+        """Further settings of the module of `torch.nn`."""
+        return ("proj_size",) if self.projects else ()
 
     def _layer(
         self, index: int, below: Tensor, state: Any, starts: Tensor | None, leak: Tensor | None
