@@ -54,6 +54,15 @@ def wanted(*, is_operator: bool = False, unrolls: bool = False) -> bool:
     return _is_exporting() and (torch.onnx.is_in_onnx_export() or (is_operator and unrolls))
 
 
+def refuse_capture() -> None:
+    """An error where a network is captured: what is about to run depends on the values of a tensor."""
+    if torch.jit.is_tracing() or _is_exporting():
+        raise RuntimeError(
+            "lengths and packed sequences decide how many steps are run, which a trace or an export would "
+            "keep as they are now; trace or export the module on a padded batch"
+        )
+
+
 def run(
     layer: Captured, below: Tensor, state: tuple[Tensor, ...], starts: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -249,13 +258,15 @@ def _traced(
     elif layer.cell == "GRU":
         found = _scripted(_gru_loop)(drive, weight, _gru_bias(layer), leak, starts, h)
     else:
-        projection = torch.eye(len(leak), dtype=h.dtype) if layer.projection is None else layer.projection.T
+        projection = torch.eye(leak.shape[0], dtype=h.dtype, device=h.device)
+        if layer.projection is not None:
+            projection = layer.projection.T
         found = _scripted(_lstm_loop)(drive, weight, projection, leak, starts, h, c[0])
     return found
 
 
 def _gru_bias(layer: Captured) -> Tensor:
-    return layer.weight_hh.new_zeros(len(layer.weight_hh)) if layer.bias_hh is None else layer.bias_hh
+    return layer.weight_hh.new_zeros(layer.weight_hh.shape[0]) if layer.bias_hh is None else layer.bias_hh
 
 
 def _scanned(

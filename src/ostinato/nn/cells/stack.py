@@ -175,6 +175,8 @@ class RecurrentStack(Leaking):
             Outputs of the last layer, (T, B, D H), (B, T, D H) or (T, D H), or packed as the input was, or a
             list of every layer's; and the state of all layers after the last step, in the form of `hx`.
         """
+        if lengths is not None or isinstance(input, PackedSequence):
+            portable.refuse_capture()
         if isinstance(input, PackedSequence):
             return self._packed(input, hx, starts, lengths, all_layers)
         below, states, marks, unbatched = calls.standard_form(self, input, hx, starts)
@@ -262,11 +264,6 @@ class RecurrentStack(Leaking):
         if starts is not None or lengths is not None:
             raise ValueError(
                 "a PackedSequence has its lengths, and one sequence a stream: no starts, no lengths"
-            )
-        if torch.jit.is_tracing() or torch.compiler.is_exporting():
-            raise RuntimeError(
-                "lengths and packed sequences decide how many steps are run, which a trace or an export "
-                "would keep as they are now; trace or export the module on a padded batch"
             )
         data, batch_sizes, order, back = input
         calls.check_packed(self, data)
