@@ -21,9 +21,9 @@ class Called(Protocol):
     batch_first: bool
     token_inputs: bool
     state_tensors: ClassVar[tuple[str, ...]]
-    weight_hh_l0: Tensor
 
     def _state_shapes(self, batch: int) -> list[tuple[int, int, int]]: ...
+    def _own(self, name: str) -> Tensor: ...
 
 
 class Call(NamedTuple):
@@ -42,9 +42,16 @@ def standard_form(module: Called, input: Tensor, hx: State | None, starts: Tenso
         ValueError, RuntimeError: for the wrong number of dimensions, sizes or types; where `torch.nn` has an
             error for it, that one.
     """
-    tokens = _check_input(module, input)
-    unbatched = input.dim() == (1 if tokens else 2)
-    check_state_dims(module, hx, unbatched)
+    # A short call takes a few microseconds a check, so what is not given is not looked at.
+    tokens, has_sizes = _is_tokens(module, input), not torch.jit.is_tracing()
+    dims, batched = input.dim(), 2 if tokens else 3
+    if dims not in (batched, batched - 1):
+        raise _wrong_dims(module, input, tokens)
+    if has_sizes and not tokens and input.shape[-1] != module.input_size:
+        raise _wrong_width(module, input)
+    unbatched = dims < batched
+    if hx is not None:
+        check_state_dims(module, hx, unbatched)
     if unbatched:
         input = input.unsqueeze(1)
         hx = None if hx is None else map_state(lambda x: x.unsqueeze(1), hx)
@@ -52,67 +59,56 @@ def standard_form(module: Called, input: Tensor, hx: State | None, starts: Tenso
     elif module.batch_first:
         input = input.transpose(0, 1)
         starts = None if starts is None else starts.transpose(0, 1)
-    if not torch.jit.is_tracing():  # where sizes are no numbers
+    if has_sizes:
         if input.shape[0] == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        check_state_sizes(module, hx, input.shape[1])
-        _check_starts(starts, input)
+        if hx is not None:
+            check_state_sizes(module, hx, input.shape[1])
+        if starts is not None:
+            _check_starts(starts, input)
     return Call(input, hx, starts, unbatched)
 
 
 def check_packed(module: Called, data: Tensor) -> None:
     """The data (N, I) of a packed sequence, or tokens (N,)."""
-    tokens, expected = _check_type(module, data), 2
-    if data.dim() != expected - tokens:
-        raise RuntimeError(f"input must have {expected - tokens} dimensions, got {data.dim()}")
-    if not tokens:
-        _check_width(module, data)
+    tokens = _is_tokens(module, data)
+    if data.dim() != 2 - tokens:
+        raise RuntimeError(f"input must have {2 - tokens} dimensions, got {data.dim()}")
+    if not tokens and data.shape[-1] != module.input_size:
+        raise _wrong_width(module, data)
 
 
-def _check_input(module: Called, input: Tensor) -> bool:
-    """Whether the input is token ids."""
-    tokens = input.dtype in TOKEN_TYPES
-    if module.token_inputs and not tokens:
-        raise ValueError(f"expected token ids as int64 or int32, got {input.dtype}")
-    if tokens and input.dim() not in (1, 2):
-        raise ValueError(
-            f"expected token ids (T, B) or (T,), got {input.dtype} of shape {tuple(input.shape)}; whole "
-            "numbers are token ids here, so convert frames to floating point"
-        )
-    if not tokens and input.dim() not in (2, 3):
-        name = type(module).__name__
-        tensor = " tensor" if name == "RNN" else ""
-        raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}D{tensor} instead")
-    _check_type(module, input)
-    if not tokens:
-        _check_width(module, input)
-    return tokens
-
-
-def _check_type(module: Called, input: Tensor) -> bool:
+def _is_tokens(module: Called, input: Tensor) -> bool:
     """Whether the input is token ids; an error where it is of a type that does not go with the weights."""
-    if input.dtype in TOKEN_TYPES:
+    dtype = input.dtype
+    if dtype in TOKEN_TYPES:
         return True
     if module.token_inputs:
-        raise ValueError(f"expected token ids as int64 or int32, got {input.dtype}")
-    own = module.weight_hh_l0.dtype
-    if (
-        input.dtype is not own
-        and input.dtype not in _BINARY
-        and not torch.is_autocast_enabled(input.device.type)
-    ):
+        raise ValueError(f"expected token ids as int64 or int32, got {dtype}")
+    own = module._own("weight_hh_l0").dtype
+    if dtype is not own and dtype not in _BINARY and not torch.is_autocast_enabled(input.device.type):
         raise ValueError(
-            f"RNN input dtype ({input.dtype}) does not match weight dtype ({own}). Convert input: "
-            f"input.to({own}), or convert model: model.to({input.dtype})"
+            f"RNN input dtype ({dtype}) does not match weight dtype ({own}). Convert input: "
+            f"input.to({own}), or convert model: model.to({dtype})"
         )
     return False
 
 
-def _check_width(module: Called, input: Tensor) -> None:
-    if not torch.jit.is_tracing() and input.shape[-1] != module.input_size:
-        raise RuntimeError(
-            f"input.size(-1) must be equal to input_size. Expected {module.input_size}, got {input.shape[-1]}"
+def _wrong_dims(module: Called, input: Tensor, tokens: bool) -> ValueError:
+    if tokens:
+        return ValueError(
+            f"expected token ids (T, B) or (T,), got {input.dtype} of shape {tuple(input.shape)}; whole "
+            "numbers are token ids here, so convert frames to floating point"
         )
+    name = type(module).__name__
+    tensor = " tensor" if name == "RNN" else ""
+    return ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}D{tensor} instead")
+
+
+def _wrong_width(module: Called, input: Tensor) -> RuntimeError:
+    return RuntimeError(
+        f"input.size(-1) must be equal to input_size. Expected {module.input_size}, got {input.shape[-1]}"
+    )
 
 
 def check_state_dims(module: Called, hx: Any, unbatched: bool) -> None:

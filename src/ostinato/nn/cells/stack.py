@@ -6,6 +6,7 @@ weight matrix.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -182,8 +183,12 @@ class RecurrentStack(Leaking):
         below, states, marks, unbatched = calls.standard_form(self, input, hx, starts)
         if lengths is not None:
             return self._padded(below, states, marks, unbatched, lengths, all_layers)
-        outputs, final = self._stacked(below, states, self._over_steps(marks, self.leak))
-        return self._in_form(outputs, unbatched, all_layers), _without_streams(final, unbatched)
+        leak = self.leak
+        layer = self._captured if self._is_captured(marks, leak) else self._layer
+        outputs, final = self._stacked(below, states, partial(self._over_steps, layer, marks, leak))
+        if unbatched:
+            final = map_state(lambda x: x.squeeze(1), final)
+        return self._in_form(outputs, unbatched, all_layers), final
 
     def _in_form(self, outputs: list[Tensor], unbatched: bool, all_layers: bool) -> Any:
         """Outputs (T, B, D H) of all layers in the form that the caller knows."""
@@ -205,31 +210,30 @@ class RecurrentStack(Leaking):
             if states is not None and count > 1:
                 own = map_state(lambda x, i=index: x[i : i + 1], states)
             out, end = run(index, below, own)
-            if self._reverse(index):
+            if self.bidirectional and index % 2:
                 outputs[-1] = torch.cat((outputs[-1], out), -1)
             else:
                 outputs.append(out)
             last.append(end)
         return outputs, last[0] if count == 1 else map_state(lambda *parts: torch.cat(parts), *last)
 
-    def _reverse(self, index: int) -> bool:
-        """Whether this layer and direction, of all in the order of their weights, runs backwards in time."""
-        return self._directions == 2 and index % 2 == 1
-
-    def _over_steps(self, starts: Tensor | None, leak: Tensor | None) -> _Run:
-        """How a layer runs over frames (T, B, I)."""
-
-        def run(index: int, below: Tensor, state: Any) -> tuple[Tensor, State]:
-            layer = self._captured if self._is_captured(starts, leak) else self._layer
-            if not self._reverse(index):
-                return layer(index, below, state, starts, leak)
-            marks = None
-            if starts is not None:  # backwards, a sequence starts where the next one in time ends
-                marks = torch.cat((torch.zeros_like(starts[:1]), starts[1:].flip(0)))
-            out, end = layer(index, below.flip(0), state, marks, leak)
-            return out.flip(0), end
-
-        return run
+    def _over_steps(
+        self,
+        layer: Callable[..., tuple[Tensor, State]],
+        starts: Tensor | None,
+        leak: Tensor | None,
+        index: int,
+        below: Tensor,
+        state: Any,
+    ) -> tuple[Tensor, State]:
+        """`layer`, which is `_layer` or does the same, over frames (T, B, I) in its own direction."""
+        if not (self.bidirectional and index % 2):
+            return layer(index, below, state, starts, leak)
+        marks = None
+        if starts is not None:  # backwards, a sequence starts where the next one in time ends
+            marks = torch.cat((torch.zeros_like(starts[:1]), starts[1:].flip(0)))
+        out, end = layer(index, below.flip(0), state, marks, leak)
+        return out.flip(0), end
 
     def _is_captured(self, starts: Tensor | None, leak: Tensor | None) -> bool:
         """Whether a trace or an export wants operations that other programs know."""
@@ -279,7 +283,7 @@ class RecurrentStack(Leaking):
             def layer(part: Tensor, carried: Any) -> tuple[Tensor, State]:
                 return self._layer(index, part, carried, None, leak)
 
-            return packed.run(layer, below, shapes, state, reverse=self._reverse(index))
+            return packed.run(layer, below, shapes, state, reverse=self.bidirectional and index % 2 == 1)
 
         outputs, final = self._stacked(data, states, run)
         made = [PackedSequence(out, batch_sizes, order, back) for out in outputs]
@@ -388,7 +392,3 @@ class RecurrentStack(Leaking):
                 ("sparse", self.sparse, True),
             ),
         )
-
-
-def _without_streams(state: State, unbatched: bool) -> State:
-    return map_state(lambda x: x.squeeze(1), state) if unbatched else state
