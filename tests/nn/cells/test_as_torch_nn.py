@@ -36,8 +36,9 @@ class Sample:
     lengths: tuple[int, ...] = ()
 
     def make(self, place: Any = own, **more: Any) -> Any:
-        torch.manual_seed(3)
-        return getattr(place, self.name)(**self.settings, **more)
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            return getattr(place, self.name)(**self.settings, **more)
 
     def tensors(self, dtype: torch.dtype = double) -> list[Tensor]:
         draw = torch.Generator().manual_seed(1)

@@ -77,8 +77,13 @@ class OfBytes(Named):
         return ((drawn(steps, streams, 4, seed=steps) > 0).byte(),)
 
 
-def networks() -> Iterator[Named]:
-    torch.manual_seed(0)
+def networks() -> list[Named]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return [*_networks()]
+
+
+def _networks() -> Iterator[Named]:
     for kind in STACKS:
         yield Named(kind(4, 5, 2, bidirectional=True, bias=kind is not GRU), kind.__name__)
         yield Named(kind(4, 5, leak=0.3, bias=kind is not GRU), None)
@@ -108,7 +113,7 @@ def agree(network: Named, captured: Any) -> None:
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("network", [*networks()], ids=repr)
+@pytest.mark.parametrize("network", networks(), ids=repr)
 def test_a_trace_saved_and_loaded_is_the_network(network: Named) -> None:
     traced = torch.jit.trace(network, network.inputs(7, 3))
     file = io.BytesIO()
@@ -136,7 +141,7 @@ def operators(model: bytes) -> set[str]:
     return {node.op_type for node in onnx.load_from_string(model).graph.node}
 
 
-@pytest.mark.parametrize("network", [*networks()], ids=repr)
+@pytest.mark.parametrize("network", networks(), ids=repr)
 def test_the_older_onnx_exporter_writes_the_network(network: Named) -> None:
     pytest.importorskip("onnx")
     file = io.BytesIO()

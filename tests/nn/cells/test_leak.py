@@ -17,8 +17,8 @@ TYPES = (torch.float64, torch.float32, torch.bfloat16)
 
 
 def learned(kind: type, start: float = 0.5, dtype: torch.dtype = torch.float32) -> Any:
-    torch.manual_seed(0)
-    return kind(2, 3, leak=torch.full((3,), start, requires_grad=True), dtype=dtype)
+    leak, draw = torch.full((3,), start, requires_grad=True), torch.Generator().manual_seed(0)
+    return kind(2, 3, leak=leak, generator=draw, dtype=dtype)
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -26,7 +26,8 @@ def test_a_leak_that_requires_a_gradient_is_learned_where_it_was_given(kind: typ
     module = learned(kind, 0.9, torch.float64)
     assert [name for name, _ in module.named_parameters()][-1] == "leak_logit"
     torch.testing.assert_close(module.leak.detach(), torch.full((3,), 0.9).double(), rtol=1e-7, atol=0)
-    x = torch.randn(*((4, 1, 2) if kind in CELLS[:3] else (1, 2)), dtype=torch.float64)
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn((4, 1, 2) if kind in CELLS[:3] else (1, 2), generator=draw, dtype=torch.float64)
     states = torch.full((1, 3), 0.3, dtype=torch.float64)
     hx: Any = states if kind in CELLS[3:] else states.unsqueeze(0)
     hx = (hx, hx) if kind in (LSTM, LSTMCell) else hx
