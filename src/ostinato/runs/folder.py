@@ -265,6 +265,7 @@ class Run:
         path = self._checkpoint(name)
         others = self._others(name)
         instead = f"there is: {', '.join(others)}" if others else "there is no other one"
+        verified = seal.load(self.folder) is not None
         try:
             data = seal.read(self.folder, _name(name))
         except FileNotFoundError as error:
@@ -274,7 +275,7 @@ class Run:
         except DamagedError as error:
             raise DamagedError(f"{error}; {instead}") from error
         try:
-            return checkpoints.decode(data)
+            return checkpoints.decode(data, verified=verified)
         except checkpoints.DamagedError as error:
             raise UserError(
                 f"expected a whole checkpoint in {path}, found a damaged one: {error}; {instead}"
