@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -391,24 +390,6 @@ class Run:
 
     def _advice(self) -> str:
         return f"the run is intact up to its last checkpoint: free some space, then {self._resume()}"
-
-
-def default_folder(name: str, root: str | os.PathLike[str] = "runs") -> Path:
-    """The first of ROOT/NAME-1, ROOT/NAME-2, ... that does not exist yet.
-
-    Args:
-        name: What the run is about; what does not belong in a folder's name becomes a dash.
-        root: Where runs are kept.
-
-    Example:
-        >>> default_folder("my tunes/SGD+CL", "no-such-folder").name
-        'my-tunes-SGD+CL-1'
-    """
-    stem = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"
-    number = 1
-    while (folder := Path(root) / f"{stem}-{number}").exists():
-        number += 1
-    return folder
 
 
 def _name(checkpoint: str) -> str:
