@@ -125,8 +125,10 @@ class Run:
         elif not (folder / CONFIG).is_file():
             found = f"a folder without {CONFIG}"
         else:
-            seal.tell_unsealed(folder)
-            return cls(folder)
+            run = cls(folder)
+            if run._others(""):  # what has not been trained has nothing to lose
+                seal.tell_unsealed(folder)
+            return run
         raise UserError(f"expected a run folder at {folder}, found {found}; {call('train')} makes one")
 
     def config(self) -> dict[str, Any]:
