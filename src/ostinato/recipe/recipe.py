@@ -227,8 +227,10 @@ class Recipe:
             raise UserError(
                 f"expected a TOML file of settings, cannot read {path}: {error.strerror}"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UserError(f"expected a TOML file of settings, found none in {path}: {error}") from None
+        if not isinstance(settings.get("recipe", ""), str):
+            raise UserError(f'expected recipe = "SGD+C", say, in {path}, found {settings["recipe"]!r}')
         settings = renewed(settings)
         check_names(settings, f" in {path}")
         return settings
