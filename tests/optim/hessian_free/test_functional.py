@@ -15,6 +15,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from ostinato.errors import UserError
+from ostinato.nn import GRU, LSTM, RNN, SequenceModel
+from ostinato.nn.curvature.gauss_newton import GaussNewton
+from ostinato.nn.outputs import Bernoulli
 from ostinato.optim.hessian_free import HessianFree, ModuleOperator
 from ostinato.optim.hessian_free.operator import flatten
 
@@ -604,3 +607,28 @@ def test_a_recurrent_network_of_torch_learns() -> None:
     for _ in range(15):
         report = optimizer.step(operator)
     assert report.loss < 0.1 * before
+
+
+@pytest.mark.parametrize("cell", [RNN, GRU, LSTM])
+def test_our_own_layers_have_the_products_of_their_kernels(cell: Any) -> None:
+    generator = seeded(3)
+    layer = cell(4, 3, generator=generator, dtype=torch.float64)
+    model = SequenceModel(layer, Bernoulli(3, 4, generator=generator, dtype=torch.float64))
+    frames = (torch.rand(5, 2, 4, generator=generator) < 0.4).to(torch.uint8)
+
+    class Logits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.output = model.rnn, model.output
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(self.rnn(x)[0], self.output.weight, self.output.bias)
+
+    kernels = GaussNewton(model, frames, frames)
+    v = kernels.gradient()
+    expected = kernels.curvature(v)
+    loss = nn.BCEWithLogitsLoss(reduction="sum")
+    for way in ("forward", "backward"):
+        operator = ModuleOperator(Logits(), (frames.double(),), loss, frames.double(), products=way)  # type: ignore[arg-type]
+        torch.testing.assert_close(operator.gradient() / 10, v, rtol=0, atol=1e-12)
+        torch.testing.assert_close(operator.curvature(v) / 10, expected, rtol=0, atol=1e-12)
