@@ -111,6 +111,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "weight norm": (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)), STEPS),
     "tied": (Tied, TOKENS),
     "tied, sparse": (lambda: Tied(sparse=True), TOKENS),
+    "sparse": (lambda: nn.Sequential(nn.Embedding(3, 4, sparse=True), nn.Tanh(), nn.Linear(4, 3)), TOKENS),
     "unused": (Unused, STEPS),
     "frozen": (frozen, STEPS),
 }
@@ -461,6 +462,20 @@ class TestParameters:
         still = flatten(module.idle.parameters())
         assert HessianFree(module.parameters(), 0.1).step(self.operator(module)).accepted
         assert flatten(module.idle.parameters()).equal(still)
+
+    def test_one_that_products_do_not_reach_is_refused(self) -> None:
+        class Kept(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear, self.scale = nn.Linear(5, 3), nn.Parameter(torch.ones(3))
+                self.kept = [self.scale]
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.linear(x) * self.kept[0]
+
+        operator = self.operator(drawn(Kept()))
+        with pytest.raises(UserError, match="expected Kept to take scale from its own attribute"):
+            operator.curvature(operator.gradient())
 
     def test_a_loss_without_any_is_refused(self) -> None:
         operator = ModuleOperator(nn.Linear(5, 3), (STEPS.float(),), lambda z: z.detach().sum())

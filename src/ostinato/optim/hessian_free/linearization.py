@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import jvp, vjp
 
 from ostinato.errors import UserError
+from ostinato.optim.hessian_free.operator import dense
 
 Leaves = tuple[Tensor, ...]
 Named = dict[str, Tensor]
@@ -259,7 +260,7 @@ def _passes_test(linear: Linearization, change: Named, changes: Leaves) -> bool:
     generator = torch.Generator().manual_seed(0)
     u = tuple(torch.randn(z.shape, generator=generator).to(z) for z in changes)
     back = linear.adjoint(u)
-    forth, and_back = _dot(u, changes), _dot([_dense(back[name]) for name in change], change.values())
+    forth, and_back = _dot(u, changes), _dot([dense(back[name]) for name in change], change.values())
     wide = math.sqrt(_dot(back.values(), back.values()) * _dot(change.values(), change.values()))
     rounding = max(torch.finfo(z.dtype).eps for z in changes)
     allowed = 0.01 * math.sqrt(_dot(changes, changes)) + min(1000 * rounding, 0.05) * wide
@@ -268,13 +269,9 @@ def _passes_test(linear: Linearization, change: Named, changes: Leaves) -> bool:
     return True
 
 
-def _dense(x: Tensor) -> Tensor:
-    return x.to_dense() if x.is_sparse else x
-
-
 def _dot(a: Iterable[Tensor], b: Iterable[Tensor]) -> float:
     return sum(float((_wide(x) * _wide(y)).sum()) for x, y in zip(a, b, strict=True))
 
 
 def _wide(x: Tensor) -> Tensor:
-    return _dense(x).detach().to(torch.promote_types(x.dtype, torch.float32))
+    return dense(x).detach().to(torch.promote_types(x.dtype, torch.float32))
