@@ -52,6 +52,7 @@ RULES = (
     ("data show", ""),
     ("data list", ""),
     ("doctor", ""),
+    ("check", ""),
     ("runs", ""),
     ("completion", ""),
     ("search --join", "--quiet"),
