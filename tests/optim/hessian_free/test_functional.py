@@ -474,8 +474,25 @@ class TestParameters:
                 return self.linear(x) * self.kept[0]
 
         operator = self.operator(drawn(Kept()))
-        with pytest.raises(UserError, match="expected Kept to take scale from its own attribute"):
+        with pytest.raises(UserError, match="depend on scale through the outputs of Kept alone"):
             operator.curvature(operator.gradient())
+
+    def test_a_penalty_goes_by_way_of_the_outputs(self) -> None:
+        class Both(nn.Linear):
+            def forward(self, x: Tensor) -> Any:
+                return super().forward(x), self.weight
+
+        def penalised(z: Tensor, weight: Tensor) -> Tensor:
+            return z.square().mean() + 0.3 * weight.square().sum()
+
+        plain, both = drawn(nn.Linear(5, 3)), drawn(Both(5, 3))
+        operator = ModuleOperator(plain, (STEPS,), lambda z: penalised(z, plain.weight))
+        with pytest.raises(UserError, match="depend on weight through the outputs of Linear alone"):
+            operator.curvature(operator.gradient())
+        found = matrix(ModuleOperator(both, (STEPS,), lambda out: penalised(*out)))
+        expected = matrix(ModuleOperator(plain, (STEPS,), lambda z: z.square().mean()))
+        expected.diagonal()[:15].add_(0.6)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
     def test_a_loss_without_any_is_refused(self) -> None:
         operator = ModuleOperator(nn.Linear(5, 3), (STEPS.float(),), lambda z: z.detach().sum())
@@ -493,6 +510,18 @@ def test_the_preconditioner_works_for_any_module(name: str) -> None:
     report = optimizer.step(ModuleOperator(module, (x,), flat_cross_entropy, y))
     assert report.accepted
     assert report.loss < report.loss_before
+
+
+@pytest.mark.parametrize("preconditioner", [False, True])
+def test_an_lstm_of_torch_in_single_precision_learns(preconditioner: bool) -> None:
+    # its kernel has neither forward mode nor, within torch.func, a way back
+    module = drawn(Flat(First(nn.LSTM(5, 4), 4)), torch.float32)
+    x, y = STEPS.float(), torch.tensor([0, 1, 2, 1])
+    optimizer = HessianFree(module.parameters(), 0.1, preconditioner=preconditioner)
+    with pytest.warns(UserWarning, match="Flat are made by double backward") as heard:
+        reports = [optimizer.step(ModuleOperator(module, (x,), nn.CrossEntropyLoss(), y)) for _ in range(4)]
+    assert len(heard) == 1
+    assert reports[-1].loss < 0.2 * reports[0].loss_before
 
 
 def test_squared_gradients_have_the_mean_of_the_diagonal() -> None:

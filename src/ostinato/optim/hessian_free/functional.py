@@ -175,7 +175,7 @@ class ModuleOperator:
             )
 
 
-# Modules all of whose parameters can be reached.
+# Modules for which products see all that the gradient sees.
 _REACHED: "WeakSet[nn.Module]" = WeakSet()
 
 
@@ -208,10 +208,11 @@ class _Point:
     def _check_reach(
         self, passes: Passes, inputs: tuple[Any, ...], loss: Callable[[Any], Tensor], outputs: Leaves
     ) -> None:
-        """A UserError where the module does not take some parameters from where they can be changed.
+        """A UserError where the loss depends on parameters in a way that products do not see.
 
-        Those would be constants in all products. They are found by the gradient, once for a module: by its
-        own parameters, and as J^T of the loss's gradient by the outputs.
+        So it is where the loss itself takes them, or the module has them from elsewhere than its attributes.
+        They are found by the gradient, once for a module: by its own parameters, and as J^T of the loss's
+        gradient by the outputs.
         """
         own = {name: p for name, p in passes.module.named_parameters() if p.requires_grad}
         leaves = tuple(z.detach().clone().requires_grad_() for z in outputs)
@@ -227,8 +228,10 @@ class _Point:
             off = (g - dense(back[name])).abs()
             if g.numel() and float(off.max()) > 0.01 * float(g.abs().max()) + 1e-4 * largest:
                 raise UserError(
-                    f"expected {type(passes.module).__name__} to take {name} from its own attribute, found "
-                    "that products do not reach it: is it kept in a list, or the module compiled?"
+                    f"expected the loss to depend on {name} through the outputs of "
+                    f"{type(passes.module).__name__} alone, as products do, found another gradient: does the "
+                    "loss take it, or the module from a list that keeps it? (A penalty on weights can be had "
+                    "by returning them beside the outputs.)"
                 )
 
     def product(self, change: Named) -> Named:
