@@ -123,6 +123,15 @@ def test_lengths():
     assert np.diff([0, *ends]).tolist() == [2, 0.5, 0.25, 0.125, 1.5, 0.25, 3]
 
 
+@pytest.mark.parametrize(("metre", "lasts"), [("4/4", 2), ("6/8", 3), ("9/8", 3), ("2/4", 2), ("none", 2)])
+def test_five_in_the_time_of_two_or_three(metre, lasts):
+    assert one(HEAD.replace("4/4", metre) + "(5CDEFG A|").start[-1] == pytest.approx(lasts)
+
+
+def test_a_tie_does_not_reach_over_a_rest():
+    assert one(HEAD + "C- z C|").end.tolist() == [1, 3]
+
+
 def test_overlays_of_several_bars():
     tune = one(HEAD + "C4|D4&&E4|F4|G4|")
     assert sorted(zip(tune.start.tolist(), tune.pitch.tolist(), strict=True)) == [
