@@ -44,7 +44,9 @@ def test_a_claim_is_decided_by_seeds_and_songs(tmp_path) -> None:
 def test_the_documents_have_what_the_folder_has(tmp_path) -> None:
     evidence, cell = Evidence(tmp_path), Cell("table1", "RNN (SGD)", "jsb")
     fill(evidence, cell.row, [[-80.0, -90.0], [-82.0, -92.0]])
-    evidence.write_tuning(cell, {"trials": [{"cpu_seconds": 36.0}], "chosen": {"learning_rate": 0.01}})
+    evidence.write_tuning(
+        cell, {"trials": [{"cpu_seconds": 36.0}], "chosen": {"plain": {"learning_rate": 0.01}}}
+    )
     text = table_text(evidence, "table1")
     assert "| jsb | RNN (SGD) | -7.88 | -8.600 |" in text
     assert "| jsb | RNN (SGD+C) | -7.81 | - |" in text
@@ -62,7 +64,7 @@ def test_more_seeds_than_are_wanted_leave_nothing_to_do(tmp_path) -> None:
     evidence, cell = Evidence(tmp_path), Cell("table1", "RNN (SGD)", "jsb")
     for condition in ("plain", "averaged"):
         fill(evidence, cell.row, [[-80.0, -90.0]] * 3, condition)
-    evidence.write_tuning(cell, {"trials": [], "chosen": {"learning_rate": 0.01}})
+    evidence.write_tuning(cell, {"trials": [], "chosen": {"plain": {"learning_rate": 0.01}}})
     for seeds, finished in ((2, True), (3, True), (4, False)):
         protocol = Protocol(seeds=seeds, seeds_of_short_runs=seeds)
         assert Experiment(cell, protocol, evidence, tmp_path).finished == finished

@@ -12,7 +12,7 @@ def test_every_cell_has_something_to_search_and_the_same_rule() -> None:
         assert space.ranges, cell.name
         recipe = protocol.tuning_recipe(cell)
         assert (recipe.averaging, recipe.l2) == (0.0, 0.0), cell.name
-        assert recipe.epochs == protocol.tuning_epochs[cell.column]
+        assert recipe.epochs == recipe.patience == protocol.tuning_epochs[cell.column]
         assert cell.output in protocol.l2
         assert ("momentum" in space.ranges) == ("M" in cell.letters), cell.name
         assert ("leak_low" in space.ranges) == ("L" in cell.letters), cell.name
@@ -23,7 +23,7 @@ def test_every_cell_has_something_to_search_and_the_same_rule() -> None:
 
 def test_averaged_adds_an_average_and_l2_and_changes_nothing_else() -> None:
     protocol, cell = Protocol.read(), Cell("table1", "RNN-NADE (SGD+CRM)", "musedata")
-    plain, averaged = (protocol.final_recipe(cell, {"l1": 3e-5}, c, 2, 400) for c in (PLAIN, AVERAGED))
+    plain, averaged = (protocol.final_recipe(cell, {"l1": 3e-5}, c, 2, 0.9975) for c in (PLAIN, AVERAGED))
     different = {n for n in plain.to_dict() if plain.get(n) != averaged.get(n)}
     assert different == {"averaging", "l2"}
     assert (averaged.averaging, averaged.l2, averaged.seed, averaged.l1) == (0.9975, 1e-4, 2, 3e-5)

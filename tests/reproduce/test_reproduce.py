@@ -154,13 +154,15 @@ def test_a_cell_by_the_protocol_goes_on_after_kills_and_without_its_runs(small_j
     cell = small_jsb / "whole" / "table1" / "jsb" / "rnn-SGD"
     tuning = json.loads((cell / "tuning.json").read_text())
     assert [trial["number"] for trial in tuning["trials"]] == [0, 1, 2]
-    assert tuning["valid"] == max(t["value"] for t in tuning["trials"] if t["state"] == "complete")
+    complete = [t for t in tuning["trials"] if t["state"] == "complete"]
+    assert tuning["valid"]["plain"] == max(t["value"] for t in complete)
+    assert tuning["valid"]["averaged"] == max(t["averaged"]["value"] for t in complete)
     runs = {path.stem: json.loads(path.read_text()) for path in cell.glob("*-*.json")}
     assert sorted(runs) == ["averaged-0", "averaged-1", "plain-0", "plain-1"]
     for name, run in runs.items():
         recipe, seed = run["recipe"], int(name[-1])
         assert recipe["seed"] == seed
-        assert recipe["learning_rate"] == tuning["chosen"]["learning_rate"]
+        assert recipe["learning_rate"] == tuning["chosen"][name[:-2]]["learning_rate"]
         assert (recipe["averaging"] > 0, recipe["l2"] > 0) == (name.startswith("averaged"),) * 2
         totals, test = run["test_totals"], run["results"]["model"]["test"]["log_likelihood"]
         assert sum(totals["log_prob"]) / sum(totals["counts"]) == pytest.approx(test["value"], abs=1e-5)

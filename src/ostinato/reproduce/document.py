@@ -14,8 +14,8 @@ from ostinato.reproduce.table import markdown, rows_of
 from ostinato.reproduce.training import Experiment
 
 _HEADINGS = {
-    "plain": "As tuned, without an average of the weights and without L2",
-    "averaged": "The same settings with an average of the weights and L2",
+    "plain": "Without an average of the weights and without L2",
+    "averaged": "With an average of the weights and L2",
 }
 
 

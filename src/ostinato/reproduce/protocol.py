@@ -12,9 +12,11 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import Cell, check_overrides
 from ostinato.search.space import Space
 
-# Each row is trained with its tuned settings, and with an average of the weights and L2 added to them.
+# Each row is trained as it is, and with an average of the weights and L2 added.
 PLAIN, AVERAGED = "plain", "averaged"
 CONDITIONS = (PLAIN, AVERAGED)
+
+_PATIENT = 10_000  # epochs
 
 _NONE = {"averaging": 0.0, "l2": 0.0}
 
@@ -121,31 +123,34 @@ class Protocol:
         return Space.from_toml(table)
 
     def tuning_recipe(self, cell: Cell) -> Recipe:
-        """What every trial of a cell has in common: plain, of few epochs."""
-        few = {"patience": self.tuning_patience} | _of_column(self.tuning_epochs, cell)
-        return self._recipe(cell, _NONE | few)
+        """What every trial of a cell has in common: plain, of few epochs.
+
+        `tuning_patience` is not its patience: an average of the weights may get better while they do not.
+        """
+        few = _of_column(self.tuning_epochs, cell)
+        return self._recipe(cell, _NONE | few | {"patience": few.get("epochs", _PATIENT)})
 
     def final_recipe(
-        self, cell: Cell, chosen: Mapping[str, Any], condition: str, seed: int, updates: int
+        self, cell: Cell, chosen: Mapping[str, Any], condition: str, seed: int, averaging: float = 0.0
     ) -> Recipe:
         """What a cell is trained with to its end.
 
         Args:
             cell: the cell.
-            chosen: the settings that its search has chosen.
+            chosen: the settings that its search has chosen for the condition.
             condition: PLAIN, or AVERAGED: with L2, and an average of the weights over about an epoch.
             seed: of the training.
-            updates: of an epoch.
+            averaging: decay of the average over about an epoch of updates.
 
         Example:
             >>> cell, chosen = Cell("table1", "RNN (SGD+CL)", "jsb"), {"learning_rate": 0.03}
-            >>> found = Protocol.read().final_recipe(cell, chosen, AVERAGED, 1, 200)
+            >>> found = Protocol.read().final_recipe(cell, chosen, AVERAGED, 1, 0.995)
             >>> found.learning_rate, found.averaging, found.l2, found.seed
             (0.03, 0.995, 0.001, 1)
         """
         added = dict(_NONE)
         if condition == AVERAGED:
-            added = {"averaging": round(1 - 1 / max(updates, 2), 5), "l2": self.l2.get(cell.output, 0.0)}
+            added = {"averaging": averaging, "l2": self.l2.get(cell.output, 0.0)}
         return self._recipe(cell, added | _of_column(self.epochs, cell) | dict(chosen) | {"seed": seed})
 
     def _recipe(self, cell: Cell, settings: Mapping[str, Any]) -> Recipe:

@@ -14,8 +14,8 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import Cell, check_overrides
 from ostinato.reproduce.evidence import Evidence, grouped
 from ostinato.reproduce.pool import JobWatch
-from ostinato.reproduce.protocol import CONDITIONS, Protocol
-from ostinato.reproduce.tuning import Clock, Tuner, effective
+from ostinato.reproduce.protocol import CONDITIONS, PLAIN, Protocol
+from ostinato.reproduce.tuning import Clock, Tuner, averaging_of, effective
 from ostinato.runs.finish import RESULTS, conclude, train_in
 from ostinato.runs.folder import CONFIG, Run
 from ostinato.runs.results import taken_apart
@@ -191,7 +191,7 @@ class Experiment:
             seed = 0
             while seed < self.wanted_seeds:  # which the first seed's time may change
                 if seed not in self.seeds(condition):
-                    self._train(condition, seed, chosen, data, watch, stop_requested)
+                    self._train(condition, seed, chosen[condition], data, watch, stop_requested)
                 seed += 1
 
     def _train(
@@ -203,10 +203,8 @@ class Experiment:
         watch: JobWatch,
         stop_requested: Callable[[], int],
     ) -> None:
-        domain = domain_named(self.cell.domain.name)
-        base = self.protocol.final_recipe(self.cell, chosen, CONDITIONS[0], seed, 2)
-        updates = len(domain.streams(base, data, 0))
-        recipe = self.protocol.final_recipe(self.cell, chosen, condition, seed, updates)
+        averaging = averaging_of(self.protocol.final_recipe(self.cell, chosen, PLAIN, seed), data)
+        recipe = self.protocol.final_recipe(self.cell, chosen, condition, seed, averaging)
         folder = self.folder / self.cell.name / f"{condition}-{seed}"
         training, clock = Training(self.cell, seed, recipe, folder), Clock(folder)
         with clock:

@@ -3,20 +3,21 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ostinato.domains.domain import Data
+from ostinato.domains.domain import Data, domain_named
 from ostinato.recipe.effective import effective_settings, with_draws
 from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import Cell
 from ostinato.reproduce.evidence import Evidence
-from ostinato.reproduce.protocol import Protocol
+from ostinato.reproduce.protocol import AVERAGED, CONDITIONS, PLAIN, Protocol
 from ostinato.runs.finish import train_in
 from ostinato.runs.folder import Run
 from ostinato.search.worker import choose
+from ostinato.training.loop import OF_AVERAGE
 from ostinato.training.monitor import Diverged, Monitor, SilentMonitor, Start
 
 
@@ -24,12 +25,18 @@ class Pruned(Exception):
     """The trial does worse than most."""
 
 
+class Exhausted(Exception):
+    """The trial has stopped getting better."""
+
+
 @dataclass(frozen=True)
 class Tuner:
     """Searches the settings of one cell.
 
     Trial 0 has what the letters stand for; the settings of the others are a function of their number alone.
-    Every trial is written down as it ends, so a search goes on where it was, on another machine too.
+    Every trial is validated after each epoch with its weights, and with an average of them that changes
+    nothing in training: for each condition the trial is chosen that does best in its way. Every trial is
+    written down as it ends, so a search goes on where it was, on another machine too.
 
     Args:
         cell: the cell.
@@ -50,10 +57,10 @@ class Tuner:
         return found
 
     @property
-    def chosen(self) -> dict[str, Any] | None:
-        """The settings that were chosen; None before the search is done."""
+    def chosen(self) -> dict[str, dict[str, Any]] | None:
+        """The settings that were chosen, by condition; None before the search is done."""
         there = self.evidence.tuning(self.cell)
-        found: dict[str, Any] | None = None if there is None else there.get("chosen")
+        found: dict[str, dict[str, Any]] | None = None if there is None else there.get("chosen")
         return found
 
     def tune(
@@ -62,8 +69,8 @@ class Tuner:
         watch: Callable[[str, Recipe, dict[str, Any]], Monitor],
         stop_requested: Callable[[], int] = lambda: 0,
         ended: Callable[[str], None] = lambda line: None,
-    ) -> dict[str, Any]:
-        """Train the trials that are left, and choose by validation.
+    ) -> dict[str, dict[str, Any]]:
+        """Train the trials that are left, and choose by validation: for each condition its settings.
 
         Args:
             data: what is trained on.
@@ -78,18 +85,18 @@ class Tuner:
         while self.chosen is None:
             trials = self.trials
             if len(trials) >= self.protocol.trials:
-                best = choose(trials)
+                best = {c: choose([_seen_as(c, trial) for trial in trials]) for c in CONDITIONS}
                 content = {
                     "trials": trials,
-                    "chosen": best["params"],
-                    "number": best["number"],
-                    "valid": best["value"],
+                    "chosen": {c: trial["params"] for c, trial in best.items()},
+                    "number": {c: trial["number"] for c, trial in best.items()},
+                    "valid": {c: trial["value"] for c, trial in best.items()},
                 }
                 self.evidence.write_tuning(self.cell, content)
                 break
             record = self._trial(len(trials), trials, data, watch, stop_requested)
             self.evidence.write_tuning(self.cell, {"trials": [*trials, record]})
-            ended(f"{record['state']} {record['value']}")
+            ended(f"{record['state']} {record['value']}, averaged {record['averaged']['value']}")
         return self.chosen or {}
 
     def params(self, number: int) -> dict[str, Any]:
@@ -113,24 +120,40 @@ class Tuner:
         folder = self.folder / f"{number:02}"
         clock = Clock(folder)
         state, reason = "complete", None
+        decay = averaging_of(recipe, data)
         try:
             with clock:
-                train_in(folder, recipe, data, judge, stop_requested=stop)
+                train_in(folder, recipe, data, judge, stop_requested=stop, track_average=decay)
+        except Exhausted:
+            pass
         except Pruned:
             state = "pruned"
         except Diverged as error:
             state, reason = "failed", str(error)
-        value = judge.best if judge.best > -math.inf else None
+        plain = judge.curves[PLAIN].to_dict()
         record: dict[str, Any] = {
             "number": number,
-            "state": state if value is not None else "failed",
-            "value": value,
+            "state": state if plain["value"] is not None else "failed",
+            **plain,
+            "averaged": judge.curves[AVERAGED].to_dict(),
             "params": params,
-            "epochs": len(judge.curve),
-            "curve": [round(x, 5) if math.isfinite(x) else None for x in judge.curve],
+            "epochs": len(judge.curves[PLAIN].best),
             "cpu_seconds": round(clock.seconds, 1),
         }
         return record if reason is None else record | {"reason": reason}
+
+
+def averaging_of(recipe: Recipe, data: Data) -> float:
+    """The decay of an average over about an epoch of updates, of which there may be few."""
+    updates = len(domain_named(recipe.domain).streams(recipe, data, 0))
+    return round(1 - 1 / max(updates, 2), 5)
+
+
+def _seen_as(condition: str, trial: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial with the score that it has under a condition."""
+    value = trial["value"] if condition == PLAIN else trial["averaged"]["value"]
+    state = trial["state"] if value is not None else "failed"
+    return {**trial, "value": value, "state": state}
 
 
 def effective(base: Recipe, draws: dict[str, Any]) -> dict[str, Any]:
@@ -166,19 +189,51 @@ class Clock:
             self._path.write_text(str(self.seconds + time.process_time() - self._begin))
 
 
+@dataclass
+class Curve:
+    """A validation score over the epochs of a trial.
+
+    Args:
+        best: after each epoch, the best up to there.
+        since: epochs since it was reached.
+    """
+
+    best: list[float] = field(default_factory=list)
+    since: int = 0
+
+    @property
+    def value(self) -> float:
+        """The best of all."""
+        return self.best[-1] if self.best else -math.inf
+
+    def append(self, score: Any) -> None:
+        """Take an epoch's score, whatever it is."""
+        usable = isinstance(score, int | float) and score == score
+        better = usable and float(score) > self.value
+        self.since = 0 if better else self.since + 1
+        self.best.append(float(score) if better else self.value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written down."""
+        return {
+            "value": self.value if self.value > -math.inf else None,
+            "curve": [round(x, 5) if math.isfinite(x) else None for x in self.best],
+        }
+
+
 class _Judge(SilentMonitor):
-    """Follows a trial's best validation score, tells the other monitor, and stops a hopeless trial."""
+    """Follows a trial's best validation scores, plain and averaged, tells the other monitor, and stops a
+    trial that is hopeless both ways, or has stopped getting better both ways.
+    """
 
     def __init__(self, protocol: Protocol, others: Sequence[dict[str, Any]], monitor: Monitor) -> None:
         self._protocol, self._monitor = protocol, monitor
-        self._curves = [other["curve"] for other in others if other["curve"]]
+        self._others = {
+            PLAIN: [other["curve"] for other in others if other["curve"]],
+            AVERAGED: [other["averaged"]["curve"] for other in others if other["averaged"]["curve"]],
+        }
         self._name = ""
-        self.curve: list[float] = []
-
-    @property
-    def best(self) -> float:
-        """Of the epochs so far."""
-        return self.curve[-1] if self.curve else -math.inf
+        self.curves = {condition: Curve() for condition in CONDITIONS}
 
     def started(self, start: Start) -> None:
         self._name = f"valid_{start.score_name}"
@@ -193,18 +248,21 @@ class _Judge(SilentMonitor):
     def epoch(self, record: dict[str, Any]) -> None:
         self._monitor.epoch(record)
         self._append(record)
-        if self.is_hopeless():
+        if all(self.is_hopeless(condition) for condition in CONDITIONS):
             raise Pruned
+        if all(curve.since >= self._protocol.tuning_patience for curve in self.curves.values()):
+            raise Exhausted
 
     def _append(self, record: dict[str, Any]) -> None:
-        score = record.get(self._name)
-        usable = isinstance(score, int | float) and score == score and "stage" not in record
-        self.curve.append(max(self.best, float(score)) if usable and score is not None else self.best)
+        joint = "stage" not in record  # what pre-training reaches is no score
+        for condition, ending in ((PLAIN, ""), (AVERAGED, OF_AVERAGE)):
+            self.curves[condition].append(record.get(self._name + ending) if joint else None)
 
-    def is_hopeless(self) -> bool:
+    def is_hopeless(self, condition: str) -> bool:
         """Whether most others were better after as many epochs; one that ended earlier keeps its score."""
-        done = len(self.curve)
-        if done < self._protocol.warmup or len(self._curves) < self._protocol.startup:
+        curve, curves = self.curves[condition], self._others[condition]
+        done = len(curve.best)
+        if done < self._protocol.warmup or len(curves) < self._protocol.startup:
             return False
-        others = (curve[min(done, len(curve)) - 1] for curve in self._curves)
-        return self.best < statistics.median(-math.inf if score is None else score for score in others)
+        others = (other[min(done, len(other)) - 1] for other in curves)
+        return curve.value < statistics.median(-math.inf if score is None else score for score in others)

@@ -31,8 +31,11 @@ def train_in(
     device: torch.device | str = "cpu",
     checkpoint_seconds: float = 15.0,
     stop_requested: Callable[[], int] = lambda: 0,
+    track_average: float = 0.0,
 ) -> Progress:
     """Train in a folder: a new run, or the one there, from its last checkpoint; nothing where it is done.
+
+    For the arguments see `Trainer`.
 
     Raises:
         Interrupted: a stop was requested; the same call goes on.
@@ -48,6 +51,7 @@ def train_in(
             device=device,
             checkpoint_seconds=checkpoint_seconds,
             stop_requested=stop_requested,
+            track_average=track_average,
         )
 
 
@@ -60,6 +64,7 @@ def fit(
     device: torch.device | str = "cpu",
     checkpoint_seconds: float = 15.0,
     stop_requested: Callable[[], int] = lambda: 0,
+    track_average: float = 0.0,
 ) -> Progress:
     """Train in a run that is open, from its last checkpoint; see `train_in`."""
     trainer = Trainer(
@@ -70,6 +75,7 @@ def fit(
         device=device,
         checkpoint_seconds=checkpoint_seconds,
         stop_requested=stop_requested,
+        track_average=track_average,
     )
     return trainer.fit()
 

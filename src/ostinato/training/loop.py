@@ -50,6 +50,8 @@ from ostinato.training.updates import Batch, build_updates
 
 BEFORE_PREFIX = "before."
 
+# Ends the name of a validation score that is an average's which is tracked alone.
+OF_AVERAGE = "_of_average"
 
 # So many updates in a row without a usable gradient mean that the run has diverged for good.
 HOPELESS = 50
@@ -71,6 +73,8 @@ class Trainer:
         device: where the model computes; see `nn.devices.find_device`. Everything random is drawn on the CPU.
         checkpoint_seconds: time between checkpoints; the work a kill can cost.
         stop_requested: returns the number of a signal that asks to stop, or 0.
+        track_average: decay of an average of the weights that is validated and written down beside them, and
+            changes nothing else; 0 for none. A recipe with `averaging` has its own.
 
     A run that is there may be given other `epochs` and another `patience`: they say when it ends, and change
     nothing on the way (see `training.progress.go_on`).
@@ -90,6 +94,7 @@ class Trainer:
         device: torch.device | str = "cpu",
         checkpoint_seconds: float = 15.0,
         stop_requested: Callable[[], int] = lambda: 0,
+        track_average: float = 0.0,
     ) -> None:
         self.domain = domain_named(recipe.domain)
         for split in ("train", "valid"):
@@ -109,7 +114,8 @@ class Trainer:
         self.threshold = build_threshold(recipe)
         self.progress = Progress()
         self._parameters = list(self.model.parameters())
-        self._average = WeightAverage(self.model, recipe.averaging) if recipe.averaging > 0 else None
+        decay = recipe.averaging or track_average
+        self._average = WeightAverage(self.model, decay) if decay > 0 else None
         self._carried: State | None = None
         self._best: dict[str, Tensor] | None = None
         self._before: dict[str, Tensor] = {}
@@ -245,13 +251,18 @@ class Trainer:
     def _validate(self) -> tuple[Validation, bool]:
         """How the weights do, or their average, on the validation data, and whether it is the best so far."""
         progress = self.progress
-        with self._average.in_place() if self._average is not None else nullcontext():
+        average, own = self._average, self.recipe.averaging > 0
+        with average.in_place() if average is not None and own else nullcontext():
             found = self.domain.validate(self.model.eval(), self.data)
             # What pre-training reaches is no model to keep.
             better = found.score > progress.best_score and self._objective().joint
             if better:
                 progress.best_score, progress.best_epoch = found.score, progress.epoch
                 self._best = learned(self.model, MODEL_PREFIX)
+        if average is not None and not own:
+            with average.in_place():
+                tracked = self.domain.validate(self.model, self.data).score
+            found.record[f"valid_{self.model.score_name}{OF_AVERAGE}"] = tracked
         self.model.train()
         return found, better
 
