@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from ostinato.nn.kernels.plain import unwatched
+
 _LIBRARY = torch.library.Library("ostinato", "FRAGMENT")
 
 _PLAIN = (Tensor, nn.Parameter)
@@ -50,17 +52,13 @@ def eager(*tensors: Tensor | None) -> bool:
         >>> torch.func.vmap(lambda x: x * eager(x))(torch.ones(2))
         tensor([0., 0.])
     """
-    if (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._get_tracing_state() is not None
-        or torch._C._is_any_autocast_enabled()
-    ):
-        return False
-    return all(
-        x is None or (type(x) in _PLAIN and torch._C._dispatch_keys(x).raw_repr() in _DENSE) for x in tensors
+    return (
+        unwatched()
+        and forward_ad._current_level < 0
+        and all(
+            x is None or (type(x) in _PLAIN and torch._C._dispatch_keys(x).raw_repr() in _DENSE)
+            for x in tensors
+        )
     )
 
 
