@@ -13,6 +13,7 @@ that knows only reverse differentiation will do.
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -60,6 +61,13 @@ def eager(*tensors: Tensor | None) -> bool:
             for x in tensors
         )
     )
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """No casts to half precision inside the `with` block, whatever `torch.autocast` says outside."""
+    if not torch._C._is_any_autocast_enabled():
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def register(

@@ -15,7 +15,7 @@ from ostinato.nn.curvature.outputs import AffineCurvature
 from ostinato.nn.devices import uniform
 from ostinato.nn.kernels.by_stream import affine, recorder
 from ostinato.nn.kernels.operator import eager
-from ostinato.nn.outputs.distribution import BinaryFrames
+from ostinato.nn.outputs.distribution import BinaryFrames, check_real
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 
@@ -182,6 +182,7 @@ class Bernoulli(nn.Module):
         Differentiable to any order; hidden (N, H), targets (N, V): 0 or 1, or probabilities, with which it is
         the cross-entropy.
         """
+        check_real("hidden", hidden)
         own = (self.weight, self.bias)
         quick = eager(hidden, targets, *own) and not targets.requires_grad and recorder(*own) is None
         if not quick:

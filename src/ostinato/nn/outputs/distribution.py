@@ -13,6 +13,22 @@ from torch.distributions import Distribution, constraints
 from ostinato.nn.kernels.operator import eager
 
 
+def check_real(name: str, tensor: Tensor) -> None:
+    """Refuse integers and complex numbers, which some operations would take for something.
+
+    Raises:
+        ValueError: the tensor has such numbers.
+
+    Example:
+        >>> check_real("logits", torch.zeros(2, dtype=torch.complex64))
+        Traceback (most recent call last):
+        ...
+        ValueError: expected logits of a real floating-point type, found torch.complex64
+    """
+    if not tensor.is_floating_point():
+        raise ValueError(f"expected {name} of a real floating-point type, found {tensor.dtype}")
+
+
 class OutputDistribution(Distribution):
     """A distribution of what comes next, as an output layer returns it.
 
@@ -33,8 +49,7 @@ class OutputDistribution(Distribution):
     ) -> None:
         own = [getattr(self, name) for name in self._parameters]
         for name, tensor in zip(self._parameters, own, strict=True):
-            if not tensor.is_floating_point():
-                raise ValueError(f"expected {name} of a real floating-point type, found {tensor.dtype}")
+            check_real(name.lstrip("_"), tensor)
         seen = eager(*own)
         super().__init__(batch_shape, event_shape, validate_args if seen else False)
         if not seen:

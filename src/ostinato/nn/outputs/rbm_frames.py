@@ -14,10 +14,11 @@ from torch.distributions import constraints
 
 from ostinato.nn.devices import uniform
 from ostinato.nn.kernels.by_stream import product
-from ostinato.nn.kernels.operator import eager
+from ostinato.nn.kernels.operator import eager, full_precision
 from ostinato.nn.outputs import enumeration
 from ostinato.nn.outputs.agreement import Annealing, Estimate, Estimator, Frames
 from ostinato.nn.outputs.distribution import BinaryFrames
+from ostinato.nn.outputs.first_order import first_order
 from ostinato.nn.outputs.gibbs import BernoulliDraws
 from ostinato.nn.outputs.mixing import Bracket, ChainRecord, Machines, bracketed, settled_draws
 from ostinato.nn.outputs.pitches import pitch_log_probs
@@ -123,7 +124,8 @@ class RBMFrames(BinaryFrames):
 
     def _log_prob(self, value: Tensor) -> Tensor:
         if self.exact:
-            return -self.free_energy(value) - self.log_partition().to(self.biases.dtype)
+            with full_precision(self.biases.device):
+                return -self.free_energy(value) - self.log_partition().to(self.biases.dtype)
         if not eager(self.biases, self.weight, value):
             raise NotImplementedError(
                 "the log-likelihood of an RBM of this size is estimated by annealing: not in a transform of "
@@ -242,6 +244,10 @@ class RBMFrames(BinaryFrames):
             return -self._with(biases[rows]).free_energy(frames)
 
         return pitch_log_probs(score, value.expand(shape).reshape(-1, shape[-1])).reshape(shape)
+
+    def first_order(self) -> "RBMFrames":
+        """The same, for a loss made of frames that are drawn from it: see `outputs.first_order`."""
+        return RBMFrames.of_layer(*first_order(self.biases, self.weight), self.annealing, self.chains)
 
     def flattened(self) -> "RBMFrames":
         """The same frames in one batch dimension (N, V)."""
