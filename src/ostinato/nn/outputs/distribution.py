@@ -103,6 +103,18 @@ class BinaryFrames(OutputDistribution):
 
     support = constraints.independent(constraints.boolean, 1)
 
+    def _validate_sample(self, value: Tensor) -> None:
+        # bytes, as frames are kept, in one pass; whatever is odd about them is then found by torch
+        if eager(value) and value.dtype in (torch.uint8, torch.bool) and value.numel() > 0:
+            whole = (*self.batch_shape, *self.event_shape)[-value.dim() :]
+            alike = value.dim() > 0 and value.shape[-1:] == self.event_shape
+            fits = alike and all(
+                1 in (i, j) or i == j for i, j in zip(reversed(value.shape), reversed(whole), strict=False)
+            )
+            if fits and (value.dtype is torch.bool or int(value.max()) <= 1):
+                return
+        super()._validate_sample(value)
+
     @property
     def variance(self) -> Tensor:
         """Variance of each note, p (1 - p), shape (..., V); as exact as `mean` is."""
