@@ -102,8 +102,8 @@ def gradients_in_pieces(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`unseen_gradients` of some frames after others, so that intermediate arrays stay small."""
     rows = max(1, _PIECE // max(1, encoder.numel()))
-    split = (x.split(rows) for x in (weights, values, biases))
-    parts = [unseen_gradients(*own, encoder, decoder) for own in zip(*split, strict=True)]
+    split = zip(weights.split(rows), values.split(rows), biases.split(rows), strict=True)
+    parts = [unseen_gradients(w, v, x, encoder, decoder) for w, v, x in split]
     of_biases, of_encoder, of_decoder = zip(*parts, strict=True)
     return torch.cat(of_biases), torch.stack(of_encoder).sum(0), torch.stack(of_decoder).sum(0)
 

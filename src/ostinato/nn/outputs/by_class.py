@@ -239,11 +239,11 @@ class _NegativeLogLikelihood(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *point, h = ctx.saved_tensors
+        hidden, class_weight, class_bias, weight, bias, targets, class_of, h = ctx.saved_tensors
         batch, offsets = ctx.batch, ctx.offsets
         if ctx.found is None and (torch.is_grad_enabled() or not eager(grad)):
-            return *gradients(-grad.expand(len(h)), *point, offsets), None, None, None
-        hidden, class_weight, _, weight, *_ = point
+            point = hidden, class_weight, class_bias, weight, bias, targets, class_of, offsets
+            return *gradients(-grad.expand(len(h)), *point), None, None, None
         # The factor goes to the small residuals, not to the large weight gradients.
         of_classes = ctx.of_classes * grad
         if ctx.found is not None:

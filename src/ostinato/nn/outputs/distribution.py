@@ -58,7 +58,8 @@ class OutputDistribution(Distribution):
     @classmethod
     def of_layer(cls, *arguments: Any) -> Self:
         """From arguments that need no check."""
-        made = cls(*arguments, validate_args=False)
+        kind: Any = cls  # subclasses take parameters, not shapes
+        made: Self = kind(*arguments, validate_args=False)
         made._validate_args = Distribution._validate_args
         return made
 
