@@ -20,6 +20,12 @@ from output_rows import DOUBLE, ROWS, SIZE, Row, seeded, states
 rows = pytest.mark.parametrize("row", ROWS, ids=str)
 
 
+@pytest.fixture(autouse=True)
+def checked(monkeypatch):
+    """Arguments are checked as by default: `torch.compile` switches that off for the rest of a process."""
+    monkeypatch.setattr(Distribution, "_validate_args", True)
+
+
 def draw(distribution: Distribution, *shape: int) -> Tensor:
     return distribution.sample(shape, generator=seeded(6))
 
