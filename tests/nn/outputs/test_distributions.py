@@ -138,6 +138,13 @@ def test_what_cannot_be_is_refused(row: Row) -> None:
             refused()
 
 
+@pytest.mark.parametrize("name", ["softmax", "class-softmax"])
+def test_tokens_that_are_no_whole_numbers_are_refused(name: str) -> None:
+    layer = next(row for row in ROWS if row.name == name).layer()
+    with pytest.raises(ValueError, match="integer type"):
+        layer.nll(states(2), torch.tensor([0.5, 1.0]))
+
+
 def test_parameters_are_checked_as_those_of_torch() -> None:
     bad = torch.tensor([[0.0, torch.nan]])
     pair, square = torch.zeros(2, 3), torch.ones(1, 2, 2)

@@ -26,7 +26,7 @@ from ostinato.nn.outputs import by_class
 from ostinato.nn.outputs.base import OutputSpec
 from ostinato.nn.outputs.by_class import ByClass
 from ostinato.nn.outputs.direct import Features
-from ostinato.nn.outputs.distribution import OutputDistribution, check_real
+from ostinato.nn.outputs.distribution import OutputDistribution, check_ids, check_real
 from ostinato.nn.outputs.softmax import Tokens
 
 
@@ -186,6 +186,7 @@ class ClassSoftmax(nn.Module):
         Differentiable to any order; hidden (N, H), targets (N,) token ids.
         """
         check_real("hidden", hidden)
+        check_ids(targets)
         if not torch.is_grad_enabled() or not eager(hidden, targets, *self.affine):
             return -self.forward(hidden)._log_prob(targets).sum()
         return by_class.nll(hidden, *self.affine, targets.long(), self.class_of, self.offsets)

@@ -29,6 +29,16 @@ def check_real(name: str, tensor: Tensor) -> None:
         raise ValueError(f"expected {name} of a real floating-point type, found {tensor.dtype}")
 
 
+def check_ids(targets: Tensor) -> None:
+    """Refuse targets that are no whole numbers: they would be cut off.
+
+    Raises:
+        ValueError: their type has others.
+    """
+    if targets.is_floating_point() or targets.is_complex():
+        raise ValueError(f"expected token ids of an integer type, found {targets.dtype}")
+
+
 class OutputDistribution(Distribution):
     """A distribution of what comes next, as an output layer returns it.
 

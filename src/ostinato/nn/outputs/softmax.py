@@ -16,7 +16,7 @@ from ostinato.nn.devices import multinomial
 from ostinato.nn.kernels.by_stream import affine, recorder
 from ostinato.nn.kernels.operator import eager
 from ostinato.nn.outputs.direct import Features
-from ostinato.nn.outputs.distribution import OutputDistribution, check_real
+from ostinato.nn.outputs.distribution import OutputDistribution, check_ids, check_real
 
 
 class Tokens(OutputDistribution):
@@ -197,6 +197,7 @@ class Softmax(nn.Module):
         Differentiable to any order; hidden (N, H), targets (N,) token ids.
         """
         check_real("hidden", hidden)
+        check_ids(targets)
         if not eager(hidden, targets, self.weight, self.bias):
             return -self.forward(hidden)._log_prob(targets).sum()
         if recorder(self.weight, self.bias) is not None:
