@@ -11,6 +11,7 @@ from ostinato.errors import UserError, argument
 from ostinato.evaluation.numbers import counted
 from ostinato.optim import TrainingOptimizer
 from ostinato.optim.schedules import END_WITH_TRAINING
+from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.pretraining import pretraining_epochs
 
@@ -62,7 +63,7 @@ class Progress:
 def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[str, Any]) -> None:
     """Refuse to continue a checkpoint with other settings or other data than it was made with."""
     # through Recipe: a run of an older version lacks settings that are at their defaults since
-    check_same_settings(recipe, Recipe.from_dict(state["recipe"]))
+    check_same_settings(recipe, Recipe.from_dict(state["recipe"]), known_data=True)
     if state["data"]["version"] != data_identity["version"]:
         raise UserError(
             f"expected the data the run was started with (version {state['data']['version'][:12]}), found "
@@ -71,13 +72,20 @@ def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[st
         )
 
 
-def check_same_settings(recipe: Recipe, of_run: Recipe) -> None:
-    """Refuse to continue a run with other settings than its own, but for those that say when it ends."""
+def check_same_settings(recipe: Recipe, of_run: Recipe, *, known_data: bool = False) -> None:
+    """Refuse to continue a run with other settings than its own, but for those that say when it ends.
+
+    Args:
+        recipe: the settings.
+        of_run: the run's.
+        known_data: whether the data are compared by what is in them: then they may be elsewhere.
+    """
+    may_differ = {*ENDS, *(places_of_data() if known_data else ())}
     saved, wanted = of_run.to_dict(), recipe.to_dict()
     changed = [
         f"{argument(name)} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
         for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name) and name not in ENDS
+        if saved.get(name) != wanted.get(name) and name not in may_differ
     ]
     if changed:
         raise UserError(

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ostinato.errors import UserError
 from ostinato.nn import RNN, SequenceModel
 from ostinato.nn.curvature.gauss_newton import GaussNewton
 from ostinato.nn.kernels.nonlinearities import slope
 from ostinato.nn.outputs import NADE, Bernoulli, ClassSoftmax, Softmax
+from ostinato.optim import HessianFree
 
 T, B, V, H = 5, 2, 3, 3
 OUTPUTS = ("bernoulli", "softmax", "class-softmax", "nade", "nade backwards")
@@ -395,3 +397,20 @@ def test_what_cannot_be_done_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="time first"):
         first.curvature(torch.zeros(sum(p.numel() for p in first.model.parameters())))
+
+
+def test_the_optimizer_goes_by_the_operators_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    frames = (torch.rand(6, 3, 5, generator=generator) < 0.3).to(torch.uint8)
+    ends = []
+    for backwards in (False, True):
+        generator.manual_seed(1)
+        model = SequenceModel(RNN(5, 5, generator=generator), Bernoulli(5, 5, generator=generator))
+        parameters = list(model.parameters())
+        optimizer = HessianFree(parameters[::-1] if backwards else parameters, max_iterations=10)
+        for _ in range(2):
+            optimizer.step(GaussNewton(model, frames, frames))
+        ends.append(torch.cat([p.detach().flatten() for p in parameters]))
+    assert ends[0].equal(ends[1])
+    with pytest.raises(UserError, match="expected the optimizer to hold the 6 trained parameters"):
+        HessianFree(parameters[1:]).step(GaussNewton(model, frames, frames))

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.cells.unrolled import gradients_by_steps, hand_written_serves, reset
+from ostinato.nn.kernels.arguments import check_floating
+from ostinato.nn.kernels.autocast import in_widest_type
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
 from ostinato.nn.scan.functions import weight_gradient
@@ -56,6 +58,7 @@ class GRU(GatedStack):
         return states, states[-1:].clone()
 
 
+@in_widest_type
 def gru_scan(
     drive: Tensor,
     weight: Tensor,
@@ -74,6 +77,7 @@ def gru_scan(
         h0: the state before the first step, (B, H).
         starts: boolean (T, B), where a sequence starts.
     """
+    check_floating("drive", drive)
     if hand_written_serves((drive, weight, bias, h0), (leak,)):
         return _Scan.apply(drive, weight, bias, leak, h0, starts)
     return _steps(drive, weight, bias, leak, h0, starts)[0]
@@ -135,14 +139,15 @@ class _Scan(torch.autograd.Function):
             by_z, by_n, kept = by_z * (1 - leak), by_n * (1 - leak), z + leak * (1 - z)
         by = torch.stack((by_n * to_new * r * (1 - r), by_z, by_n * r, by_n), 2)
         delta, grad_h0 = _adjoint(grad_states, by, kept, weight, starts)
-        to_hidden = delta[:, :, :3].flatten(2)
+        # not flattened, for which batches of gradients (is_grads_batched) have no rule
+        to_hidden = delta[:, :, :3].reshape(*states.shape[:2], 3 * states.shape[2])
         _, need_weight, need_bias, *_ = ctx.needs_input_grad
         if ctx.found is not None:
             ctx.found.product(ctx.parameters[0], to_hidden, previous)
             ctx.found.vector(ctx.parameters[1], to_hidden)
             need_weight = need_bias = False
         return (
-            torch.cat((delta[:, :, :2], delta[:, :, 3:]), 2).flatten(2),
+            torch.cat((delta[:, :, :2], delta[:, :, 3:]), 2).reshape(to_hidden.shape),
             weight_gradient(to_hidden, previous) if need_weight else None,
             to_hidden.sum((0, 1)) if need_bias else None,
             None,

@@ -14,6 +14,7 @@ from ostinato.nn.cells.protocol import Tangents
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.kernels import layer_cpu, select
 from ostinato.nn.kernels.definition import previous_states
+from ostinato.nn.kernels.plain import plain
 from ostinato.nn.kernels.projection import TOKEN_TYPES, embed, project
 from ostinato.nn.scan.functions import weight_gradient
 
@@ -67,7 +68,9 @@ class LinearizedLayer:
         if self.as_layer is None or self.input_name not in tangents or "leak" in tangents:
             return None
         names = (f"{name}_l{self.index}" for name in ("weight_hh", "bias_ih", "bias_hh"))
-        others = (tangents.get(name) for name in names)
+        others = [tangents.get(name) for name in names]
+        if not plain(tangents[self.input_name], *others):
+            return None
         return layer_cpu.tangent(self.as_layer, self.states, self.slopes, tangents[self.input_name], *others)
 
     def activation_tangent(self, change: Tensor, tangents: Tangents) -> Tensor:

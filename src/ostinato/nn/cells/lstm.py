@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.cells.unrolled import gradients_by_steps, hand_written_serves, reset
+from ostinato.nn.kernels.arguments import check_floating
+from ostinato.nn.kernels.autocast import in_widest_type
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
 from ostinato.nn.scan.functions import weight_gradient
@@ -62,6 +64,7 @@ class LSTM(GatedStack):
         return states, (states[-1:].clone(), cell.unsqueeze(0))
 
 
+@in_widest_type
 def lstm_scan(
     drive: Tensor,
     weight: Tensor,
@@ -79,6 +82,7 @@ def lstm_scan(
         h0, c0: output and cells before the first step, (B, H).
         starts: boolean (T, B), where a sequence starts.
     """
+    check_floating("drive", drive)
     if hand_written_serves((drive, weight, h0, c0), (leak,)):
         return _Scan.apply(drive, weight, leak, h0, c0, starts)
     states, last = _last_and_all(drive, weight, leak, h0, c0, starts)
@@ -161,12 +165,15 @@ def _adjoint(
     starts: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Backwards in time: `by_c` and `by_h` times dL/dc_t and dL/dh_t (T, B, 4 H); dL/dh0 and dL/dc0."""
+    streams, size = kept.shape[1:]
     carried, deltas = torch.zeros_like(kept[0]), []
     cell = torch.zeros_like(carried) if grad_cell is None else grad_cell
     for t in reversed(range(len(kept))):
         total = grad_states[t] + carried
         of_cell = torch.addcmul(cell, total, passed[t])
-        delta = torch.cat(((by_c[t] * of_cell.unsqueeze(1)).flatten(1), by_h[t] * total), 1)
+        # not flattened, for which batches of gradients (is_grads_batched) have no rule
+        to_gates = (by_c[t] * of_cell.unsqueeze(1)).reshape(streams, 3 * size)
+        delta = torch.cat((to_gates, by_h[t] * total), 1)
         deltas.append(delta)
         mark = None if starts is None else starts[t]
         carried = reset(delta @ weight, mark)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ostinato.data.cache import cache_folder
+from ostinato import seal
+from ostinato.data.cache import TOKENS, cache_folder
 from ostinato.data.download import RemoteFile, fetch
 from ostinato.data.listing import COMES_WITH, Listed, origin_of
 from ostinato.data.sequences import SPLITS
@@ -21,6 +22,7 @@ from ostinato.domains.answer import Part
 from ostinato.domains.text.reading import pydoc
 from ostinato.domains.text.reading.source import FileSource, MemorySource, Source, split_by_lines, whole_file
 from ostinato.domains.text.reading.text_data import TextData
+from ostinato.domains.text.reading.vocabulary import FILE as VOCABULARY
 from ostinato.domains.text.reading.vocabulary import Unit, Vocabulary
 from ostinato.errors import UserError, argument, no_such_data
 from ostinato.files import atomic_write, write_error
@@ -262,8 +264,8 @@ def _mapped(
     vocabulary: Vocabulary | None,
 ) -> TextData:
     """The same through token files in the cache folder, made once; only pages in use are in memory."""
-    folder = cache_folder() / "tokens" / _key(sources, settings, vocabulary)
-    if not (folder / "meta.json").is_file():
+    folder = cache_folder() / TOKENS / _key(sources, settings, vocabulary)
+    if not _is_whole(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if vocabulary is None:
@@ -273,7 +275,7 @@ def _mapped(
         except OSError as error:
             advice = "set OSTINATO_CACHE to a folder with room for it"
             raise write_error(folder, error, advice) from error
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta = json.loads(seal.read(folder, "meta.json"))
     vocabulary = Vocabulary.read(folder)
     arrays: dict[str, np.ndarray] = {
         split: np.memmap(folder / f"{split}.tokens", vocabulary.dtype, "r")
@@ -282,6 +284,20 @@ def _mapped(
         for split in SPLITS
     }
     return _made(given, vocabulary, arrays, meta["version"], details | settings)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether all that was written is there, as it was; what is not is made again, with a notice."""
+    if not (folder / seal.SEAL).is_file():
+        return False  # never finished, or of before there were seals
+    try:
+        wrong = [name for name, whole in seal.examine(folder).items() if not whole]
+    except UserError:
+        wrong = [seal.SEAL]
+    if wrong:
+        seal.tell(f"{', '.join(wrong)} in the cache {folder} damaged or missing: the text is read again")
+        (folder / seal.SEAL).unlink(missing_ok=True)
+    return not wrong
 
 
 def _key(sources: dict[str, list[Source]], settings: dict[str, Any], vocabulary: Vocabulary | None) -> str:
@@ -309,11 +325,14 @@ def _write_tokens(folder: Path, sources: dict[str, list[Source]], vocabulary: Vo
                     digest.update(data)
                     file.write(data)
                 lengths[split] = file.tell() // vocabulary.dtype.itemsize
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(temporary, folder / f"{split}.tokens")
         finally:
             temporary.unlink(missing_ok=True)
         digest.update(f"{split} {lengths[split]}".encode())
-    vocabulary.write(folder)
-    # Last: where it is, everything is.
+    atomic_write(folder / VOCABULARY, vocabulary.to_text())
     meta = {"version": digest.hexdigest(), "tokens": lengths}
     atomic_write(folder / "meta.json", json.dumps(meta) + "\n")
+    # Last: where it is, everything is.
+    seal.make(folder, [*(f"{split}.tokens" for split in SPLITS), VOCABULARY, "meta.json"])

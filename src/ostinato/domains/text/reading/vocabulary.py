@@ -13,15 +13,15 @@ from typing import Literal
 
 import numpy as np
 
+from ostinato import seal
 from ostinato.errors import UserError, call
-from ostinato.files import atomic_write
+from ostinato.runs.folder import VOCABULARY as FILE
 
 Unit = Literal["words", "chars"]
 UNITS: tuple[Unit, ...] = ("words", "chars")
 END = {"words": "</s>", "chars": "\n"}
 UNKNOWN = {"words": "<unk>", "chars": "\ufffd"}
 END_ID = 0
-FILE = "vocabulary.json"
 
 # Beyond so many distinct tokens the rarest are forgotten while counting: a bound on memory.
 MOST_DISTINCT = 2_000_000
@@ -132,10 +132,10 @@ class Vocabulary:
             return "".join(tokens)
         return " ".join(tokens).replace(f" {END['words']}", "\n").replace("\n ", "\n")
 
-    def write(self, folder: Path) -> None:
-        """Put the vocabulary into a run's folder, where `read` finds it."""
+    def to_text(self) -> str:
+        """What `read` finds in a run's folder."""
         content = {"unit": self.unit, "tokens": self.tokens, "counts": self.counts}
-        atomic_write(folder / FILE, json.dumps(content, ensure_ascii=False) + "\n")
+        return json.dumps(content, ensure_ascii=False) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> "Vocabulary":
@@ -146,14 +146,16 @@ class Vocabulary:
         """
         path = folder / FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(seal.read(folder, FILE))
             return cls(content["unit"], tuple(content["tokens"]), tuple(content["counts"]))
         except FileNotFoundError:
             raise UserError(
                 f"expected a run on text, found no {FILE} in {folder}; "
                 f"make one with: {call('train', domain='words')}, or {call('train', domain='chars')}"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UserError:
+            raise
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"expected a vocabulary in {path}, found a damaged file: {error}") from error
 
 
