@@ -145,6 +145,9 @@ class Recipe:
             UserError: as for `Recipe`.
         """
         values = self._values | changes
+        if values["data"] != self.data:
+            anew = DOMAINS[values["domain"]].anew(values)
+            values |= {name: value for name, value in anew.items() if values.get(name) is None}
         owned = owned_settings(values)
         return Recipe(**{name: value for name, value in values.items() if name in owned or name in changes})
 

@@ -33,10 +33,12 @@ from ostinato.training.progress import (
     NO_BETTER,
     EpochSums,
     Progress,
+    averages_anew,
     check_same_run,
     check_same_settings,
     go_on,
     learned,
+    says_turned,
     take_learned,
 )
 from ostinato.training.threshold import (
@@ -388,7 +390,10 @@ class Trainer:
         self._surroundings.go_on(state, self.monitor.notice, done=bool(self.progress.stopped_because))
         # a run of before there were others than our own has its groups alone
         numbers = state.get("optimizer") or {"groups": state["groups"]}
-        take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer, numbers)
+        turned = take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer, numbers)
+        tensors = tensors | averages_anew(self.model, turned)
+        if turned and not self.progress.stopped_because:
+            self.monitor.notice(says_turned(turned))
         if self._average is not None:
             self._average.restore(tensors, state["averaged"])
         self.rule.load_state_dict(state["rule"])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ostinato.errors import UserError, argument
 from ostinato.evaluation.numbers import counted
 from ostinato.optim import TrainingOptimizer
+from ostinato.optim.averaging import AVERAGE_PREFIX
 from ostinato.optim.schedules import END_WITH_TRAINING
 from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
@@ -162,17 +163,47 @@ def learned(model: nn.Module, prefix: str, optimizer: TrainingOptimizer | None =
     return tensors
 
 
+def says_turned(names: list[str]) -> str:
+    """What a person should know where `take_learned` has turned parameters into another form."""
+    return (
+        f"the run is of a version that trained {', '.join(names)} in another form: the model is the same, "
+        "but what the optimizer and an average knew of them starts anew, so that it will not end as it "
+        "would have"
+    )
+
+
+def averages_anew(model: nn.Module, names: list[str]) -> dict[str, Tensor]:
+    """Averages of these parameters, for `WeightAverage.restore`, that start at their present values."""
+    own = dict(model.named_parameters())
+    return {f"{AVERAGE_PREFIX}{name}": own[name].detach().clone() for name in names}
+
+
 def take_learned(
     tensors: dict[str, Tensor],
     prefix: str,
     model: nn.Module,
     optimizer: TrainingOptimizer,
     state: Mapping[str, Any],
-) -> None:
-    """The reverse of `learned`, from tensors on any device; `state` is the rest of the optimizer's."""
+) -> list[str]:
+    """The reverse of `learned`, from tensors on any device; `state` is the rest of the optimizer's.
+
+    Returns:
+        The parameters that an older version held in another form, which the model has turned into theirs.
+        What the optimizer knows of the other form is not taken.
+    """
     own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    model.load_state_dict({k: v for k, v in own.items() if not k.startswith(OPTIMIZER_PREFIX)})
+    weights = {k: v for k, v in own.items() if not k.startswith(OPTIMIZER_PREFIX)}
+    model.load_state_dict(weights)
+    names = [name for name, _ in model.named_parameters()]
+    turned = [name for name in names if name not in weights]
+    gone = {str(names.index(name)) for name in turned}
+
+    def kept(entries: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in entries.items() if name.partition(".")[0] not in gone}
+
     velocities = {
         k.removeprefix(OPTIMIZER_PREFIX): v for k, v in own.items() if k.startswith(OPTIMIZER_PREFIX)
     }
-    optimizer.load_flat_state(list(model.parameters()), velocities, state)
+    values = {"values": kept(state["values"])} if gone and "values" in state else {}
+    optimizer.load_flat_state(list(model.parameters()), kept(velocities), {**state, **values})
+    return turned

@@ -32,7 +32,7 @@ def network(kind: str, leaky: bool, inputs: int = V) -> RNN:
     settings: dict[str, Any] = {"num_layers": 2 if kind == "two layers" else 1, "bias": kind != "no bias"}
     leak: Tensor | None = None
     if leaky or kind == "learned leak":
-        leak = torch.tensor([0.0, 0.3, 0.9], dtype=torch.float64)
+        leak = torch.tensor([0.05, 0.3, 0.9], dtype=torch.float64)
         leak.requires_grad_(kind == "learned leak")
     nonlinearity = kind if kind in ("tanh", "relu", "sigmoid", "identity") else "tanh"
     return RNN(
@@ -174,7 +174,8 @@ def explicit_structural(model: SequenceModel, batch: dict[str, Tensor]) -> Tenso
                 phi = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}.get(
                     rnn.nonlinearity, lambda value: value
                 )(z)
-                h = phi if rnn.leak is None else own["leak"] * h + (1 - own["leak"]) * phi
+                leak = torch.sigmoid(own["leak_logit"]) if rnn.learned_leak else own.get("leak")
+                h = phi if leak is None else leak * h + (1 - leak) * phi
                 zs.append(torch.stack([z, phi]))
                 hs.append(h)
             below = torch.stack(hs)

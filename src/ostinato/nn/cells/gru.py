@@ -34,9 +34,10 @@ class GRU(GatedStack):
     have it.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout: as in `torch.nn.GRU`.
-        leak, initialization, spectral_radius, token_inputs, generator, device, dtype: as in `RNN`; the
-            initialization is that of each of the three blocks (H, H) of W_hh.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in
+            `torch.nn.GRU`.
+        leak, initialization, spectral_radius, token_inputs, sparse, generator, device, dtype: as in `RNN`;
+            the initialization is that of each of the three blocks (H, H) of W_hh.
 
     Example:
         >>> gru = GRU(3, 5, leak=0.5, generator=torch.Generator().manual_seed(0))
@@ -45,16 +46,17 @@ class GRU(GatedStack):
         (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
     """
 
+    cell: ClassVar[str] = "GRU"
     blocks: ClassVar[int] = 3
 
     def _layer(
-        self, layer: int, below: Tensor, state: Tensor | None, starts: Tensor | None
+        self, index: int, below: Tensor, state: Tensor | None, starts: Tensor | None, leak: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        _, weight_hh, bias_ih, bias_hh = self._weight_names[layer]
+        _, weight_hh, bias_ih, bias_hh = self._weight_names[index]
         bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
-        drive = self._drive(layer, below, bias)
+        drive = self._drive(index, below, bias)
         h0 = drive.new_zeros(drive.shape[1], self.hidden_size) if state is None else state.squeeze(0)
-        states = gru_scan(drive, self._own(weight_hh), second, self._own("leak"), h0, starts)
+        states = gru_scan(drive, self._own(weight_hh), second, leak, h0, starts)
         return states, states[-1:].clone()
 
 
