@@ -1,0 +1,103 @@
+"""Sentences scored one after the other, where what was said before may count: hypotheses of utterances.
+
+Shapes: N tokens.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from ostinato.domains.text.evaluation.dynamic import SEGMENT, Adapting
+from ostinato.domains.text.evaluation.scores import score_together
+from ostinato.domains.text.reading.streams import TokenStreams
+from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
+from ostinato.nn import SequenceModel
+from ostinato.nn.devices import device_of
+
+
+class Conversation(Protocol):
+    """What has been said so far."""
+
+    def score(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """log p of each token of each of several sentences in its place, in nats; see `Scorer.score`."""
+
+    def accept(self, sentence: Sequence[str]) -> None:
+        """Take one of them for what was said."""
+
+    def begin(self) -> None:
+        """Begin another conversation: forget what was said."""
+
+
+class _Scores(Protocol):
+    def score(self, tokens: Sequence[str], *, independent: bool = False) -> np.ndarray: ...
+
+
+class Independent:
+    """Sentences that know nothing of each other.
+
+    Args:
+        scorer: the model.
+    """
+
+    def __init__(self, scorer: _Scores) -> None:
+        self.scorer = scorer
+
+    def score(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """See `Conversation`; the same sentence is scored once."""
+        distinct = list(dict.fromkeys(map(tuple, sentences)))
+        log_probs = self.scorer.score(list(itertools.chain.from_iterable(distinct)), independent=True)
+        ends = np.cumsum([len(sentence) for sentence in distinct])
+        found = dict(zip(distinct, np.split(log_probs, ends[:-1]), strict=True))
+        return [found[tuple(sentence)] for sentence in sentences]
+
+    def accept(self, sentence: Sequence[str]) -> None:
+        """Nothing to remember."""
+
+    def begin(self) -> None:
+        """Nothing to forget."""
+
+
+class RunConversation:
+    """A model whose state goes on from sentence to sentence, and which may learn from them.
+
+    Args:
+        model: stays as it is.
+        vocabulary: its tokens.
+        learning_rate: at which a copy of the model learns from what was said; None to learn nothing.
+    """
+
+    def __init__(
+        self, model: SequenceModel, vocabulary: Vocabulary, learning_rate: float | None = None
+    ) -> None:
+        self._run, self.vocabulary, self.learning_rate = model, vocabulary, learning_rate
+        self.begin()
+
+    def begin(self) -> None:
+        """See `Conversation`; a model that has learned is again what it was."""
+        self.states: Any = None
+        self._adapting = None if self.learning_rate is None else Adapting(self._run, self.learning_rate)
+
+    @property
+    def _model(self) -> SequenceModel:
+        return self._run if self._adapting is None else self._adapting.model
+
+    def score(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """See `Conversation`; all at once."""
+        numbers = [self.vocabulary.numbers(sentence) for sentence in sentences]
+        return score_together(self._model, numbers, states=self.states)
+
+    def accept(self, sentence: Sequence[str]) -> None:
+        """See `Conversation`."""
+        numbers = self.vocabulary.numbers(sentence)
+        if self._adapting is not None:
+            for segment in TokenStreams(numbers, 1, SEGMENT):
+                self._adapting.learn(segment)
+            self.states = self._adapting.states
+            return
+        inputs = np.concatenate([[END_ID], numbers[:-1]])
+        column = torch.from_numpy(inputs).unsqueeze(1).to(device_of(self._model))
+        with torch.no_grad():
+            _, self.states = self._model(column, self.states)
