@@ -8,7 +8,7 @@ from typing import Any
 
 from ostinato.domains.answer import Answer, Asked, Notice, Part, Raw
 from ostinato.domains.seed import seeded
-from ostinato.domains.text.generate import Sampling, generate_tokens, pieces
+from ostinato.domains.text.generate import Sampling, generate_tokens, pieces, prime_tokens
 from ostinato.domains.text.options import GenerateOptions, ScoreOptions
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.domains.text.mixture import mixture_of
@@ -25,7 +25,7 @@ from ostinato.domains.text.score import (
 from ostinato.domains.text.scored import as_dict, score_table
 from ostinato.domains.text.unknown import UnknownWords
 from ostinato.errors import UserError, argument
-from ostinato.evaluation.numbers import setting
+from ostinato.evaluation.numbers import counted, setting
 from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
@@ -33,15 +33,36 @@ from ostinato.runs.trained import load_model
 
 def write_text(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
     """Generate words or characters, which are printed as they come."""
-    prime, sampling = asked.prime or "", how(own)
+    prime, sampling = _prime(asked, own), how(own)
     opened = Run.open(run)
     model, vocabulary = load_model(opened, device=asked.device).model, Vocabulary.read(opened.folder)
     text = written(model, vocabulary, prime, asked.seed, sampling, own.tokens)
+    notices = unknown_in(vocabulary, prime)
 
     def record() -> dict[str, Any]:
         return {"prime": prime, "text": "".join(text), "seed": asked.seed, "tokens": own.tokens}
 
-    return Answer(record, map(Raw, itertools.chain([prime], text, ["\n"])))
+    return Answer(record, map(Raw, itertools.chain([prime], text, ["\n"])), notices)
+
+
+def _prime(asked: Asked, own: GenerateOptions) -> str:
+    """What is to be continued: a text, or what a file holds, but for the end of its last line."""
+    if own.prime_file is None:
+        return asked.prime or ""
+    if asked.prime is not None:
+        raise UserError(f"expected {argument('prime')} or {argument('prime_file')}, found both")
+    return read_text(own.prime_file).removesuffix("\n")
+
+
+def unknown_in(vocabulary: Vocabulary, prime: str) -> list[Notice]:
+    """What a user should know of a text to continue: which of its tokens the model reads as unknown."""
+    unknown = [token for token in prime_tokens(vocabulary, prime) if token not in vocabulary.ids]
+    if not unknown:
+        return []
+    kind = "word" if vocabulary.unit == "words" else "character"
+    shown = " ".join(map(repr, dict.fromkeys(unknown).keys() if len(unknown) < 6 else unknown[:5]))
+    return [Notice(f"{counted(len(unknown), f'{kind} of the prime is', f'{kind}s of the prime are')} "
+                   f"unknown to the model, which reads them so: {shown}")]  # fmt: skip
 
 
 def how(own: GenerateOptions) -> Sampling:
@@ -56,7 +77,8 @@ def written(
 ) -> Iterator[str]:
     """Pieces of a text that continues `prime`, as they come."""
     drawn = generate_tokens(model, vocabulary, sampling, prime=prime, generator=seeded(seed))
-    return pieces(itertools.islice(drawn, tokens), vocabulary.unit, new_line=not prime)
+    new_line = not prime or prime.endswith("\n")
+    return pieces(itertools.islice(drawn, tokens), vocabulary, new_line=new_line)
 
 
 def score_file(run: Path, files: list[Path], own: ScoreOptions) -> Answer:

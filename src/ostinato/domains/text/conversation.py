@@ -19,10 +19,18 @@ from ostinato.nn.devices import device_of
 
 
 class Conversation(Protocol):
-    """What has been said so far."""
+    """What has been said so far.
 
-    def score(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """log p of each token of each of several sentences in its place, in nats; see `Scorer.score`."""
+    Attributes:
+        independent: whether it does not matter.
+    """
+
+    independent: bool
+
+    def score(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+        """log p of each token of several sentences, each in the same place, laid end to end, under each model
+        of a mixture, (M, N), or under the one model, (1, N); in nats; see `Scorer.score`.
+        """
 
     def accept(self, sentence: Sequence[str]) -> None:
         """Take one of them for what was said."""
@@ -42,16 +50,18 @@ class Independent:
         scorer: the model.
     """
 
+    independent = True
+
     def __init__(self, scorer: _Scores) -> None:
         self.scorer = scorer
 
-    def score(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    def score(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """See `Conversation`; the same sentence is scored once."""
         distinct = list(dict.fromkeys(map(tuple, sentences)))
         log_probs = self.scorer.score(list(itertools.chain.from_iterable(distinct)), independent=True)
         ends = np.cumsum([len(sentence) for sentence in distinct])
         found = dict(zip(distinct, np.split(log_probs, ends[:-1]), strict=True))
-        return [found[tuple(sentence)] for sentence in sentences]
+        return np.concatenate([found[tuple(sentence)] for sentence in sentences])[np.newaxis]
 
     def accept(self, sentence: Sequence[str]) -> None:
         """Nothing to remember."""
@@ -69,6 +79,8 @@ class RunConversation:
         learning_rate: at which a copy of the model learns from what was said; None to learn nothing.
     """
 
+    independent = False
+
     def __init__(
         self, model: SequenceModel, vocabulary: Vocabulary, learning_rate: float | None = None
     ) -> None:
@@ -84,10 +96,10 @@ class RunConversation:
     def _model(self) -> SequenceModel:
         return self._run if self._adapting is None else self._adapting.model
 
-    def score(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    def score(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """See `Conversation`; all at once."""
         numbers = [self.vocabulary.numbers(sentence) for sentence in sentences]
-        return score_together(self._model, numbers, states=self.states)
+        return np.concatenate(score_together(self._model, numbers, states=self.states))[np.newaxis]
 
     def accept(self, sentence: Sequence[str]) -> None:
         """See `Conversation`."""

@@ -139,25 +139,28 @@ class MixtureScorer:
 
     def score(self, tokens: Sequence[str], *, independent: bool = False) -> np.ndarray:
         """See `Scorer`."""
-        return mix(self.together.each(tokens, independent=independent), self.weights)
+        return self.mixed(self.together.each(tokens, independent=independent))
 
     def conversation(self) -> Conversation:
         """See `Scorer`."""
-        return _Conversation(self, [model.conversation() for model in self.together.models])
+        return _Conversation(self.together)
+
+    def mixed(self, each: np.ndarray) -> np.ndarray:
+        """See `Scorer`."""
+        return mix(each, self.weights)
 
 
-@dataclass
 class _Conversation:
-    mixture: MixtureScorer
-    parts: list[Conversation]
+    """The same conversation with each model."""
 
-    def score(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        each = [part.score(sentences) for part in self.parts]
-        together, weights = self.mixture.together, self.mixture.weights
-        return [
-            mix(together.adjusted(own, tokens), weights)
-            for own, tokens in zip(zip(*each, strict=True), sentences, strict=True)
-        ]
+    def __init__(self, together: Together) -> None:
+        self.together = together
+        self.parts = [model.conversation() for model in together.models]
+        self.independent = all(part.independent for part in self.parts)
+
+    def score(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+        each = [part.score(sentences)[0] for part in self.parts]
+        return self.together.adjusted(each, [token for sentence in sentences for token in sentence])
 
     def accept(self, sentence: Sequence[str]) -> None:
         for part in self.parts:

@@ -68,6 +68,9 @@ class Scorer(Protocol):
     def conversation(self) -> Conversation:
         """What scores sentences after each other, as the scorer is told to remember."""
 
+    def mixed(self, each: np.ndarray) -> np.ndarray:
+        """log p of tokens (N,), of what a conversation says of them under each model, (M, N)."""
+
 
 @dataclass(frozen=True)
 class RunScorer:
@@ -131,6 +134,10 @@ class RunScorer:
             return Independent(self)
         return RunConversation(self.model, self.vocabulary, self.dynamic)
 
+    def mixed(self, each: np.ndarray) -> np.ndarray:
+        """See `Scorer`."""
+        return np.asarray(each[0])
+
 
 @dataclass(frozen=True)
 class ArpaScorer:
@@ -169,6 +176,10 @@ class ArpaScorer:
     def conversation(self) -> Conversation:
         """See `Scorer`."""
         return Independent(self)
+
+    def mixed(self, each: np.ndarray) -> np.ndarray:
+        """See `Scorer`."""
+        return np.asarray(each[0])
 
 
 def load_scorer(
