@@ -69,6 +69,8 @@ for place, (title, commands) in enumerate(COMMANDS.items()):
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     forget_options()
+    # a lone - is standard input; cyclopts would take it for an option
+    arguments = ["/dev/stdin" if argument == "-" else argument for argument in arguments]
     try:
         load_extensions()
         with _own_help(arguments):

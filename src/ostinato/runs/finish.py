@@ -132,6 +132,7 @@ def write_results(
             title=f"{recipe.name} on {data.name}",
             domain=recipe.domain,
             scores=summary["results"],
+            settings=recipe.to_dict(),
         )
     except MissingExtra as error:
         notice(f"no {CURVE}: {error}")

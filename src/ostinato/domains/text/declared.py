@@ -1,5 +1,6 @@
 """Text: words, or characters."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from ostinato.domains.declared import Command, DomainDeclared, columns_of
@@ -188,6 +189,13 @@ def _check_words(recipe: Any) -> None:
         )
 
 
+# Of tokens that are neither words nor characters the mean log-likelihood says nothing of these: validation
+# records the score itself.
+_PARTS = {
+    ("unit", "subwords"): replace(PERPLEXITY, shown=None, label="perplexity by word"),
+    ("unit", "bytes"): replace(BITS_PER_CHARACTER, shown=None),
+}
+
 # What words and characters have in common.
 _BOTH: dict[str, Any] = {
     "place": "ostinato.domains.text.domain:Text",
@@ -204,6 +212,7 @@ _BOTH: dict[str, Any] = {
     "reads": "a .txt file",
     "commands": _COMMANDS,
     "claims": "unit",
+    "measures": _PARTS,
     "settings": _SETTINGS,
     "rates": {"embedding_rate": ("rnn.embedding",)},
     "hessian_free": {"streams": 64},

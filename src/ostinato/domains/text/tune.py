@@ -231,7 +231,7 @@ def _clusters(utterances: Sequence[str], conversations: Mapping[str, str] | None
 
 
 def _search(bench: Bench, start: Setting, rows: np.ndarray) -> Setting:
-    """The weights with the fewest errors in some rows, never more than at the start."""
+    """The weights with the fewest errors in some rows that were found, never more than at the start."""
 
     def errors(setting: Setting) -> int:
         return int(bench.chosen(setting)[rows].sum())
@@ -268,28 +268,36 @@ def _mixture(bench: Bench, now: Setting, rows: np.ndarray, round_: int) -> Setti
         shares = np.clip(own[model] + np.linspace(-1.0, 1.0, _POINTS) / 4**round_, 0.0, 1.0)
         rest = np.delete(own, model)
         rest = rest / rest.sum() if rest.sum() > 0 else np.full(len(rest), 1 / len(rest))
-
-        def mixed(share: float, model: int = model, rest: np.ndarray = rest) -> Setting:
+        tried = []
+        for share in np.unique(shares):
             weights = np.insert((1 - share) * rest, model, share)
-            return replace(now, mixture=tuple((weights / weights.sum()).tolist()))
-
-        now = _line(bench, [mixed(float(share)) for share in np.unique(shares)], rows)
+            tried.append(replace(now, mixture=tuple((weights / weights.sum()).tolist())))
+        now = _line(bench, tried, rows, round_)
     return now
 
 
 def _penalty(bench: Bench, now: Setting, rows: np.ndarray, round_: int) -> Setting:
-    """The penalty of unknown words, where there are any; as well none, but shares."""
+    """The penalty of unknown words, where there are any."""
     if not bench.tokens.unknown.any():
         return now
     middle = 8.0 if now.unknown_penalty is None else now.unknown_penalty
     values = np.maximum(middle + np.linspace(-8.0, 8.0, _POINTS) / 2**round_, 0.0)
     tried = [replace(now, unknown_penalty=float(value)) for value in np.unique(values)]
-    return _line(bench, tried, rows)
+    return _line(bench, tried, rows, round_)
 
 
-def _line(bench: Bench, settings: Sequence[Setting], rows: np.ndarray) -> Setting:
-    errors = np.array([[bench.chosen(setting)[rows].sum() for setting in settings]], dtype=np.float64)
-    return settings[int(_smooth(errors).argmin())]
+def _line(bench: Bench, settings: Sequence[Setting], rows: np.ndarray, round_: int) -> Setting:
+    """The best of some settings, each at the scale that suits it: a better model deserves more weight."""
+    scales = np.geomspace(1 / 64, 64, 13) ** (1 / (1 + 5 * round_))
+    errors = np.empty((len(settings), len(scales)))
+    for row, one in enumerate(settings):
+        language = bench.language(one.mixture, one.unknown_penalty)
+        for column, scale in enumerate(scales):
+            chosen = bench.chosen_by(language, scale * one.lm_weight, scale * one.word_bonus)
+            errors[row, column] = chosen[rows].sum()
+    row, column = np.unravel_index(_smooth(errors).argmin(), errors.shape)
+    best, scale = settings[row], float(scales[column])
+    return replace(best, lm_weight=scale * best.lm_weight, word_bonus=scale * best.word_bonus)
 
 
 def _smooth(errors: np.ndarray) -> np.ndarray:

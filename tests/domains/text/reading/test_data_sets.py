@@ -103,8 +103,12 @@ def test_given_splits_and_folders(tmp_path: Path) -> None:
     assert "train" in by_name.vocabulary.tokens
     assert "valid" not in by_name.vocabulary.tokens
     assert by_name.vocabulary.decode(by_name.valid[-3:].tolist()) == "<unk> <unk>\n"
-    with pytest.raises(UserError, match="together"):
-        text.load(str(tmp_path / "my.train.txt"), valid=str(tmp_path / "my.valid.txt"))
+    with pytest.raises(UserError, match="found the latter alone"):
+        text.load(str(tmp_path / "my.train.txt"), test=str(tmp_path / "my.test.txt"))
+    alone = text.load(str(tmp_path / "my.train.txt"), valid=str(tmp_path / "my.valid.txt"))
+    assert (alone.frames("test"), alone.frames("valid")) == (0, given.frames("valid"))
+    (tmp_path / "my.test.txt").unlink()
+    assert text.load(str(tmp_path)).version == alone.version
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class BackoffModel:
         A word that the model does not know is its <unk>; where it has none, the probability is 0.
         """
         result = np.empty(len(words))
-        history: tuple[str, ...] = (BEGIN,)
+        history: tuple[str, ...] = (BEGIN,) if self.order > 1 else ()
         for n, word in enumerate(words):
             known = word if word in self.words else self.unknown
             result[n] = -math.inf if known is None else _TEN * self._log10(history, known)

@@ -140,7 +140,8 @@ class BytesSource(FileSource):
 
 Source = MemorySource | FileSource
 
-STANDARD_INPUT = Path("-")
+# What standard input is called.
+STANDARD_INPUT = (Path("-"), Path("/dev/stdin"))
 _GZIP = b"\x1f\x8b"
 
 
@@ -174,22 +175,22 @@ def is_there(path: Path) -> bool:
         >>> is_there(Path("-")), is_there(Path("no such file"))
         (True, False)
     """
-    return path == STANDARD_INPUT or path.exists()
+    return path in STANDARD_INPUT or path.exists()
 
 
 def _is_plain(path: Path) -> bool:
-    return path != STANDARD_INPUT and stat.S_ISREG(path.stat().st_mode)
+    return path not in STANDARD_INPUT and stat.S_ISREG(path.stat().st_mode)
 
 
 def _read_to_the_end(path: Path) -> bytes:
-    if path == STANDARD_INPUT:
+    if path in STANDARD_INPUT:
         return sys.stdin.buffer.read()
     with path.open("rb") as file:
         return file.read()
 
 
 def _in_memory(path: Path, data: bytes) -> BytesSource:
-    called = "standard input" if path == STANDARD_INPUT else str(path)
+    called = "standard input" if path in STANDARD_INPUT else str(path)
     if data.startswith(_GZIP):
         try:
             data = gzip.decompress(data)
