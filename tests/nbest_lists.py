@@ -2,21 +2,21 @@
 
 import numpy as np
 
-WORDS = "the cat dog bird saw ate heard ran a and near tree house big small red old in on by".split()
+_NOUNS, _VERBS = ["cat", "dog", "bird", "tree", "house"], ["saw", "ate", "heard"]
+_ADJECTIVES, _PLACES = ["big", "small", "red", "old"], ["near", "in", "on", "by"]
+WORDS = ["the", "a", "and", "ran", *_NOUNS, *_VERBS, *_ADJECTIVES, *_PLACES]
 
 
 def grammar(draw: np.random.Generator) -> list[str]:
     """A sentence whose words depend on those before."""
-    nouns, verbs = ["cat", "dog", "bird", "tree", "house"], ["saw", "ate", "heard"]
-    adjectives, places = ["big", "small", "red", "old"], ["near", "in", "on", "by"]
 
     def noun_phrase() -> list[str]:
-        adjective = [str(draw.choice(adjectives))] if draw.random() < 0.5 else []
-        return [str(draw.choice(["the", "a"])), *adjective, str(draw.choice(nouns))]
+        adjective = [str(draw.choice(_ADJECTIVES))] if draw.random() < 0.5 else []
+        return [str(draw.choice(["the", "a"])), *adjective, str(draw.choice(_NOUNS))]
 
-    sentence = [*noun_phrase(), str(draw.choice(verbs)), *noun_phrase()]
+    sentence = [*noun_phrase(), str(draw.choice(_VERBS)), *noun_phrase()]
     if draw.random() < 0.5:
-        sentence += [str(draw.choice(places)), *noun_phrase()]
+        sentence += [str(draw.choice(_PLACES)), *noun_phrase()]
     return sentence
 
 
@@ -29,8 +29,8 @@ def heard(
     true words are not always the most likely.
     """
     found, score = [], 0.0
-    for word in said:
-        roll = draw.random()
+    for each in said:
+        word, roll = each, draw.random()
         score += draw.normal(0.0, 0.7)
         if roll < rate / 4:
             score -= draw.exponential(1.5)

@@ -11,9 +11,7 @@ from ostinato.evaluation.measure import WATCHED, Measure, finite, likelihood
 NOT_DRAWN = ("model", "iid")
 
 
-def measure_of(
-    domain: str, watched: str = WATCHED[0], settings: Mapping[str, Any] | None = None
-) -> Measure:
+def measure_of(domain: str, watched: str = WATCHED[0], settings: Mapping[str, Any] | None = None) -> Measure:
     """What the curves of a run show.
 
     Args:

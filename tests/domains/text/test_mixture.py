@@ -102,7 +102,7 @@ def test_weights_that_do_not_go_together_are_refused() -> None:
     for weights in ([0.5], [0.7, 0.7], [-0.1, 0.2], [0.1, 0.1, 0.1]):
         with pytest.raises(UserError, match="expected mix_weight in"):
             mixture_of(models, weights)
-    scorer, weights = mixture_of(models, [0.25, 0.25])
+    _scorer, weights = mixture_of(models, [0.25, 0.25])
     assert weights.tolist() == [0.5, 0.25, 0.25]
     with pytest.raises(UserError, match="expected models of words to mix, found one of chars"):
         Together([RUN, RunScorer(*language_model("chars"))])
@@ -120,9 +120,7 @@ def test_penalties_stand_in_for_shares() -> None:
         UnknownWords(penalty=math.nan)
 
 
-def test_mixing_from_the_command_line(
-    tmp_path: Path, ostinato: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_mixing_from_the_command_line(tmp_path: Path, ostinato: Callable[..., tuple[int, str, str]]) -> None:
     runs = [saved_run(tmp_path / name, seed).folder for seed, name in enumerate("abc")]
     text = tmp_path / "text.txt"
     text.write_text(LINES)

@@ -114,7 +114,7 @@ def test_srilms_files_are_read(tmp_path: Path) -> None:
     assert (second.utterance, second.words) == ("u2", "a dog")
     assert second.scores[0] == pytest.approx(-2000 * 1024 / 10000.5)
     (tmp_path / "u3").write_text("NBestList2.0\n(-1) a ( st: 0 )\n")
-    with pytest.raises(UserError, match="found NBestList2.0"):
+    with pytest.raises(UserError, match=r"found NBestList2\.0"):
         load_nbest([tmp_path / "u3"], "srilm")
     (tmp_path / "u3").write_text("-1 -2\n")
     with pytest.raises(UserError, match="expected ACOUSTIC LM NUMBER-OF-WORDS WORDS in line 1"):

@@ -15,8 +15,9 @@ from ostinato.domains.text.evaluation.arpa import read_arpa
 from ostinato.domains.text.evaluation.dynamic import score_dynamically
 from ostinato.domains.text.evaluation.interpolation import fit_weights, mix
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
+from ostinato.domains.text.reading.data_sets import load
 from ostinato.domains.text.reading.vocabulary import Vocabulary
-from ostinato.domains.text.score import RunScorer, line_scores, load_scorer, score_text
+from ostinato.domains.text.score import load_scorer
 from ostinato.errors import UserError
 from text_models import LINES, language_model, saved_run
 
@@ -135,3 +136,32 @@ def test_the_commands_for_text(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert command(["generate", str(run.folder), "--tokens", "20", "--prime", "the", "--seed", "1"]) == 0
     assert capsys.readouterr().out.startswith("the")
     assert (run.folder / "checkpoints" / "best.safetensors").read_bytes() == before
+
+
+def test_units_compare_by_word_and_by_character(tmp_path: Path) -> None:
+    """Of one text, whatever spells it: nats by its words, bits by its characters."""
+    text = "the cat saw\na dog\n" * 30
+    path = tmp_path / "text.txt"
+    path.write_text(text)
+    words, characters = 30 * (4 + 3), 30 * (12 + 6)
+    for unit in ("words", "subwords", "chars", "bytes"):
+        data = load(str(path), unit, valid=str(path), test=str(path))  # type: ignore[arg-type]
+        tokens = data.test
+        log_probs = np.log(np.random.default_rng(0).uniform(0.1, 1, len(tokens)))
+        scores = text_scores(data.vocabulary, log_probs, tokens, data.extents["test"])
+        nats = -log_probs.sum()
+        assert scores["perplexity"].value == pytest.approx(math.exp(nats / words)), unit
+        assert scores["bits_per_character"].value == pytest.approx(nats / characters / math.log(2)), unit
+        assert math.isfinite(scores["bits_per_character"].standard_error)
+        # of a text that was cut, the sentences that are whole
+        cut = text_scores(data.vocabulary, log_probs[:-1], tokens[:-1], data.extents["test"])
+        name = "bits_per_character" if unit in ("words", "subwords") else "perplexity"
+        assert "59 whole sentences" in cut[name].convention
+
+
+def test_a_model_that_gives_nothing_a_chance_has_an_infinite_perplexity() -> None:
+    vocabulary = Vocabulary.count("words", ["a b\n"] * 2)
+    for log_p in (-800.0, -math.inf):
+        scores = text_scores(vocabulary, np.full(3, log_p), np.array([1, 2, 0]))
+        assert scores["perplexity"].value == math.inf
+        assert math.isnan(scores["perplexity"].standard_error)

@@ -104,16 +104,16 @@ def test_utterances_without_a_reference_are_left_out() -> None:
     hypotheses = read_nbest(LIST, "list")
     found, extra = tuned(), [Hypothesis("nobody", (-3.0,), "the cat")]
     references = read_by_utterance(REFERENCES, "references")
-    other = tune(bigrams(TEXT), hypotheses + extra, references, weights=Weights(lm_weight=0.1), unknown=SHARED)
+    other = tune(
+        bigrams(TEXT), hypotheses + extra, references, weights=Weights(lm_weight=0.1), unknown=SHARED
+    )
     assert other.after == found.after
     few = {name: references[name] for name in ("u1", "u2", "u3")}
     with pytest.raises(UserError, match="found those of 3"):
         tune(bigrams(TEXT), hypotheses, few, weights=Weights(), unknown=SHARED)
 
 
-def test_tuning_from_the_command_line(
-    tmp_path: Path, ostinato: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_tuning_from_the_command_line(tmp_path: Path, ostinato: Callable[..., tuple[int, str, str]]) -> None:
     run = saved_run(tmp_path / "run").folder
     (tmp_path / "list").write_text(LIST)
     (tmp_path / "references").write_text(REFERENCES + "other words\n")

@@ -9,9 +9,9 @@ from typing import Any
 from ostinato.domains.answer import Answer, Asked, Notice, Part, Raw
 from ostinato.domains.seed import seeded
 from ostinato.domains.text.generate import Sampling, generate_tokens, pieces, prime_tokens
+from ostinato.domains.text.mixture import mixture_of
 from ostinato.domains.text.options import GenerateOptions, ScoreOptions
 from ostinato.domains.text.reading.vocabulary import Vocabulary
-from ostinato.domains.text.mixture import mixture_of
 from ostinato.domains.text.reading.words import told_of_marks
 from ostinato.domains.text.score import (
     Scorer,

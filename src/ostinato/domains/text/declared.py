@@ -175,7 +175,9 @@ def _check_vocabulary(recipe: Any) -> None:
         usual = {"vocabulary": None, "minimum_count": 1, "keep_singletons": False, "unknown_types": None}
         for name, value in usual.items():
             if getattr(recipe, name) != value:
-                raise UserError(f"{argument(name)} does not go with {recipe.unit}, which spell all; leave it out")
+                raise UserError(
+                    f"{argument(name)} does not go with {recipe.unit}, which spell all; leave it out"
+                )
     if recipe.vocabulary is not None and recipe.domain != "words":
         raise UserError(f"{argument('vocabulary')} is for words, found {recipe.domain}; leave it out")
 

@@ -44,8 +44,9 @@ SEPARATE = "each text by itself, predicted from the end of a sentence; unknown t
 
 def unit_of(recipe: Recipe) -> Unit:
     """What a token is: the recipe's unit, or what its domain is called after."""
-    unit: Unit = recipe.unit or recipe.domain
-    return unit
+    unit: Any = recipe.unit or recipe.domain
+    found: Unit = unit
+    return found
 
 
 def wanted_of(recipe: Recipe) -> Wanted:

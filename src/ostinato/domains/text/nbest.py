@@ -9,8 +9,8 @@ A table has one hypothesis a line, its fields separated by tabs:
 Kaldi (`nbest-to-linear`, `lattice-to-nbest`) has a text archive, `UTTERANCE-N WORDS` a line, and beside it
 archives of costs, `UTTERANCE-N COST` a line; a cost is taken for a score of the opposite sign.
 
-SRILM has a file for each utterance, with `ACOUSTIC LM NUMBER-OF-WORDS WORDS` a line, logarithms to base 10, or
-`(SCORE) WORDS` under a line NBestList1.0, SCORE in bytelogs. Source: SRILM's nbest-format(5).
+SRILM has a file for each utterance, with `ACOUSTIC LM NUMBER-OF-WORDS WORDS` a line, logarithms to base 10,
+or `(SCORE) WORDS` under a line NBestList1.0, SCORE in bytelogs. Source: SRILM's nbest-format(5).
 """
 
 import math
@@ -189,12 +189,14 @@ def read_srilm(text: str, name: str, utterance: str) -> list[Hypothesis]:
         if bytelogs:
             if not (fields[0].startswith("(") and fields[0].endswith(")")):
                 raise UserError(f"expected (SCORE) WORDS in {where}, found {line[:60]!r}")
-            scores = (_score(fields[0][1:-1], f"a score in {where}") * _BYTELOG,)
+            scores: tuple[float, ...] = (_score(fields[0][1:-1], f"a score in {where}") * _BYTELOG,)
             words = fields[1:]
         else:
             if len(fields) < _SRILM_FIELDS:
                 raise UserError(f"expected ACOUSTIC LM NUMBER-OF-WORDS WORDS in {where}, found {line[:60]!r}")
-            given = [_score(field, f"numbers before the words in {where}") for field in fields[:_SRILM_FIELDS]]
+            given = [
+                _score(field, f"numbers before the words in {where}") for field in fields[:_SRILM_FIELDS]
+            ]
             scores = (given[0] * math.log(10), given[1] * math.log(10))
             words = fields[_SRILM_FIELDS:]
         found.append(Hypothesis(utterance, scores, " ".join(words)))

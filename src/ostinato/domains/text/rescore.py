@@ -55,7 +55,9 @@ class Weights:
         weights = [1.0] * count if self.scores is None else list(self.scores)
         if len(weights) != count:
             raise UserError(f"expected {count} weights of scores, found {len(weights)}")
-        return np.array([one.scores for one in hypotheses]).reshape(-1, count) @ np.array(weights)
+        return np.array([one.scores for one in hypotheses]).reshape(len(hypotheses), count) @ np.array(
+            weights
+        )
 
     def totals(self, given: np.ndarray, log_probs: np.ndarray, words: np.ndarray) -> np.ndarray:
         """What hypotheses are ranked by, (K,)."""
@@ -152,9 +154,9 @@ def groups_of(
     conversation, before = scorer.conversation(), None
     grouped = by_utterance(hypotheses)
     if conversation.independent:
-        places = [place for own in grouped.values() for place in own]
-        sentences = [tokens[place] for place in places]
-        yield places, tokens_of(scorer, sentences, conversation.score(sentences))
+        every = [place for own in grouped.values() for place in own]
+        sentences = [tokens[place] for place in every]
+        yield every, tokens_of(scorer, sentences, conversation.score(sentences))
         return
     for utterance, places in grouped.items():
         now = _conversation_of(utterance, conversations)

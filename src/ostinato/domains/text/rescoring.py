@@ -88,7 +88,9 @@ def _unmatched(hypotheses: list[Hypothesis], references: dict[str, str]) -> list
     other = len(references.keys() - named.keys())
     found = []
     if without:
-        found.append(Notice(f"{counted(len(without), 'utterance')} without a reference left out: {without[0]}"))
+        found.append(
+            Notice(f"{counted(len(without), 'utterance')} without a reference left out: {without[0]}")
+        )
     if other:
         found.append(Notice(f"{counted(other, 'reference')} without hypotheses left out"))
     return found
@@ -100,8 +102,8 @@ def _impossible(rescored: Rescored, scorer: Scorer) -> list[Notice]:
     count, first = len(rescored.impossible), rescored.impossible[0]
     return [
         Notice(
-            f"{counted(count, 'utterance')} whose every hypothesis is impossible under the model, say {first}: "
-            f"their other scores alone decide; --unknown-penalty gives unknown words a worth"
+            f"{counted(count, 'utterance')} whose every hypothesis is impossible under the model, say "
+            f"{first}: their other scores alone decide; a penalty of unknown words gives them a worth"
         )
     ]
 
@@ -180,11 +182,11 @@ def options_of(found: Setting) -> list[str]:
         >>> options_of(Setting(9.5, 0.25, (0.25, 0.75), 8.0))[:2]
         ['--lm-weight 9.5', '--word-bonus 0.25']
     """
-    parts = [f"--lm-weight {setting(found.lm_weight)}", f"--word-bonus {setting(found.word_bonus)}"]
-    parts += [f"--mix-weight {setting(weight)}" for weight in found.mixture[1:]]
+    given = [("lm_weight", found.lm_weight), ("word_bonus", found.word_bonus)]
+    given += [("mix_weight", weight) for weight in found.mixture[1:]]
     if found.unknown_penalty is not None:
-        parts.append(f"--unknown-penalty {setting(found.unknown_penalty)}")
-    return parts
+        given.append(("unknown_penalty", found.unknown_penalty))
+    return [f"--{name.replace('_', '-')} {setting(value)}" for name, value in given]
 
 
 def _tuned_record(tuned: Tuned) -> dict[str, Any]:

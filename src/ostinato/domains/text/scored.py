@@ -14,7 +14,7 @@ _ENDS = {"words": "sentence ends", "subwords": "sentence ends", "chars": "line e
 
 
 def sentences(scored: ScoredText, text: str, *, per_token: bool) -> list[dict[str, Any]]:
-    """Every line of a text as it was scored, in order; one without words, where words are scored, has nothing.
+    """Every line of a text as it was scored, in order; where words are scored, one without any has nothing.
 
     Args:
         scored: the text's tokens.
@@ -117,4 +117,3 @@ def _other_measure(scored: ScoredText) -> str:
     if scored.unit in ("words", "subwords"):
         return f"{shown(scored.bits_per_character, 'bits/character')} bits per character of the text"
     return f"perplexity {shown(scored.per_word, 'perplexity')} by word of the text"
-

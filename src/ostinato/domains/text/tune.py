@@ -90,7 +90,7 @@ class Bench:
         self.place = np.full((len(grouped), widest), -1)
         for row, places in enumerate(grouped.values()):
             self.place[row, : len(places)] = places
-        self.there = self.place >= 0
+        self.there = np.greater_equal(self.place, 0)
         self.tokens, self.given = tokens, self._rows(given)
         said = [one.words.split() for one in hypotheses]
         self.words = self._rows(np.array([len(words) for words in said], dtype=np.float64))
@@ -161,9 +161,7 @@ def tune(
     ranking = Ranking(scorer, hypotheses, weights, unknown)
     found = _all_tokens(scorer, hypotheses, conversations, ranking)
     used = [k for k, one in enumerate(hypotheses) if one.utterance in references]
-    bench = Bench(
-        [hypotheses[k] for k in used], references, ranking.given[used], _of_hypotheses(found, used)
-    )
+    bench = Bench([hypotheses[k] for k in used], references, ranking.given[used], _of_hypotheses(found, used))
     utterances = len(bench.reference_words)
     if utterances < FEWEST_UTTERANCES:
         raise UserError(
@@ -186,10 +184,8 @@ def tune(
     }
     names = list(by_utterance([hypotheses[k] for k in used]))
     clusters = _clusters([names[k] for k in tried_on], conversations)
-    difference = paired_bootstrap(
-        *(np.bincount(clusters, 100.0 * errors[name]) for name in ("after", "before")),
-        np.bincount(clusters, words),
-    )
+    of_clusters = {name: np.bincount(clusters, 100.0 * own) for name, own in errors.items()}
+    difference = paired_bootstrap(of_clusters["after"], of_clusters["before"], np.bincount(clusters, words))
     return Tuned(before, after, len(tuned_on), len(tried_on), errors, words, difference)
 
 
@@ -218,9 +214,7 @@ def _of_hypotheses(tokens: Tokens, used: Sequence[int]) -> Tokens:
     number = np.full(tokens.hypotheses, -1)
     number[list(used)] = np.arange(len(used))
     kept = number[tokens.owner] >= 0
-    return Tokens(
-        tokens.log_probs[:, kept], tokens.unknown[kept], number[tokens.owner[kept]], tokens.types
-    )
+    return Tokens(tokens.log_probs[:, kept], tokens.unknown[kept], number[tokens.owner[kept]], tokens.types)
 
 
 def _clusters(utterances: Sequence[str], conversations: Mapping[str, str] | None) -> np.ndarray:
@@ -290,12 +284,12 @@ def _line(bench: Bench, settings: Sequence[Setting], rows: np.ndarray, round_: i
     """The best of some settings, each at the scale that suits it: a better model deserves more weight."""
     scales = np.geomspace(1 / 64, 64, 13) ** (1 / (1 + 5 * round_))
     errors = np.empty((len(settings), len(scales)))
-    for row, one in enumerate(settings):
+    for place, one in enumerate(settings):
         language = bench.language(one.mixture, one.unknown_penalty)
-        for column, scale in enumerate(scales):
-            chosen = bench.chosen_by(language, scale * one.lm_weight, scale * one.word_bonus)
-            errors[row, column] = chosen[rows].sum()
-    row, column = np.unravel_index(_smooth(errors).argmin(), errors.shape)
+        for k, by in enumerate(scales):
+            chosen = bench.chosen_by(language, by * one.lm_weight, by * one.word_bonus)
+            errors[place, k] = chosen[rows].sum()
+    row, column = divmod(int(_smooth(errors).argmin()), len(scales))
     best, scale = settings[row], float(scales[column])
     return replace(best, lm_weight=scale * best.lm_weight, word_bonus=scale * best.word_bonus)
 

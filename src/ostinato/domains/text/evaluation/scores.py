@@ -167,9 +167,7 @@ def _without_unknown(
     return {"perplexity_known": _perplexity(nats, without)}
 
 
-def _by_extent(
-    totals: np.ndarray, tokens: np.ndarray, extents: Extents, convention: str
-) -> dict[str, Score]:
+def _by_extent(totals: np.ndarray, tokens: np.ndarray, extents: Extents, convention: str) -> dict[str, Score]:
     """Perplexity by word and bits by character of the sentences that are whole."""
     whole = int((np.asarray(tokens) == END_ID).sum())
     if whole == 0:

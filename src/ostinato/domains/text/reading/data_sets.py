@@ -264,7 +264,8 @@ def _sources(
         raise UserError(f"expected {_HELD_OUT} together, or the former alone, found the latter alone")
     if valid is not None:
         held = {"valid": _files(valid), "test": [] if test is None else _files(test)}
-        return {"train": [*files]} | {s: [*own] for s, own in held.items()}, _details(given, "given")
+        given_splits: dict[str, list[Source]] = {s: [*own] for s, own in ({"train": files} | held).items()}
+        return given_splits, _details(given, "given")
     chosen: dict[str, list[Source]] = {s: [f for f in files if s in f.path.stem.lower()] for s in SPLITS}
     if chosen["train"] and chosen["valid"]:
         return chosen, _details(given, "by file name")

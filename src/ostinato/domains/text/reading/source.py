@@ -221,10 +221,10 @@ def split_by_lines(
         for target in (source.end - 2 * each, source.end - each):
             file.seek(max(target - 1, source.begin))
             window = file.read(_LONGEST_LINE)
-            place = _end_of_line(window)
-            if place == 0 and anywhere:
+            start, place = max(target - 1, source.begin), _end_of_line(window)
+            if anywhere and (place == 0 or start + place >= source.end):
                 place = _start_of_character(window)
-            cuts.append(max(target - 1, source.begin) + place)
+            cuts.append(start + place)
     cuts.append(source.end)
     if any(b <= a for a, b in itertools.pairwise(cuts)):
         raise UserError(

@@ -43,8 +43,8 @@ def learned(lines: Iterable[str], size: int) -> bytes:
 
     if size < SMALLEST:
         raise UserError(
-            f"expected {argument('vocabulary_size')} of at least {SMALLEST} for subwords, which can spell any "
-            f"text, found {size}"
+            f"expected {argument('vocabulary_size')} of at least {SMALLEST} for subwords, which can spell "
+            f"any text, found {size}"
         )
     model = io.BytesIO()
     try:

@@ -68,7 +68,7 @@ def word_lines(text: str, white_space: WhiteSpace = "unicode") -> Iterator[list[
 
 
 def without_marks(text: str) -> tuple[str, int]:
-    """A text without <s> before and </s> behind its sentences, which a model adds itself, and how many had any.
+    """A text without <s> before and </s> behind its sentences: a model adds its own. And how many had any.
 
     Raises:
         UserError: a mark stands within a line.
