@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from ostinato.domains.text.evaluation.arpa import BackoffModel
+from ostinato.domains.text.score import ArpaScorer
+
 _NOUNS, _VERBS = ["cat", "dog", "bird", "tree", "house"], ["saw", "ate", "heard"]
 _ADJECTIVES, _PLACES = ["big", "small", "red", "old"], ["near", "in", "on", "by"]
 WORDS = ["the", "a", "and", "ran", *_NOUNS, *_VERBS, *_ADJECTIVES, *_PLACES]
@@ -57,3 +60,15 @@ def nbest(
         found.sort(key=lambda pair: -pair[1])
         lines += [f"u{number}\t{score:.4f}\t{' '.join(own)}" for own, score in found]
     return "\n".join(lines) + "\n", "\n".join(references) + "\n"
+
+
+def bigrams(sentences: list[list[str]]) -> ArpaScorer:
+    """Add-one bigrams, with an unknown word."""
+    words = sorted({w for s in sentences for w in s} | {"</s>", "<unk>"})
+    counts = {(a, b): 1.0 for a in [*words, "<s>"] for b in words}
+    for s in sentences:
+        for pair in zip(["<s>", *s], [*s, "</s>"], strict=True):
+            counts[pair] += 1
+    given = {a: sum(counts[a, b] for b in words) for a in [*words, "<s>"]}
+    ones = {(w,): (-np.log10(len(words)), 0.0) for w in words} | {("<s>",): (-99.0, 0.0)}
+    return ArpaScorer(BackoffModel([ones, {p: (np.log10(n / given[p[0]]), 0.0) for p, n in counts.items()}]))

@@ -7,29 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nbest_lists import grammar, nbest
-from ostinato.domains.text.evaluation.arpa import BackoffModel
+from nbest_lists import bigrams, grammar, nbest
 from ostinato.domains.text.mixture import MixtureScorer, Together
 from ostinato.domains.text.nbest import Hypothesis, read_by_utterance, read_nbest
 from ostinato.domains.text.rescore import Weights, rescore
-from ostinato.domains.text.score import ArpaScorer
 from ostinato.domains.text.tune import Tuned, tune
 from ostinato.domains.text.unknown import SHARED, UnknownWords
 from ostinato.domains.text.word_errors import word_errors
 from ostinato.errors import UserError
 from text_models import saved_run
-
-
-def bigrams(sentences: list[list[str]]) -> ArpaScorer:
-    """Add-one bigrams, with an unknown word."""
-    words = sorted({w for s in sentences for w in s} | {"</s>", "<unk>"})
-    counts = {(a, b): 1.0 for a in [*words, "<s>"] for b in words}
-    for s in sentences:
-        for pair in zip(["<s>", *s], [*s, "</s>"], strict=True):
-            counts[pair] += 1
-    given = {a: sum(counts[a, b] for b in words) for a in [*words, "<s>"]}
-    ones = {(w,): (-np.log10(len(words)), 0.0) for w in words} | {("<s>",): (-99.0, 0.0)}
-    return ArpaScorer(BackoffModel([ones, {p: (np.log10(n / given[p[0]]), 0.0) for p, n in counts.items()}]))
 
 
 def edit_distance(a: list[str], b: list[str]) -> int:

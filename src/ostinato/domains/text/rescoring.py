@@ -15,7 +15,7 @@ from ostinato.domains.text.rescore import Ranked, Rescored, Weights, rescore
 from ostinato.domains.text.score import Scorer, load_scorer, read_text
 from ostinato.domains.text.tune import Setting, Tuned, tune
 from ostinato.domains.text.unknown import UnknownWords
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, check_installed
 from ostinato.evaluation.numbers import counted, number, setting
 from ostinato.evaluation.tables import Table, table_of
 
@@ -77,6 +77,8 @@ def rescore_lists(run: Path, lists: list[Path], own: RescoreOptions) -> Answer:
 def _check(own: RescoreOptions) -> None:
     if own.unknown_types is not None and own.unknown_types < 1:
         raise UserError(f"expected {argument('unknown_types')} of at least 1, found {own.unknown_types}")
+    if own.tune is not None:
+        check_installed("text", "rapidfuzz")
     if own.lines and (own.all or own.tune is not None):
         other = "all" if own.all else "tune"
         raise UserError(f"expected {argument('lines')} or {argument(other)}, found both")
