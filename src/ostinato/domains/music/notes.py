@@ -4,7 +4,7 @@ Shapes: N notes, T time (frames), V = 88 notes of the piano (MIDI pitch 21 + col
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,13 +26,35 @@ MAX_FRAMES = 200_000
 _MAJOR = np.array([2, 0, 1, 0, 1, 1, 0, 2, 0, 1, 0, 1], dtype=float)
 _MINOR = np.array([2, 0, 1, 1, 0, 1, 0, 2, 1, 0, 0.5, 0.5], dtype=float)
 
+_UNSAID = np.empty(0, dtype=int)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a file says beside its notes; times are in quarter notes.
+
+    Arguments:
+        tempi: (time, quarter notes a minute).
+        metres: (time, beats, unit): time signatures.
+        keys: (time, fifths, minor): sharps of the signature (flats, if negative), and whether it is minor.
+        programs: MIDI program of each part, -1 where none is said.
+    """
+
+    tempi: tuple[tuple[float, float], ...] = ()
+    metres: tuple[tuple[float, int, int], ...] = ()
+    keys: tuple[tuple[float, int, bool], ...] = ()
+    programs: tuple[int, ...] = ()
+
 
 @dataclass(frozen=True)
 class Notes:
     """A piece: note n sounds from `start[n]` to `end[n]` (quarter notes) at MIDI pitch `pitch[n]`; (N,) each.
 
     `pickup` is the length of an incomplete first bar: the beats are at `pickup` plus whole numbers.
-    `parts` are the names of the piece's parts, as far as the file names them.
+    `parts` are the names of the piece's parts, as far as the file names them; `track[n]` says which of them
+    note n is in, `voice[n]` its voice there (in MIDI, its channel), `velocity[n]` how loud it is; -1 where
+    the file does not say. `sustained[n]` is its end with the pedal. `number` is the tune's in its book,
+    `lost` counts notes of the file that cannot be read: in MIDI, those that nothing ends.
 
     Example:
         >>> Notes(np.array([0.0]), np.array([1.0]), np.array([60])).frames(frames_per_beat=2).sum()
@@ -44,6 +66,25 @@ class Notes:
     pitch: np.ndarray
     pickup: float = 0.0
     parts: tuple[str, ...] = ()
+    track: np.ndarray = field(default_factory=lambda: _UNSAID)
+    voice: np.ndarray = field(default_factory=lambda: _UNSAID)
+    velocity: np.ndarray = field(default_factory=lambda: _UNSAID)
+    sustained: np.ndarray = field(default_factory=lambda: _UNSAID)
+    marks: Marks = Marks()
+    title: str = ""
+    number: int | None = None
+    lost: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("track", 0), ("voice", -1), ("velocity", -1)):
+            if getattr(self, name) is _UNSAID:
+                object.__setattr__(self, name, np.full(len(self.pitch), value))
+        if self.sustained is _UNSAID:
+            object.__setattr__(self, "sustained", self.end)
+
+    def pedalled(self) -> "Notes":
+        """The same with every note held as long as the sustain pedal holds it."""
+        return replace(self, end=self.sustained)
 
     def __len__(self) -> int:
         return len(self.pitch)

@@ -6,7 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from ostinato.domains.music.reading.notation import MAX_BYTES, read
+from ostinato.domains.music.reading.content import MAX_BYTES
+from ostinato.domains.music.reading.notation import read
 from ostinato.domains.music.writing import piano_roll
 from ostinato.errors import UserError
 

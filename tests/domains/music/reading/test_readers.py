@@ -9,7 +9,9 @@ from ostinato.data import cache
 from ostinato.domains.music.reading import cache as reading_cache
 from ostinato.domains.music.reading import readers as reading
 from ostinato.domains.music.reading.cache import read_files
-from ostinato.domains.music.reading.readers import Reading, read_all
+from ostinato.domains.music.reading.notation import Playing
+from ostinato.domains.music.reading.readers import read_all
+from ostinato.domains.music.reading.stored import Reading, pack, unpack
 
 
 @pytest.fixture
@@ -23,16 +25,17 @@ def assert_same(first, second):
     for a, b in zip(first, second, strict=True):
         assert a.reason == b.reason
         for p, q in zip(a.pieces, b.pieces, strict=True):
-            for key in ("start", "end", "pitch"):
+            for key in ("start", "end", "pitch", "sustained", "track", "voice", "velocity"):
                 np.testing.assert_array_equal(getattr(p, key), getattr(q, key))
-            assert (p.pickup, p.parts) == (q.pickup, q.parts)
+            for key in ("pickup", "parts", "marks", "title", "number", "lost"):
+                assert getattr(p, key) == getattr(q, key)
 
 
 def test_answers_come_in_the_order_of_the_paths(files):
     ticks = []
-    found = read_all(files, tick=lambda: ticks.append(1))
+    found = read_all(files, tick=lambda place, one: ticks.append((place, one)))
     assert_same(found, [reading.read_one(path) for path in files])
-    assert len(ticks) == len(files)
+    assert [one for _, one in sorted(ticks, key=lambda tick: tick[0])] == found
     assert "not a MIDI file" in found[4].reason
     assert read_all([]) == []
 
@@ -42,7 +45,8 @@ def test_a_reader_that_crashes_costs_one_file(files, monkeypatch):
     program = (
         "import os, sys, json; from ostinato.domains.music.reading import readers as reading\n"
         "true = reading.read_one\n"
-        "reading.read_one = lambda path: os._exit(11) if path.name == '2.mid' else true(path)\n"
+        "reading.read_one = lambda path, playing: "
+        "os._exit(11) if path.name == '2.mid' else true(path, playing)\n"
         "reading.main()"
     )
     monkeypatch.setattr(reading, "_PROGRAM", ("-c", program))
@@ -69,7 +73,7 @@ def test_what_readers_print_is_no_answer(files, monkeypatch):
     program = (
         "import os; from ostinato.domains.music.reading import readers as reading\n"
         "true = reading.read_one\n"
-        "reading.read_one = lambda path: (print('hello'), os.write(1, b'native'), true(path))[-1]\n"
+        "reading.read_one = lambda *asked: (print('hello'), os.write(1, b'native'), true(*asked))[-1]\n"
         "reading.main()"
     )
     monkeypatch.setattr(reading, "_PROGRAM", ("-c", program))
@@ -77,7 +81,7 @@ def test_what_readers_print_is_no_answer(files, monkeypatch):
 
 
 def test_an_error_in_the_caller_ends_the_reading(files):
-    def stop():
+    def stop(place, one):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -93,74 +97,114 @@ def test_modules_in_the_current_folder_are_not_imported(files, tmp_path, monkeyp
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Every reading is worth keeping; counts them."""
+    """The files that are read, not those from the cache."""
     calls = []
-    monkeypatch.setattr(reading_cache, "_WORTH_SECONDS", -1.0)
-    monkeypatch.setattr(
-        reading_cache, "read_all", lambda paths, **more: calls.append(1) or read_all(paths, **more)
-    )
+
+    def counting(paths, *more, **options):
+        calls.extend(path.name for path in paths)
+        return read_all(paths, *more, **options)
+
+    monkeypatch.setattr(reading_cache, "read_all", counting)
     return calls
 
 
-def test_scores_are_read_once(files, counted):
+def kept():
+    return sorted(cache.cache_folder().iterdir()) if cache.cache_folder().exists() else []
+
+
+def test_files_are_read_once(files, counted):
     first = read_files(files, progress=False)
     second = read_files(files, progress=False)
     assert_same(first, second)
-    assert len(counted) == 1
-    (kept,) = cache.cache_folder().iterdir()
-    with np.load(kept, allow_pickle=False) as arrays:
-        assert {arrays[key].dtype.kind for key in arrays.files} <= set("fiU")
+    assert counted == [path.name for path in files]
+    for one in kept():
+        with np.load(one, allow_pickle=False) as arrays:
+            assert {arrays[key].dtype.kind for key in arrays.files} <= set("fiU")
 
 
-def test_another_file_another_reading(files, counted, write_song):
+def test_a_file_more_is_one_reading_more(files, counted, write_song):
     read_files(files, progress=False)
     write_song(files[0], 99)
-    found = read_files(files, progress=False)
-    assert_same(found[:1], [reading.read_one(files[0])])
-    assert len(counted) == 2
+    more = write_song(files[0].with_name("more.mid"), 100)
+    counted.clear()
+    found = read_files([more, *files], progress=False)
+    assert counted == ["more.mid", files[0].name]
+    assert_same(found, [reading.read_one(path) for path in [more, *files]])
+
+
+def test_what_was_read_before_an_interruption_is_kept(files, counted, monkeypatch):
+    def interrupted(paths, playing, tick):
+        for place, path in enumerate(paths[:5]):
+            tick(place, reading.read_one(path, playing))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading_cache, "read_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            read_files(files, progress=False)
+    read_files(files, progress=False)
+    assert counted == [path.name for path in files[5:]]
+
+
+def test_what_is_played_is_another_reading(tmp_path, counted):
+    (tmp_path / "a.abc").write_text('X:1\nL:1/4\nK:C\n|: "C" CD :|\n')
+    found = {
+        playing: len(read_files([tmp_path / "a.abc"], playing, progress=False)[0].pieces[0])
+        for playing in (Playing(), Playing(repeats=False), Playing(repeats=False, chords=True))
+    }
+    assert list(found.values()) == [4, 2, 5]
+    assert counted == ["a.abc"] * 3
 
 
 def test_a_cache_that_is_damaged_anywhere_is_made_again(files, counted):
     right = read_files(files, progress=False)
-    (kept,) = cache.cache_folder().iterdir()
-    whole, rng = kept.read_bytes(), np.random.default_rng(0)
+    one, *_ = kept()
+    whole, rng = one.read_bytes(), np.random.default_rng(0)
     broken = [b"", whole[:100], whole[: len(whole) // 2], whole[:-1], b"not an archive"]
     for position in rng.integers(0, len(whole), 4):
         broken.append(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
     for data in broken:
-        kept.write_bytes(data)
+        one.write_bytes(data)
         assert_same(read_files(files, progress=False), right)
 
 
-def test_a_cache_of_another_make_is_made_again(files, counted):
+def test_a_cache_of_another_make_is_made_again(files):
     right = read_files(files, progress=False)
-    (kept,) = cache.cache_folder().iterdir()
-    for meta in ({}, [], [1], [{"reason": "", "pieces": [[5, 0.0, []]]}] * 9, None):
-        with kept.open("wb") as stream:
-            arrays = {key: np.zeros(3) for key in ("start", "end", "pitch")}
-            np.savez(stream, meta=np.array(json.dumps(meta)), **arrays)
+    one, *_ = kept()
+    arrays, meta = pack(right[0])
+    longer = [meta["pieces"][0] | {"length": 5}]
+    for other in ({}, [], [1], meta | {"pieces": longer}, meta | {"pieces": [{}]}, None):
+        with one.open("wb") as stream:
+            np.savez(stream, meta=np.array(json.dumps(other)), **arrays)
         assert_same(read_files(files, progress=False), right)
+        assert unpack(arrays, other) is None
 
 
-def test_a_pickle_in_the_cache_is_never_loaded(files, counted, tmp_path):
+def test_a_pickle_in_the_cache_is_never_loaded(files, tmp_path):
     right = read_files(files, progress=False)
-    (kept,) = cache.cache_folder().iterdir()
+    one, *_ = kept()
 
     class Bomb:
         def __reduce__(self):
             return (open, (str(tmp_path / "exploded"), "w"))
 
-    with kept.open("wb") as stream:
+    with one.open("wb") as stream:
         np.savez(stream, allow_pickle=True, meta=np.array([Bomb()], dtype=object), start=np.zeros(1))
     assert_same(read_files(files, progress=False), right)
     assert not (tmp_path / "exploded").exists()
 
 
-def test_failures_that_may_not_come_back_are_not_kept(files, counted, monkeypatch):
+def test_failures_that_may_not_come_back_are_not_kept(files, monkeypatch):
     failed = [Reading(reason="reading it crashed", final=False)] * len(files)
-    monkeypatch.setattr(reading_cache, "read_all", lambda paths, **more: failed)
+
+    def failing(paths, playing, tick):
+        for place, one in enumerate(failed):
+            tick(place, one)
+        return failed
+
+    monkeypatch.setattr(reading_cache, "read_all", failing)
     assert read_files(files, progress=False) == failed
-    assert not cache.cache_folder().exists() or not [*cache.cache_folder().iterdir()]
+    assert not kept()
 
 
 def test_a_cache_folder_that_cannot_be_written_is_no_error(files, counted, tmp_path, monkeypatch):
@@ -168,7 +212,7 @@ def test_a_cache_folder_that_cannot_be_written_is_no_error(files, counted, tmp_p
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "file" / "cache"))
     assert len(read_files(files, progress=False)) == len(files)
     assert len(read_files(files, progress=False)) == len(files)
-    assert len(counted) == 2
+    assert counted == [path.name for path in files] * 2
 
 
 def test_the_progress_bar_is_on_standard_error(files, capsys):

@@ -17,7 +17,7 @@ from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, gath
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.notation import SUFFIXES
-from ostinato.domains.music.reading.readers import Reading
+from ostinato.domains.music.reading.stored import Reading
 from ostinato.errors import UserError
 
 FRAMES_PER_BEAT = 2

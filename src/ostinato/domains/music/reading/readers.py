@@ -5,6 +5,7 @@ Each worker is this module run as a program: it takes one path a line and answer
 write, and a crash of one of its workers takes the whole pool with it.)
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -13,13 +14,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from ostinato.domains.music.notes import Notes
+from ostinato.domains.music.reading.notation import USUAL, Playing, contents
+from ostinato.domains.music.reading.stored import Reading, pack, unpack
+from ostinato.errors import UserError
 
 # A long orchestral work takes half a minute; what takes longer than this will never end.
 SECONDS_PER_FILE = 120.0
@@ -29,25 +31,21 @@ MAX_WORKERS = 4
 _PROGRAM = ("-P", "-m", "ostinato.domains.music.reading.readers")
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What came of a file: its pieces, or the reason why there are none.
-
-    `final` says that the same file would give the same again; a crash or a timeout may not come back.
-    """
-
-    pieces: tuple[Notes, ...] = ()
-    reason: str = ""
-    final: bool = True
-
-
 def read_all(
     paths: Sequence[Path],
+    playing: Playing = USUAL,
     *,
-    tick: Callable[[], None] = lambda: None,
+    tick: Callable[[int, Reading], None] = lambda index, reading: None,
     seconds_per_file: float = SECONDS_PER_FILE,
 ) -> list[Reading]:
-    """Read every file, in parallel; `tick` is called after each. The answers are in the order of `paths`."""
+    """Read every file, in parallel. The answers are in the order of `paths`.
+
+    Args:
+        paths: of the files.
+        playing: what of their notation is played.
+        tick: is called after each, with its place in `paths` and what came of it.
+        seconds_per_file: what takes longer is given up; each megabyte of a file counts as a file.
+    """
     found: list[Reading] = [Reading()] * len(paths)
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for index in range(len(paths)):
@@ -56,7 +54,7 @@ def read_all(
     done: queue.SimpleQueue[tuple[int, Reading] | BaseException] = queue.SimpleQueue()
 
     def serve() -> None:
-        worker = _Worker(seconds_per_file)
+        worker = _Worker(playing, seconds_per_file)
         try:
             while not stopping.is_set():
                 index = waiting.get_nowait()
@@ -79,7 +77,7 @@ def read_all(
             if isinstance(answer, BaseException):
                 raise answer
             found[answer[0]] = answer[1]
-            tick()
+            tick(*answer)
     finally:
         stopping.set()
     for thread in threads:
@@ -94,7 +92,8 @@ def _processors() -> int:
 class _Worker:
     """A process that reads files, one at a time; started when needed, and again after a crash."""
 
-    def __init__(self, seconds_per_file: float) -> None:
+    def __init__(self, playing: Playing, seconds_per_file: float) -> None:
+        self._playing = playing
         self._seconds = seconds_per_file
         self._process: subprocess.Popen[str] | None = None
 
@@ -106,11 +105,13 @@ class _Worker:
             late.set()
             process.kill()
 
-        timer = threading.Timer(self._seconds, give_up)
+        seconds = self._seconds * (1 + _megabytes(path))
+        timer = threading.Timer(seconds, give_up)
         timer.daemon = True
         timer.start()
         try:
-            _ends(process)[0].write(json.dumps(os.fspath(path.absolute())) + "\n")
+            asked = os.fspath(path.absolute()), self._playing.repeats, self._playing.chords
+            _ends(process)[0].write(json.dumps(asked) + "\n")
             _ends(process)[0].flush()
             answer = _ends(process)[1].readline()
         except OSError:
@@ -122,7 +123,7 @@ class _Worker:
         self.stop()
         reason = "reading it crashed the reader: the file is damaged, or too large for the memory"
         if late.is_set():
-            reason = f"reading it took more than {self._seconds:g} seconds"
+            reason = f"reading it took more than {seconds:.3g} seconds"
         return Reading(reason=reason, final=False)
 
     def _start(self) -> "subprocess.Popen[str]":
@@ -156,35 +157,35 @@ def _ends(process: "subprocess.Popen[str]") -> tuple[IO[str], IO[str]]:
 
 
 def _encode(reading: Reading) -> str:
-    pieces = [
-        [piece.start.tolist(), piece.end.tolist(), piece.pitch.tolist(), piece.pickup, piece.parts]
-        for piece in reading.pieces
-    ]
-    return json.dumps({"pieces": pieces, "reason": reading.reason})
+    arrays, meta = pack(reading)
+    coded = {
+        name: [values.dtype.str, base64.b64encode(values.tobytes()).decode("ascii")]
+        for name, values in arrays.items()
+    }
+    return json.dumps([coded, meta])
 
 
 def _decode(line: str) -> Reading:
-    answer = json.loads(line)
-    pieces = (
-        Notes(
-            np.array(start, dtype=float),
-            np.array(end, dtype=float),
-            np.array(pitch, dtype=int),
-            pickup,
-            tuple(parts),
-        )
-        for start, end, pitch, pickup, parts in answer["pieces"]
-    )
-    return Reading(tuple(pieces), answer["reason"])
+    coded, meta = json.loads(line)
+    arrays = {name: np.frombuffer(base64.b64decode(text), kind) for name, (kind, text) in coded.items()}
+    found = unpack(arrays, meta)
+    if found is None:
+        raise RuntimeError("the worker's answer is of another version")
+    return found
 
 
-def read_one(path: Path) -> Reading:
-    """Read a file in this process; whatever goes wrong is the reason."""
-    from ostinato.domains.music.reading.notation import read
-    from ostinato.errors import UserError
-
+def _megabytes(path: Path) -> int:
     try:
-        return Reading(tuple(read(path)))
+        return path.stat().st_size >> 20
+    except OSError:
+        return 0
+
+
+def read_one(path: Path, playing: Playing = USUAL) -> Reading:
+    """Read a file in this process; whatever goes wrong is the reason."""
+    try:
+        found = contents(path, playing)
+        return Reading(found.pieces, faults=found.faults)
     except UserError as error:
         return Reading(reason=str(error))
     except (RecursionError, MemoryError) as error:
@@ -192,12 +193,13 @@ def read_one(path: Path) -> Reading:
 
 
 def main() -> None:
-    """The worker: a path a line in, an answer a line out."""
+    """The worker: a path and what is played a line in, an answer a line out."""
     # Readers may print: only answers go to the real standard output.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:
-        answers.write(_encode(read_one(Path(json.loads(line)))) + "\n")
+        path, *playing = json.loads(line)
+        answers.write(_encode(read_one(Path(path), Playing(*playing))) + "\n")
         answers.flush()
 
 

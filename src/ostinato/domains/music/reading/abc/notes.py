@@ -1,0 +1,146 @@
+"""A tune's bars, played -> its notes. Times are in quarter notes, exact until the last step."""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from ostinato.domains.music.notes import Marks, Notes
+from ostinato.domains.music.reading.abc import symbols
+from ostinato.domains.music.reading.abc.fields import Key, Metre
+from ostinato.domains.music.reading.abc.tune import TuneReader
+from ostinato.domains.music.reading.abc.voice import Bar, Voice
+from ostinato.domains.music.reading.repeats import order
+
+_T = TypeVar("_T", bound=tuple[Any, ...])
+
+CHORDS = "chords"  # the name of the part that plays the chord symbols
+
+
+class _Note(NamedTuple):
+    start: Fraction
+    end: Fraction
+    pitch: int
+
+
+class _Played(NamedTuple):
+    """A voice: its notes, and its marks as (time, kind, value)."""
+
+    notes: list[_Note]
+    marks: list[tuple[Fraction, str, object]]
+    end: Fraction
+
+
+def notes_of(tune: TuneReader, *, repeats: bool = True, chords: bool = False) -> Notes:
+    """The notes as they are played.
+
+    Args:
+        tune: what was read.
+        repeats: whether repeats, endings and the order of parts are played.
+        chords: whether chord symbols sound: each until the next one, in a part of their own.
+    """
+    voices = list(tune.voices.values())
+    bars = [voice.finish() for voice in voices]
+    played = [_play(own, order(own, tune.parts, repeats=repeats)) for own in bars]
+    tracks = [one.notes for one in played]
+    names = [tune.names.get(voice.name, voice.name if len(voices) > 1 else "") for voice in voices]
+    if chords and (sounding := [note for one in played for note in _chords(one)]):
+        tracks.append(sounding)
+        names.append(CHORDS)
+    rows = sorted(
+        (float(note.start), float(note.end), note.pitch, track)
+        for track, own in enumerate(tracks)
+        for note in own
+    )
+    if not rows:
+        return Notes(np.empty(0), np.empty(0), np.empty(0, dtype=int))
+    start, end, pitch, track = (np.array(column) for column in zip(*rows, strict=True))
+    return Notes(
+        start,
+        end,
+        pitch,
+        pickup=float(_pickup(bars, voices)),
+        parts=tuple(names),
+        track=track,
+        marks=_marks(played, voices),
+        title=tune.title,
+    )
+
+
+def _play(bars: Sequence[Bar], indices: Iterable[int]) -> _Played:
+    notes: list[_Note] = []
+    marks: list[tuple[Fraction, str, object]] = []
+    waiting: dict[int, int] = {}  # pitch: the tied note that waits for its end
+    now = Fraction(0)
+    for k in indices:
+        bar = bars[k]
+        for one in sorted(bar.notes, key=lambda note: note.offset) if _layered(bar) else bar.notes:
+            start = now + one.offset
+            end = start + one.length
+            before = waiting.pop(one.pitch, None)
+            if before is not None and notes[before].end == start:
+                notes[before] = notes[before]._replace(end=end)
+                index = before
+            else:
+                notes.append(_Note(start, end, one.pitch))
+                index = len(notes) - 1
+            if one.tied:
+                waiting[one.pitch] = index
+        marks += [(now + offset, kind, value) for offset, kind, value in bar.marks]
+        now += bar.length
+    return _Played(notes, marks, now)
+
+
+def _layered(bar: Bar) -> bool:
+    """Whether an overlay is in the bar: its notes are not in the order of time."""
+    return any(a.offset > b.offset for a, b in zip(bar.notes, bar.notes[1:], strict=False))
+
+
+def _chords(voice: _Played) -> list[_Note]:
+    said = [(time, str(value)) for time, kind, value in voice.marks if kind == "chord"]
+    found = [(time, symbols.pitches(text)) for time, text in said if symbols.is_chord(text)]
+    ends = [time for time, _ in found[1:]] + [voice.end]
+    return [
+        _Note(time, end, pitch)
+        for (time, chord), end in zip(found, ends, strict=True)
+        for pitch in chord
+        if end > time
+    ]
+
+
+def _pickup(bars: Sequence[Sequence[Bar]], voices: Sequence[Voice]) -> Fraction:
+    """The length of the first bar where it is shorter than its metre says; voices begin together."""
+    first = next((bar for bar in bars[0] if bar.length), None)
+    metre = next((m.value for bar in bars[0] for m in bar.marks if m.kind == "metre"), None)
+    if first is None or not isinstance(metre, Metre) or metre.free:
+        return Fraction(0)
+    more = sum(1 for bar in bars[0] if bar.length) > 1
+    return first.length if more and first.length < metre.bar else Fraction(0)
+
+
+def _marks(played: Sequence[_Played], voices: Sequence[Voice]) -> Marks:
+    """Signatures and tempi of the first voice, which counts the bars; programs of all."""
+    tempi: list[tuple[float, float]] = []
+    metres: list[tuple[float, int, int]] = []
+    keys: list[tuple[float, int, bool]] = []
+    for time, kind, value in played[0].marks:
+        at = float(time)
+        if kind == "tempo" and isinstance(value, float):
+            tempi.append((at, value))
+        elif isinstance(value, Metre) and not value.free:
+            metres.append((at, value.beats, value.unit))
+        elif isinstance(value, Key):
+            keys.append((at, value.fifths, value.minor))
+    programs = tuple(-1 if voice.program is None else voice.program for voice in voices)
+    return Marks(_changes(tempi), _changes(metres), _changes(keys), programs)
+
+
+def _changes(marks: list[_T]) -> tuple[_T, ...]:
+    """Marks that change something, in order; of several at one time the last counts."""
+    last = {mark[0]: mark for mark in marks}
+    kept: list[_T] = []
+    for mark in last.values():
+        if not kept or kept[-1][1:] != mark[1:]:
+            kept.append(mark)
+    return tuple(kept)

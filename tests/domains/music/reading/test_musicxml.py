@@ -1,0 +1,149 @@
+import pytest
+
+from ostinato.domains.music.reading import musicxml
+from ostinato.errors import UserError
+
+
+def note(step, octave=4, duration=1, inside="", attributes=""):
+    pitch = f"<pitch><step>{step[0]}</step>{alter(step)}<octave>{octave}</octave></pitch>"
+    order = inside if "<grace/>" in inside or "<chord/>" in inside or "<cue/>" in inside else ""
+    lasts = "" if "<grace/>" in inside else f"<duration>{duration}</duration>"
+    return f"<note {attributes}>{order}{pitch}{lasts}{'' if order else inside}</note>"
+
+
+def alter(step):
+    return f"<alter>{step[1:]}</alter>" if step[1:] else ""
+
+
+REST = "<note><rest/><duration>1</duration></note>"
+TIME = "<time><beats>4</beats><beat-type>4</beat-type></time>"
+
+
+def score(*parts, divisions=1, attributes=TIME, names=()):
+    """A file of parts; a part is a list of what is in its measures."""
+    lists = "".join(
+        f'<score-part id="P{k}"><part-name>{names[k] if names else k}</part-name></score-part>'
+        for k in range(len(parts))
+    )
+    head = f"<attributes><divisions>{divisions}</divisions>{attributes}</attributes>"
+    bodies = "".join(
+        f'<part id="P{k}">'
+        + "".join(
+            f'<measure number="{n}">{head if n == 0 else ""}{body}</measure>' for n, body in enumerate(part)
+        )
+        + "</part>"
+        for k, part in enumerate(parts)
+    )
+    return f"<score-partwise><part-list>{lists}</part-list>{bodies}</score-partwise>".encode()
+
+
+def rows(data, **options):
+    notes = musicxml.notes_of(data, **options)
+    return list(zip(notes.start.tolist(), notes.end.tolist(), notes.pitch.tolist(), strict=True))
+
+
+def test_chords_voices_and_positions():
+    body = (
+        note("C")
+        + note("E", inside="<chord/>")
+        + note("G", duration=2)
+        + "<backup><duration>3</duration></backup><forward><duration>1</duration></forward>"
+        + note("C", octave=3, duration=2, inside="<voice>2</voice>")
+    )
+    assert rows(score([body])) == [(0, 1, 60), (0, 1, 64), (1, 3, 48), (1, 3, 67)]
+    assert musicxml.notes_of(score([body])).voice.tolist() == [-1, -1, 2, -1]
+
+
+def test_ties_are_one_note():
+    start, stop = '<tie type="start"/>', '<tie type="stop"/>'
+    bars = [note("C", duration=4, inside=start), note("C", duration=1, inside=stop) + note("C")]
+    assert rows(score(bars)) == [(0, 5, 60), (5, 6, 60)]
+    notations = [note("C", inside='<notations><tied type="start"/></notations>')]
+    assert rows(score([notations[0] + note("C", inside='<notations><tied type="stop"/></notations>')])) == [
+        (0, 2, 60)
+    ]
+
+
+def test_grace_notes_and_drums_are_silent():
+    drum = "<note><unpitched/><duration>1</duration></note>"
+    assert rows(score([note("D", inside="<grace/>") + note("C") + drum + note("E")])) == [
+        (0, 1, 60),
+        (2, 3, 64),
+    ]
+
+
+def test_a_bar_is_as_long_as_its_longest_part():
+    assert rows(score([note("C"), note("D")], [note("E") + note("F", duration=2), note("G")])) == [
+        (0, 1, 60),
+        (0, 1, 64),
+        (1, 3, 65),
+        (3, 4, 62),
+        (3, 4, 67),
+    ]
+
+
+def test_an_empty_bar_is_as_long_as_the_metre_says():
+    assert rows(score([note("C", duration=4), "", note("D")])) == [(0, 4, 60), (8, 9, 62)]
+
+
+def test_divisions_are_exact():
+    bars = "".join(note("C", duration=2) for _ in range(7))
+    starts = [start for start, _, _ in rows(score([bars], divisions=7))]
+    assert starts == [2 * k / 7 for k in range(7)]
+
+
+def test_transposing_instruments():
+    low = "<transpose><chromatic>-2</chromatic><octave-change>-1</octave-change></transpose>"
+    assert rows(score([note("C1")], attributes=low)) == [(0, 1, 47)]
+
+
+def repeat(direction, side="right", times=2):
+    return f'<barline location="{side}"><repeat direction="{direction}" times="{times}"/></barline>'
+
+
+def test_repeats_only_when_asked():
+    bars = [note("C"), note("D") + repeat("backward"), note("E")]
+    assert [pitch for _, _, pitch in rows(score(bars))] == [60, 62, 64]
+    assert [pitch for _, _, pitch in rows(score(bars), repeats=True)] == [60, 62, 60, 62, 64]
+    thrice = [note("C") + repeat("backward", times=3)]
+    assert len(rows(score(thrice), repeats=True)) == 3
+
+
+def test_a_tie_into_a_repeat_is_as_it_is_played():
+    start, stop = '<tie type="start"/>', '<tie type="stop"/>'
+    bars = [
+        repeat("forward", side="left") + note("C", inside=start),
+        note("C", inside=stop) + repeat("backward"),
+    ]
+    assert rows(score(bars), repeats=True) == [(0, 2, 60), (2, 4, 60)]
+
+
+def test_what_is_beside_the_notes():
+    key = "<key><fifths>-3</fifths><mode>minor</mode></key>" + TIME
+    sound = '<direction><sound tempo="90" dynamics="100"/></direction>'
+    notes = musicxml.notes_of(
+        score([sound + note("C"), note("D", attributes='dynamics="50"')], attributes=key, names=["Oboe"])
+    )
+    assert notes.marks.keys == ((0.0, -3, True),)
+    assert notes.marks.metres == ((0.0, 4, 4),)
+    assert notes.marks.tempi == ((0.0, 90.0),)
+    assert notes.velocity.tolist() == [90, 45]
+    assert (notes.parts, notes.pickup) == (("Oboe",), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (note("C.5"), "altered by 0.5"),
+        ("<note><pitch><step>C</step><octave>4</octave></pitch></note>", "without duration"),
+        (note("C", octave=99), "of MIDI pitch"),
+        (note("H"), "damaged"),
+        (note("C", duration="x"), "damaged"),
+        (note("C", duration="9999999"), "quarter notes"),
+    ],
+)
+def test_damage(body, expected):
+    with pytest.raises(UserError, match=expected):
+        musicxml.notes_of(score([body]))
+    with pytest.raises(UserError, match="damaged"):
+        musicxml.notes_of(score([note("C")], divisions=0))
