@@ -3,8 +3,8 @@ that it does not know; beside a 3-gram of the same text.
 
     python benchmarks/unknown_words.py [--words 200000] [--utterances 2000] [--epochs 15] [--run FOLDER]
 
-Trains on the first words of the Penn Treebank and takes sentences of its validation and test text whose words
-are all known. Of each there are three hypotheses with equal acoustic scores: what was said; the same with one
+Trains on the first words of the Penn Treebank and takes sentences of its test text whose words are all
+known; the validation text chooses the epoch. Of each there are three hypotheses with equal acoustic scores: what was said; the same with one
 word replaced by another known one, drawn by its frequency in training; and with that word replaced by one
 that nobody knows. The 3-gram is interpolated Kneser-Ney, discount 0.75 for every order, written as an ARPA
 file and read again, with an unknown word that has a type's share of the uniform distribution, as KenLM has
@@ -42,9 +42,9 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        train, held = texts(arguments.words)
+        train, valid, held = texts(arguments.words)
         (place / "train.txt").write_text("".join(f"{line}\n" for line in train))
-        (place / "held.txt").write_text("".join(f"{line}\n" for line in held))
+        (place / "valid.txt").write_text("".join(f"{line}\n" for line in valid))
         write_arpa([line.replace("<unk>", " ").split() for line in train], place / "three.arpa")
         run = arguments.run or trained(place, arguments.keep or place / "run", arguments.epochs)
         model, ngrams = load_scorer(run), load_scorer(place / "three.arpa")
@@ -60,8 +60,8 @@ def main() -> None:
             print(f"{name:50} {told(scorer, utterances, unknown)}")
 
 
-def texts(words: int) -> tuple[list[str], list[str]]:
-    """The first words of the training text, in whole sentences, and the held-out ones."""
+def texts(words: int) -> tuple[list[str], list[str], list[str]]:
+    """The first words of the training text, in whole sentences; validation and test text."""
     data = data_sets.load("ptb")
     lines, count = [], 0
     for line in data.vocabulary.decode(data.train[: 2 * words].tolist()).splitlines():
@@ -69,15 +69,15 @@ def texts(words: int) -> tuple[list[str], list[str]]:
             break
         lines.append(line)
         count += len(line.split())
-    held = [data.vocabulary.decode(data[split].tolist()).splitlines() for split in ("valid", "test")]
-    return lines, [line for each in held for line in each]
+    valid, test = (data.vocabulary.decode(data[s].tolist()).splitlines() for s in ("valid", "test"))
+    return lines, valid, test
 
 
 def trained(place: Path, out: Path, epochs: int) -> Path:
     """A run on the training text, with shipped settings."""
     data = f"{place}/train.txt"
     run = ostinato.train(
-        "SGD+CLR", data, domain="words", valid_data=f"{place}/held.txt", epochs=epochs,
+        "SGD+CLR", data, domain="words", valid_data=f"{place}/valid.txt", epochs=epochs,
         out=out, threads=1,
     )  # fmt: skip
     return Path(run.folder)
