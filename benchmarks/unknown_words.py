@@ -3,12 +3,13 @@ that it does not know; beside a 3-gram of the same text.
 
     python benchmarks/unknown_words.py [--words 200000] [--utterances 2000] [--epochs 15] [--run FOLDER]
 
-Trains on the first words of the Penn Treebank and takes sentences of its test text whose words are all
-known; the validation text chooses the epoch. Of each there are three hypotheses with equal acoustic scores: what was said; the same with one
-word replaced by another known one, drawn by its frequency in training; and with that word replaced by one
-that nobody knows. The 3-gram is interpolated Kneser-Ney, discount 0.75 for every order, written as an ARPA
-file and read again, with an unknown word that has a type's share of the uniform distribution, as KenLM has
-it: the text's own <unk> is left out, as by KenLM's --skip_symbols. --run scores a run that is there already.
+Trains on the first words of the Penn Treebank and takes sentences of its test text whose words are all known;
+the validation text chooses the epoch. Of each there are three hypotheses with equal acoustic scores: what was
+said; the same with one word replaced by another known one, drawn by its frequency in training; and with that
+word replaced by one that nobody knows. The 3-gram is interpolated Kneser-Ney, discount 0.75 for every order,
+written as an ARPA file and read again, with an unknown word that has a type's share of the uniform
+distribution, as KenLM has it: the text's own <unk> is left out, as by KenLM's --skip_symbols. --run scores a
+run that is there already.
 """
 
 import argparse

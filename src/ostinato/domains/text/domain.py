@@ -26,6 +26,7 @@ from ostinato.domains.text.reading.overlap import overlap
 from ostinato.domains.text.reading.streams import TokenStreams
 from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.reading.vocabulary import END_ID, Unit, Vocabulary, Wanted
+from ostinato.domains.text.reading.words import without_marks
 from ostinato.domains.text.results import score_text, scored_tokens, unigram_scores
 from ostinato.domains.text.score import RunScorer, read_text, scored_text
 from ostinato.domains.text.shown import each_sentence, text_table
@@ -108,6 +109,10 @@ class Text:
         vocabulary = Vocabulary.read(trained.folder)
         ids = trained.data["details"].get("token_ids", False)
         texts = self._texts(sequences, ids=ids)
+        if vocabulary.unit in OF_WORDS and any(without_marks(text)[1] for text in texts):
+            raise UserError(
+                "expected sentences without <s> and </s>, which a model adds itself; leave them out"
+            )
         tokens = [vocabulary.split(text) for text in texts]
         numbers = [vocabulary.numbers(own) for own in tokens]
         found: dict[int, np.ndarray] = {}

@@ -89,13 +89,16 @@ def score_table(
         table.add(number(row["log_prob"], "nats"), str(row["tokens"]), str(row["unknown"]), told)
     baseline = "" if unigram is None else f" (1-gram of the training text: {_measure(unigram)})"
     unknown = int((~scored.known).sum())
+    how = f"{'is' if unknown == 1 else 'are'} scored as the one unknown token"
+    if not math.isfinite(scored.log_prob):
+        how = "in all"
     without = ""
     if 0 < unknown < len(scored.tokens):
         without = f"; without them perplexity {shown(scored.perplexity_known, 'perplexity')}"
     table.notes = [
         f"log p {number(scored.log_prob, 'nats')} nats over {counted(len(scored.tokens), 'token')} "
         f"({_ENDS[scored.unit]} included): {_measure(scored)}{baseline}; {counted(unknown, 'unknown token')} "
-        f"{'is' if unknown == 1 else 'are'} scored as the one unknown token{without}; ± standard error over "
+        f"{how}{without}; ± standard error over "
         "blocks of neighbouring sentences",
         _other_measure(scored),
     ]
