@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ostinato.cli.tables import print_table
 from ostinato.domains.text.nbest import load_nbest, read_by_utterance
 from ostinato.domains.text.reading import data_sets
 from ostinato.domains.text.rescore import Weights, rescore
@@ -50,10 +51,7 @@ def main() -> None:
         begun = time.process_time()
         found = tune(scorer, hypotheses, references, weights=Weights(), unknown=SHARED)
         print(f"tuned in {time.process_time() - begun:.2f} s: {' '.join(options_of(found.after))}")
-        for row, *cells in tuned_table(found).rows:
-            print(f"{row:40} {cells[0]} %")
-        for note in tuned_table(found).notes:
-            print(note)
+        print_table(tuned_table(found))
 
 
 def made(arguments: argparse.Namespace, folder: Path) -> tuple[Path, dict[str, str]]:

@@ -10,12 +10,17 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from ostinato.data.batches import batches
 from ostinato.domains.text.evaluation.dynamic import SEGMENT, Adapting
 from ostinato.domains.text.evaluation.scores import score_together
 from ostinato.domains.text.reading.streams import TokenStreams
 from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
 from ostinato.nn import SequenceModel
 from ostinato.nn.devices import device_of
+
+
+# Sentences of a batch: they are short, and what a step costs beside its products is shared by all.
+_TOGETHER = 256
 
 
 class Conversation(Protocol):
@@ -61,6 +66,36 @@ class Independent:
         log_probs = self.scorer.score(list(itertools.chain.from_iterable(distinct)), independent=True)
         ends = np.cumsum([len(sentence) for sentence in distinct])
         found = dict(zip(distinct, np.split(log_probs, ends[:-1]), strict=True))
+        return np.concatenate([found[tuple(sentence)] for sentence in sentences])[np.newaxis]
+
+    def accept(self, sentence: Sequence[str]) -> None:
+        """Nothing to remember."""
+
+    def begin(self) -> None:
+        """Nothing to forget."""
+
+
+class RunSentences:
+    """Sentences that know nothing of each other, under the model of a run, many at once.
+
+    Args:
+        model: the model.
+        vocabulary: its tokens.
+    """
+
+    independent = True
+
+    def __init__(self, model: SequenceModel, vocabulary: Vocabulary) -> None:
+        self.model, self.vocabulary = model, vocabulary
+
+    def score(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+        """See `Conversation`; the same sentence is scored once."""
+        distinct = list(dict.fromkeys(map(tuple, sentences)))
+        numbers = [self.vocabulary.numbers(sentence) for sentence in distinct]
+        found: dict[tuple[str, ...], np.ndarray] = {}
+        for group in batches([len(own) for own in numbers], most=_TOGETHER):
+            together = score_together(self.model, [numbers[k] for k in group])
+            found |= {distinct[k]: own for k, own in zip(group, together, strict=True)}
         return np.concatenate([found[tuple(sentence)] for sentence in sentences])[np.newaxis]
 
     def accept(self, sentence: Sequence[str]) -> None:

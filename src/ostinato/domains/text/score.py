@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ostinato.domains.text.conversation import Conversation, Independent, RunConversation
+from ostinato.domains.text.conversation import Conversation, Independent, RunConversation, RunSentences
 from ostinato.domains.text.evaluation.arpa import BackoffModel, read_arpa
 from ostinato.domains.text.evaluation.dynamic import score_dynamically
 from ostinato.domains.text.evaluation.scores import score_tokens
@@ -131,7 +131,7 @@ class RunScorer:
     def conversation(self) -> Conversation:
         """See `Scorer`."""
         if self.dynamic is None and not self.carry:
-            return Independent(self)
+            return RunSentences(self.model, self.vocabulary)
         return RunConversation(self.model, self.vocabulary, self.dynamic)
 
     def mixed(self, each: np.ndarray) -> np.ndarray:
