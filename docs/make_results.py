@@ -13,6 +13,7 @@ from ostinato.files import atomic_write
 from ostinato.reproduce.cells import TABLES
 from ostinato.reproduce.document import tuned_settings, write_plan, write_table
 from ostinato.reproduce.evidence import Evidence
+from ostinato.reproduce.page import replaced
 from ostinato.reproduce.protocol import Protocol
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,9 @@ def main() -> None:
     for table in TABLES:
         print(write_table(evidence, table))
     print(write_plan(evidence, Protocol.read()))
+    page = ROOT / "docs" / "results.md"
+    atomic_write(page, replaced(page.read_text(encoding="utf-8"), evidence))
+    print(page)
     place = ROOT / "src" / "ostinato" / "shipped" / "tuned.toml"
     atomic_write(place, shipped_text(evidence))
     print(place)

@@ -36,6 +36,43 @@ def contents():
     return read
 
 
+class Killed(BaseException):
+    """The process is dead."""
+
+
+@pytest.fixture
+def dies_at():
+    """dies_at(step, work): do the work as a process that is killed before the step-th call by which it writes
+    (write, fsync, rename, truncate); whether it was. What a dead process would leave to do is not done.
+    """
+
+    def do(step, work):
+        calls = 0
+
+        def dying(real):
+            def call(*arguments, **options):
+                nonlocal calls
+                calls += 1
+                if calls > step:
+                    raise Killed
+                return real(*arguments, **options)
+
+            return call
+
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("write", "fsync", "replace", "ftruncate"):
+                patch.setattr(os, name, dying(getattr(os, name)))
+            patch.setattr(Path, "unlink", dying(Path.unlink))
+            patch.setattr("ostinato.runs.folder.Run.close", lambda run: run._release())
+            try:
+                work()
+            except Killed:
+                return True
+        return False
+
+    return do
+
+
 @pytest.fixture
 def in_a_process():
     """A function: start a Python process that runs this code with these arguments."""

@@ -52,6 +52,7 @@ RULES = (
     ("data show", ""),
     ("data list", ""),
     ("doctor", ""),
+    ("check", ""),
     ("runs", ""),
     ("completion", ""),
     ("search --join", "--quiet"),
@@ -69,6 +70,7 @@ BENCHMARKS = {
     "benchmarks/class_softmax.py": "--turns 1",
     "benchmarks/composition.py": "--particles 2",
     "benchmarks/hessian_free.py": "--repeat 1",
+    "benchmarks/hessian_free_modules.py": "--gradients 5",
     "benchmarks/nade.py": "--rounds 1 --threads 1",
     "benchmarks/training_curves.py": "",
 }

@@ -14,7 +14,7 @@ import ostinato
 PACKAGE = Path(ostinato.__file__).parent
 
 # At the root, and what anybody may take from it.
-ROOT_FILES = {"__init__", "__main__", "errors", "files"}
+ROOT_FILES = {"__init__", "__main__", "errors", "files", "seal", "addresses"}
 PUBLIC_TO_ALL = {"__version__", "lazily"}
 
 # Every part of the package, lowest first: its modules, and the parts that it may import besides itself. The
@@ -22,7 +22,7 @@ PUBLIC_TO_ALL = {"__version__", "lazily"}
 # folder of any domain.
 RULES = {
     "errors": ("errors", ""),
-    "files": ("files", "errors"),
+    "files": ("files seal addresses", "errors"),
     # what settings are, and the declarations of those who have some
     "settings": (
         "recipe.setting recipe.declared recipe.extensions recipe.core recipe.older",
@@ -62,7 +62,7 @@ RULES = {
     "optim": ("optim", "errors, settings, declarations of optimizers"),
     "data": ("data", "errors, files"),
     # runs on disk, domains as everything else sees them, training
-    "run folders": ("runs.folder runs.checkpoint", "errors, files"),
+    "run folders": ("runs.folder runs.checkpoint runs.metrics", "errors, files"),
     "domain": (
         "domains.domain domains.base domains.answer domains.catalogue domains.given domains.sample "
         "domains.seed domains.trained",

@@ -31,7 +31,7 @@ def saved_run(folder: Path, seed: int = 0) -> Run:
     recipe = Recipe.parse("SGD+L", domain="words", hidden_size=8, classes=3)
     model, vocabulary = language_model(seed=seed)
     run = Run.create(folder, recipe.to_dict())
-    vocabulary.write(run.folder)
+    run.write_text("vocabulary.json", vocabulary.to_text())
     state = {
         "recipe": recipe.to_dict(),
         "data": {"name": "x", "version": "x", "visible_size": len(vocabulary), "details": {}},

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import sys
 import uuid
 import weakref
@@ -80,6 +81,71 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file: no link is followed, and no pipe is waited for.
+
+    Args:
+        path: the file.
+        flags: of `os.open`.
+
+    Raises:
+        UserError: there is something else.
+        OSError: as `os.open` does.
+    """
+    more = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+    for name in more:
+        flags |= getattr(os, name, 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UserError(
+                f"expected {path} itself, found a link, which is not followed; put a file in its place"
+            ) from error
+        if error.errno in (errno.EISDIR, errno.ENXIO):
+            raise _no_file(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_file(path)
+    return descriptor
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file; see `open_regular`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UserError: there is something else, or it cannot be read.
+    """
+    try:
+        with open(open_regular(path), "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(path) from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+
+
+def is_link(folder: Path, name: str) -> bool:
+    """Whether a file in a folder, or a folder between them, is a link.
+
+    Example:
+        >>> is_link(Path("."), "no such file")
+        False
+    """
+    path = folder
+    for part in Path(name).parts:
+        path = path / part
+        if path.is_symlink():
+            return True
+    return False
+
+
+def _no_file(path: Path) -> UserError:
+    return UserError(f"expected a file at {path}, found something else; put a file in its place")
+
+
 def write_error(path: Path, error: OSError, advice: str = "") -> UserError:
     """The one line that tells a user why `path` could not be written, and what to do.
 
@@ -125,7 +191,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise write_error(path, error) from error
         # Also closes the file when the object is forgotten without a `release`.
@@ -163,8 +229,8 @@ def is_locked(path: Path) -> bool:
         False
     """
     try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
+        descriptor = open_regular(path, os.O_RDWR)
+    except (OSError, UserError):
         return False  # no file, or not ours to write: then nobody of this account trains here
     try:
         _lock(descriptor)

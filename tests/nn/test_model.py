@@ -141,3 +141,45 @@ def test_pruned_weights_stay_pruned_in_training() -> None:
     after = model.output.weight.detach()
     assert int((after == 0).sum()) == int((before == 0).sum()) == 12
     assert not torch.equal(before, after)
+
+
+def test_an_rnn_that_reads_the_future_is_refused() -> None:
+    with pytest.raises(ValueError, match="reads what it is to predict"):
+        SequenceModel(RNN(6, 5, bidirectional=True), Bernoulli(10, 6))
+
+
+def test_hooks_on_the_rnn_fire_in_training() -> None:
+    model = SequenceModel(RNN(6, 5), Bernoulli(5, 6))
+    seen: list[object] = []
+    model.rnn.register_forward_hook(lambda *call: seen.append(call))
+    frames = torch.zeros(5, 2, 6, dtype=torch.uint8)
+    model.loss(frames, frames)
+    assert len(seen) == 1
+
+
+def test_a_pruned_rnn_is_trained_with_its_weights_of_now() -> None:
+    model = SequenceModel(RNN(6, 5, generator=seeded()), Bernoulli(5, 6, generator=seeded()))
+    frames = (torch.rand(7, 3, 6, generator=seeded(1)) < 0.3).to(torch.uint8)
+    prune.l1_unstructured(model.rnn, "weight_hh_l0", 0.5)
+    before = model.loss(frames, frames).objective.item()
+    with torch.no_grad():
+        model.rnn.weight_hh_l0_orig.mul_(50)
+    after = model.loss(frames, frames)
+    assert after.objective.item() != before
+    after.objective.backward()
+    gradient = model.rnn.weight_hh_l0_orig.grad
+    assert int((gradient == 0).sum()) >= 12
+    assert gradient.any()
+
+
+def test_token_inputs_have_dense_gradients_where_asked_for() -> None:
+    tokens = torch.randint(0, 6, (7, 3), generator=seeded(1))
+    results = []
+    for sparse in (True, False):
+        rnn = RNN(6, 4, token_inputs=True, sparse=sparse, generator=seeded())
+        rnn(tokens)[0].square().sum().backward()
+        results.append(rnn.embedding.grad)
+    assert [gradient.is_sparse for gradient in results] == [True, False]
+    torch.testing.assert_close(results[0].to_dense(), results[1], rtol=0, atol=0)
+    torch.nn.utils.clip_grad_norm_(rnn.parameters(), 0.1)
+    torch.optim.Adam(rnn.parameters()).step()

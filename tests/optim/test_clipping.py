@@ -188,3 +188,66 @@ def test_a_single_tensor_is_a_list_of_one():
     assert clip_grad_norm(one, None).norm == pytest.approx(1.0)
     assert torch.equal(one.grad, other.grad)
     assert grad_norm(one) == grad_norm([other])
+
+
+@pytest.mark.parametrize("norm_type", [0.5, 1, 2, 3.0, math.inf])
+@pytest.mark.parametrize("foreach", [None, True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_norms_of_every_type_are_those_of_torch(norm_type, foreach, dtype):
+    ours, theirs = with_gradients(*randoms(0, dtype)), with_gradients(*randoms(0, dtype))
+    found = clip_grad_norm((p for p in ours), 0.5, norm_type, foreach=foreach)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, 0.5, norm_type=norm_type)
+    assert found.norm == pytest.approx(float(expected), rel=1e-6)
+    assert found.clipped
+    torch.testing.assert_close(direction(ours), direction(theirs), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("norm_type", [1, 3.0])
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_other_norms_neither_overflow_nor_vanish(norm_type, size):
+    (parameter,) = with_gradients(torch.full((8,), size, dtype=torch.float64))
+    expected = size * 8 ** (1 / norm_type)
+    assert clip_grad_norm(parameter, None, norm_type).norm == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("norm_type", [1, 2, math.inf])
+@pytest.mark.parametrize("foreach", [True, False])
+def test_a_norm_that_is_not_finite_is_an_error_where_asked(bad, norm_type, foreach):
+    parameters = with_gradients(torch.tensor([1.0, bad]), torch.tensor([3.0]))
+    with pytest.raises(RuntimeError, match=r"the norm of the gradients is (nan|inf)"):
+        clip_grad_norm(parameters, 1.0, norm_type, error_if_nonfinite=True, foreach=foreach)
+    assert not clip_grad_norm(parameters, 1.0, norm_type, foreach=foreach).finite
+    assert parameters[1].grad.item() == 3
+    (good,) = with_gradients(torch.tensor([3.0, 4.0]))
+    assert clip_grad_norm(good, 1.0, error_if_nonfinite=True).norm == 5
+
+
+@pytest.mark.parametrize("foreach", [True, False])
+def test_without_gradients_every_norm_is_zero(foreach):
+    for parameters in ([], iter([]), torch.zeros(2, requires_grad=True)):
+        assert clip_grad_norm(parameters, 1.0, 3.0, True, foreach).norm == 0
+
+
+def test_a_parameter_given_twice_counts_once():
+    (parameter,) = with_gradients(torch.tensor([3.0, 4.0]))
+    assert clip_grad_norm([parameter, parameter], 2.5).norm == 5
+    assert parameter.grad.tolist() == [1.5, 2.0]
+
+
+def test_complex_gradients_have_the_norm_of_their_sizes():
+    (parameter,) = with_gradients(torch.tensor([3.0 + 4.0j, 12.0]))
+    assert clip_grad_norm(parameter, 6.5).norm == 13
+    assert parameter.grad.tolist() == [1.5 + 2.0j, 6.0]
+
+
+def test_a_threshold_may_be_a_tensor():
+    (parameter,) = with_gradients(torch.tensor([3.0, 4.0]))
+    assert clip_grad_norm(parameter, torch.tensor(2.5)).clipped is True
+    assert parameter.grad.tolist() == [1.5, 2.0]
+
+
+@pytest.mark.parametrize("norm_type", [0, -1, -math.inf, math.nan])
+def test_refuses_a_norm_that_is_none(norm_type):
+    with pytest.raises(UserError, match="expected a norm_type above 0"):
+        clip_grad_norm([], 1.0, norm_type)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ostinato.errors import UserError
 from ostinato.optim import ClassicalMomentum, SimplifiedNesterov, SutskeverMomentum
+from ostinato.optim.nesterov import PlainDescent
 
 momenta = st.lists(st.floats(0, 0.99), min_size=21, max_size=21)
 rates = st.lists(st.floats(0, 0.1), min_size=21, max_size=21)
@@ -403,3 +404,75 @@ def test_a_state_of_before_momentum_was_in_the_groups_goes_on_to_the_bit(momentu
 def test_refuses_an_impossible_decay():
     with pytest.raises(UserError, match="expected a weight decay of at least 0, found -1"):
         SimplifiedNesterov(problem_of_two(), 0.1, weight_decay=-1)
+
+
+KINDS = [SimplifiedNesterov, ClassicalMomentum, PlainDescent]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "name", ["maximize", "foreach", "capturable", "nesterov", "weight_decy", "learning_rate"]
+)
+def test_settings_that_it_does_not_have_are_refused(kind, name):
+    (parameter,) = problem_of_two()[:1]
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+        kind([parameter], 0.1, **{name: True})
+    with pytest.raises(UserError, match=f"{kind.__name__} has no {name} for a group of parameters"):
+        kind([{"params": [parameter], name: True}], 0.1)
+
+
+def test_what_others_keep_in_a_group_stays():
+    (parameter,) = problem_of_two()[:1]
+    groups = [{"params": [parameter], "name": "head", "initial_lr": 0.5, "max_momentum": 0.9}]
+    assert SimplifiedNesterov(groups, 0.1).param_groups[0]["name"] == "head"
+
+
+def test_a_group_added_has_its_own_decay():
+    first, second = problem_of_two()
+    optimizer = ClassicalMomentum([first], 0.1, 0.5, weight_decay=0.2)
+    optimizer.add_param_group({"params": [second], "weight_decay": 0.0})
+    before = [first.detach().clone(), second.detach().clone()]
+    for parameter in (first, second):
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(first.detach(), before[0] * (1 - 0.1 * 0.2))
+    assert second.detach().equal(before[1])
+
+
+def test_the_state_of_another_optimizer_is_refused():
+    (parameter,) = problem_of_two()[:1]
+    other = torch.optim.SGD([parameter], 0.1, momentum=0.9)
+    fresh = other.state_dict()
+    walk(other, [parameter], 1)
+    counted = other.state_dict()
+    counted["param_groups"][0]["steps"] = 1
+    cases = (
+        (counted, "momentum_buffer"),
+        (other.state_dict(), "momentum_buffer"),
+        (fresh, "no count of steps"),
+    )
+    for state, found in cases:
+        with pytest.raises(UserError, match=f"expected the state of SimplifiedNesterov, .*{found}"):
+            SimplifiedNesterov([parameter], 0.1, 0.9).load_state_dict(state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gradient_scaler_scales_back_and_skips_what_is_not_finite(kind):
+    plain, scaled = ([p.double() for p in problem_of_two()] for _ in range(2))
+    plain, scaled = ([p.detach().requires_grad_() for p in ps] for ps in (plain, scaled))
+    optimizers = kind(plain, 0.1), kind(scaled, 0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=16.0)
+    for factor in (1.0, 2.0, math.inf, 3.0):
+        for parameters, optimizer in zip((plain, scaled), optimizers, strict=True):
+            optimizer.zero_grad()
+            loss = factor * sum((p**2).sum() for p in parameters)
+            if parameters is scaled:
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
+            elif factor < math.inf:
+                loss.backward()
+                optimizer.step()
+    assert all(a.equal(b) for a, b in zip(plain, scaled, strict=True))
+    assert [optimizer.steps for optimizer in optimizers] == [3, 3]
+    assert scaler.get_scale() == 8

@@ -22,6 +22,7 @@ OTHER = {
     "leak_high": 0.9,
     "spectral_radius": 0.5,
     "learning_rate": 0.01,
+    "recurrent_rate": 3.0,
     "learning_rate_rule": "halving",
     "momentum": 0.3,
     "clip": 1e-3,

@@ -8,6 +8,7 @@ import torch
 from ostinato.errors import UserError
 from ostinato.report.records import read_records, read_run, short_names
 from ostinato.runs.folder import Run
+from ostinato.seal import DamagedError
 
 
 def test_a_run_is_read(make_run):
@@ -26,7 +27,8 @@ def test_results_of_before_an_extension_are_not_those_of_the_run(make_run):
     here = len(read_run(folder, "run").epochs)
     for epochs, counts in ((here, True), (here - 1, False)):
         results["training"]["epochs"] = epochs
-        path.write_text(json.dumps(results))
+        with Run.open(folder) as run:
+            run.write_text("results.json", json.dumps(results))
         assert bool(read_run(folder, "run").scores) is counts
 
 
@@ -60,7 +62,9 @@ def test_a_chosen_trial_without_scores_of_its_own_has_those_of_the_study(make_st
     study = json.loads((folder / "results.json").read_text())
     (folder / "results.json").write_text(json.dumps(study | {"results": json.loads(own.read_text())}))
     own.unlink()
-    runs, _ = read_records([folder])
+    (own.parent / "seal.json").unlink()
+    with pytest.warns(UserWarning, match="has no seal"):
+        runs, _ = read_records([folder])
     assert runs[0].scores["model"]["test"]["log_likelihood"]["value"] == -8.5
     assert runs[0].training["clip_threshold"] == 1.5
 
@@ -91,11 +95,16 @@ def test_what_is_no_finished_run_is_an_error(tmp_path, prepare, message):
 
 def test_damaged_results_are_an_error(make_run):
     folder = make_run()
-    (folder / "results.json").write_text("[1]")
+    with Run.open(folder) as run:
+        run.write_text("results.json", "[1]")
     with pytest.raises(UserError, match=r"expected an object in .*found list"):
         read_run(folder, "run")
-    (folder / "results.json").write_text("{")
+    with Run.open(folder) as run:
+        run.write_text("results.json", "{")
     with pytest.raises(UserError, match="expected JSON"):
+        read_run(folder, "run")
+    (folder / "results.json").write_text("[1]")
+    with pytest.raises(DamagedError, match=r"results\.json as it was written"):
         read_run(folder, "run")
 
 

@@ -5,6 +5,7 @@ from ostinato.reproduce.cells import Cell
 from ostinato.reproduce.claims import CLAIMS, Claim, verdicts
 from ostinato.reproduce.document import claims_text, plan_text, table_text
 from ostinato.reproduce.evidence import Evidence, grouped
+from ostinato.reproduce.page import BEGIN, END, page_text, replaced
 from ostinato.reproduce.protocol import Protocol
 from ostinato.reproduce.training import Experiment
 
@@ -53,6 +54,28 @@ def test_the_documents_have_what_the_folder_has(tmp_path) -> None:
     assert text.count("| clipping helps |") == 8
     assert "| table1/jsb/rnn-SGD | 1/16 | 2/5 | 0/5 | 0.03 | tuned |" in plan_text(evidence, Protocol.read())
     assert claims_text([]).startswith("| claim |")
+
+
+def test_the_page_has_what_is_finished_both_ways_with_both_errors(tmp_path) -> None:
+    evidence, cell = Evidence(tmp_path), Cell("table1", "RNN (SGD)", "jsb")
+    fill(evidence, cell.row, [[-80.0, -90.0], [-82.0, -92.0]])
+    assert "Finished: 0 of 44 cells" in page_text(evidence)
+    fill(evidence, cell.row, [[-70.0, -80.0], [-72.0, -82.0]], "averaged")
+    text = page_text(evidence)
+    assert "Finished: 1 of 44 cells" in text
+    assert "RNN (SGD+C)" not in text
+    assert "### Claims" not in text
+    lines = [line for line in text.splitlines() if line.startswith("| jsb | RNN (SGD) |")]
+    assert [line.count("|") for line in lines] == [14, 14]
+    assert "| 0.141 | +0.050 |" in lines[0]
+    assert "-8.600" in lines[0]
+    assert "-7.600" in lines[1]
+    fill(evidence, "RNN (SGD+C)", [[-80.0, -90.0], [-82.0, -92.0]])
+    assert "### Claims, plain" in page_text(evidence)
+    old = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert replaced(old, evidence) == f"before\n{page_text(evidence)}after\n"
+    with pytest.raises(ValueError, match="expected a page with"):
+        replaced("nothing", evidence)
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

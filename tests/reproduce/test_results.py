@@ -11,6 +11,7 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import TABLES, find_cells
 from ostinato.reproduce.document import plan_text, table_text
 from ostinato.reproduce.evidence import Evidence
+from ostinato.reproduce.page import replaced
 from ostinato.reproduce.protocol import CONDITIONS, Protocol
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,8 @@ def test_the_tables_and_the_plan_are_those_of_the_results(table) -> None:
     evidence = Evidence(RESULTS)
     assert (RESULTS / f"{table}.md").read_text() == table_text(evidence, table)
     assert (RESULTS / "PLAN.md").read_text() == plan_text(evidence, Protocol.read())
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert replaced(page, evidence) == page
 
 
 def test_the_shipped_settings_are_those_of_the_results() -> None:

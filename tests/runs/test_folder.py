@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ostinato.errors import UserError
 from ostinato.runs.folder import Run, default_folder
+from ostinato.seal import SEAL, DamagedError
 
 
 def test_a_run_is_readable_files(run, contents):
@@ -19,6 +20,7 @@ def test_a_run_is_readable_files(run, contents):
     assert set(contents(run.folder)) == {
         "config.toml",
         "metrics.jsonl",
+        "seal.json",
         "checkpoints/last.safetensors",
         "scores.txt",
     }
@@ -35,7 +37,7 @@ def test_the_config_comes_back(tmp_path):
 
 
 def test_a_config_that_is_no_toml_is_a_user_error(run):
-    (run.folder / "config.toml").write_text("learning_rate =")
+    run.write_text("config.toml", "learning_rate =")
     with pytest.raises(UserError, match=r"expected TOML in .*config.toml"):
         run.config()
 
@@ -193,12 +195,17 @@ def test_a_damaged_checkpoint_is_a_user_error(run):
     for name in ("best", "last"):
         run.save_checkpoint(name, {"a": torch.ones(100)}, {})
     path = run.folder / "checkpoints" / "last.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(DamagedError, match=r"last.safetensors as it was written.*there is: best"):
+        run.load_checkpoint("last")
+    # a checkpoint has a checksum of its own, for whoever has it without the seal
+    (run.folder / SEAL).unlink()
     with pytest.raises(
         UserError, match=r"whole checkpoint in .*last.safetensors, found a damaged one.*there is: best"
     ):
         run.load_checkpoint("last")
-    path.write_bytes(path.read_bytes().replace(b'"version":"1"', b'"version":"9"'))
+    path.write_bytes(whole.replace(b'"version":"1"', b'"version":"9"'))
     with pytest.raises(UserError, match=r"format 1 in .*, found format 9; use the version"):
         run.load_checkpoint("last")
 

@@ -8,7 +8,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal
+
+import ostinato
+from ostinato.nn import GRU
+from ostinato.nn.cells.leak import squashed
+from ostinato.runs.folder import Run
 
 OLD = Path(__file__).parent / "old"
 KINDS = ("bernoulli", "chars", "hf", "nade", "rbm", "task", "words")
@@ -52,3 +61,47 @@ def test_an_old_run_generates_and_scores(kind, ostinato):
     assert (code, bool(out)) == (0, True), err
     code, out, err = ostinato("score", run, file)
     assert (code, bool(out)) == (0, True), err
+
+
+class Leaky(nn.Module):
+    """A network of a program's own whose leak is learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = GRU(3, 4, leak=torch.full((4,), 0.5, requires_grad=True))
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, inputs):
+        return Independent(Normal(self.out(self.rnn(inputs)[0]), 1.0), 1), None
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_a_learned_leak_that_was_stored_as_it_is_goes_on_with_a_notice(tmp_path, averaging) -> None:
+    """Before it was made of a logit, a leak was a parameter itself; what was known of it has its unit."""
+    draw = np.random.default_rng(0)
+    data = [
+        (draw.standard_normal((7, 3)).astype("f"), draw.standard_normal((7, 2)).astype("f"))
+        for _ in range(12)
+    ]
+    settings = {"epochs": 3, "averaging": averaging, "clip": 1.0}
+    out = tmp_path / "run"
+    ostinato.train("SGD+CM", data, model=Leaky(), out=out, **settings | {"epochs": 2})
+    run = Run.open(out)
+    for name in ("best", "last"):
+        tensors, state = run.load_checkpoint(name)
+        for key in [key for key in tensors if key.endswith("rnn.leak_logit")]:
+            tensors[key.replace("leak_logit", "leak")] = squashed(tensors.pop(key))
+        run.save_checkpoint(name, tensors, state)
+    run.close()
+    before = ostinato.open_run(out, model=Leaky()).evaluate(data)
+    assert before.scores["model"]["test"]["log_likelihood"].value < 0
+    told: list[str] = []
+
+    class Telling:
+        def __getattr__(self, name):
+            return lambda *a: told.append(a[0]) if name == "notice" else None
+
+    run = ostinato.train(resume=out, data=data, model=Leaky(), epochs=3, monitor=Telling())
+    assert any("trained module.rnn.leak_logit in another form" in text for text in told)
+    assert run.history[-1]["epoch"] == 2
+    assert 0 < run.model.rnn.leak.min() < run.model.rnn.leak.max() < 1

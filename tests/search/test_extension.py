@@ -6,6 +6,7 @@ import threading
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from ostinato import seal
 from ostinato.errors import UserError
 from ostinato.search import Worker, create_study, finish, join_study, read_study
 from ostinato.search.worker import SilentStudyMonitor
@@ -151,7 +152,10 @@ def test_a_file_that_is_no_study_any_more_is_a_mistake(data_and_settings, tmp_pa
     _, settings = data_and_settings(1)
     create_study(tmp_path / "s", settings)
     (tmp_path / "s" / "study.toml").write_text("trials = ")
-    with pytest.raises(UserError, match="expected TOML"):
+    with pytest.raises(UserError, match=r"study\.toml as it was written"):
+        join_study(str(tmp_path / "s"))
+    (tmp_path / "s" / "seal.json").unlink()
+    with seal.telling(lambda _: None), pytest.raises(UserError, match="expected TOML"):
         join_study(str(tmp_path / "s"))
 
 

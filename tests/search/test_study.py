@@ -332,4 +332,4 @@ def test_a_study_keeps_its_settings(ostinato, small, tmp_path):
     (tmp_path / "s" / "study.toml").write_text("= 1")
     code, _, err = ostinato("search", "--join", "s")
     assert (code, err.count("\n")) == (2, 1)
-    assert "expected TOML" in err
+    assert "s/study.toml as it was written" in err

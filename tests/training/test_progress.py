@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 import test_hessian_free as by_curvature
 import test_training_text as on_text
+import torch
 from test_loop import scores, small_data, small_recipe, trained, weights
 
 from ostinato.domains.delays.problems import TaskData, TemporalOrder
 from ostinato.errors import UserError
+from ostinato.nn import GRU
+from ostinato.nn.cells.leak import squashed
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.loop import Interrupted, Trainer
-from ostinato.training.progress import ALL_DONE, Progress, go_on
+from ostinato.training.progress import ALL_DONE, Progress, go_on, take_learned
 
 RECIPES = {
     "CLM": small_recipe(),
@@ -177,3 +180,20 @@ def test_a_rule_that_ends_with_the_last_epoch_has_no_later_one(rule: str) -> Non
     with pytest.raises(UserError, match=f"{rule} ends with the last epoch.*a run of 3 cannot go on to 5"):
         go_on(Progress(epoch=3, stopped_because=ALL_DONE), recipe, recipe.replace(epochs=5))
     go_on(Progress(epoch=3, stopped_because=ALL_DONE), recipe, recipe.replace(patience=50))
+
+
+def test_what_an_optimizer_knew_of_another_form_is_not_taken() -> None:
+    rnn = GRU(2, 3, leak=torch.full((3,), 0.5, requires_grad=True))
+    tensors = {f"model.{name}": x for name, x in rnn.state_dict().items()}
+    tensors["model.leak"] = squashed(tensors.pop("model.leak_logit"))
+    tensors |= {f"model.optimizer.{i}.velocity": torch.full((1,), float(i)) for i in range(5)}
+    taken: list[Any] = []
+
+    class Optimizer:
+        def load_flat_state(self, *arguments: Any) -> None:
+            taken.extend(arguments)
+
+    state = {"groups": [], "values": {"0.step": 1, "4.step": 1}}
+    assert take_learned(tensors, "model.", rnn, Optimizer(), state) == ["leak_logit"]  # type: ignore[arg-type]
+    assert sorted(taken[1]) == [f"{i}.velocity" for i in range(4)]
+    assert taken[2] == {"groups": [], "values": {"0.step": 1}}

@@ -27,8 +27,8 @@ from ostinato.evaluation.sequences import SequenceScores
 from ostinato.files import TEMPORARY_SUFFIX, write_error
 from ostinato.nn.devices import device_of, find_device
 from ostinato.recipe.recipe import Recipe
-from ostinato.runs.finish import RESULTS, conclude, fit
-from ostinato.runs.folder import LOCK, Run
+from ostinato.runs.finish import conclude, fit
+from ostinato.runs.folder import LOCK, RESULTS, Run
 from ostinato.runs.results import Results
 from ostinato.runs.trained import NO_MODEL, load_model, own_data
 from ostinato.training.monitor import Interrupted, Monitor, PlainNotices
@@ -219,6 +219,7 @@ class TrainedRun:
         threads: int | None = None,
         checkpoint_seconds: float = 15.0,
         monitor: Monitor | None = None,
+        exact: bool = False,
         **settings: Any,
     ) -> "TrainedRun":
         """Go on where the run stands, and end bit for bit where an unbroken one would.
@@ -228,6 +229,8 @@ class TrainedRun:
             device, threads: as before, unless they are given.
             checkpoint_seconds: seconds between checkpoints.
             monitor: what to report to.
+            exact: refuse to go on where the run would not end bit for bit as it would have, since processor,
+                threads or versions are others than before; without it there is a notice to the monitor.
             settings: `epochs` and `patience`, to which a run that is done goes on.
 
         Returns:
@@ -246,7 +249,7 @@ class TrainedRun:
         given = [one for one in (device, self._device) if one is not None]
         self._device = given[0] if given else before.get("devices", ["cpu"])[-1]
         threads = before.get("threads") if threads is None else threads
-        self._fit(recipe, self._data, monitor, threads, checkpoint_seconds)
+        self._fit(recipe, self._data, monitor, threads, checkpoint_seconds, exact=exact)
         return self
 
     def save(self, path: str | Path) -> Path:
@@ -319,6 +322,8 @@ class TrainedRun:
         monitor: Monitor | None,
         asked_threads: int | None,
         checkpoint_seconds: float,
+        *,
+        exact: bool,
     ) -> None:
         self._trained = None
         number = default_threads(recipe) if asked_threads is None else asked_threads
@@ -332,6 +337,7 @@ class TrainedRun:
                     device=self._device or "cpu",
                     checkpoint_seconds=checkpoint_seconds,
                     stop_requested=asked,
+                    exact=exact,
                 )
         except (Interrupted, KeyboardInterrupt):
             raise TrainingStopped(self) from None
@@ -364,11 +370,12 @@ def _copy(source: Path, target: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(suffix=TEMPORARY_SUFFIX, prefix=".", dir=place) as half:
             whole = Path(half) / "run"
-            shutil.copytree(source, whole, ignore=shutil.ignore_patterns(LOCK, f".*{TEMPORARY_SUFFIX}"))
-            results = whole / RESULTS
-            if results.exists():
-                summary = json.loads(results.read_text(encoding="utf-8")) | {"run": str(target)}
-                results.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            left_out = shutil.ignore_patterns(LOCK, f".*{TEMPORARY_SUFFIX}")
+            shutil.copytree(source, whole, symlinks=True, ignore=left_out)
+            with Run.open(whole) as copy:
+                if (results := copy.read_json(RESULTS)) is not None:
+                    copy.write_text(RESULTS, json.dumps(results | {"run": str(target)}, indent=1) + "\n")
+            (whole / LOCK).unlink(missing_ok=True)
             os.replace(whole, target)
     except OSError as error:
         raise write_error(target, error, "choose another folder for the run") from error

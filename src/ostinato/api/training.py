@@ -39,6 +39,7 @@ def train(
     threads: int | None = None,
     checkpoint_seconds: float = 15.0,
     monitor: Monitor | None = None,
+    exact: bool = False,
     **settings: Any,
 ) -> TrainedRun:
     """Train a recurrent network on a program's data, on files or on a data set that has a name.
@@ -63,6 +64,7 @@ def train(
         threads: processor threads; by default one for a small network, PyTorch's number for a large one.
         checkpoint_seconds: seconds between checkpoints: the work that a kill can cost.
         monitor: what to report to.
+        exact: with `resume`; see `TrainedRun.resume`.
         settings: any settings of the recipe, by name, such as `epochs`, `hidden_size` and `learning_rate`.
 
     Raises:
@@ -94,6 +96,7 @@ def train(
             threads=threads,
             checkpoint_seconds=checkpoint_seconds,
             monitor=monitor,
+            exact=exact,
             **settings,
         )
     if loss is not None and model is None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from cyclopts import App, CycloptsError, Group, Parameter
 
 import ostinato
+from ostinato.addresses import addresses_in, scrubbed
 from ostinato.cli.help import HELP_FLAGS, PlainHelp, show_defaults
 from ostinato.cli.mistakes import one_line
 from ostinato.cli.options import OPTIONS
@@ -16,6 +17,7 @@ from ostinato.cli.spelling import forget_options, note_options
 from ostinato.cli.visible import visible
 from ostinato.errors import UserError
 from ostinato.recipe.extensions import load_extensions
+from ostinato.seal import telling
 
 # Where each command is, and what `ostinato --help` says of it: named as text, so that help and every command
 # import only what they need themselves.
@@ -39,6 +41,7 @@ COMMANDS = {
     "Keep house": {
         "data": ("data:app", "List, fetch and show data sets."),
         "runs": ("runs:app", "List runs, tell what differs between them, remove some."),
+        "check": ("check:check", "Find damage in a run, a study or the cache."),
         "doctor": ("doctor:doctor", "Print what this installation runs on."),
         "completion": ("completion:completion", "Print a script that completes commands in your shell."),
     },
@@ -73,11 +76,11 @@ def run(arguments: Sequence[str]) -> int:
     arguments = ["/dev/stdin" if argument == "-" else argument for argument in arguments]
     try:
         load_extensions()
-        with _own_help(arguments):
+        with telling(_tell), _own_help(arguments):
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (UserError, CycloptsError) as error:
-        print(f"ostinato: {visible(one_line(error))}", file=sys.stderr)
+        print(f"ostinato: {visible(_without_passwords(one_line(error), arguments))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ostinato: interrupted", file=sys.stderr)
@@ -87,6 +90,18 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code if isinstance(code, int) else 0
+
+
+def _without_passwords(text: str, arguments: Sequence[str]) -> str:
+    """A message that may name what was typed, without the password of a database."""
+    for address in addresses_in(arguments):
+        text = scrubbed(text, address)
+    return text
+
+
+def _tell(text: str) -> None:
+    """A notice, on standard error."""
+    print(f"note: {visible(text)}", file=sys.stderr)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from ostinato.cli.options import Quiet
 from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import CELL, Overrides, given_settings
+from ostinato.cli.stopping import saying
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import counted
 from ostinato.evaluation.tables import Column, Table, number_columns
@@ -226,7 +227,7 @@ def _run(jobs: list[J], folder: Path, order: Order, unit: str, ended: Callable[[
     board = Board(console, order.workers, unit, begun, total, quiet=order.quiet)
     lock = FileLock(folder / ".lock")
     try:
-        with stop_signals() as asked, board:
+        with stop_signals(ends=saying("the same command")) as asked, board:
             run_jobs(
                 jobs,
                 watch=Watch(board, quiet=order.quiet),

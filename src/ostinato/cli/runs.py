@@ -27,6 +27,7 @@ from ostinato.report.listing import (
     remove_run,
 )
 from ostinato.report.records import short_names
+from ostinato.seal import telling
 
 app = App(name="runs", group_commands="Commands", group_parameters=OPTIONS)
 
@@ -137,7 +138,8 @@ def remove(*folders: Annotated[Path, Parameter(name="RUN")], yes: bool = False) 
 def _run_in(folder: Path) -> Listed:
     from ostinato.runs.folder import Run
 
-    Run.open(folder)
+    with telling(lambda _: None):
+        Run.open(folder)
     found = read_listed(folder)
     if not found.is_run:
         raise UserError(f"expected a run at {folder}, found {found.state}")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ostinato.addresses import secrets_in
 from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, print_json, print_table, say
+from ostinato.cli.process import hide_arguments
 from ostinato.cli.settings import Domain, Options, given_settings, recipe_from
 from ostinato.cli.workboard import tell
 from ostinato.errors import UserError, check_installed
@@ -75,7 +77,8 @@ def search(
     pruning
         Stop trials that do worse than the median of the others [default: --pruning].
     storage
-        A PostgreSQL database that machines share: postgresql://USER@HOST/DATABASE.
+        A PostgreSQL database that machines share: postgresql://USER@HOST/DATABASE. Its password is best left
+        to PGPASSWORD or ~/.pgpass; one that is given here is kept nowhere.
     join
         Work on the study of this name (with --storage), or in this folder, as it was made.
     heartbeat
@@ -88,6 +91,8 @@ def search(
     json
         Print the results as one JSON object.
     """
+    if storage is not None:
+        hide_arguments(secrets_in(storage))
     import torch
 
     from ostinato.cli.search_workers import work

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ostinato.cli.output import human
+from ostinato.cli.stopping import saying
 from ostinato.cli.workboard import Board, Post, post_to, tell
 from ostinato.domains.domain import Data, load_data
 from ostinato.errors import UserError
@@ -71,7 +72,7 @@ def work(study: Study, data: Data, workers: int, checkpoint_seconds: float, *, q
     with (
         board,
         _further(study, workers - 1, checkpoint_seconds, board, quiet=quiet) as stop_others,
-        stop_signals() as asked,
+        stop_signals(ends=saying("the same command")) as asked,
     ):
         try:
             Worker(study, data, checkpoint_seconds, asked, TrialReporter(study, board.post(0))).work()
@@ -130,7 +131,7 @@ def _started(arguments: Iterator[tuple[Any, ...]]) -> list[Any]:
 
 def _join(folder: Path, url: str | None, checkpoint_seconds: float, quiet: bool, slot: Any) -> None:
     """A further worker's process."""
-    with stop_signals() as asked:
+    with stop_signals(ends=saying("", quiet=True)) as asked:
         torch.set_num_threads(1)
         post = post_to(slot, quiet=quiet)
         try:

@@ -6,11 +6,13 @@ where it is asked for (`cli.help`).
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from ostinato import seal
 from ostinato.cli.options import MOST_USED
 from ostinato.cli.output import human
 from ostinato.cli.spelling import spelled
@@ -23,7 +25,7 @@ from ostinato.recipe.notices import notices
 from ostinato.recipe.owned import REGISTRIES, every_setting
 from ostinato.recipe.recipe import Recipe
 from ostinato.recipe.setting import Setting
-from ostinato.runs.folder import CONFIG
+from ostinato.runs.folder import CONFIG, Run
 
 # The settings that most people need.
 _MOST_USED = ("recipe", "data", "output", "hidden_size", "learning_rate", "epochs", "seed")
@@ -132,6 +134,9 @@ def asked_for(options: Any, config: Path | None, domain: str | None = None) -> t
 
 def _settings_of(config: Path, domain: str | None) -> dict[str, Any]:
     """A file's settings, which may be for another kind of data only if that has the same outputs."""
+    if config.name == CONFIG:
+        with suppress(FileNotFoundError):
+            seal.read(config.parent, CONFIG)  # that of a run, perhaps, is as the run's
     file = Recipe.read_settings(config)
     found = DOMAINS.name(file.get("domain", DOMAINS.default))
     if domain is not None and "output" in file and DOMAINS[found].targets != DOMAINS[domain].targets:
@@ -148,7 +153,7 @@ def resumed(folder: Path, options: Any, domain: str | None = None) -> Recipe:
         UserError: an option is none that this recipe has, or the run is on another kind of data.
     """
     given = given_settings(options)
-    before = Recipe.from_dict(Recipe.read_settings(folder / CONFIG))
+    before = Recipe.from_dict(Run.open(folder).config())
     if domain not in (None, before.domain):
         raise UserError(
             f"expected a run on {domain}, found one on {before.domain}: {folder}; leave {domain} out"

@@ -11,7 +11,10 @@ from cyclopts import Parameter
 from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, list_skipped, print_json, print_table, say
 from ostinato.cli.settings import Domain, Options, recipe_from, resumed
+from ostinato.cli.spelling import as_command
+from ostinato.cli.stopping import saying
 from ostinato.errors import UserError
+from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run, default_folder
 
@@ -33,6 +36,7 @@ def train(
     device: str | None = None,
     threads: int | None = None,
     checkpoint_seconds: float = 15.0,
+    exact: bool = False,
     tensorboard: bool = False,
     dry_run: bool = False,
     quiet: Quiet = False,
@@ -61,6 +65,9 @@ def train(
         what it had.
     checkpoint_seconds
         Seconds between checkpoints: the work that a power cut can cost.
+    exact
+        With --resume: refuse to go on where the run would not end bit for bit as it would have, since the
+        processor, the threads, PyTorch or ostinato are others than before; without it there is a notice.
     tensorboard
         Also write TensorBoard events into the run's folder.
     dry_run
@@ -73,11 +80,12 @@ def train(
     """
     import torch
 
-    from ostinato.domains.domain import load_data
     from ostinato.runs.results import score_run
 
     if threads is not None and threads < 1:
         raise UserError(f"expected --threads of at least 1, found {threads}")
+    if exact and resume is None:
+        raise UserError("expected --exact with --resume, found it alone; a new run is exact by itself")
     if resume is None:
         asked = _new(recipe_from(settings, config, domain), device, threads)
     elif config is None and run is None:
@@ -86,14 +94,16 @@ def train(
         raise UserError("expected --resume alone, found --config or --run too; a run keeps its settings")
     recipe, place = asked.recipe, asked.device
     torch.set_num_threads(asked.threads)
-    data = load_data(recipe, progress=not quiet)
+    data = _data_of(recipe, resume, quiet=quiet)
     folder = resume or run or default_folder(data.name)
     if dry_run:
         from ostinato.cli.dry_run import print_plan
 
         return print_plan(recipe, data, folder, asked.run, device=place, json=json)
     with asked.run or Run.create(folder, recipe.to_dict()) as opened:
-        _fit(recipe, data, opened, place, checkpoint_seconds, tensorboard=tensorboard, quiet=quiet)
+        _fit(
+            recipe, data, opened, place, checkpoint_seconds, exact=exact, tensorboard=tensorboard, quiet=quiet
+        )
         results = score_run(opened, data, device=place)
         _conclude(opened, data, recipe, results, json=json)
     return 0
@@ -128,6 +138,21 @@ def _to_resume(
     return _Asked(recipe, run, place, threads or before.get("threads") or default_threads(recipe))
 
 
+def _data_of(recipe: Recipe, resume: Path | None, *, quiet: bool) -> Data:
+    """The recipe's data; where those of a run have gone, how to say where they are now."""
+    from ostinato.domains.domain import load_data
+
+    try:
+        return load_data(recipe, progress=not quiet)
+    except UserError as error:
+        places = [str(recipe.get(name) or "") for name in places_of_data()]
+        paths = [Path(part) for place in places for part in place.split(",") if len(Path(part).parts) > 1]
+        if resume is None or all(path.exists() for path in paths):
+            raise
+        moved = as_command("train", {"resume": str(resume), "data": "PATH"})
+        raise UserError(f"{error}; if the data have been moved, say where they are: {moved}") from error
+
+
 def _place(asked: str | None, before: str) -> torch.device:
     """The device to resume on: the one asked for, or the run's, which may not be there any more."""
     from ostinato.nn.devices import find_device
@@ -149,6 +174,7 @@ def _fit(
     device: torch.device,
     checkpoint_seconds: float,
     *,
+    exact: bool,
     tensorboard: bool,
     quiet: bool,
 ) -> None:
@@ -160,7 +186,8 @@ def _fit(
 
     console = human()
     try:
-        with stop_signals() as asked, ConsoleMonitor(console, quiet=quiet) as monitor:
+        again = as_command("train", {"resume": str(run.folder)})
+        with stop_signals(ends=saying(again)) as asked, ConsoleMonitor(console, quiet=quiet) as monitor:
             watching: Any = monitor
             if tensorboard:
                 from ostinato.cli.tensorboard import TensorBoardMonitor
@@ -174,9 +201,10 @@ def _fit(
                 device=device,
                 checkpoint_seconds=checkpoint_seconds,
                 stop_requested=asked,
+                exact=exact,
             )
     except Interrupted as interruption:
-        console.print(f"stopped; continue with: ostinato train --resume {run.folder}")
+        console.print(f"stopped; continue with: {as_command('train', {'resume': str(run.folder)})}")
         raise SystemExit(128 + interruption.signal) from None
     if not quiet:
         best = f"best validation in epoch {progress.best_epoch + 1}" if progress.best_epoch >= 0 else NO_MODEL

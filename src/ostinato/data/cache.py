@@ -6,6 +6,7 @@ Everything here can be deleted at any time: it is made again when it is needed.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -15,14 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostinato.errors import UserError
-from ostinato.files import atomic_write
+from ostinato.files import atomic_write, read_regular
+from ostinato.seal import tell
 
 # Where a data set is can be asked without NumPy, which help pages do not wait for.
 if TYPE_CHECKING:
     import numpy as np
 
 CACHE_VARIABLE = "OSTINATO_CACHE"
+# Folders in it: texts as tokens, each in a folder with a seal, and what was downloaded.
+TOKENS, DOWNLOADS = "tokens", "downloads"
 _META = "meta"
+_DIGEST_BYTES = 64
 
 
 def cache_folder() -> Path:
@@ -52,7 +57,7 @@ def save(name: str, arrays: dict[str, np.ndarray], meta: Any) -> None:
     np.savez_compressed(data, allow_pickle=False, **arrays, **{_META: np.array(json.dumps(meta))})
     with contextlib.suppress(OSError, UserError):
         cache_folder().mkdir(parents=True, exist_ok=True)
-        atomic_write(cache_folder() / f"{name}.npz", data.getvalue())
+        atomic_write(cache_folder() / f"{name}.npz", _sealed(data.getvalue()))
 
 
 def load(name: str) -> tuple[dict[str, np.ndarray], Any] | None:
@@ -60,9 +65,14 @@ def load(name: str) -> tuple[dict[str, np.ndarray], Any] | None:
     import numpy as np
 
     try:
+        path = cache_folder() / f"{name}.npz"
+        data = read_regular(path)
+        if not is_whole(data):
+            if not _is_unsealed(data):
+                tell(f"{path} is damaged: what was kept in it is made again")
+            return None
         # from memory: numpy forgets to close the file of a damaged archive
-        data = io.BytesIO((cache_folder() / f"{name}.npz").read_bytes())
-        with np.load(data, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         return arrays, json.loads(str(arrays.pop(_META)))
     # what a damaged zip archive can raise, depending on which of its bytes is wrong
@@ -77,3 +87,25 @@ def load(name: str) -> tuple[dict[str, np.ndarray], Any] | None:
         zlib.error,
     ):
         return None
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether the bytes of a file of `save` are those that were written.
+
+    Example:
+        >>> is_whole(_sealed(b"PK..\\0\\0")), is_whole(b"PK..\\0\\0")
+        (True, False)
+    """
+    archive = data[: -_DIGEST_BYTES - 2] + b"\0\0"
+    return len(data) > _DIGEST_BYTES + 2 and _sealed(archive) == data
+
+
+def _sealed(archive: bytes) -> bytes:
+    """A ZIP archive with its digest as its comment, which ends it after the two bytes of its length."""
+    digest = hashlib.sha256(archive).hexdigest().encode()
+    return archive[:-2] + len(digest).to_bytes(2, "little") + digest
+
+
+def _is_unsealed(data: bytes) -> bool:
+    """Whether it is an archive as they were kept before they had a digest: without a comment."""
+    return data[-22:-18] == b"PK\5\6" and data[-2:] == b"\0\0"

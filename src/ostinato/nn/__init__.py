@@ -11,13 +11,19 @@ if TYPE_CHECKING:
     from ostinato.nn.cells.initialization import sample_leak as sample_leak
     from ostinato.nn.cells.leaky import RNN as RNN
     from ostinato.nn.cells.lstm import LSTM as LSTM
+    from ostinato.nn.cells.single import GRUCell as GRUCell
+    from ostinato.nn.cells.single import LSTMCell as LSTMCell
+    from ostinato.nn.cells.single import RNNCell as RNNCell
     from ostinato.nn.model import SequenceModel as SequenceModel
     from ostinato.nn.scan.recurrence import leaky_scan as leaky_scan
 
 _PLACES = {
     "GRU": "cells.gru",
+    "GRUCell": "cells.single",
     "LSTM": "cells.lstm",
+    "LSTMCell": "cells.single",
     "RNN": "cells.leaky",
+    "RNNCell": "cells.single",
     "SequenceModel": "model",
     "initialize_recurrent_": "cells.initialization",
     "leaky_scan": "scan.recurrence",

@@ -43,6 +43,9 @@ class SequenceModel(nn.Module):
         l1: lambda of the penalty lambda * sum_i |h_i|, mean over frames, on the outputs of every layer.
         l2: lambda of the penalty lambda / 2 * sum_ij W_ij^2 on all weight matrices; biases are free.
 
+    Raises:
+        ValueError: it reads the future too.
+
     Example:
         >>> from ostinato.nn import RNN
         >>> from ostinato.nn.outputs.bernoulli import Bernoulli
@@ -55,6 +58,11 @@ class SequenceModel(nn.Module):
 
     def __init__(self, rnn: Recurrence, output: OutputLayer, l1: float = 0.0, l2: float = 0.0) -> None:
         super().__init__()
+        if getattr(rnn, "bidirectional", False):
+            raise ValueError(
+                "expected an rnn that reads the past alone, found bidirectional=True, which reads what it is "
+                "to predict; put an output layer behind it yourself to label whole sequences"
+            )
         self.rnn, self.output, self.l1, self.l2 = rnn, output, l1, l2
 
     def forward(

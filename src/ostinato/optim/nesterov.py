@@ -9,7 +9,8 @@ far, given at construction (see `ostinato.optim.schedules`).
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, overload
 
 import torch
@@ -39,8 +40,13 @@ class _Momentum(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters that have a rate, momentum or decay of their own, or the optimizer's by default.
 
-        The schedules of a group added late go on at the step where the others are.
+        The schedules of a group added late go on at the step where the others are. Entries that others keep
+        in a group, such as a name, stay there.
+
+        Raises:
+            UserError: A number is out of range, or an entry is a setting that this optimizer does not have.
         """
+        _check_entries(type(self).__name__, param_group)
         given = {name: param_group.get(name, self.defaults[name]) for name in self.defaults}
         rate, momentum, steps = given["lr"], given["momentum"], self.steps
         _check("learning rate", rate, below=None)
@@ -138,6 +144,21 @@ class _Momentum(torch.optim.Optimizer):
         elif parameters:
             gradients = [_with_decay(p, decay, dense=True) for p in parameters]
             self._update(parameters, gradients, self._velocities(parameters), eps, before, after)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave.
+
+        Raises:
+            UserError: It is the state of an optimizer of another kind.
+        """
+        found = {key for entry in state_dict["state"].values() for key in entry}
+        if found - {"velocity"} or not all("steps" in group for group in state_dict["param_groups"]):
+            kept = ", ".join(sorted(found)) or "no count of steps"
+            raise UserError(
+                f"expected the state of {type(self).__name__}, velocities and a count of steps, found that "
+                f"of another optimizer ({kept})"
+            )
+        super().load_state_dict(state_dict)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A state dict of before momentum and decay were entries of the groups: this optimizer's own stay.
@@ -333,3 +354,29 @@ def _check(what: str, value: float | Schedule, below: float | None) -> None:
     if not 0 <= value < math.inf or (below is not None and value >= below):
         wanted = "of at least 0" if below is None else f"in [0, {below:g})"
         raise UserError(f"expected a {what} {wanted}, found {value}")
+
+
+# Settings of optimizers in torch.optim that ours do not have.
+_OTHERS = {
+    "amsgrad",
+    "betas",
+    "capturable",
+    "dampening",
+    "differentiable",
+    "eps",
+    "foreach",
+    "fused",
+    "learning_rate",
+    "maximize",
+    "nesterov",
+}
+_OWN = ("lr", "momentum", "weight_decay")
+
+
+def _check_entries(optimizer: str, group: Mapping[str, Any]) -> None:
+    """A UserError for an entry of a group that would have no effect where its name promises one."""
+    for name in group.keys() - {*_OWN, "last_momentum", "steps"}:
+        if name in _OTHERS or get_close_matches(name, _OWN, cutoff=0.85):
+            raise UserError(
+                f"{optimizer} has no {name} for a group of parameters, only {', '.join(_OWN)}; leave it out"
+            )

@@ -39,6 +39,16 @@ def owned_settings(values: Mapping[str, Any]) -> dict[str, Setting]:
     return owned
 
 
+def places_of_data() -> frozenset[str]:
+    """The settings that say where data are, and not what is in them.
+
+    Example:
+        >>> "data" in places_of_data(), "seed" in places_of_data()
+        (True, False)
+    """
+    return frozenset(name for name, setting in every_setting().items() if setting.files)
+
+
 def every_setting() -> dict[str, Setting]:
     """Every setting that some recipe has, by name."""
     found = {setting.name: setting for setting in CORE}

@@ -49,6 +49,21 @@ def learning_curve(
     Raises:
         MissingExtra: the extra [pictures] is not installed.
     """
+    kind = path.suffix.removeprefix(".")
+    picture = drawn(records, kind, title=title, domain=domain, scores=scores, settings=settings)
+    atomic_write(path, picture)
+
+
+def drawn(
+    records: list[dict[str, Any]],
+    kind: str,
+    *,
+    title: str,
+    domain: str = DOMAINS.default,
+    scores: Scores | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> bytes:
+    """What `learning_curve` writes; `kind` is the format: png, svg or pdf."""
     import io
 
     with needs("pictures"):
@@ -79,8 +94,8 @@ def learning_curve(
     axes.spines[["top", "right"]].set_visible(False)
     _legend(axes)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.removeprefix("."), dpi=144)
-    atomic_write(path, buffer.getvalue())
+    figure.savefig(buffer, format=kind, dpi=144)
+    return buffer.getvalue()
 
 
 def _of(scores: Scores, system: str, name: str) -> dict[str, Any] | None:

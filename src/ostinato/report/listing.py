@@ -1,25 +1,23 @@
 """The runs of a folder in a row each, and what differs between runs: read from records, without PyTorch."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ostinato import seal
 from ostinato.errors import UserError, call
 from ostinato.evaluation.measure import WATCHED
 from ostinato.files import FileLock, is_locked
 from ostinato.report.measures import watched_score
 from ostinato.report.records import STUDY, domain_in, recipe_in
-from ostinato.runs.folder import CHECKPOINTS, CONFIG, LOCK, METRICS, Run
-
-RESULTS = "results.json"
+from ostinato.runs.folder import CONFIG, LOCK, OWN_FILES, RESULTS, Run
+from ostinato.runs.metrics import METRICS
 
 FINISHED, RUNNING, STOPPED, EMPTY = "finished", "running", "stopped", "not begun"
 
-# What ostinato itself writes into a run's folder; TensorBoard's files begin with the last.
-OWN_FILES = (CONFIG, METRICS, CHECKPOINTS, LOCK, RESULTS, "learning_curve.png", "vocabulary.json")
+# TensorBoard's files begin with this.
 _EVENTS = "events.out"
 
 # What is wrong with a folder is one line of a table.
@@ -103,7 +101,8 @@ def read_listed(folder: Path) -> Listed:
     """One folder; whatever is wrong with it stands in place of its state."""
     name = folder.name or folder.resolve().name
     try:
-        return _read(folder, name)
+        with seal.telling(lambda _: None):
+            return _read(folder, name)
     except (UserError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         return Listed(name, folder, " ".join(f"damaged: {error}".split())[:_LONGEST])
 
@@ -118,7 +117,7 @@ def _read(folder: Path, name: str) -> Listed:
     if "data" not in settings:
         return Listed(name, folder, f"no run: {CONFIG} has no data")
     epochs = [r for r in run.metrics() if isinstance(r, dict) and watched_score(r)]
-    results = _results(folder, len(epochs))
+    results = _results(run, len(epochs))
     measure = _measure(epochs[-1]) if epochs else ""
     best = _best(epochs)
     scores = results.get("results", {}).get("model", {}).get("test", {})
@@ -147,14 +146,13 @@ def _read(folder: Path, name: str) -> Listed:
     )
 
 
-def _results(folder: Path, epochs: int) -> dict[str, Any]:
+def _results(run: Run, epochs: int) -> dict[str, Any]:
     """The run's results; none where it has been trained on since."""
-    path = folder / RESULTS
-    if not path.is_file():
+    found = run.read_json(RESULTS)
+    if found is None:
         return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
-        raise UserError(f"expected an object in {path}, found {type(found).__name__}")
+        raise UserError(f"expected an object in {run.folder / RESULTS}, found {type(found).__name__}")
     return found if found.get("training", {}).get("epochs", epochs) == epochs else {}
 
 
@@ -207,7 +205,8 @@ def check_removable(folder: Path) -> Listed:
     """
     if folder.is_symlink():
         raise UserError(f"expected a run's folder, found a link: {folder}; remove what it leads to")
-    Run.open(folder)
+    with seal.telling(lambda _: None):
+        Run.open(folder)
     found = read_listed(folder)
     if not found.is_run or not (folder / METRICS).exists():
         raise UserError(f"expected a run at {folder}, found {found.state}; remove the folder by other means")

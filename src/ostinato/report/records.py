@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
+from ostinato import seal
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, call
 from ostinato.evaluation.measure import WATCHED, Measure
@@ -18,9 +21,9 @@ from ostinato.recipe.older import renewed, renewed_study
 from ostinato.recipe.recipe import Recipe
 from ostinato.report.measures import kept_epoch, likelihood_of, measure_of, watched_score
 from ostinato.report.numbers import score
-from ostinato.runs.folder import CONFIG, Run
+from ostinato.runs.folder import CONFIG, RESULTS, Run
 
-STUDY, TRIALS, RESULTS = "study.toml", "trials.json", "results.json"
+STUDY, TRIALS = "study.toml", "trials.json"
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ class StudyRecord:
     Arguments:
         name: of the folder.
         folder: where it is, as the user wrote it.
-        settings: what study.toml holds.
-        settings_text: the same as the file has them.
+        settings: what study.toml holds, but for the database.
+        settings_text: the same as TOML.
         trials: number, state, value, folder of each; `params`, what the search drew, and `settings`, what the
             trial trained with, where a setting without effect is None.
         chosen: number, params and validation score of the chosen trial; empty while there is none.
@@ -226,11 +229,11 @@ def read_run(folder: Path, name: str) -> RunRecord:
         name=name,
         folder=folder,
         config=run.config(),
-        config_text=(folder / CONFIG).read_text(encoding="utf-8"),
+        config_text=seal.read(folder, CONFIG).decode(),
         epochs=epochs,
         updates=[r for r in records if r.get("event") == "hessian-free update"],
     )
-    results = _read_json(folder / RESULTS, {})
+    results = _read_json(folder, RESULTS, {})
     # a run that goes on to more epochs has results of before until it is done
     if results.get("training", {}).get("epochs", len(epochs)) == len(epochs):
         record = _with_results(record, results)
@@ -252,8 +255,9 @@ def read_study(folder: Path, name: str) -> StudyRecord:
     """The study in a folder, with the run of its chosen trial."""
     path = folder / STUDY
     try:
-        text = path.read_text(encoding="utf-8")
-        settings = tomllib.loads(text)
+        # the database's address is not for a page: of before, it may hold a password
+        settings = tomllib.loads(seal.read(folder, STUDY).decode())
+        settings.pop("storage", None)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
     base = _common_recipe(path, settings)
@@ -261,13 +265,19 @@ def read_study(folder: Path, name: str) -> StudyRecord:
         {"value": None, "params": {}}
         | trial
         | {"settings": effective_settings(base, trial.get("params", {}))}
-        for trial in _read_json(folder / TRIALS, [])
+        for trial in _read_json(folder, TRIALS, [])
         if "number" in trial
     ]
-    results = _read_json(folder / RESULTS, {})
+    results = _read_json(folder, RESULTS, {})
     chosen = results.get("chosen", {})
     return StudyRecord(
-        name, folder, settings, text, trials, chosen, _chosen_run(folder, name, trials, results)
+        name,
+        folder,
+        settings,
+        tomli_w.dumps(settings),
+        trials,
+        chosen,
+        _chosen_run(folder, name, trials, results),
     )
 
 
@@ -308,13 +318,16 @@ def _training_of(run: Run) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value is not None}
 
 
-def _read_json(path: Path, otherwise: Any) -> Any:
+def _read_json(folder: Path, name: str, otherwise: Any) -> Any:
     """What a JSON file holds, or what stands for it where there is no file yet."""
+    path = folder / name
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(seal.read(folder, name))
     except FileNotFoundError:
         return otherwise
-    except (OSError, ValueError) as error:
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UserError(f"expected JSON in {path}, found an error: {error}; correct the file") from error
     if not isinstance(found, type(otherwise)):
         kind = "an object" if isinstance(otherwise, dict) else "a list"

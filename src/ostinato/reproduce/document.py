@@ -13,7 +13,7 @@ from ostinato.reproduce.protocol import CONDITIONS, Protocol
 from ostinato.reproduce.table import markdown, rows_of
 from ostinato.reproduce.training import Experiment
 
-_HEADINGS = {
+HEADINGS = {
     "plain": "Without an average of the weights and without L2",
     "averaged": "With an average of the weights and L2",
 }
@@ -31,7 +31,7 @@ def table_text(evidence: Evidence, table: str) -> str:
     parts = []
     for condition in CONDITIONS:
         rows = rows_of({cell: evidence.seeds(cell, condition) for cell in find_cells(table)})
-        parts.append(f"## {_HEADINGS[condition]}\n\n{markdown(rows)}")
+        parts.append(f"## {HEADINGS[condition]}\n\n{markdown(rows)}")
     claims = [claim for claim in CLAIMS if claim.table == table]
     for condition in CONDITIONS:
         parts.append(f"## Claims, {condition}\n\n{claims_text(verdicts(evidence, condition, claims))}")

@@ -36,7 +36,7 @@ class Protocol:
         tuning_epochs: of a trial at most, by column.
         epochs: of a final training at most, by column.
         space: what is searched, by the part of a recipe that it belongs to: SGD, L, R, M, HF.
-        space_of: the same by column, in the place of `space` for the parts that it has.
+        space_of: the same by column or output, in the place of `space` for the parts that it has.
         l2: what "averaged" adds, by output.
         overrides: settings that are other for all cells that have them, and are not searched.
 
@@ -112,9 +112,10 @@ class Protocol:
         Example:
             >>> nade = Cell("table1", "RNN-NADE (SGD+CR)", "jsb")
             >>> sorted(Protocol.read().space_for(nade).ranges)
-            ['hidden_size', 'l1', 'learning_rate']
+            ['hidden_size', 'l1', 'learning_rate', 'recurrent_rate']
         """
-        recipe, own = self._recipe(cell, {}), self.space_of.get(cell.column, {})
+        recipe = self._recipe(cell, {})
+        own = {**self.space_of.get(cell.output, {}), **self.space_of.get(cell.column, {})}
         first, _, letters = cell.letters.partition("+")
         table: dict[str, Any] = {}
         for part in (first, *letters):

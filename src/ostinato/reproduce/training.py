@@ -1,6 +1,5 @@
 """Training a cell: once with the settings shipped, or by the protocol, with a search and several seeds."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +45,10 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether the folder holds the results of these settings."""
-        if not (self.folder / RESULTS).is_file():
+        if not (self.folder / CONFIG).is_file():
             return False
-        return Recipe.from_dict(Recipe.read_settings(self.folder / CONFIG)) == self.recipe
+        run = Run.open(self.folder)
+        return run.holds(RESULTS) and Recipe.from_dict(run.config()) == self.recipe
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -57,7 +57,7 @@ class Training:
 
     def summary(self) -> dict[str, Any]:
         """What the finished training has come to: its results.json."""
-        found: dict[str, Any] = json.loads((self.folder / RESULTS).read_text(encoding="utf-8"))
+        found: dict[str, Any] = Run.open(self.folder).read_json(RESULTS)
         return found
 
     def run(self, watch: JobWatch, stop_requested: Callable[[], int] = lambda: 0) -> None:

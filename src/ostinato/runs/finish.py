@@ -12,14 +12,12 @@ from ostinato.data.sequences import SPLITS
 from ostinato.domains.domain import Data
 from ostinato.errors import MissingExtra
 from ostinato.recipe.recipe import Recipe
-from ostinato.report.curves import learning_curve
-from ostinato.runs.folder import CONFIG, Run
+from ostinato.report.curves import drawn
+from ostinato.runs.folder import CONFIG, CURVE, RESULTS, Run
 from ostinato.runs.results import Results, score_run
 from ostinato.training.loop import Trainer
 from ostinato.training.monitor import Monitor
 from ostinato.training.progress import Progress
-
-RESULTS, CURVE = "results.json", "learning_curve.png"
 
 
 def train_in(
@@ -65,6 +63,7 @@ def fit(
     checkpoint_seconds: float = 15.0,
     stop_requested: Callable[[], int] = lambda: 0,
     track_average: float = 0.0,
+    exact: bool = False,
 ) -> Progress:
     """Train in a run that is open, from its last checkpoint; see `train_in`."""
     trainer = Trainer(
@@ -76,6 +75,7 @@ def fit(
         checkpoint_seconds=checkpoint_seconds,
         stop_requested=stop_requested,
         track_average=track_average,
+        exact=exact,
     )
     return trainer.fit()
 
@@ -107,6 +107,7 @@ def write_results(
     """
     _, state = run.load_checkpoint("last")
     recipe, progress = Recipe.from_dict(state["recipe"]), state["progress"]
+    environments = state.get("environments", [])
     summary: dict[str, Any] = {
         "run": str(run.folder),
         "data": {"name": data.name, "version": data.version, "details": data.details},
@@ -122,18 +123,20 @@ def write_results(
             "threads": state["threads"],
             "devices": state.get("devices", ["cpu"]),
             "environment": state["environment"],
+            **({"environments": environments} if len(environments) > 1 else {}),
         },
     }
     run.write_text(RESULTS, json.dumps(summary, indent=1) + "\n")
     try:
-        learning_curve(
+        picture = drawn(
             run.metrics(),
-            run.folder / CURVE,
+            Path(CURVE).suffix.removeprefix("."),
             title=f"{recipe.name} on {data.name}",
             domain=recipe.domain,
             scores=summary["results"],
             settings=recipe.to_dict(),
         )
+        run.write_bytes(CURVE, picture)
     except MissingExtra as error:
         notice(f"no {CURVE}: {error}")
     return summary

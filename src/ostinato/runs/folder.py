@@ -3,35 +3,45 @@
     config.toml                    the settings; a run that is extended has its new epochs there
     metrics.jsonl                  one JSON object per line, appended as training goes on
     checkpoints/NAME.safetensors   tensors, and the rest of the state in the same file's metadata
+    seal.json                      the digests of all these, by which whoever reads them sees damage
     .lock                          held by the process that trains here
 
 A checkpoint replaces the one before it in a single step, so a kill at any instant leaves the old or the new
 one, whole. It says how long the metrics were; on resume they are cut back to that length, and nothing is
-recorded twice.
+recorded twice. The metrics are sealed up to the last checkpoint. Links in the folder are not followed.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 
+from ostinato import seal
 from ostinato.errors import UserError, call
-from ostinato.files import TEMPORARY_SUFFIX, FileLock, atomic_write, write_all, write_error
+from ostinato.files import TEMPORARY_SUFFIX, FileLock, open_regular, write_error
+from ostinato.runs.metrics import METRICS, Metrics
+from ostinato.seal import Content, DamagedError, Sealer
 
 # A run can be read but for its tensors without PyTorch, which takes a second to import: see `checkpoints`.
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONFIG, METRICS, CHECKPOINTS, LOCK = "config.toml", "metrics.jsonl", "checkpoints", ".lock"
+CONFIG, CHECKPOINTS, LOCK = "config.toml", "checkpoints", ".lock"
+
+# What a run comes to, written when it has ended, and what a domain may keep beside the weights.
+RESULTS, CURVE, VOCABULARY = "results.json", "learning_curve.png", "vocabulary.json"
+
+# What is ostinato's own in a run's folder; TensorBoard's files begin with events.out.
+OWN_FILES = (CONFIG, METRICS, CHECKPOINTS, LOCK, seal.SEAL, RESULTS, CURVE, VOCABULARY)
 
 
 class Run:
@@ -58,6 +68,8 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock: FileLock | None = None
+        self._sealed: Sealer | None = None
+        self._metrics = Metrics(folder)
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str], config: Mapping[str, Any]) -> Self:
@@ -77,12 +89,13 @@ class Run:
             run._check_unused()
             run.lock()
             run._check_unused()  # another process may have been quicker, and be done
+            seal.refuse_links(run.folder, CHECKPOINTS)
             (run.folder / CHECKPOINTS).mkdir(exist_ok=True)
-            (run.folder / METRICS).touch()
+            os.close(open_regular(run.folder / METRICS, os.O_WRONLY | os.O_CREAT))
         except OSError as error:
             raise write_error(run.folder, error, "choose another folder for the run") from error
         # Last: a folder with a config is a run.
-        atomic_write(run.folder / CONFIG, tomli_w.dumps(config))
+        run.write_config(config)
         return run
 
     @classmethod
@@ -113,6 +126,7 @@ class Run:
         elif not (folder / CONFIG).is_file():
             found = f"a folder without {CONFIG}"
         else:
+            seal.tell_unsealed(folder)
             return cls(folder)
         raise UserError(f"expected a run folder at {folder}, found {found}; {call('train')} makes one")
 
@@ -124,18 +138,55 @@ class Run:
         """
         path = self.folder / CONFIG
         try:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            return tomllib.loads(seal.read(self.folder, CONFIG).decode())
+        except FileNotFoundError as error:
+            raise UserError(f"expected the settings of a run at {path}, found none") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Replace the settings, whole or not at all."""
-        self.lock()
         self.write_text(CONFIG, tomli_w.dumps(config))
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a further file, say a table of results, into the folder: whole or not at all."""
-        atomic_write(self.folder / name, text)
+        """Write a further file, say a table of results, into the folder: whole or not at all, and seal it."""
+        self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """As `write_text`, of a picture, say."""
+        sealer = self._sealer
+        sealer.grown(METRICS, self._metrics.content())
+        sealer.write(name, content, advice=self._advice() if self._checkpoint("last").exists() else "")
+
+    def is_sealed_as(self, name: str, content: bytes) -> bool:
+        """Whether these bytes are what a file held when it was written."""
+        sealed = seal.load(self.folder) or {}
+        return Content.of(content) in sealed.get(name, ())
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a file of this name.
+
+        Raises:
+            DamagedError: there is none, and one has been written.
+        """
+        return seal.is_there(self.folder, name)
+
+    def read_json(self, name: str) -> Any:
+        """What a JSON file in the folder holds; None where there is none.
+
+        Raises:
+            UserError: it is damaged, or is no JSON.
+        """
+        try:
+            return json.loads(seal.read(self.folder, name))
+        except FileNotFoundError:
+            return None
+        except UserError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f"expected JSON in {self.folder / name}, found an error: {error}; correct the file"
+            ) from error
 
     # Metrics
 
@@ -148,46 +199,20 @@ class Run:
         Raises:
             UserError: No space left; the file is cut back to its last whole line.
         """
-        self.lock()
-        line = json.dumps(_finite(record), allow_nan=False) + "\n"
-        path = self.folder / METRICS
-        descriptor = -1
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-            length = os.fstat(descriptor).st_size
-            try:
-                write_all(descriptor, line.encode())
-            except OSError:
-                os.ftruncate(descriptor, length)
-                raise
-        except OSError as error:
-            raise write_error(path, error, self._advice()) from error
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+        _ = self._sealer
+        self._metrics.append(record, self._advice())
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every record that has been written whole; a last line that is still being written is left out.
 
         Raises:
-            UserError: A line is not JSON.
+            UserError: A line is not JSON, or lines of before the last checkpoint have been changed.
         """
-        path = self.folder / METRICS
-        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        records = []
-        for number, line in enumerate(lines, 1):
-            try:
-                records.append(json.loads(line))
-            except ValueError as error:
-                raise UserError(
-                    f"expected JSON in line {number} of {path}, found an error: {error}"
-                ) from error
-        return records
+        return self._metrics.records()
 
     def metrics_offset(self) -> int:
         """The length of the metrics in bytes: keep it in the checkpoint, for `truncate_metrics`."""
-        path = self.folder / METRICS
-        return path.stat().st_size if path.exists() else 0
+        return self._metrics.size()
 
     def truncate_metrics(self, offset: int) -> None:
         """Forget what was recorded after a checkpoint, which a resumed run records again.
@@ -198,16 +223,7 @@ class Run:
         Raises:
             UserError: The file does not hold the lines that the checkpoint knows of.
         """
-        self.lock()
-        path = self.folder / METRICS
-        kept = path.read_bytes()[:offset] if path.exists() else b""
-        if len(kept) < offset or (kept and not kept.endswith(b"\n")):
-            raise UserError(
-                f"expected {offset} bytes of whole lines in {path}, as when the checkpoint was made, "
-                f"found {self.metrics_offset()} bytes, changed since; put the old file back, or train anew"
-            )
-        if path.exists():
-            os.truncate(path, offset)
+        self._metrics.cut(offset, self._sealer, self._advice())
 
     # Checkpoints
 
@@ -226,19 +242,17 @@ class Run:
         """
         from ostinato.runs import checkpoint as checkpoints
 
-        self.lock()
+        sealer = self._sealer
         path = self._checkpoint(name)
         data = checkpoints.encode(tensors, state)
         try:
+            seal.refuse_links(self.folder, CHECKPOINTS)
             path.parent.mkdir(exist_ok=True)
-            descriptor = os.open(self.folder / METRICS, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            self._metrics.sync()
         except OSError as error:
             raise write_error(path, error, self._advice()) from error
-        atomic_write(path, data, advice=self._advice())
+        sealer.grown(METRICS, self._metrics.content())
+        sealer.write(_name(name), data, advice=self._advice())
 
     def load_checkpoint(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The tensors (on the CPU) and the state of a checkpoint, as they were saved together.
@@ -249,16 +263,16 @@ class Run:
         from ostinato.runs import checkpoint as checkpoints
 
         path = self._checkpoint(name)
-        others = sorted(p.stem for p in path.parent.glob("*.safetensors") if p != path and p.name[0] != ".")
+        others = self._others(name)
         instead = f"there is: {', '.join(others)}" if others else "there is no other one"
         try:
-            data = path.read_bytes()
+            data = seal.read(self.folder, _name(name))
         except FileNotFoundError as error:
             raise UserError(
                 f"expected a checkpoint {name} in {self.folder}, found none; {instead}"
             ) from error
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+        except DamagedError as error:
+            raise DamagedError(f"{error}; {instead}") from error
         try:
             return checkpoints.decode(data)
         except checkpoints.DamagedError as error:
@@ -272,27 +286,54 @@ class Run:
             ) from error
 
     def has_checkpoint(self, name: str) -> bool:
-        """Whether there is a checkpoint of that name."""
-        return self._checkpoint(name).is_file()
+        """Whether there is a checkpoint of that name.
+
+        Raises:
+            DamagedError: There is none, and one has been written.
+        """
+        return seal.is_there(self.folder, _name(name))
+
+    def check_not_begun(self) -> None:
+        """Refuse a run that has been trained, and whose last checkpoint is gone: it cannot go on.
+
+        Raises:
+            UserError: There are traces of training.
+        """
+        if self.has_checkpoint("last"):
+            return
+        traces = [f"a checkpoint {name}" for name in self._others("last")]
+        traces += [name for name in (RESULTS, METRICS) if self._holds(name)]
+        if traces:
+            raise UserError(
+                f"expected the checkpoint last in {self.folder}, which has been trained, found none, but "
+                f"{' and '.join(traces)}; put it back from a copy, or train anew in another folder: "
+                f"{call('train', config=self.folder / CONFIG)}"
+            )
 
     # The lock
 
     def lock(self) -> Self:
         """Hold the folder's lock from here on, and clear away what a killed process left half written.
 
+        What is damaged is found by whoever reads it, or writes on.
+
         Raises:
             UserError: Another process holds it.
         """
         if self._lock is None:
             self._lock = FileLock(self.folder / LOCK)
-            self._clear()
+            for folder in (self.folder, self.folder / CHECKPOINTS):
+                for rest in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+                    rest.unlink(missing_ok=True)
         return self
 
     def close(self) -> None:
-        """Give the lock back."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        """Seal what has been written, and give the lock back."""
+        if self._sealed is not None:
+            # a seal that also allows what a file was before is a little weaker, and no reason to fail
+            with suppress(UserError):
+                self._sealed.settle()
+        self._release()
 
     def __enter__(self) -> Self:
         return self
@@ -302,18 +343,37 @@ class Run:
     ) -> None:
         self.close()
 
-    def _clear(self) -> None:
-        for folder in (self.folder, self.folder / CHECKPOINTS):
-            for rest in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-                rest.unlink(missing_ok=True)
-        path = self.folder / METRICS
-        if path.exists():
-            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = self._sealed = None
+
+    @property
+    def _sealer(self) -> Sealer:
+        """For whoever writes, once the metrics have been found to be as they were."""
+        self.lock()
+        if self._sealed is None:
+            self._metrics.begin()
+            self._sealed = Sealer(self.folder, self.own_files(), growing=(METRICS,))
+        return self._sealed
+
+    def own_files(self) -> list[str]:
+        """What of ostinato's is in the folder, but for the lock and the seal."""
+        names = [n for n in OWN_FILES if n not in (CHECKPOINTS, LOCK, seal.SEAL)]
+        return [n for n in names if (self.folder / n).is_file()] + [_name(n) for n in self._others("")]
+
+    def _holds(self, name: str) -> bool:
+        return self._metrics.size() > 0 if name == METRICS else (self.folder / name).exists()
+
+    def _others(self, name: str) -> list[str]:
+        """The checkpoints that there are besides one."""
+        paths = (self.folder / CHECKPOINTS).glob("*.safetensors")
+        return sorted(path.stem for path in paths if path.stem != name and path.name[0] != ".")
 
     def _check_unused(self) -> None:
         """Refuse a folder that holds more than what a `create` that was killed leaves."""
         names = {p.name for p in self.folder.iterdir() if not p.name.endswith(TEMPORARY_SUFFIX)}
-        if names <= {LOCK, METRICS, CHECKPOINTS}:
+        if names <= {LOCK, METRICS, CHECKPOINTS, seal.SEAL}:
             return
         self.close()
         goes_on = f", or go on with this one: {self._resume()}" if CONFIG in names else ""
@@ -323,7 +383,7 @@ class Run:
         )
 
     def _checkpoint(self, name: str) -> Path:
-        return self.folder / CHECKPOINTS / f"{name}.safetensors"
+        return self.folder / _name(name)
 
     def _resume(self) -> str:
         return call("train", resume=self.folder)
@@ -350,11 +410,5 @@ def default_folder(name: str, root: str | os.PathLike[str] = "runs") -> Path:
     return folder
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+def _name(checkpoint: str) -> str:
+    return f"{CHECKPOINTS}/{checkpoint}.safetensors"

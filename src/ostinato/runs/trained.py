@@ -9,6 +9,7 @@ from ostinato.domains.domain import Data, domain_named, load_data
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument, call
 from ostinato.nn.devices import find_device
+from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import MODEL_PREFIX
@@ -35,6 +36,12 @@ def own_data(trained: TrainedModel) -> Data:
             f"on; name the data with {argument('data')} {name} to score it all the same"
         )
     return loaded
+
+
+def _places(run: Run) -> dict[str, Any]:
+    """Where the run's data are: they may have been moved since a checkpoint was made."""
+    settings = Recipe.from_dict(run.config()).to_dict()
+    return {name: settings[name] for name in places_of_data() & settings.keys()}
 
 
 def load_model(
@@ -66,7 +73,7 @@ def load_model(
             f"continue with: {call('train', resume=run.folder)}"
         )
     tensors, state = run.load_checkpoint(checkpoint)
-    recipe = Recipe.from_dict(state["recipe"] | dict(changed or {}))
+    recipe = Recipe.from_dict(state["recipe"] | _places(run) | dict(changed or {}))
     weights = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
     domain = domain_named(recipe.domain)
     whose = data if domain.declared.own_network else None

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ostinato import seal
+from ostinato.addresses import without_password
 from ostinato.errors import UserError, argument, near_names
 from ostinato.files import write_error
+from ostinato.seal import SEAL, tell, tell_unsealed
 from ostinato.search.settings import StudySettings
-from ostinato.search.storage import LOCKS, Mutex, open_database, without_password
+from ostinato.search.storage import LOCKS, Mutex, open_database
 from ostinato.search.study import ATTRIBUTE, RESULTS, SETTINGS, SNAPSHOT, Study
 
 
@@ -33,7 +36,7 @@ def create_study(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(folder, error, f"choose another folder for {argument('study')}") from error
-    if not (folder / SETTINGS).is_file() and any(p.name != LOCKS for p in folder.iterdir()):
+    if not (folder / SETTINGS).is_file() and any(p.name not in (LOCKS, SEAL) for p in folder.iterdir()):
         raise UserError(
             f"expected a study or an empty folder, found other files in {folder}; choose another for "
             f"{argument('study')}"
@@ -44,12 +47,16 @@ def create_study(
             there, storage = read_settings(folder)
             settings.check_same(there, folder)
             _check_storage(storage, url, folder)
-        study = Study(folder, there or settings, url)
+        study = Study(folder, settings if there is None else there.with_data_of(settings), url)
         with _closed_on_error(study):
             if url is not None:
                 _agree(study)
             if not (folder / SETTINGS).is_file():
                 study.write_settings()
+            if there is not None:
+                _forget_password(study, storage)
+            if there is not None and study.settings.recipe != there.recipe:
+                study.write_settings()  # the data have been moved
             if extend:
                 study.extend(settings.trials)
     return study
@@ -71,6 +78,7 @@ def join_study(
         UserError: there is no such study, or it cannot be reached.
     """
     path = Path(name)
+    storage = ""
     if (path / SETTINGS).is_file():
         settings, storage = read_settings(path)
         if url is not None:
@@ -97,6 +105,7 @@ def join_study(
             _agree(study)
         if not (study.folder / SETTINGS).is_file():
             study.write_settings()
+        _forget_password(study, storage)
         if trials is not None:
             study.extend(trials)
     return study
@@ -109,11 +118,12 @@ def read_settings(folder: Path) -> tuple[StudySettings, str]:
         UserError: the file cannot be read.
     """
     path = folder / SETTINGS
+    tell_unsealed(folder)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"expected a study in {folder}, cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(seal.read(folder, SETTINGS).decode())
+    except FileNotFoundError:
+        raise UserError(f"expected a study in {folder}, found no {SETTINGS}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from None
     storage = content.get("storage", "")
     return StudySettings.from_dict(content), storage if isinstance(storage, str) else ""
@@ -129,12 +139,12 @@ def read_study(folder: str | Path) -> dict[str, Any]:
     settings, _ = read_settings(folder)
     found: dict[str, Any] = {"settings": settings, "trials": [], "results": None}
     for name, file in (("trials", SNAPSHOT), ("results", RESULTS)):
-        path = folder / file
-        if path.is_file():
-            try:
-                found[name] = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UserError(f"expected JSON in {path}, found an error: {error}") from None
+        try:
+            found[name] = json.loads(seal.read(folder, file))
+        except FileNotFoundError:
+            continue
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UserError(f"expected JSON in {folder / file}, found an error: {error}") from None
     return found
 
 
@@ -149,8 +159,18 @@ def _closed_on_error(study: Study) -> Iterator[None]:
 
 def _check_storage(there: str, url: str | None, folder: Path) -> None:
     if (url is None) != (there == ""):
-        said = f"{argument('storage')} {there}" if there else f"no {argument('storage')}"
+        said = f"{argument('storage')} {without_password(there)}" if there else f"no {argument('storage')}"
         raise UserError(f"expected {said}, as the study {folder} was made with, found another; correct it")
+
+
+def _forget_password(study: Study, storage: str) -> None:
+    """Take a password out of the settings, where an earlier version has kept it."""
+    if storage and storage != without_password(storage):
+        study.write_settings()
+        tell(
+            f"{study.folder / SETTINGS} held the database's password, which has been taken out: from now on "
+            "it has to be given, by PGPASSWORD or ~/.pgpass"
+        )
 
 
 def _agree(study: Study) -> None:

@@ -1,11 +1,12 @@
 """What a study is: everything that its trials depend on, as one value that is kept with it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from ostinato.errors import UserError, argument
 from ostinato.recipe.older import renewed_study
+from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.search.space import Space
 
@@ -84,7 +85,8 @@ class StudySettings:
     def differences(self, other: "StudySettings") -> list[str]:
         """What is other in `other`, the settings of a study that is there: one text each.
 
-        Not how many trials it has: a study may be extended.
+        Not how many trials it has: a study may be extended. Nor where its data are: they are known by their
+        version.
         """
         found = []
         for table, mine in self.to_dict().items():
@@ -92,9 +94,16 @@ class StudySettings:
             found += [
                 f"{name} = {mine.get(name)!r} (the study has {theirs.get(name)!r})"
                 for name in sorted(mine.keys() | theirs.keys())
-                if mine.get(name) != theirs.get(name) and (table, name) != ("study", "trials")
+                if mine.get(name) != theirs.get(name)
+                and (table, name) != ("study", "trials")
+                and not (table == "recipe" and name in places_of_data())
             ]
         return found
+
+    def with_data_of(self, other: "StudySettings") -> "StudySettings":
+        """The same, with the data where `other` has them."""
+        places = {name: value for name, value in other.recipe.to_dict().items() if name in places_of_data()}
+        return replace(self, recipe=self.recipe.replace(**places))
 
     def check_same(self, other: "StudySettings", where: object) -> None:
         """Refuse to go on with a study whose settings are other ones."""

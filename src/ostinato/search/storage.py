@@ -9,16 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ostinato.errors import UserError, argument, needs
-from ostinato.files import FileLock, write_error
+from ostinato.addresses import database_url, scrubbed, without_password
+from ostinato.errors import UserError, needs
+from ostinato.files import FileLock, open_regular, write_error
+from ostinato.seal import tell
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
 
 JOURNAL, LOCKS = "journal.log", "locks"
 
-# A database that does not answer for so long is taken for lost.
-_PATIENCE_SECONDS = 60.0
+# A database that fails for so long is taken for lost; after the first seconds it is told.
+_PATIENCE_SECONDS = 600.0
+_SILENT_SECONDS = 5.0
 
 T = TypeVar("T")
 
@@ -38,7 +41,7 @@ class Mutex:
         self._lock: FileLock | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            os.close(open_regular(path, os.O_RDWR | os.O_CREAT))
         except OSError as error:
             raise write_error(path, error) from error
 
@@ -102,42 +105,11 @@ def open_journal(folder: Path) -> "BaseStorage":
 
     path = (folder / JOURNAL).absolute()
     try:
-        path.touch()
+        os.close(open_regular(path, os.O_RDWR | os.O_CREAT))  # also: no link
         backend = JournalFileBackend(str(path), lock_obj=JournalLock(path))  # type: ignore[arg-type]
         return JournalStorage(backend)
     except OSError as error:
         raise write_error(path, error) from error
-
-
-def database_url(url: str) -> str:
-    """The URL as SQLAlchemy takes it, for psycopg.
-
-    Raises:
-        UserError: it is not one of PostgreSQL.
-
-    Example:
-        >>> database_url("postgresql://me@db.example.org/studies")
-        'postgresql+psycopg://me@db.example.org/studies'
-    """
-    scheme, colon, rest = url.partition("://")
-    if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not colon or not rest:
-        raise UserError(
-            f"expected {argument('storage')} postgresql://USER@HOST/DATABASE, found {without_password(url)}"
-        )
-    return f"postgresql+psycopg://{rest}"
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown and kept.
-
-    Example:
-        >>> without_password("postgresql://me:secret@db.example.org/studies")
-        'postgresql://me@db.example.org/studies'
-    """
-    scheme, colon, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    user, at, host = authority.rpartition("@")
-    return f"{scheme}{colon}{user.partition(':')[0]}{at}{host}{slash}{path}"
 
 
 def open_database(url: str, heartbeat: int | None = None, grace: int | None = None) -> "RDBStorage":
@@ -166,36 +138,46 @@ def open_database(url: str, heartbeat: int | None = None, grace: int | None = No
         except (sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.IntegrityError) as error:
             # Somebody else is making the same tables.
             if attempt == 4:
-                raise UserError(f"cannot use the database {shown}: {_first_line(error)}") from None
+                raise UserError(
+                    f"cannot use the database {shown}: {scrubbed(_first_line(error), url)}"
+                ) from None
             time.sleep(0.2 + random.random())
         except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"expected a PostgreSQL database at {shown}, found none: {_first_line(error)}; see that the "
-                "server runs and lets this machine in"
+                f"expected a PostgreSQL database at {shown}, found none: "
+                f"{scrubbed(_first_line(error), url)}; see that the server runs and lets this machine in"
             ) from None
     raise AssertionError("unreachable")
 
 
 def insist(call: Callable[[], T], patience: float = _PATIENCE_SECONDS) -> T:
-    """What the call returns; while the database does not answer, it is tried again.
+    """What the call returns; while the database fails, it is tried again, and who waits is told why.
 
     Raises:
-        UserError: the database has not answered for `patience` seconds.
+        UserError: the database has failed for `patience` seconds.
     """
     import sqlalchemy
     from optuna.exceptions import StorageInternalError
 
-    begin = time.monotonic()
+    begin, told, pause = time.monotonic(), False, 1.0
     while True:
         try:
             return call()
         except (StorageInternalError, sqlalchemy.exc.DBAPIError) as error:
-            if time.monotonic() - begin > patience:
+            passed = time.monotonic() - begin
+            if passed > patience:
                 raise UserError(
-                    f"the database has not answered for {patience:.0f} seconds: {_first_line(error)}; once "
-                    "it does, the same command goes on"
-                ) from error
-            time.sleep(1.0)
+                    f"the database has failed for {passed:.0f} seconds: {_first_line(error)}; once it "
+                    "answers, the same command goes on"
+                ) from None
+            if passed > _SILENT_SECONDS and not told:
+                told = True
+                tell(
+                    f"the database fails: {_first_line(error)}; it is tried again, for {patience:.0f} "
+                    "seconds at most"
+                )
+            time.sleep(pause)
+            pause = min(1.5 * pause, 5.0)
 
 
 @contextmanager

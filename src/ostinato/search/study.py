@@ -5,6 +5,7 @@ journal.log    Optuna's record of the trials, where no database is used
 trials/0007/   an ordinary run folder for each trial
 trials.json    what the trials have come to, written after each
 results.json   the chosen trial, and its scores on the test songs
+seal.json      the digests of all these
 """
 
 import copy
@@ -12,26 +13,29 @@ import dataclasses
 import json
 import socket
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 
+from ostinato import seal
+from ostinato.addresses import without_password
 from ostinato.errors import needs
-from ostinato.files import atomic_write
+from ostinato.seal import Sealer, whole_lines
 from ostinato.search import attempts
 from ostinato.search.claims import Claims, Hold, LocalClaims, SharedClaims
 from ostinato.search.ledger import DatabaseLedger, JournalLedger, Ledger
 from ostinato.search.sampling import make_sampler
 from ostinato.search.settings import StudySettings
 from ostinato.search.storage import (
+    JOURNAL,
     LOCKS,
     Mutex,
     insist,
     open_database,
     open_journal,
     quiet_optuna,
-    without_password,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
     from optuna.trial import Trial, TrialState
 
 SETTINGS, TRIALS, SNAPSHOT, RESULTS = "study.toml", "trials", "trials.json", "results.json"
+
+# What the seal in the folder is of; the runs have seals of their own.
+SEALED = (SETTINGS, SNAPSHOT, RESULTS, JOURNAL)
 
 # Under which name the settings are with the study in a database.
 ATTRIBUTE = "ostinato"
@@ -117,6 +124,8 @@ class Study:
         self.claims: Claims
         self.ledger: Ledger
         if url is None:
+            with suppress(FileNotFoundError):
+                seal.read(folder, JOURNAL)  # that it is as it was
             self.storage: Any = open_journal(folder)
         else:
             with quiet_optuna():
@@ -178,7 +187,7 @@ class Study:
     def refresh(self) -> None:
         """See whether another process has extended the study."""
         if self.url is None:
-            there = tomllib.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
+            there = tomllib.loads(seal.read(self.folder, SETTINGS).decode())
         else:
             there = self.optuna.user_attrs[ATTRIBUTE]
         trials = int(there["study"]["trials"])
@@ -188,7 +197,16 @@ class Study:
     def write_settings(self) -> None:
         """Write study.toml."""
         storage = {} if self.url is None else {"storage": without_password(self.url)}
-        atomic_write(self.folder / SETTINGS, tomli_w.dumps(storage | self.settings.to_dict()))
+        self.write(SETTINGS, tomli_w.dumps(storage | self.settings.to_dict()))
+
+    def write(self, name: str, text: str) -> None:
+        """Replace a file in the study's folder, and seal it; the journal as far as it has come, too."""
+        with self.mutex("seal"):
+            sealer = Sealer(self.folder, SEALED, growing=(JOURNAL,))
+            if self.url is None:
+                sealer.grown(JOURNAL, whole_lines(self.folder / JOURNAL))
+            sealer.write(name, text)
+            sealer.settle()
 
     # Taking trials
 
@@ -281,7 +299,7 @@ class Study:
         with self.mutex("snapshot"):
             found = insist(self._records)
             text = ",\n".join(written for _, written in found)
-            atomic_write(self.folder / SNAPSHOT, f"[\n{text}\n]\n")
+            self.write(SNAPSHOT, f"[\n{text}\n]\n")
         return [record for record, _ in found]
 
     def _records(self) -> list[tuple[dict[str, Any], str]]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ostinato import seal
 from ostinato.domains.domain import Data
 from ostinato.errors import UserError
-from ostinato.files import atomic_write
 from ostinato.recipe.effective import effective_settings
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.finish import conclude, train_in
@@ -215,21 +215,21 @@ class _Reporter(SilentMonitor):
 
 
 def finish(
-    study: Study, data: Data, *, notice: Callable[[str], None] = warnings.warn
+    study: Study, data: Data, *, notice: Callable[[str], None] = warnings.warn, again: bool = False
 ) -> dict[str, Any] | None:
     """Choose the best trial by validation, score it on the test songs, and write results.json.
 
     Scores once: where results.json is there, of as many trials or more, it is read; of fewer, as the study
     has been extended since, it is written anew. None where the chosen trial's run is in the folder of another
-    machine, which has to do it. For `notice` see `runs.finish.write_results`.
+    machine, which has to do it. For `notice` see `runs.finish.write_results`; `again` does not look for what
+    is there, which may be damaged.
 
     Raises:
         UserError: no trial was trained to its end.
     """
-    path = study.folder / RESULTS
     with study.mutex("results"):
-        if path.is_file():
-            summary = json.loads(path.read_text(encoding="utf-8"))
+        if not again and seal.is_there(study.folder, RESULTS):
+            summary: dict[str, Any] = json.loads(seal.read(study.folder, RESULTS))
             if summary["study"]["study"]["trials"] >= study.settings.trials:
                 return summary
         records = study.write_snapshot()
@@ -240,7 +240,7 @@ def finish(
         with Run.open(folder) as run:
             results = conclude(run, data, notice=notice)
         summary = _summary(study, records, chosen, results)
-        atomic_write(path, json.dumps(summary, indent=1) + "\n")
+        study.write(RESULTS, json.dumps(summary, indent=1) + "\n")
         return summary
 
 

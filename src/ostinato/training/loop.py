@@ -25,7 +25,7 @@ from ostinato.optim.averaging import WeightAverage
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import MODEL_PREFIX, build_rule
-from ostinato.training.environment import environment
+from ostinato.training.environment import Surroundings
 from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor, Start
 from ostinato.training.pretraining import objective_at
 from ostinato.training.progress import (
@@ -33,10 +33,12 @@ from ostinato.training.progress import (
     NO_BETTER,
     EpochSums,
     Progress,
+    averages_anew,
     check_same_run,
     check_same_settings,
     go_on,
     learned,
+    says_turned,
     take_learned,
 )
 from ostinato.training.threshold import (
@@ -75,6 +77,8 @@ class Trainer:
         stop_requested: returns the number of a signal that asks to stop, or 0.
         track_average: decay of an average of the weights that is validated and written down beside them, and
             changes nothing else; 0 for none. A recipe with `averaging` has its own.
+        exact: refuse to go on where something that the order of sums depends on is another one than before,
+            such as the kernels' instruction set; otherwise the monitor gets a notice.
 
     A run that is there may be given other `epochs` and another `patience`: they say when it ends, and change
     nothing on the way (see `training.progress.go_on`).
@@ -95,6 +99,7 @@ class Trainer:
         checkpoint_seconds: float = 15.0,
         stop_requested: Callable[[], int] = lambda: 0,
         track_average: float = 0.0,
+        exact: bool = False,
     ) -> None:
         self.domain = domain_named(recipe.domain)
         for split in ("train", "valid"):
@@ -119,7 +124,7 @@ class Trainer:
         self._carried: State | None = None
         self._best: dict[str, Tensor] | None = None
         self._before: dict[str, Tensor] = {}
-        self._devices = [str(self.device)]
+        self._surroundings = Surroundings(self.device, exact=exact)
         self._told: set[str] = set()
         self._saved_at = time.monotonic()
         self._resumed_at = time.monotonic()
@@ -136,6 +141,7 @@ class Trainer:
         if self.run.has_checkpoint("last"):
             self._restore(*self.run.load_checkpoint("last"))
         else:
+            self.run.check_not_begun()
             check_same_settings(self.recipe, Recipe.from_dict(self.run.config()))
             self.run.truncate_metrics(0)
             self.domain.prepare(self.data, self.run)
@@ -358,11 +364,8 @@ class Trainer:
             "threshold": self.threshold.state_dict(),
             "optimizer": self.optimizer.flat_state(self._parameters)[1],
             "averaged": self._average.updates if self._average is not None else 0,
-            "threads": torch.get_num_threads(),
-            "devices": self._devices,
             "metrics_offset": self.run.metrics_offset(),
-            "environment": environment(self.device),
-        }
+        } | self._surroundings.state()
 
     def _save(self) -> None:
         """The best model, if it is new, then where training stands: a kill between the two loses nothing."""
@@ -384,9 +387,13 @@ class Trainer:
         check_same_run(self.recipe, self.data_identity, state)
         self.progress = Progress.from_dict(state["progress"])
         go_on(self.progress, Recipe.from_dict(state["recipe"]), self.recipe)
+        self._surroundings.go_on(state, self.monitor.notice, done=bool(self.progress.stopped_because))
         # a run of before there were others than our own has its groups alone
         numbers = state.get("optimizer") or {"groups": state["groups"]}
-        take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer, numbers)
+        turned = take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer, numbers)
+        tensors = tensors | averages_anew(self.model, turned)
+        if turned and not self.progress.stopped_because:
+            self.monitor.notice(says_turned(turned))
         if self._average is not None:
             self._average.restore(tensors, state["averaged"])
         self.rule.load_state_dict(state["rule"])
@@ -398,17 +405,6 @@ class Trainer:
         if self.model.generator is not None:
             self.model.generator.set_state(tensors["generator"])
         self.run.truncate_metrics(state["metrics_offset"])
-        self._note_device(state.get("devices", ["cpu"]))
-
-    def _note_device(self, before: list[str]) -> None:
-        """Keep the devices that a run has been trained on, and say where it goes on on another kind."""
-        self._devices = before if before[-1] == str(self.device) else [*before, str(self.device)]
-        kind = torch.device(before[-1]).type
-        if kind != self.device.type and not self.progress.stopped_because:
-            self.monitor.notice(
-                f"the run was trained on {before[-1]} and goes on on {self.device}: sums are rounded in "
-                "another order there, so that it will not end bit for bit as it would have"
-            )
 
     def _keep_settings(self) -> None:
         """Settings that have become others on resume, `go_on` allowing, are the run's from here on."""

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from ostinato.errors import UserError, argument
 from ostinato.evaluation.numbers import counted
 from ostinato.optim import TrainingOptimizer
+from ostinato.optim.averaging import AVERAGE_PREFIX
 from ostinato.optim.schedules import END_WITH_TRAINING
+from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.pretraining import pretraining_epochs
 
@@ -62,7 +64,7 @@ class Progress:
 def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[str, Any]) -> None:
     """Refuse to continue a checkpoint with other settings or other data than it was made with."""
     # through Recipe: a run of an older version lacks settings that are at their defaults since
-    check_same_settings(recipe, Recipe.from_dict(state["recipe"]))
+    check_same_settings(recipe, Recipe.from_dict(state["recipe"]), known_data=True)
     if state["data"]["version"] != data_identity["version"]:
         raise UserError(
             f"expected the data the run was started with (version {state['data']['version'][:12]}), found "
@@ -71,13 +73,20 @@ def check_same_run(recipe: Recipe, data_identity: dict[str, Any], state: dict[st
         )
 
 
-def check_same_settings(recipe: Recipe, of_run: Recipe) -> None:
-    """Refuse to continue a run with other settings than its own, but for those that say when it ends."""
+def check_same_settings(recipe: Recipe, of_run: Recipe, *, known_data: bool = False) -> None:
+    """Refuse to continue a run with other settings than its own, but for those that say when it ends.
+
+    Args:
+        recipe: the settings.
+        of_run: the run's.
+        known_data: whether the data are compared by what is in them: then they may be elsewhere.
+    """
+    may_differ = {*ENDS, *(places_of_data() if known_data else ())}
     saved, wanted = of_run.to_dict(), recipe.to_dict()
     changed = [
         f"{argument(name)} = {wanted.get(name)!r} (the run has {saved.get(name)!r})"
         for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name) and name not in ENDS
+        if saved.get(name) != wanted.get(name) and name not in may_differ
     ]
     if changed:
         raise UserError(
@@ -154,17 +163,47 @@ def learned(model: nn.Module, prefix: str, optimizer: TrainingOptimizer | None =
     return tensors
 
 
+def says_turned(names: list[str]) -> str:
+    """What a person should know where `take_learned` has turned parameters into another form."""
+    return (
+        f"the run is of a version that trained {', '.join(names)} in another form: the model is the same, "
+        "but what the optimizer and an average knew of them starts anew, so that it will not end as it "
+        "would have"
+    )
+
+
+def averages_anew(model: nn.Module, names: list[str]) -> dict[str, Tensor]:
+    """Averages of these parameters, for `WeightAverage.restore`, that start at their present values."""
+    own = dict(model.named_parameters())
+    return {f"{AVERAGE_PREFIX}{name}": own[name].detach().clone() for name in names}
+
+
 def take_learned(
     tensors: dict[str, Tensor],
     prefix: str,
     model: nn.Module,
     optimizer: TrainingOptimizer,
     state: Mapping[str, Any],
-) -> None:
-    """The reverse of `learned`, from tensors on any device; `state` is the rest of the optimizer's."""
+) -> list[str]:
+    """The reverse of `learned`, from tensors on any device; `state` is the rest of the optimizer's.
+
+    Returns:
+        The parameters that an older version held in another form, which the model has turned into theirs.
+        What the optimizer knows of the other form is not taken.
+    """
     own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    model.load_state_dict({k: v for k, v in own.items() if not k.startswith(OPTIMIZER_PREFIX)})
+    weights = {k: v for k, v in own.items() if not k.startswith(OPTIMIZER_PREFIX)}
+    model.load_state_dict(weights)
+    names = [name for name, _ in model.named_parameters()]
+    turned = [name for name in names if name not in weights]
+    gone = {str(names.index(name)) for name in turned}
+
+    def kept(entries: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in entries.items() if name.partition(".")[0] not in gone}
+
     velocities = {
         k.removeprefix(OPTIMIZER_PREFIX): v for k, v in own.items() if k.startswith(OPTIMIZER_PREFIX)
     }
-    optimizer.load_flat_state(list(model.parameters()), velocities, state)
+    values = {"values": kept(state["values"])} if gone and "values" in state else {}
+    optimizer.load_flat_state(list(model.parameters()), kept(velocities), {**state, **values})
+    return turned

@@ -27,7 +27,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def network(kind: type, variant: str, **options: Any) -> Any:
     leak = None
     if "leak" in variant:
-        leak = torch.tensor([0.0, 0.3, 0.9], dtype=double, requires_grad=variant == "learned leak")
+        leak = torch.tensor([0.05, 0.3, 0.9], dtype=double, requires_grad=variant == "learned leak")
     layers = 2 if variant == "two layers" else 1
     return kind(
         V,

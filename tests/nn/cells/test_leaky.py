@@ -109,15 +109,6 @@ def test_leaky_units_follow_their_equation() -> None:
         torch.testing.assert_close(out[t], h)
 
 
-def test_a_leak_that_requires_a_gradient_is_a_parameter() -> None:
-    rnn = RNN(2, 3, leak=torch.full((3,), 0.5, requires_grad=True))
-    rnn(torch.ones(4, 1, 2))[0].sum().backward()
-    assert isinstance(rnn.leak, torch.nn.Parameter)
-    assert rnn.leak.grad is not None
-    assert rnn.leak.grad.abs().min() > 0
-    assert not isinstance(RNN(2, 3, leak=0.5).leak, torch.nn.Parameter)
-
-
 def test_carrying_the_state_equals_one_long_run_and_starts_reset_it() -> None:
     rnn = RNN(2, 3, 2, leak=0.4, generator=seeded())
     x = torch.randn(10, 2, 2, generator=seeded())
@@ -233,14 +224,9 @@ def test_sampled_leaks() -> None:
     ("make", "message"),
     [
         (lambda: RNN(2, 3, leak=1.0), r"lie in \[0, 1\)"),
+        (lambda: RNN(2, 3, leak=0.9999, dtype=torch.bfloat16), r"lie in \[0, 1\), in torch.bfloat16 too"),
         (lambda: RNN(2, 3, leak=torch.zeros(2)), r"shape \(3,\)"),
-        (lambda: RNN(2, 3, nonlinearity="gelu"), "one of tanh"),
-        (lambda: RNN(2, 0), "hidden_size must be at least 1"),
-        (lambda: RNN(2, 3, dropout=2.0), "probability"),
-        (lambda: RNN(2, 3)(torch.ones(4, 1, 5)), "frames of size 2, got 5"),
-        (lambda: RNN(2, 3)(torch.ones(4)), "got an input of shape"),
-        (lambda: RNN(2, 3)(torch.ones(4, 1, 2), torch.ones(1, 2, 3)), "initial state of shape"),
-        (lambda: RNN(2, 3)(torch.ones(0, 1, 2)), "at least one time step"),
+        (lambda: RNN(2, 3, nonlinearity="gelu"), "Unknown nonlinearity 'gelu'. Select from 'tanh', 'relu'"),
     ],
 )
 def test_wrong_arguments_are_named(make: object, message: str) -> None:

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ostinato.errors import UserError
 from ostinato.nn import RNN, SequenceModel
 from ostinato.nn.curvature.gauss_newton import GaussNewton
 from ostinato.nn.kernels.nonlinearities import slope
 from ostinato.nn.outputs import NADE, Bernoulli, ClassSoftmax, Softmax
+from ostinato.optim import HessianFree
 
 T, B, V, H = 5, 2, 3, 3
 OUTPUTS = ("bernoulli", "softmax", "class-softmax", "nade", "nade backwards")
@@ -30,7 +32,7 @@ def network(kind: str, leaky: bool, inputs: int = V) -> RNN:
     settings: dict[str, Any] = {"num_layers": 2 if kind == "two layers" else 1, "bias": kind != "no bias"}
     leak: Tensor | None = None
     if leaky or kind == "learned leak":
-        leak = torch.tensor([0.0, 0.3, 0.9], dtype=torch.float64)
+        leak = torch.tensor([0.05, 0.3, 0.9], dtype=torch.float64)
         leak.requires_grad_(kind == "learned leak")
     nonlinearity = kind if kind in ("tanh", "relu", "sigmoid", "identity") else "tanh"
     return RNN(
@@ -172,7 +174,8 @@ def explicit_structural(model: SequenceModel, batch: dict[str, Tensor]) -> Tenso
                 phi = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}.get(
                     rnn.nonlinearity, lambda value: value
                 )(z)
-                h = phi if rnn.leak is None else own["leak"] * h + (1 - own["leak"]) * phi
+                leak = torch.sigmoid(own["leak_logit"]) if rnn.learned_leak else own.get("leak")
+                h = phi if leak is None else leak * h + (1 - leak) * phi
                 zs.append(torch.stack([z, phi]))
                 hs.append(h)
             below = torch.stack(hs)
@@ -395,3 +398,20 @@ def test_what_cannot_be_done_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="time first"):
         first.curvature(torch.zeros(sum(p.numel() for p in first.model.parameters())))
+
+
+def test_the_optimizer_goes_by_the_operators_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    frames = (torch.rand(6, 3, 5, generator=generator) < 0.3).to(torch.uint8)
+    ends = []
+    for backwards in (False, True):
+        generator.manual_seed(1)
+        model = SequenceModel(RNN(5, 5, generator=generator), Bernoulli(5, 5, generator=generator))
+        parameters = list(model.parameters())
+        optimizer = HessianFree(parameters[::-1] if backwards else parameters, max_iterations=10)
+        for _ in range(2):
+            optimizer.step(GaussNewton(model, frames, frames))
+        ends.append(torch.cat([p.detach().flatten() for p in parameters]))
+    assert ends[0].equal(ends[1])
+    with pytest.raises(UserError, match="expected the optimizer to hold the 6 trained parameters"):
+        HessianFree(parameters[1:]).step(GaussNewton(model, frames, frames))

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ostinato.nn.kernels.plain import dense, plain, unwatched
+from ostinato.nn.kernels.plain import dense, plain, still_plain, unwatched
 
 
 class Tagged(Tensor):
@@ -57,13 +57,7 @@ OTHER: dict[str, Callable[[], Tensor]] = {
     "lazy module": lambda: nn.LazyLinear(2).weight,
     "freed": lambda: freed(torch.ones(3)),
     "part of a freed one": lambda: freed(torch.ones(6, 2)[3:]),
-    "cut": lambda: cut(torch.ones(3)),
 }
-
-
-def cut(rows: Tensor) -> Tensor:
-    rows.untyped_storage().resize_(rows.nbytes - 1)
-    return rows
 
 
 @pytest.mark.parametrize("kind", PLAIN)
@@ -84,6 +78,14 @@ def test_others_are_not(kind: str) -> None:
     assert not plain(torch.ones(3), odd)
     if kind != "lazy module":  # which has no size to ask for
         assert dense(odd) == (kind == "subclass")
+
+
+def test_what_was_plain_and_is_freed() -> None:
+    rows = [torch.ones(3), nn.Parameter(torch.ones(2)), torch.ones(0), None]
+    assert still_plain(*rows)
+    freed(rows[1].data)
+    assert not still_plain(*rows)
+    assert not still_plain(fake())
 
 
 def seen_by(transform: Callable[[Callable[[Tensor], Tensor]], object]) -> list[bool]:

@@ -1,6 +1,7 @@
 import copy
 import io
 import itertools
+import json
 import math
 from collections.abc import Callable
 
@@ -226,8 +227,8 @@ def test_warm_starts_decay() -> None:
     optimizer = HessianFree(module.parameters(), 10.0, decay=0.5, max_iterations=1)
     optimizer.step(ModuleOperator(module, (), half_squares))
     kept = optimizer.state[module.x]["direction"].clone()
-    assert optimizer._start().equal(0.5 * kept)  # type: ignore[union-attr]
-    assert HessianFree(module.parameters(), decay=0.0)._start() is None
+    assert optimizer._start([module.x]).equal(0.5 * kept)  # type: ignore[union-attr]
+    assert HessianFree(module.parameters(), decay=0.0)._start([module.x]) is None
 
 
 @pytest.mark.parametrize(
@@ -259,80 +260,64 @@ def test_one_group_only() -> None:
     groups = [{"params": [torch.zeros(1, requires_grad=True)]} for _ in range(2)]
     with pytest.raises(UserError, match="one group"):
         HessianFree(groups)
+    optimizer = HessianFree(groups[:1])
+    with pytest.raises(UserError, match="one group"):
+        optimizer.add_param_group(groups[1])
+    assert len(optimizer.param_groups) == 1
 
 
-class TestModuleOperator:
-    def operator(self, batch: int = 6) -> ModuleOperator:
-        generator = seeded(1)
-        module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
-        with torch.no_grad():
-            for parameter in module.parameters():
-                parameter.normal_(generator=generator)
-        x = torch.randn(batch, 3, generator=generator, dtype=torch.float64)
-        y = torch.randint(3, (batch,), generator=generator)
-        return ModuleOperator(module, (x,), lambda z: nn.functional.cross_entropy(z, y))
+@pytest.mark.parametrize("name", ["weight_decay", "lr", "momentum", "maximize"])
+def test_settings_that_a_group_cannot_have_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"Hessian-free has no {name} for a group of parameters"):
+        HessianFree([{"params": [torch.zeros(1, requires_grad=True)], name: 0.1}])
 
-    def test_products_are_the_explicit_matrix(self) -> None:
-        operator = self.operator()
-        module, (x,) = operator.module, operator.inputs
-        operator.gradient()
-        names = [name for name, _ in module.named_parameters()]
-        j = torch.func.jacrev(lambda p: torch.func.functional_call(module, p, (x,)))(
-            dict(module.named_parameters())
-        )
-        jacobian = torch.cat([j[name].detach().reshape(18, -1) for name in names], 1)
-        hessian = torch.autograd.functional.hessian(operator._loss, module(x).detach()).reshape(18, 18)
-        unit = torch.eye(jacobian.shape[1], dtype=torch.float64)
-        found = torch.stack([operator.curvature(v) for v in unit], 1)
-        torch.testing.assert_close(found, jacobian.T @ hessian @ jacobian, rtol=0, atol=1e-10)
 
-    def test_gradient_is_autograds(self) -> None:
-        operator = self.operator()
-        loss = operator._loss(operator.module(*operator.inputs))
-        gradients = torch.autograd.grad(loss, list(operator.module.parameters()))
-        torch.testing.assert_close(operator.gradient(), torch.cat([g.reshape(-1) for g in gradients]))
+def test_a_group_has_its_damping() -> None:
+    parameter = torch.zeros(1, requires_grad=True)
+    assert HessianFree([{"params": [parameter], "damping": 3.0}]).damping == 3
+    with pytest.raises(UserError, match="expected a damping of at least 0, found -1"):
+        HessianFree([{"params": [parameter], "damping": -1.0}])
 
-    def test_a_recurrent_network_of_torch(self) -> None:
-        class Last(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.rnn, self.out = nn.RNN(2, 5), nn.Linear(5, 1)
 
-            def forward(self, x: Tensor) -> Tensor:
-                return self.out(self.rnn(x)[0][-1])
+def test_parameters_with_names_are_parameters() -> None:
+    module = wavy()
+    optimizer = HessianFree(module.named_parameters())
+    assert optimizer.step(ModuleOperator(module, (), half_squares)).accepted
+    json.dumps(optimizer.flat_state([module.x])[1])
 
-        torch.manual_seed(0)
-        module = Last()
-        x = torch.randn(6, 20, 2, generator=seeded())
-        y = x[:, :, 0].sum(0, keepdim=True).T / 3
-        optimizer = HessianFree(module.parameters(), 0.1)
-        operator = ModuleOperator(module, (x,), lambda z: (z - y).square().mean())
-        before = operator.loss()
-        for _ in range(15):
-            report = optimizer.step(operator)
-        assert report.loss < 0.1 * before
 
-    def test_curvature_on_other_inputs_than_the_gradient(self) -> None:
-        many, few = self.operator(6), self.operator(6)
-        (x,) = many.inputs
-        loss = nn.functional.cross_entropy
-        y = torch.zeros(6, dtype=torch.long)
-        mixed = ModuleOperator(
-            many.module,
-            (x,),
-            lambda z: loss(z, y),
-            curvature_inputs=(x[:2],),
-            curvature_loss=lambda z: loss(z, y[:2]),
-        )
-        few = ModuleOperator(many.module, (x[:2],), lambda z: loss(z, y[:2]))
-        v = mixed.gradient()
-        few.gradient()
-        torch.testing.assert_close(mixed.curvature(v), few.curvature(v))
+def test_a_closure_is_no_operator() -> None:
+    module = wavy()
+    with pytest.raises(UserError, match=r"expected an operator with loss\(\).*, found function"):
+        HessianFree(module.parameters()).step(lambda: 1.0)  # type: ignore[arg-type]
 
-    def test_it_has_no_structural_term(self) -> None:
-        operator = self.operator()
-        with pytest.raises(ValueError, match="structural"):
-            operator.curvature(operator.gradient(), 0.1)
+
+class Bare:
+    """An operator that has what it must have and no more: x^2 / 2 for every parameter."""
+
+    def __init__(self, x: Tensor, elements: int) -> None:
+        self.x, self.elements = x, elements
+
+    def loss(self) -> float:
+        return float(self.x.detach().square().sum() / 2)
+
+    def gradient(self) -> Tensor:
+        return self.x.detach().flatten()[: self.elements].clone()
+
+    def curvature(self, vector: Tensor, structural: float = 0.0) -> Tensor:
+        return vector.clone()
+
+
+def test_an_operator_need_not_say_what_its_parameters_are() -> None:
+    x = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    still = torch.ones(2)
+    report = HessianFree([still, x], 0.0, tolerance=1e-9).step(Bare(x, 3))
+    assert (report.accepted, report.loss) == (True, 0)
+    with pytest.raises(UserError, match=r"expected a gradient of 3 elements, .* found shape \(2,\)"):
+        HessianFree([x]).step(Bare(x, 2))
+    x.data.fill_(1)
+    with pytest.raises(UserError, match="Bare has no squared_gradient"):
+        HessianFree([x], preconditioner=True).step(Bare(x, 3))
 
 
 def test_relative_progress_is_the_default_and_can_be_left_out() -> None:

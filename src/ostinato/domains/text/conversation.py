@@ -18,7 +18,6 @@ from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
 from ostinato.nn import SequenceModel
 from ostinato.nn.devices import device_of
 
-
 # Sentences of a batch: they are short, and what a step costs beside its products is shared by all.
 _TOGETHER = 256
 

@@ -37,7 +37,7 @@ from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.nn.outputs import DirectNgrams
 from ostinato.recipe.recipe import Recipe
-from ostinato.runs.folder import Run
+from ostinato.runs.folder import VOCABULARY, Run
 from ostinato.training.build import Sizes, build_model
 
 SEPARATE = "each text by itself, predicted from the end of a sentence; unknown tokens are scored as one token"
@@ -200,7 +200,7 @@ class Text:
 
     def prepare(self, data: TextData, run: Run) -> None:
         """The vocabulary."""
-        data.vocabulary.write(run.folder)
+        run.write_text(VOCABULARY, data.vocabulary.to_text())
 
     def score(
         self,

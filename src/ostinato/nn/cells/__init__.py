@@ -10,13 +10,19 @@ if TYPE_CHECKING:
     from ostinato.nn.cells.lstm import LSTM as LSTM
     from ostinato.nn.cells.protocol import LinearizedRecurrence as LinearizedRecurrence
     from ostinato.nn.cells.protocol import Recurrence as Recurrence
+    from ostinato.nn.cells.single import GRUCell as GRUCell
+    from ostinato.nn.cells.single import LSTMCell as LSTMCell
+    from ostinato.nn.cells.single import RNNCell as RNNCell
     from ostinato.nn.cells.state import State as State
 
 _PLACES = {
     "GRU": "gru",
+    "GRUCell": "single",
     "LSTM": "lstm",
+    "LSTMCell": "single",
     "LinearizedRecurrence": "protocol",
     "RNN": "leaky",
+    "RNNCell": "single",
     "Recurrence": "protocol",
     "State": "state",
 }

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.cells.unrolled import gradients_by_steps, hand_written_serves, reset
+from ostinato.nn.kernels.arguments import check_floating
+from ostinato.nn.kernels.autocast import in_widest_type
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
 from ostinato.nn.scan.functions import weight_gradient
@@ -32,9 +34,10 @@ class GRU(GatedStack):
     have it.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout: as in `torch.nn.GRU`.
-        leak, initialization, spectral_radius, token_inputs, generator, device, dtype: as in `RNN`; the
-            initialization is that of each of the three blocks (H, H) of W_hh.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in
+            `torch.nn.GRU`.
+        leak, initialization, spectral_radius, token_inputs, sparse, generator, device, dtype: as in `RNN`;
+            the initialization is that of each of the three blocks (H, H) of W_hh.
 
     Example:
         >>> gru = GRU(3, 5, leak=0.5, generator=torch.Generator().manual_seed(0))
@@ -43,19 +46,21 @@ class GRU(GatedStack):
         (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]))
     """
 
+    cell: ClassVar[str] = "GRU"
     blocks: ClassVar[int] = 3
 
     def _layer(
-        self, layer: int, below: Tensor, state: Tensor | None, starts: Tensor | None
+        self, index: int, below: Tensor, state: Tensor | None, starts: Tensor | None, leak: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        _, weight_hh, bias_ih, bias_hh = self._weight_names[layer]
+        _, weight_hh, bias_ih, bias_hh = self._weight_names[index]
         bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
-        drive = self._drive(layer, below, bias)
+        drive = self._drive(index, below, bias)
         h0 = drive.new_zeros(drive.shape[1], self.hidden_size) if state is None else state.squeeze(0)
-        states = gru_scan(drive, self._own(weight_hh), second, self._own("leak"), h0, starts)
+        states = gru_scan(drive, self._own(weight_hh), second, leak, h0, starts)
         return states, states[-1:].clone()
 
 
+@in_widest_type
 def gru_scan(
     drive: Tensor,
     weight: Tensor,
@@ -74,6 +79,7 @@ def gru_scan(
         h0: the state before the first step, (B, H).
         starts: boolean (T, B), where a sequence starts.
     """
+    check_floating("drive", drive)
     if hand_written_serves((drive, weight, bias, h0), (leak,)):
         return _Scan.apply(drive, weight, bias, leak, h0, starts)
     return _steps(drive, weight, bias, leak, h0, starts)[0]
@@ -135,14 +141,15 @@ class _Scan(torch.autograd.Function):
             by_z, by_n, kept = by_z * (1 - leak), by_n * (1 - leak), z + leak * (1 - z)
         by = torch.stack((by_n * to_new * r * (1 - r), by_z, by_n * r, by_n), 2)
         delta, grad_h0 = _adjoint(grad_states, by, kept, weight, starts)
-        to_hidden = delta[:, :, :3].flatten(2)
+        # not flattened, for which batches of gradients (is_grads_batched) have no rule
+        to_hidden = delta[:, :, :3].reshape(*states.shape[:2], 3 * states.shape[2])
         _, need_weight, need_bias, *_ = ctx.needs_input_grad
         if ctx.found is not None:
             ctx.found.product(ctx.parameters[0], to_hidden, previous)
             ctx.found.vector(ctx.parameters[1], to_hidden)
             need_weight = need_bias = False
         return (
-            torch.cat((delta[:, :, :2], delta[:, :, 3:]), 2).flatten(2),
+            torch.cat((delta[:, :, :2], delta[:, :, 3:]), 2).reshape(to_hidden.shape),
             weight_gradient(to_hidden, previous) if need_weight else None,
             to_hidden.sum((0, 1)) if need_bias else None,
             None,

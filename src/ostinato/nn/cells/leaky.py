@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ostinato.nn.cells.linearized import LinearizedByAutograd
 from ostinato.nn.cells.linearized_rnn import LinearizedRNN
+from ostinato.nn.cells.protocol import LinearizedRecurrence
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.kernels import nonlinearities
-from ostinato.nn.kernels.projection import embed
 from ostinato.nn.scan.layer import recurrent_layer
 from ostinato.nn.scan.recurrence import leaky_scan
 
@@ -31,14 +32,18 @@ class RNN(RecurrentStack):
         bias: whether there are b_ih and b_hh.
         batch_first: whether inputs, outputs and starts have the stream before the time dimension.
         dropout: probability of dropping an output of every layer but the last, while training.
+        bidirectional: whether each layer has a second direction, backwards in time, whose outputs are behind
+            the first one's, and parameters of its own, named as weight_ih_l0_reverse.
         leak: a, the share of the OLD state that is kept (one minus the echo-state "leak rate"): None, a
-            number for all units, or a tensor (H,), each in [0, 1). A tensor that requires a gradient
-            becomes a parameter.
+            number for all units, or a tensor (H,), each in [0, 1). A tensor that requires a gradient is
+            learned: its values are where the parameter `leak_logit` starts, of which `leak` is then made so
+            that it stays in (0, 1); see `ostinato.nn.cells.leak`. State dicts with a leak load.
         initialization: of W_hh; see `initialize_recurrent_`. All else is PyTorch's uniform draw.
         spectral_radius: largest absolute eigenvalue of an "echo-state" W_hh.
         token_inputs: whether inputs are token ids only. The first layer's W_ih is then the parameter
-            `embedding`, its transpose (I, H), whose gradient is sparse: only the rows of the tokens that
-            occurred. State dicts with weight_ih_l0 load.
+            `embedding`, its transpose (I, H). State dicts with weight_ih_l0 load.
+        sparse: whether the gradient of the embedding is sparse, only the rows of the tokens that occurred.
+            Adam, `DistributedDataParallel` and `torch.nn.utils.clip_grad_norm_` want a dense one.
         generator: source of randomness for the weights and for dropout.
         device: where the parameters live.
         dtype: their type.
@@ -60,25 +65,34 @@ class RNN(RecurrentStack):
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
-        **settings: Any,
+        bidirectional: bool = False,
+        **further: Any,
     ) -> None:
-        nonlinearities.check(nonlinearity)
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, **settings)
+        if nonlinearity not in nonlinearities.NONLINEARITIES:
+            names = ", ".join(map(repr, nonlinearities.NONLINEARITIES[:-1]))
+            raise ValueError(
+                f"Unknown nonlinearity {nonlinearity!r}. Select from {names} or "
+                f"{nonlinearities.NONLINEARITIES[-1]!r}."
+            )
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **further
+        )
         self.nonlinearity = nonlinearity
 
+    def _operator_settings(self) -> tuple[str, ...]:
+        return ("nonlinearity",)
+
     def _layer(
-        self, layer: int, below: Tensor, state: Tensor | None, starts: Tensor | None
+        self, index: int, below: Tensor, state: Tensor | None, starts: Tensor | None, leak: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The states (T, B, H) of one layer, and the last of them (1, B, H)."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self._weight_names[layer]
-        recurrent, leak = self._own(weight_hh), self._own("leak")
+        weight_ih, weight_hh, bias_ih, bias_hh = self._weight_names[index]
+        recurrent = self._own(weight_hh)
         bias = second_bias = None
         if self.bias:
             bias, second_bias = self._own(bias_ih), self._own(bias_hh)
-        if self.token_inputs and layer == 0:
-            rows = self.embedding
-            # A sparse gradient is for a parameter to take; one that goes further through a graph is dense.
-            drive = embed(below, rows, bias, second_bias, sparse=rows.is_leaf)
+        if self._reads_tokens(index):
+            drive = self._embedded(weight_ih, below, bias, second_bias)
             h0 = None if state is None else state.squeeze(0)
             out = leaky_scan(drive, recurrent, leak, h0, starts, self.nonlinearity)
             return out, out[-1:].clone()
@@ -86,8 +100,10 @@ class RNN(RecurrentStack):
             below, self._own(weight_ih), bias, recurrent, leak, state, starts, self.nonlinearity, second_bias
         )
 
-    def linearize(self, input: Tensor, hx: Any = None, starts: Tensor | None = None) -> LinearizedRNN:
-        """The network at these parameters and inputs, for Gauss-Newton products on its kernels."""
+    def linearize(self, input: Tensor, hx: Any = None, starts: Tensor | None = None) -> LinearizedRecurrence:
+        """The network at these parameters and inputs, for Gauss-Newton products; on kernels, if it can."""
+        if self.bidirectional:
+            return LinearizedByAutograd(self, input, hx, starts)
         return LinearizedRNN(self, input, hx, starts)
 
     def extra_repr(self) -> str:

@@ -10,10 +10,12 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from ostinato.nn.cells.leak import LEARNED, slope
 from ostinato.nn.cells.protocol import Tangents
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.kernels import layer_cpu, select
 from ostinato.nn.kernels.definition import previous_states
+from ostinato.nn.kernels.plain import plain
 from ostinato.nn.kernels.projection import TOKEN_TYPES, embed, project
 from ostinato.nn.scan.functions import weight_gradient
 
@@ -67,7 +69,9 @@ class LinearizedLayer:
         if self.as_layer is None or self.input_name not in tangents or "leak" in tangents:
             return None
         names = (f"{name}_l{self.index}" for name in ("weight_hh", "bias_ih", "bias_hh"))
-        others = (tangents.get(name) for name in names)
+        others = [tangents.get(name) for name in names]
+        if not plain(tangents[self.input_name], *others):
+            return None
         return layer_cpu.tangent(self.as_layer, self.states, self.slopes, tangents[self.input_name], *others)
 
     def activation_tangent(self, change: Tensor, tangents: Tangents) -> Tensor:
@@ -198,6 +202,7 @@ class LinearizedRNN:
             raise ValueError("expected an RNN that takes time first, found batch_first=True")
         binary = inputs.dtype in (torch.uint8, torch.bool)
         below = inputs.to(rnn.weight_hh_l0.dtype) if binary else inputs
+        self._leak_slope = slope(getattr(rnn, LEARNED).detach()) if rnn.learned_leak else None
         self.layers: list[LinearizedLayer] = []
         with torch.no_grad():
             for index in range(rnn.num_layers):
@@ -214,15 +219,23 @@ class LinearizedRNN:
     def tangent(self, tangents: Tangents) -> list[Tensor]:
         """How the states (T, B, H) of each layer change with the parameters."""
         changes: list[Tensor] = []
+        tangents = self._of_leak(tangents)
         for layer in self.layers:
             changes.append(layer.tangent(changes[-1] if changes else None, tangents))
         return changes
+
+    def _of_leak(self, tangents: Tangents) -> Tangents:
+        """The tangents, with that of a learned leak in place of its parameter's."""
+        if self._leak_slope is None or LEARNED not in tangents:
+            return tangents
+        return {**tangents, "leak": self._leak_slope * tangents[LEARNED]}
 
     def structural(
         self, changes: list[Tensor], tangents: Tangents, weight: float, mask: Tensor | None
     ) -> list[Tensor]:
         """weight * phi'(z) dz for every layer, in the frames that count: d dz without the leak's (1 - a)."""
         terms = []
+        tangents = self._of_leak(tangents)
         for layer, change in zip(self.layers, changes, strict=True):
             keep = 1 if layer.leak is None else 1 - layer.leak
             term = layer.activation_tangent(change, tangents) * (weight / keep)
@@ -234,13 +247,15 @@ class LinearizedRNN:
     ) -> dict[str, Tensor]:
         """What G at the last states, and c at every layer's pre-activations, pass to the parameters."""
         back: dict[str, Tensor] = {}
-        grad: Tensor = grad_outputs
+        tangents, grad = self._of_leak(tangents), grad_outputs
         for layer in reversed(self.layers):
             inner = None if structural is None else structural[layer.index]
             passed, own = layer.adjoint(grad, inner, tangents, below=layer.index > 0)
             # the layers share one leak
             back |= {name: back[name] + x if name in back else x for name, x in own.items()}
             grad = grad if passed is None else passed
+        if self._leak_slope is not None and "leak" in back:
+            back[LEARNED] = self._leak_slope * back.pop("leak")
         return back
 
 

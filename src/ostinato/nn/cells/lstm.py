@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.cells.unrolled import gradients_by_steps, hand_written_serves, reset
+from ostinato.nn.kernels.arguments import check_floating
+from ostinato.nn.kernels.autocast import in_widest_type
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
 from ostinato.nn.scan.functions import weight_gradient
@@ -34,9 +36,11 @@ class LSTM(GatedStack):
     Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber & Cummins 2000.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout: as in `torch.nn.LSTM`.
-        leak, initialization, spectral_radius, token_inputs, generator, device, dtype: as in `RNN`; the
-            initialization is that of each of the four blocks (H, H) of W_hh.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in
+            `torch.nn.LSTM`. With proj_size P, h_t = W_hr (o_t tanh(c_t)) has P values, and no derivative by
+            hand: training is slower a step.
+        leak, initialization, spectral_radius, token_inputs, sparse, generator, device, dtype: as in `RNN`;
+            the initialization is that of each of the four blocks (H, P) of W_hh.
 
     Example:
         >>> lstm = LSTM(3, 5, generator=torch.Generator().manual_seed(0))
@@ -45,23 +49,34 @@ class LSTM(GatedStack):
         (torch.Size([7, 2, 5]), torch.Size([1, 2, 5]), torch.Size([1, 2, 5]))
     """
 
+    cell: ClassVar[str] = "LSTM"
     blocks: ClassVar[int] = 4
     state_tensors: ClassVar[tuple[str, ...]] = ("h", "c")
+    projects: ClassVar[bool] = True
 
     def _layer(
-        self, layer: int, below: Tensor, state: tuple[Tensor, Tensor] | None, starts: Tensor | None
+        self,
+        index: int,
+        below: Tensor,
+        state: tuple[Tensor, Tensor] | None,
+        starts: Tensor | None,
+        leak: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        _, weight_hh, bias_ih, bias_hh = self._weight_names[layer]
+        _, weight_hh, bias_ih, bias_hh, *projection = self._weight_names[index]
         bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
-        drive = self._drive(layer, below, bias, second)
+        drive = self._drive(index, below, bias, second)
         if state is None:
             h0 = c0 = drive.new_zeros(drive.shape[1], self.hidden_size)
+            if projection:
+                h0 = drive.new_zeros(drive.shape[1], self.output_size)
         else:
             h0, c0 = (x.squeeze(0) for x in state)
-        states, cell = lstm_scan(drive, self._own(weight_hh), self._own("leak"), h0, c0, starts)
+        weight_hr = self._own(projection[0]) if projection else None
+        states, cell = lstm_scan(drive, self._own(weight_hh), leak, h0, c0, starts, weight_hr)
         return states, (states[-1:].clone(), cell.unsqueeze(0))
 
 
+@in_widest_type
 def lstm_scan(
     drive: Tensor,
     weight: Tensor,
@@ -69,19 +84,22 @@ def lstm_scan(
     h0: Tensor,
     c0: Tensor,
     starts: Tensor | None,
+    projection: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The outputs h (T, B, H) of a layer, and its last cells c (B, H).
+    """The outputs h (T, B, P) of a layer, and its last cells c (B, H).
 
     Args:
         drive: W_ih x_t + b_ih + b_hh, shape (T, B, 4 H).
-        weight: W_hh, shape (4 H, H).
+        weight: W_hh, shape (4 H, P).
         leak: a, shape (H,), or None.
-        h0, c0: output and cells before the first step, (B, H).
+        h0, c0: output (B, P) and cells (B, H) before the first step.
         starts: boolean (T, B), where a sequence starts.
+        projection: W_hr, shape (P, H), or None, where P = H.
     """
-    if hand_written_serves((drive, weight, h0, c0), (leak,)):
+    check_floating("drive", drive)
+    if projection is None and hand_written_serves((drive, weight, h0, c0), (leak,)):
         return _Scan.apply(drive, weight, leak, h0, c0, starts)
-    states, last = _last_and_all(drive, weight, leak, h0, c0, starts)
+    states, last = _last_and_all(drive, weight, leak, h0, c0, starts, projection)
     return states, last
 
 
@@ -91,10 +109,16 @@ def _last_and_all(*inputs: Any) -> tuple[Tensor, Tensor]:
 
 
 def _steps(
-    drive: Tensor, weight: Tensor, leak: Tensor | None, h0: Tensor, c0: Tensor, starts: Tensor | None
+    drive: Tensor,
+    weight: Tensor,
+    leak: Tensor | None,
+    h0: Tensor,
+    c0: Tensor,
+    starts: Tensor | None,
+    projection: Tensor | None = None,
 ) -> list[tuple[Tensor, ...]]:
     """The scan step by step: h, c, i, f, g, o and tanh(c) of every step, each (B, H)."""
-    size = weight.shape[1]
+    size = c0.shape[1]
     marks = [None] * drive.shape[0] if starts is None else starts.unbind(0)
     transposed, h, c = weight.T, h0, c0
     made: list[tuple[Tensor, ...]] = []
@@ -107,7 +131,7 @@ def _steps(
         step = f * c + i * g
         c = step if leak is None else torch.lerp(step, c, leak)
         squashed = torch.tanh(c)
-        h = o * squashed
+        h = o * squashed if projection is None else (o * squashed) @ projection.T
         made.append((h, c, i, f, g, o, squashed))
     return made
 
@@ -161,12 +185,15 @@ def _adjoint(
     starts: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Backwards in time: `by_c` and `by_h` times dL/dc_t and dL/dh_t (T, B, 4 H); dL/dh0 and dL/dc0."""
+    streams, size = kept.shape[1:]
     carried, deltas = torch.zeros_like(kept[0]), []
     cell = torch.zeros_like(carried) if grad_cell is None else grad_cell
     for t in reversed(range(len(kept))):
         total = grad_states[t] + carried
         of_cell = torch.addcmul(cell, total, passed[t])
-        delta = torch.cat(((by_c[t] * of_cell.unsqueeze(1)).flatten(1), by_h[t] * total), 1)
+        # not flattened, for which batches of gradients (is_grads_batched) have no rule
+        to_gates = (by_c[t] * of_cell.unsqueeze(1)).reshape(streams, 3 * size)
+        delta = torch.cat((to_gates, by_h[t] * total), 1)
         deltas.append(delta)
         mark = None if starts is None else starts[t]
         carried = reset(delta @ weight, mark)

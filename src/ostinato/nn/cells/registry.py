@@ -65,7 +65,17 @@ _RECURRENT_WEIGHTS: tuple[Setting, ...] = (
         high=10,
         needs={"initialization": ("echo-state",)},
     ),
+    Setting(
+        "recurrent_rate",
+        float,
+        1.0,
+        "Optimization",
+        "learning rate of the recurrent weights, relative to learning_rate",
+        low=0,
+        needs={"learning_rate": ()},
+    ),
 )
+_RATES = {"recurrent_rate": ("weight_hh*",)}
 
 CELLS.register(
     Declared(
@@ -73,6 +83,7 @@ CELLS.register(
         place="ostinato.nn.cells.leaky:RNN",
         summary="one state a unit, and a nonlinearity",
         check=_check_leaks,
+        rates=_RATES,
         settings=(
             Setting(
                 "nonlinearity",
@@ -92,6 +103,7 @@ CELLS.register(
         place="ostinato.nn.cells.gru:GRU",
         summary="gated recurrent units, which may leak",
         check=_check_leaks,
+        rates=_RATES,
         settings=(*_RECURRENT_WEIGHTS, *LEAKS),
     )
 )
@@ -101,6 +113,7 @@ CELLS.register(
         place="ostinato.nn.cells.lstm:LSTM",
         summary="long short-term memory, whose cells may leak",
         check=_check_leaks,
+        rates=_RATES,
         settings=(*_RECURRENT_WEIGHTS, *LEAKS),
     )
 )

@@ -11,19 +11,21 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ostinato.nn.kernels.plain import unwatched
+
 
 def hand_written_serves(tensors: Sequence[Tensor | None], constants: Sequence[Tensor | None]) -> bool:
     """Whether the hand-written derivative gives all that is asked for.
 
     It does for plain reverse differentiation by `tensors`. `torch.func` transforms, forward mode,
-    `torch.compile`, a gradient for one of the constants, and runs without gradients take the steps.
+    `torch.compile` and tracers, a gradient for one of the constants, and runs without gradients take the
+    steps.
     """
     return (
         torch.is_grad_enabled()
         and any(x is not None and x.requires_grad for x in tensors)
         and not any(x is not None and x.requires_grad for x in constants)
-        and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
+        and unwatched()
         and forward_ad._current_level < 0
     )
 

@@ -72,6 +72,10 @@ class GaussNewton:
         self.last_nll = self.frames = 0.0
         self.last_states: State | None = None
 
+    def parameters(self) -> list[Tensor]:
+        """The model's trained parameters, in the order of the vectors."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
     def loss(self) -> float:
         """The objective at the parameters as they are now."""
         with torch.no_grad():
@@ -86,8 +90,7 @@ class GaussNewton:
         self._point = None
         with torch.enable_grad():
             loss = self.model.loss(*self._segment)
-            parameters = [p for p in self.model.parameters() if p.requires_grad]
-            gradients = torch.autograd.grad(loss.objective, parameters, materialize_grads=True)
+            gradients = torch.autograd.grad(loss.objective, self.parameters(), materialize_grads=True)
         self.last_nll, self.frames, self.last_states = float(loss.nll), loss.frames, loss.states
         return _flat(gradients)
 
@@ -119,7 +122,7 @@ class GaussNewton:
     def squared_gradient(self) -> Tensor:
         """Sum over the curvature's streams b of g_b^2, with sum_b g_b their gradient; shape (P,)."""
         inputs, targets, states, starts, mask = self._curvature_segment()
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        parameters = self.parameters()
         total = torch.zeros(sum(p.numel() for p in parameters)).to(parameters[0])
         everything = targets.shape[0] * targets.shape[1] if mask is None else int(mask.sum())
 

@@ -29,6 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ostinato.nn.kernels.plain import unwatched
+
 # Numbers in all streams' gradients of one weight: above it their norms are taken without making them.
 LARGEST = 1 << 23
 
@@ -295,6 +297,11 @@ class StreamGradients:
             parameter.grad = made
 
     def _add(self, parameter: Tensor, part: Part) -> None:
+        if torch.is_grad_enabled() or not unwatched():
+            raise RuntimeError(
+                "streams' own gradients are collected in a plain backward pass: without create_graph, "
+                "is_grads_batched, transforms of torch.func, compilers and autocast"
+            )
         self._parts.setdefault(parameter, []).append(part)
 
     def _laid_out(self, frames: Tensor) -> Tensor:
@@ -325,12 +332,15 @@ def _one(parts: Sequence[Any]) -> Sequence[Part]:
 def recorder(*parameters: Tensor | None) -> "StreamGradients | None":
     """What collects streams' gradients just now, if anything does and these parameters can be collected.
 
-    They can where they are a model's own parameters, and not made from some, as by weight normalisation.
+    They can where they are a model's own parameters, and not made from some, as by weight normalisation, and
+    where nothing but reverse differentiation goes on.
     """
     if torch.compiler.is_compiling():
         return None  # nothing is collected there, and a context variable cannot be traced
     found = _recorder.get()
-    return found if found is not None and all(p is None or p.is_leaf for p in parameters) else None
+    if found is None or not unwatched():
+        return None
+    return found if all(p is None or p.is_leaf for p in parameters) else None
 
 
 class _Affine(torch.autograd.Function):
@@ -345,7 +355,6 @@ class _Affine(torch.autograd.Function):
         return F.linear(inputs, weight, bias)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (inputs,), (weight, bias) = ctx.saved_tensors, ctx.parameters
         ctx.found.product(weight, grad, inputs)
@@ -363,7 +372,6 @@ class _Embedding(torch.autograd.Function):
         return F.embedding(tokens, rows)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, ...]:
         ctx.found.rows(ctx.rows, ctx.saved_tensors[0], grad, sparse=ctx.sparse)
         return None, None, None, None
@@ -379,7 +387,6 @@ class _Product(torch.autograd.Function):
         return inputs @ weight
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         ctx.found.product(ctx.weight, ctx.saved_tensors[0], grad)
         return grad @ ctx.weight.detach().T if ctx.needs_input_grad[0] else None, None, None
@@ -394,7 +401,6 @@ class _Shifted(torch.autograd.Function):
         return inputs + bias
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         ctx.found.vector(ctx.bias, grad)
         return grad, None, None

@@ -8,6 +8,9 @@ The extension is optional: without it this module imports, `available()` is Fals
 says why. It holds one build of the kernels per instruction set; the best that this machine runs is taken,
 or the one that the environment variable OSTINATO_KERNEL names.
 
+It reads and writes memory at the tensors' addresses: whoever calls it has asked
+`ostinato.nn.kernels.plain` about them.
+
 Shapes: T time, B streams, H hidden.
 """
 
@@ -19,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ostinato.errors import UserError
-from ostinato.nn.kernels import nonlinearities
+from ostinato.nn.kernels import arguments, nonlinearities
 
 try:  # after torch: the extension borrows torch's thread pool
     from ostinato.nn.kernels import _native
@@ -136,9 +139,8 @@ class Kernel:
         nonlinearity: str,
     ) -> tuple[Tensor, Tensor]:
         """See the module's function of this name."""
-        shape = tuple(drive.shape)
-        nonlinearities.check(nonlinearity)
-        _check(drive, shape, weight=weight, leak=leak, row=h0, starts=starts)
+        shape = _shape(drive)
+        arguments.of_scan(drive, weight, leak, h0, starts, nonlinearity)
         owned = drive.contiguous()
         weight, h0, starts, leak = weight.contiguous(), h0.contiguous(), _dense(starts), _dense(leak)
         states = empty(drive, shape)
@@ -170,11 +172,11 @@ class Kernel:
         want_adjoint_states: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """See the module's function of this name."""
-        shape = tuple(slopes.shape)
-        _check(slopes, shape, weight=weight, leak=leak, starts=starts, steps=grad_states)
+        shape = _shape(slopes)
+        arguments.of_adjoint(grad_states, slopes, weight, leak, starts)
         grad_states, slopes, weight = grad_states.contiguous(), slopes.contiguous(), weight.contiguous()
         starts, leak = _dense(starts), _dense(leak)
-        delta, grad_h0 = empty(slopes, shape), slopes.new_empty(shape[1:])
+        delta, grad_h0 = empty(slopes, shape), slopes.new_empty(*shape[1:])
         total = empty(slopes, shape) if want_adjoint_states else None
         if delta.numel():
             self.native.adjoint(
@@ -204,8 +206,8 @@ class Kernel:
         starts: Tensor | None,
     ) -> Tensor:
         """See the module's function of this name."""
-        shape = tuple(slopes.shape)
-        _check(slopes, shape, weight=weight, leak=leak, row=h0_tangent, starts=starts, steps=force)
+        shape = _shape(slopes)
+        arguments.of_tangent(force, slopes, weight, leak, h0_tangent, starts)
         force, slopes, weight = force.contiguous(), slopes.contiguous(), weight.contiguous()
         h0_tangent, starts, leak = h0_tangent.contiguous(), _dense(starts), _dense(leak)
         tangents = empty(slopes, shape)
@@ -253,46 +255,16 @@ def _dense(tensor: Tensor | None) -> Tensor | None:
 
 def empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A fresh tensor; a large one on huge pages, since touching it first is otherwise a fault per 4 KiB."""
-    fresh = like.new_empty(shape)
+    fresh = like.new_empty(*shape)
     if fresh.nbytes >= _HUGE:
         _native.prefer_huge_pages(fresh.data_ptr(), fresh.nbytes)
     return fresh
 
 
-def _check(
-    like: Tensor,
-    shape: tuple[int, ...],
-    *,
-    weight: Tensor,
-    leak: Tensor | None,
-    starts: Tensor | None,
-    row: Tensor | None = None,
-    steps: Tensor | None = None,
-) -> None:
-    """Everything the native code takes on trust."""
-    if len(shape) != 3 or like.device.type != "cpu" or like.dtype not in (torch.float32, torch.float64):
+def _shape(like: Tensor) -> tuple[int, ...]:
+    if like.dtype not in (torch.float32, torch.float64) or not like.is_cpu:
         raise ValueError(
             "expected a float32 or float64 tensor (T, B, H) on the CPU, "
-            f"got {like.dtype} {shape} on {like.device}"
+            f"got {like.dtype} {tuple(like.shape)} on {like.device}"
         )
-    _, streams, hidden = shape
-    _check_one("weight", weight, like, (hidden, hidden))
-    if leak is not None:
-        _check_one("leak", leak, like, (hidden,))
-    if row is not None:
-        _check_one("the initial state", row, like, (streams, hidden))
-    if steps is not None:
-        _check_one("the input of the scan", steps, like, shape)
-    if starts is not None and (starts.dtype is not torch.bool or starts.shape != shape[:2]):
-        raise ValueError(
-            f"starts must be boolean of shape {shape[:2]}, got {starts.dtype} {tuple(starts.shape)}"
-        )
-
-
-def _check_one(name: str, tensor: Tensor, like: Tensor, shape: tuple[int, ...]) -> None:
-    dtype = like.dtype
-    if tensor.shape != shape or tensor.dtype is not dtype or tensor.device != like.device:
-        raise ValueError(
-            f"{name} must be {dtype} {tuple(shape)} on {like.device}, "
-            f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
-        )
+    return tuple(like.shape)

@@ -7,12 +7,12 @@ Shapes: T time, B streams, H hidden. Every kernel module has the same three func
 import torch
 from torch import Tensor
 
-from ostinato.nn.kernels import nonlinearities
+from ostinato.nn.kernels import arguments, nonlinearities
 
 
 def previous_states(states: Tensor, h0: Tensor, starts: Tensor | None) -> Tensor:
     """The state each step starts from (T, B, H): the one before it, or zero where a sequence starts."""
-    previous = torch.cat([h0.unsqueeze(0), states[:-1]])
+    previous = torch.cat([h0.unsqueeze(0), states[:-1]]) if len(states) else states
     return previous if starts is None else previous.masked_fill(starts.unsqueeze(-1), 0)
 
 
@@ -24,6 +24,7 @@ def forward(
     drive: Tensor, weight: Tensor, leak: Tensor | None, h0: Tensor, starts: Tensor | None, nonlinearity: str
 ) -> tuple[Tensor, Tensor]:
     """States h (T, B, H) and slopes (1 - a) phi'(z) (T, B, H)."""
+    arguments.of_scan(drive, weight, leak, h0, starts, nonlinearity)
     h, states, slopes = h0, [], []
     for t in range(drive.shape[0]):
         previous = _masked(h, starts, t)
@@ -47,6 +48,7 @@ def adjoint(
     want_adjoint_states: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """delta = dL/dz (T, B, H), dL/dh0 (B, H) and, if wanted, the total dL/dh (T, B, H)."""
+    arguments.of_adjoint(grad_states, slopes, weight, leak, starts)
     carried = torch.zeros_like(slopes[0]) if len(slopes) else slopes.new_zeros(slopes.shape[1:])
     deltas, totals = [], []
     for t in reversed(range(slopes.shape[0])):
@@ -71,6 +73,7 @@ def tangent(
     starts: Tensor | None,
 ) -> Tensor:
     """s_t = a s_{t-1} + slope_t * (s_{t-1} W^T) + force_t, from s_{-1} = h0_tangent (T, B, H)."""
+    arguments.of_tangent(force, slopes, weight, leak, h0_tangent, starts)
     state, states = h0_tangent, []
     for t in range(slopes.shape[0]):
         previous = _masked(state, starts, t)

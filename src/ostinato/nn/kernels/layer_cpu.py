@@ -3,7 +3,8 @@
     drive = x U^T + b + b2,   h = scan(drive, W, a, h0, starts),   and the gradients of all of them
 
 Inputs that are mostly zeros (piano-rolls, as bytes or as numbers) cost a sum over what is not zero. A short
-scan takes about 100 microseconds, so every tensor operation saved here counts: one call each way.
+scan takes about 100 microseconds, so every tensor operation saved here counts: one call each way. Whoever
+calls has asked `ostinato.nn.kernels.plain` about the tensors.
 
 Shapes: T time, B streams, N = T * B frames, I inputs, H hidden.
 """
@@ -56,26 +57,31 @@ class States(NamedTuple):
 def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
     """The states, and what `backward` needs besides."""
     x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
-    nonlinearities.check(nonlinearity)
+    if nonlinearity not in _CODES:
+        nonlinearities.check(nonlinearity)
     _check(layer)
     steps, streams, inputs = x.shape
     shape, threads = (steps, streams, weight.shape[0]), torch.get_num_threads()
-    states = weight.new_empty(shape)
+    states = weight.new_empty(*shape)  # one by one: sizes from a tuple take twice as long
     slopes = cpu.scratch(states.numel(), weight.dtype)
     x, weight_ih, weight = x.contiguous(), weight_ih.contiguous(), weight.contiguous()
     # Held in names: an address is good for as long as its tensor lives.
-    bias, second_bias, leak, h0, starts = map(_dense, (bias, second_bias, leak, h0, starts))
-    # empty_like is cheaper than new_empty, whose sizes come from Python one by one.
-    last = weight.new_empty((1, streams, shape[2])) if h0 is None or h0.dim() == 2 else torch.empty_like(h0)
+    bias = None if bias is None else bias.contiguous()
+    second_bias = None if second_bias is None else second_bias.contiguous()
+    leak = None if leak is None else leak.contiguous()
+    h0 = None if h0 is None else h0.contiguous()
+    starts = None if starts is None else starts.contiguous()
+    # empty_like is cheaper than new_empty, whose sizes come from Python.
+    last = weight.new_empty(1, streams, shape[2]) if h0 is None or h0.dim() == 2 else torch.empty_like(h0)
     binary = x.dtype in BINARY
     arguments = (
         weight_ih.data_ptr(),
-        _address(bias),
-        _address(second_bias),
+        0 if bias is None else bias.data_ptr(),
+        0 if second_bias is None else second_bias.data_ptr(),
         weight.data_ptr(),
-        _address(leak),
-        _address(h0),
-        _address(starts),
+        0 if leak is None else leak.data_ptr(),
+        0 if h0 is None else h0.data_ptr(),
+        0 if starts is None else starts.data_ptr(),
         states.data_ptr(),
         last.data_ptr(),
         slopes.data_ptr(),
@@ -133,10 +139,10 @@ def tangent(
         states.data_ptr(),
         slopes.data_ptr(),
         slopes.dim() == 1,
-        _address(h0),
+        0 if h0 is None else h0.data_ptr(),
         weight.data_ptr(),
-        _address(leak),
-        _address(starts),
+        0 if leak is None else leak.data_ptr(),
+        0 if starts is None else starts.data_ptr(),
         *(_address(t) for t in changes),
         tangents.data_ptr(),
         torch.get_num_threads(),
@@ -170,14 +176,16 @@ def backward(
     want_ih, want_bias, want_second, want_hh = wanted
     x, weight, grad_states = x.contiguous(), weight.contiguous(), grad_states.contiguous()
     states, slopes = states.contiguous(), slopes.contiguous()
-    leak, h0, starts = _dense(leak), _dense(h0), _dense(starts)
+    leak = None if leak is None else leak.contiguous()
+    h0 = None if h0 is None else h0.contiguous()
+    starts = None if starts is None else starts.contiguous()
     if grad_states.shape != states.shape or grad_states.dtype is not slopes.dtype:
         raise ValueError(
             f"the gradient must be {slopes.dtype} {tuple(states.shape)}, "
             f"got {grad_states.dtype} {tuple(grad_states.shape)}"
         )
     delta = _room_for(states, want_delta)
-    grad_h0 = states.new_empty(states.shape[1:]) if h0 is None else torch.empty_like(h0)
+    grad_h0 = states.new_empty(x.shape[1], weight.shape[0]) if h0 is None else torch.empty_like(h0)
     grad_ih, grad_hh = _room_for(weight_ih, want_ih), _room_for(weight, want_hh)
     grad_bias, second = _room_for(bias, want_bias), _room_for(second_bias, want_second)
     binary, address = x.dtype in BINARY, x.data_ptr()
@@ -192,16 +200,16 @@ def backward(
         slopes.data_ptr(),
         slopes.dim() == 1,
         states.data_ptr(),
-        _address(h0),
+        0 if h0 is None else h0.data_ptr(),
         weight.data_ptr(),
-        _address(leak),
-        _address(starts),
-        _address(delta),
+        0 if leak is None else leak.data_ptr(),
+        0 if starts is None else starts.data_ptr(),
+        0 if delta is None else delta.data_ptr(),
         grad_h0.data_ptr(),
-        _address(grad_hh),
-        _address(grad_ih),
-        _address(grad_bias),
-        _address(second),
+        0 if grad_hh is None else grad_hh.data_ptr(),
+        0 if grad_ih is None else grad_ih.data_ptr(),
+        0 if grad_bias is None else grad_bias.data_ptr(),
+        0 if second is None else second.data_ptr(),
         torch.get_num_threads(),
     )
     return Gradients(delta, grad_ih, grad_bias, second, grad_hh, grad_h0)
@@ -209,7 +217,9 @@ def backward(
 
 def _project(x: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None, out: Tensor) -> None:
     """out = x U^T + b + b2, by a dense product."""
-    frames, drive = x.flatten(0, 1).to(weight.dtype), out.view(-1, out.shape[2])
+    frames, drive = x.view(-1, x.shape[2]), out.view(-1, out.shape[2])
+    if x.dtype is not weight.dtype:
+        frames = frames.to(weight.dtype)
     both = sum_of_biases(bias, second_bias)
     if both is None:
         torch.mm(frames, weight.T, out=drive)
@@ -220,6 +230,8 @@ def _project(x: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor
 def _room_for(gradient_of: Tensor | None, wanted: bool) -> Tensor | None:
     if not wanted or gradient_of is None:
         return None
+    if gradient_of.is_contiguous():
+        return torch.empty_like(gradient_of)
     return torch.empty_like(gradient_of, memory_format=torch.contiguous_format)
 
 
@@ -236,6 +248,27 @@ def _check(layer: Layer) -> None:
     x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
     steps, streams, inputs = x.shape
     hidden, dtype = weight.shape[0], weight.dtype
+    row, start = (hidden,), (streams, hidden) if h0 is None or h0.dim() == 2 else (1, streams, hidden)
+    if (  # all at once, as every pass asks; by name where something is wrong
+        dtype not in (torch.float32, torch.float64)
+        or not (x.dtype is dtype or x.dtype in BINARY)
+        or weight_ih.dtype is not dtype
+        or weight_ih.shape != (hidden, inputs)
+        or weight.shape != (hidden, hidden)
+        or not (bias is None or (bias.dtype is dtype and bias.shape == row))
+        or not (second_bias is None or (second_bias.dtype is dtype and second_bias.shape == row))
+        or not (leak is None or (leak.dtype is dtype and leak.shape == row))
+        or not (h0 is None or (h0.dtype is dtype and h0.shape == start))
+        or not (starts is None or (starts.dtype is torch.bool and starts.shape == (steps, streams)))
+        or x.numel() == 0
+    ):
+        _refuse(layer, start)
+
+
+def _refuse(layer: Layer, start: tuple[int, ...]) -> None:
+    x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
+    steps, streams, inputs = x.shape
+    hidden, dtype = weight.shape[0], weight.dtype
     if dtype not in (torch.float32, torch.float64) or not weight.is_cpu:
         raise ValueError(f"weights must be float32 or float64 on the CPU, got {dtype} on {weight.device}")
     if not ((x.dtype is dtype or x.dtype in BINARY) and x.is_cpu):
@@ -243,9 +276,6 @@ def _check(layer: Layer) -> None:
     if x.numel() == 0:
         raise ValueError(f"inputs must be of shape (1, 1, 1) at least, got {tuple(x.shape)}")
     row = (hidden,)
-    start: tuple[int, ...] = (streams, hidden)
-    if h0 is not None and h0.dim() == 3:
-        start = (1, streams, hidden)
     for name, tensor, shape, kind in (
         ("weight_ih", weight_ih, (hidden, inputs), dtype),
         ("bias", bias, row, dtype),

@@ -59,7 +59,24 @@ def plain(*tensors: Tensor | None) -> bool:
         if tensor is not None and (
             (type(tensor) is not Tensor and type(tensor) is not Parameter)
             or _keys(tensor).raw_repr() not in _DENSE
-            or (tensor.untyped_storage().nbytes() < tensor.nbytes and not _holds(tensor))
+            or not (tensor.untyped_storage().nbytes() or tensor.numel() == 0)
+        ):
+            return False
+    return True
+
+
+def still_plain(*tensors: Tensor | None) -> bool:
+    """Whether tensors that were plain still are: between two passes their memory may have been freed.
+
+    Example:
+        >>> x = torch.ones(2)
+        >>> plain(x), still_plain(x), x.untyped_storage().resize_(0) is None, still_plain(x)
+        (True, True, False, False)
+    """
+    for tensor in tensors:
+        if tensor is not None and (
+            (type(tensor) is not Tensor and type(tensor) is not Parameter)
+            or not (tensor.untyped_storage().nbytes() or tensor.numel() == 0)
         ):
             return False
     return True
@@ -95,15 +112,33 @@ def dense(*tensors: Tensor | None) -> bool:
         tensor is None
         or (
             _keys(tensor).raw_repr() in _DENSE
-            and (tensor.untyped_storage().nbytes() >= tensor.nbytes or _holds(tensor))
+            and (tensor.untyped_storage().nbytes() > 0 or tensor.numel() == 0)
         )
         for tensor in tensors
     )
 
 
-def _holds(tensor: Tensor) -> bool:
-    """Whether a storage smaller than all the numbers holds them, as where elements share memory."""
-    if tensor.numel() == 0:
-        return True
-    last = sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return (tensor.storage_offset() + last + 1) * tensor.itemsize <= tensor.untyped_storage().nbytes()
+def check_memory(*tensors: Tensor | None) -> None:
+    """Refuse tensors whose memory was freed, which some of PyTorch's own operations would read all the same.
+
+    Raises:
+        RuntimeError: one has numbers and a storage of no bytes.
+
+    Example:
+        >>> freed = torch.ones(2, 3)
+        >>> _ = freed.untyped_storage().resize_(0)
+        >>> check_memory(torch.ones(1), freed)
+        Traceback (most recent call last):
+        RuntimeError: expected tensors with memory, got shape (2, 3) in a storage that was freed
+    """
+    for tensor in tensors:
+        if tensor is not None and _is_freed(tensor):
+            raise RuntimeError(
+                f"expected tensors with memory, got shape {tuple(tensor.shape)} in a storage that was freed"
+            )
+
+
+def _is_freed(tensor: Tensor) -> bool:
+    # what is no ordinary tensor of the CPU may know the size of its memory as a symbol only, or have none
+    ordinary = _keys(tensor).raw_repr() in _DENSE
+    return ordinary and tensor.untyped_storage().nbytes() == 0 and tensor.numel() > 0

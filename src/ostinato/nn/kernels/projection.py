@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ostinato.nn.kernels.autocast import in_widest_type
 from ostinato.nn.kernels.by_stream import affine, embedding, recorder, shifted
 
 TOKEN_TYPES = (torch.int64, torch.int32)
 
 
+@in_widest_type
 def project(inputs: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None = None) -> Tensor:
     """`weight @ x + bias` for every frame, shape (..., H).
 
@@ -58,6 +60,7 @@ def sum_of_biases(bias: Tensor | None, second_bias: Tensor | None) -> Tensor | N
     return bias + second_bias
 
 
+@in_widest_type
 def embed(
     tokens: Tensor,
     rows: Tensor,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ostinato.nn.kernels import definition, unrolled
+from ostinato.nn.kernels.plain import dense
 
 
 @functools.cache
@@ -26,9 +27,14 @@ def _native() -> ModuleType | None:
     return None
 
 
+def has_native(dtype: torch.dtype) -> bool:
+    """Whether the native kernels serve plain tensors of this type."""
+    return dtype in (torch.float32, torch.float64) and _native() is not None
+
+
 def is_native(x: Tensor) -> bool:
-    """Whether the native kernels serve tensors of this device and type."""
-    return x.is_cpu and x.dtype in (torch.float32, torch.float64) and _native() is not None
+    """Whether the native kernels serve tensors like this one: its device, its type, and numbers in memory."""
+    return has_native(x.dtype) and dense(x)
 
 
 def kernel_for(drive: Tensor, name: str | None = None) -> ModuleType:

@@ -7,7 +7,7 @@ definition, and the path taken wherever the native kernel cannot be.
 import torch
 from torch import Tensor
 
-from ostinato.nn.kernels import nonlinearities
+from ostinato.nn.kernels import arguments, nonlinearities
 
 
 def _start_rows(starts: Tensor | None, steps: int) -> list[Tensor | None]:
@@ -22,6 +22,7 @@ def forward(
     drive: Tensor, weight: Tensor, leak: Tensor | None, h0: Tensor, starts: Tensor | None, nonlinearity: str
 ) -> tuple[Tensor, Tensor]:
     """States h (T, B, H) and slopes (1 - a) phi'(z) (T, B, H)."""
+    arguments.of_scan(drive, weight, leak, h0, starts, nonlinearity)
     states, phi = torch.empty_like(drive), drive.clone()
     start_rows, transposed, h = _start_rows(starts, len(drive)), weight.T, h0
     for t in range(len(drive)):
@@ -47,6 +48,7 @@ def adjoint(
     want_adjoint_states: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """delta = dL/dz (T, B, H), dL/dh0 (B, H) and, if wanted, the total dL/dh (T, B, H)."""
+    arguments.of_adjoint(grad_states, slopes, weight, leak, starts)
     delta = torch.empty_like(slopes)
     totals = torch.empty_like(slopes) if want_adjoint_states else None
     carried, start_rows = slopes.new_zeros(slopes.shape[1:]), _start_rows(starts, len(slopes))
@@ -71,6 +73,7 @@ def tangent(
     starts: Tensor | None,
 ) -> Tensor:
     """s_t = a s_{t-1} + slope_t * (s_{t-1} W^T) + force_t, from s_{-1} = h0_tangent (T, B, H)."""
+    arguments.of_tangent(force, slopes, weight, leak, h0_tangent, starts)
     states, state = torch.empty_like(slopes), h0_tangent
     start_rows, transposed = _start_rows(starts, len(slopes)), weight.T
     for t in range(len(slopes)):

@@ -5,7 +5,7 @@
 The composition of `project` and `leaky_scan` computes the same; this saves what lies between them: one call
 of the native code goes from the inputs to the states, and one from their gradient to those of all weights. It
 serves plain eager training; whatever differentiates in another way (`torch.func`, forward mode,
-`torch.compile`, a gradient for the leak) gets the composition.
+`torch.compile`, a gradient for the leak), and tensors that are not numbers in memory, get the composition.
 
 Shapes: T time, B streams, N = T * B frames, I inputs, H hidden.
 """
@@ -19,7 +19,10 @@ from torch.autograd import forward_ad
 from ostinato.nn.kernels import layer_cpu, select
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
+from ostinato.nn.kernels.plain import check_memory, plain, still_plain
 from ostinato.nn.kernels.projection import project
+from ostinato.nn.scan import functions
+from ostinato.nn.scan.operators import LIBRARY
 from ostinato.nn.scan.recurrence import leaky_scan
 
 
@@ -38,34 +41,67 @@ def recurrent_layer(
 
     The initial state is (B, H) or (1, B, H). A second bias is added to the first, as in `torch.nn.RNN`.
     """
-    if _fuses(inputs, weight_ih, leak, starts):
-        return _Layer.apply(inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts, nonlinearity)
+    tensors = (inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts)
+    if not plain(*tensors):
+        return LAYER(*tensors, nonlinearity)
+    return (_apply if _fuses(*tensors) else _composition)(*tensors, nonlinearity)
+
+
+LIBRARY.define(
+    "recurrent_layer(Tensor inputs, Tensor weight_ih, Tensor? bias, Tensor? second_bias, Tensor weight_hh, "
+    "Tensor? leak, Tensor? h0, Tensor? starts, str nonlinearity) -> (Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+LAYER = torch.ops.ostinato.recurrent_layer.default  # what is not plain takes it
+
+
+def _composition(
+    inputs: Tensor,
+    weight_ih: Tensor,
+    bias: Tensor | None,
+    second_bias: Tensor | None,
+    weight_hh: Tensor,
+    leak: Tensor | None,
+    h0: Tensor | None,
+    starts: Tensor | None,
+    nonlinearity: str,
+) -> tuple[Tensor, Tensor]:
+    """The operator, made of others, whose rules are therefore its own."""
     drive = project(inputs, weight_ih, bias, second_bias)
     states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, nonlinearity)
     return states, states[-1:].clone()
+
+
+def _operator(*arguments: Any) -> tuple[Tensor, Tensor]:
+    check_memory(*arguments[:-1])
+    return _composition(*arguments)
+
+
+LIBRARY.impl("recurrent_layer", _operator, "CompositeImplicitAutograd")
 
 
 def _row(h0: Tensor | None) -> Tensor | None:
     return h0 if h0 is None or h0.dim() == 2 else h0.squeeze(0)
 
 
-def _fuses(inputs: Tensor, weight_ih: Tensor, leak: Tensor | None, starts: Tensor | None) -> bool:
+def _fuses(*tensors: Tensor | None) -> bool:
+    """Whether one call of the native code does all that is asked of plain tensors."""
+    inputs, weight_ih, _, _, _, leak, _, starts = tensors
+    assert inputs is not None
+    assert weight_ih is not None
     return (
-        not torch.compiler.is_compiling()
+        forward_ad._current_level < 0
         and inputs.dim() == 3
         and (inputs.dtype is weight_ih.dtype or inputs.dtype in layer_cpu.BINARY)
-        and inputs.is_cpu
         and inputs.numel() > 0
         and not (leak is not None and leak.requires_grad)
         and (starts is None or starts.dtype is torch.bool)
-        and select.is_native(weight_ih)
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
+        and select.has_native(weight_ih.dtype)
     )
 
 
 class _Layer(torch.autograd.Function):
-    """(x, U, b, b2, W, a, h0, starts) -> states and last; second derivatives go through the composition."""
+    """(x, U, b, b2, W, a, h0, starts) -> states and last; derivatives of derivatives go by the operators."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
@@ -90,7 +126,7 @@ class _Layer(torch.autograd.Function):
             grad_states = torch.cat((before, end))
         if grad_states is None:
             return (None,) * 9
-        if torch.is_grad_enabled():
+        if functions.is_differentiated() or not (plain(grad_states) and still_plain(*tensors, states)):
             return _differentiable_backward(ctx, grad_states)
         need_inputs, *wanted, _, need_h0, _, _ = ctx.needs_input_grad
         layer = layer_cpu.Layer(*tensors)
@@ -128,19 +164,37 @@ def _record(ctx: Any, layer: layer_cpu.Layer, states: Tensor, delta: Any) -> Non
     ctx.found.product(weight_hh, delta, previous_states(states, h0, layer.starts))
 
 
+@functions.without_autocast
 def _differentiable_backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradients once more, with a graph: by the composition, whose derivatives have derivatives."""
-    *inputs, _, _ = ctx.saved_tensors
-    # Aliases cut off whatever one input owes to another upstream.
-    aliases: list[Any] = [None if x is None else x.view_as(x) for x in inputs]
-    x, weight_ih, bias, second_bias, weight_hh, leak, h0, starts = aliases
-    drive = project(x, weight_ih, bias, second_bias)
-    states = leaky_scan(drive, weight_hh, leak, _row(h0), starts, ctx.nonlinearity)
-    wanted = [i for i, need in enumerate(ctx.needs_input_grad[:8]) if need]
-    gradients = torch.autograd.grad(
-        states, [aliases[i] for i in wanted], grad_states, create_graph=True, allow_unused=True
+    """The gradients by operations that PyTorch knows, and which it can differentiate or batch in turn."""
+    *inputs, _, states = ctx.saved_tensors
+    x, weight_ih, bias, second_bias, weight_hh, leak, h0, starts = inputs
+    start = torch.zeros_like(states[0]) if h0 is None else _row(h0)
+    assert start is not None
+    previous = previous_states(states, start, starts)
+    # Of the saved slopes only the native code knows the order; those of the rectifier alone are needed.
+    slopes = states
+    if ctx.nonlinearity == "relu" and leak is not None:
+        drive = project(x, weight_ih, bias, second_bias)
+        slopes = functions.scan(drive, weight_hh, leak, start, starts, ctx.nonlinearity)[1]
+    slopes = functions.differentiable_slopes(states, previous, leak, slopes, ctx.nonlinearity)
+    delta, grad_h0, _ = functions.adjoint(grad_states, slopes, weight_hh, leak, starts, False)
+    if ctx.found is not None:
+        _record(ctx, layer_cpu.Layer(*inputs), states, delta)
+        ctx.found = None
+    need_x, need_ih, need_bias, need_second, need_hh, _, need_h0, *_ = ctx.needs_input_grad
+    summed = delta.sum((0, 1)) if need_bias or need_second else None
+    return (
+        delta @ weight_ih if need_x else None,
+        functions.weight_gradient(delta, x.to(delta.dtype)) if need_ih else None,
+        summed if need_bias else None,
+        summed if need_second else None,
+        functions.weight_gradient(delta, previous) if need_hh else None,
+        None,
+        grad_h0.view_as(h0) if need_h0 else None,
+        None,
+        None,
     )
-    result: list[Tensor | None] = [None] * 9
-    for i, gradient in zip(wanted, gradients, strict=True):
-        result[i] = gradient
-    return tuple(result)
+
+
+_apply = functions.plain_apply(_Layer)

@@ -13,13 +13,14 @@ Shapes: T time, B streams, H hidden. The leak a is the share of the OLD state th
 "leak rate" of the echo-state literature.
 """
 
-import torch
 from torch import Tensor
 
-from ostinato.nn.kernels import definition, nonlinearities, select
-from ostinato.nn.scan.functions import Scan
+from ostinato.nn.kernels import definition
+from ostinato.nn.kernels.autocast import in_widest_type
+from ostinato.nn.scan import functions
 
 
+@in_widest_type
 def leaky_scan(
     drive: Tensor,
     weight: Tensor,
@@ -43,45 +44,20 @@ def leaky_scan(
         kernel: "definition", "unrolled" or "cpu"; by default the fastest that applies.
 
     Returns:
-        The states h, shape (T, B, H).
+        The states h, shape (T, B, H), of the drive's type. All tensors must have one real floating type, but
+        under `torch.autocast`, where all are taken in the widest one among them.
+
+    Raises:
+        ValueError: tensors do not go together in shape, type or device.
 
     Example:
+        >>> import torch
         >>> drive = torch.ones(3, 1, 1)
         >>> leaky_scan(drive, torch.zeros(1, 1), torch.tensor([0.5]), nonlinearity="identity").flatten()
         tensor([0.5000, 0.7500, 0.8750])
     """
-    _check(drive, weight, leak, h0, starts, nonlinearity)
     if h0 is None:
-        h0 = drive.new_zeros(drive.shape[1:])
+        h0 = drive.new_zeros(*drive.shape[1:])
     if kernel == "definition":
         return definition.forward(drive, weight, leak, h0, starts, nonlinearity)[0]
-    if torch.compiler.is_compiling():
-        from ostinato.nn.scan import compiled as compiled_recurrence
-
-        return compiled_recurrence.scan(drive, weight, leak, h0, starts, nonlinearity)
-    return Scan.apply(drive, weight, leak, h0, starts, nonlinearity, select.kernel_for(drive, kernel))[0]
-
-
-def _check(
-    drive: Tensor,
-    weight: Tensor,
-    leak: Tensor | None,
-    h0: Tensor | None,
-    starts: Tensor | None,
-    nonlinearity: str,
-) -> None:
-    nonlinearities.check(nonlinearity)
-    if drive.dim() != 3:
-        raise ValueError(f"drive must have shape (T, B, H), got {tuple(drive.shape)}")
-    steps, streams, hidden = drive.shape
-    expected = {
-        "weight": (weight, (hidden, hidden)),
-        "leak": (leak, (hidden,)),
-        "h0": (h0, (streams, hidden)),
-        "starts": (starts, (steps, streams)),
-    }
-    for name, (tensor, shape) in expected.items():
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} must have shape {shape} to go with drive, got {tuple(tensor.shape)}")
-    if starts is not None and starts.dtype != torch.bool:
-        raise ValueError(f"starts must be boolean, got {starts.dtype}")
+    return functions.scan(drive, weight, leak, h0, starts, nonlinearity, kernel or "")[0]

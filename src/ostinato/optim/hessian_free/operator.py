@@ -18,6 +18,10 @@ class CurvatureOperator(Protocol):
     for one. `structural` is the weight of a further positive
     semi-definite term, which holds back the change of hidden units; an operator that has none is never
     asked for one unless the optimizer was given `structural_damping`.
+
+    Two further methods are asked for where they are there: `parameters()`, the tensors that the vectors are
+    made of, in order, which the optimizer then goes by and checks its own against; and, for a preconditioner,
+    `squared_gradient()`, of shape (P,).
     """
 
     def loss(self) -> float:
@@ -31,13 +35,13 @@ class CurvatureOperator(Protocol):
 
 
 def flatten(tensors: Iterable[Tensor]) -> Tensor:
-    """The tensors' elements in one new vector.
+    """The tensors' elements in one new vector; gradients of an embedding may be sparse.
 
     Example:
         >>> flatten([torch.eye(2), torch.tensor([5.0])])
         tensor([1., 0., 0., 1., 5.])
     """
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+    return torch.cat([(t.to_dense() if t.is_sparse else t).detach().reshape(-1) for t in tensors])
 
 
 def unflatten(vector: Tensor, like: Iterable[Tensor]) -> list[Tensor]:

@@ -68,21 +68,25 @@ class HessianFree(torch.optim.Optimizer):
     never taken. A start that is worse than zero, because the minibatch changed much, is left for zero.
 
     Args:
-        params: the parameters, one group, in the order of the operator's vectors.
+        params: the parameters, one group: those of the operator, in any order, or in the order of its vectors
+            where it does not say what its parameters are. Those that need no gradient stay as they are.
         damping: the first lambda, at least 0.
         structural_damping: mu, the structural term's weight relative to lambda; 0 asks for none.
         decay: what the last solution is multiplied by to start the next from, in [0, 1]; 0 starts at zero.
         max_iterations: conjugate-gradient iterations at most.
         tolerance: conjugate gradients have converged where the residual is this share of |g|.
         progress: when conjugate gradients make too little progress, or None: never.
-        preconditioner: use the diagonal of squared gradients; asks the operator for `squared_gradient`.
+        preconditioner: use a diagonal of squared gradients; asks the operator for `squared_gradient`.
         rule: moves lambda.
 
     The state of a parameter is "direction", its share of the last x; `param_groups[0]` holds "damping" and
     "steps". With both restored, the optimizer goes on bit for bit. `report` says what the last step did.
 
+    There is no learning rate for a scheduler to set, and no weight decay: a penalty belongs into the loss.
+
     Raises:
-        UserError: a setting is out of range.
+        UserError: a setting is out of range, there is more than one group, or a group has a setting that is
+            not here; from `step`, the parameters are not the operator's.
 
     Example:
         >>> from ostinato.optim.hessian_free.functional import ModuleOperator
@@ -108,24 +112,30 @@ class HessianFree(torch.optim.Optimizer):
         preconditioner: bool = False,
         rule: LevenbergMarquardt = LevenbergMarquardt(),  # noqa: B008 (frozen)
     ) -> None:
-        for name, value, high in (
-            ("damping", damping, math.inf),
-            ("structural damping", structural_damping, math.inf),
-            ("decay", decay, 1.0),
-            ("tolerance", tolerance, 1.0),
-        ):
-            if not 0 <= value <= high or not math.isfinite(value):
-                span = "of at least 0" if high == math.inf else "in [0, 1]"
-                raise UserError(f"expected a {name} {span}, found {value}")
+        _check("damping", damping)
+        _check("structural damping", structural_damping)
+        _check("decay", decay, 1.0)
+        _check("tolerance", tolerance, 1.0)
         if max_iterations < 1:
             raise UserError(f"expected at least 1 conjugate-gradient iteration, found {max_iterations}")
         super().__init__(params, {"damping": float(damping), "steps": 0})
-        if len(self.param_groups) != 1:
-            raise UserError(f"Hessian-free takes one group of parameters, found {len(self.param_groups)}")
         self.structural_damping, self.decay, self.max_iterations = structural_damping, decay, max_iterations
         self.tolerance, self.progress, self.preconditioner = tolerance, progress, preconditioner
         self.rule = rule
         self.report: StepReport | None = None
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """The one group, from the constructor; a `UserError` for another, or for settings it cannot have."""
+        if self.param_groups:
+            raise UserError("Hessian-free takes one group of parameters, found another; give all in one")
+        other = param_group.keys() - {"params", "param_names", "damping", "steps"}
+        if other:
+            raise UserError(
+                f"Hessian-free has no {min(other)} for a group of parameters; leave it out (a penalty on "
+                "weights belongs into the loss)"
+            )
+        _check("damping", param_group.get("damping", 0.0))
+        super().add_param_group(param_group)
 
     @classmethod
     def from_settings(cls, params: Iterable[Tensor], settings: Mapping[str, Any]) -> "HessianFree":
@@ -176,7 +186,7 @@ class HessianFree(torch.optim.Optimizer):
     def step(  # type: ignore[override]
         self, operator: CurvatureOperator, callback: Callable[[int, float], None] | None = None
     ) -> StepReport:
-        """One update; everything is as before if it raises, also from the callback.
+        """One update; parameters and optimizer are as before if it raises, also from the callback.
 
         Args:
             operator: loss, gradient and curvature of a minibatch at these parameters.
@@ -184,12 +194,26 @@ class HessianFree(torch.optim.Optimizer):
 
         Returns:
             What was done; a loss or gradient that is not finite, or a gradient of zero, changes nothing.
+
+        Raises:
+            UserError: it is no operator, its parameters are not those of the optimizer, or it lacks what a
+                setting asks for.
         """
+        if not hasattr(operator, "gradient"):
+            raise UserError(
+                "expected an operator with loss(), gradient() and curvature(v) for a step of Hessian-free, "
+                f"such as ModuleOperator(module, inputs, loss), found {type(operator).__name__}"
+            )
         group = self.param_groups[0]
-        parameters: list[Tensor] = group["params"]
+        parameters = _ordered(group["params"], operator)
         theta = flatten(parameters)
         with torch.enable_grad():
             gradient = operator.gradient()
+        if gradient.shape != theta.shape:
+            raise UserError(
+                f"expected a gradient of {len(theta)} elements, as the optimizer's parameters have, found "
+                f"shape {tuple(gradient.shape)}"
+            )
         with torch.no_grad():
             before, norm = operator.loss(), float(gradient.norm())
             if not math.isfinite(before) or not math.isfinite(norm) or norm == 0:
@@ -199,9 +223,11 @@ class HessianFree(torch.optim.Optimizer):
                     False, before, before, norm, self.damping, math.nan, 0.0, status, 0, 0, 0, 1
                 )
                 return self.report
-            solution = self._solve(operator, gradient, callback)
+            solution = self._solve(operator, parameters, gradient, callback)
             try:
-                choice, search, predicted = self._search(operator, theta, before, gradient, solution)
+                choice, search, predicted = self._search(
+                    operator, parameters, theta, before, gradient, solution
+                )
             except BaseException:
                 self._move(parameters, theta)
                 raise
@@ -230,6 +256,7 @@ class HessianFree(torch.optim.Optimizer):
     def _solve(
         self,
         operator: CurvatureOperator,
+        parameters: list[Tensor],
         gradient: Tensor,
         callback: Callable[[int, float], None] | None,
     ) -> Solution:
@@ -242,12 +269,16 @@ class HessianFree(torch.optim.Optimizer):
 
         diagonal = None
         if self.preconditioner:
-            squared = operator.squared_gradient()  # type: ignore[attr-defined]
-            diagonal = diagonal_preconditioner(squared, damping)
+            squared = getattr(operator, "squared_gradient", None)
+            if squared is None:
+                raise UserError(
+                    f"{type(operator).__name__} has no squared_gradient(), which preconditioner=True asks for"
+                )
+            diagonal = diagonal_preconditioner(squared(), damping)
         return conjugate_gradient(
             damped,
             -gradient,
-            self._start(),
+            self._start(parameters),
             preconditioner=diagonal,
             max_iterations=self.max_iterations,
             tolerance=self.tolerance,
@@ -259,13 +290,13 @@ class HessianFree(torch.optim.Optimizer):
     def _search(
         self,
         operator: CurvatureOperator,
+        parameters: list[Tensor],
         theta: Tensor,
         before: float,
         gradient: Tensor,
         solution: Solution,
     ) -> tuple[Choice, LineSearch, float]:
         """The candidate, the step size along it, and what the undamped quadratic promised."""
-        parameters: list[Tensor] = self.param_groups[0]["params"]
 
         def loss_at(delta: Tensor) -> float:
             self._move(parameters, theta + delta)
@@ -280,9 +311,8 @@ class HessianFree(torch.optim.Optimizer):
         search = backtrack(lambda size: loss_at(size * delta), before, slope, at_one=choice.loss)
         return choice, search, predicted
 
-    def _start(self) -> Tensor | None:
+    def _start(self, parameters: list[Tensor]) -> Tensor | None:
         """The last solution, decayed; None where there is none."""
-        parameters: list[Tensor] = self.param_groups[0]["params"]
         directions = [self.state[p].get("direction") for p in parameters]
         if self.decay == 0 or any(direction is None for direction in directions):
             return None
@@ -310,3 +340,33 @@ class HessianFree(torch.optim.Optimizer):
             "report",
         )
         return super().__getstate__() | {name: getattr(self, name) for name in names}
+
+
+def _check(name: str, value: float, high: float = math.inf) -> None:
+    if not 0 <= value <= high or not math.isfinite(value):
+        span = "of at least 0" if high == math.inf else "in [0, 1]"
+        raise UserError(f"expected a {name} {span}, found {value}")
+
+
+def _ordered(own: list[Tensor], operator: CurvatureOperator) -> list[Tensor]:
+    """The optimizer's trained parameters as the operator has them in its vectors.
+
+    Raises:
+        UserError: it has others.
+    """
+    trained = [p for p in own if p.requires_grad]
+    if not trained:
+        raise UserError("expected parameters that require a gradient, found none: there is nothing to train")
+    asked = getattr(operator, "parameters", None)
+    if asked is None:
+        return trained
+    theirs: list[Tensor] = list(asked())
+    missing = {id(p) for p in theirs} - {id(p) for p in trained}
+    further = {id(p) for p in trained} - {id(p) for p in theirs}
+    if missing or further:
+        raise UserError(
+            f"expected the optimizer to hold the {len(theirs)} trained parameters of its operator, found "
+            f"{len(trained)}: {len(missing)} of them are missing, and {len(further)} are not the operator's; "
+            "set requires_grad to False for what is not to be trained"
+        )
+    return theirs

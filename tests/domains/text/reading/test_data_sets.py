@@ -200,7 +200,7 @@ def test_vocabulary_limits_and_unknown_words() -> None:
 
 def test_vocabulary_survives_its_file(tmp_path: Path) -> None:
     vocabulary = Vocabulary.count("chars", ["aä日aä日 \n"])
-    vocabulary.write(tmp_path)
+    (tmp_path / "vocabulary.json").write_text(vocabulary.to_text(), encoding="utf-8")
     assert Vocabulary.read(tmp_path) == vocabulary
     (tmp_path / "vocabulary.json").write_text("{}")
     with pytest.raises(UserError, match="damaged"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ostinato.domains.text.reading.extents import extents
-from ostinato.domains.text.reading.vocabulary import SUBWORDS_FILE, Vocabulary, Wanted, read_word_list
+from ostinato.domains.text.reading.vocabulary import FILE, Vocabulary, Wanted, read_word_list
 from ostinato.domains.text.reading.words import split_words
 from ostinato.errors import UserError
 
@@ -76,14 +76,13 @@ def test_what_a_run_keeps_is_read_again(tmp_path: Path) -> None:
     ):
         folder = tmp_path / str(place)
         folder.mkdir()
-        vocabulary.write(folder)
+        (folder / FILE).write_text(vocabulary.to_text())
         assert Vocabulary.read(folder) == vocabulary
-    (tmp_path / "3" / SUBWORDS_FILE).write_bytes(b"no model")
-    with pytest.raises(UserError, match="damaged"):
-        Vocabulary.read(tmp_path / "3").split("the cat\n")
-    (tmp_path / "3" / SUBWORDS_FILE).unlink()
-    with pytest.raises(UserError, match=r"expected subwords\.model"):
-        Vocabulary.read(tmp_path / "3")
+    content = json.loads((tmp_path / "3" / FILE).read_text())
+    for damaged in ("bm8gbW9kZWw=", "§", 7):
+        (tmp_path / "3" / FILE).write_text(json.dumps(content | {"subwords": damaged}))
+        with pytest.raises(UserError, match="damaged"):
+            Vocabulary.read(tmp_path / "3").split("the cat\n")
     # a vocabulary of before has none of the newer fields
     old = {"unit": "words", "tokens": ["</s>", "a", "<unk>"], "counts": [9, 3, 7]}
     (tmp_path / "0" / "vocabulary.json").write_text(json.dumps(old))

@@ -4,6 +4,7 @@ Shapes: N tokens, S sentences.
 """
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable
@@ -12,12 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ostinato.data.cache import cache_folder
+from ostinato import seal
+from ostinato.data.cache import TOKENS, cache_folder
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.text.reading.extents import Extents, Measure
 from ostinato.domains.text.reading.source import BytesSource, FileSource, Source
+from ostinato.domains.text.reading.vocabulary import FILE as VOCABULARY
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.domains.text.reading.words import WhiteSpace, told_of_marks
+from ostinato.errors import UserError
 from ostinato.files import atomic_write, write_error
 
 # Of training text, whose beginning alone is scored.
@@ -25,6 +29,7 @@ _MOST_SENTENCES = 500_000
 
 # Files of before, which lack something, are made again.
 _FORMAT = 2
+_META = "meta.json"
 
 
 class Mapped(NamedTuple):
@@ -55,8 +60,8 @@ def mapped(
         read: makes blocks of sources, which then know how many marks of sentences they left out.
         white_space: what separates words.
     """
-    folder = cache_folder() / "tokens" / _key(sources, settings, vocabulary)
-    if not (folder / "meta.json").is_file():
+    folder = cache_folder() / TOKENS / _key(sources, settings, vocabulary)
+    if not _is_whole(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if vocabulary is None:
@@ -65,7 +70,7 @@ def mapped(
         except OSError as error:
             advice = "set OSTINATO_CACHE to a folder with room for it"
             raise write_error(folder, error, advice) from error
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta = json.loads(seal.read(folder, _META))
     vocabulary = Vocabulary.read(folder)
     arrays: dict[str, np.ndarray] = {
         split: np.memmap(folder / f"{split}.tokens", vocabulary.dtype, "r")
@@ -75,6 +80,20 @@ def mapped(
     }
     lengths = {split: Extents(*np.load(folder / f"{split}.extents.npy")) for split in SPLITS}
     return Mapped(vocabulary, arrays, lengths, meta["version"], meta["notices"])
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether all that was written is there, as it was; what is not is made again, with a notice."""
+    if not (folder / seal.SEAL).is_file():
+        return False  # never finished, or of before there were seals
+    try:
+        wrong = [name for name, whole in seal.examine(folder).items() if not whole]
+    except UserError:
+        wrong = [seal.SEAL]
+    if wrong:
+        seal.tell(f"{', '.join(wrong)} in the cache {folder} damaged or missing: the text is read again")
+        (folder / seal.SEAL).unlink(missing_ok=True)
+    return not wrong
 
 
 def vocabulary_digest(vocabulary: Vocabulary) -> Any:
@@ -121,14 +140,20 @@ def _write(
                     digest.update(data)
                     file.write(data)
                 lengths[split] = file.tell() // vocabulary.dtype.itemsize
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(temporary, folder / f"{split}.tokens")
-            np.save(folder / f"{split}.extents.npy", np.stack(measure.found()), allow_pickle=False)
+            extents = io.BytesIO()
+            np.save(extents, np.stack(measure.found()), allow_pickle=False)
+            atomic_write(folder / f"{split}.extents.npy", extents.getvalue())
         finally:
             temporary.unlink(missing_ok=True)
         digest.update(f"{split} {lengths[split]}".encode())
         marked += blocks.marked
-    vocabulary.write(folder)
-    # Last: where it is, everything is.
+    atomic_write(folder / VOCABULARY, vocabulary.to_text())
     notices = [told_of_marks(marked, "the text")] if marked else []
     meta = {"version": digest.hexdigest(), "tokens": lengths, "notices": notices}
-    atomic_write(folder / "meta.json", json.dumps(meta) + "\n")
+    atomic_write(folder / _META, json.dumps(meta) + "\n")
+    # Last: where it is, everything is.
+    files = [f"{split}.{what}" for split in SPLITS for what in ("tokens", "extents.npy")]
+    seal.make(folder, [*files, VOCABULARY, _META])

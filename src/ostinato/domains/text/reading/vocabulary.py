@@ -3,6 +3,7 @@
 Shapes: V vocabulary, N tokens.
 """
 
+import base64
 import functools
 import json
 import math
@@ -14,10 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ostinato import seal
 from ostinato.domains.text.reading.subwords import Subwords, learned
 from ostinato.domains.text.reading.words import WhiteSpace, split_words, splitter, word_lines
 from ostinato.errors import UserError, argument, call
-from ostinato.files import atomic_write
+from ostinato.runs.folder import VOCABULARY as FILE
 
 Unit = Literal["words", "chars", "subwords", "bytes"]
 UNITS: tuple[Unit, ...] = ("words", "chars", "subwords", "bytes")
@@ -26,8 +28,6 @@ UNKNOWN = {"words": "<unk>", "chars": "\ufffd"}
 # Of units that spell everything.
 NO_ID = -1
 END_ID = 0
-FILE = "vocabulary.json"
-SUBWORDS_FILE = "subwords.model"
 
 # Beyond so many distinct tokens the rarest are forgotten while counting: a bound on memory.
 MOST_DISTINCT = 2_000_000
@@ -231,16 +231,16 @@ class Vocabulary:
                 lines[-1].append(token)
         return "\n".join(self._pieces.text(line) for line in lines)
 
-    def write(self, folder: Path) -> None:
-        """Put the vocabulary into a run's folder, where `read` finds it."""
+    def to_text(self) -> str:
+        """What `read` finds in a run's folder; a model of sub-words in base 64."""
         content: dict[str, Any] = {"unit": self.unit, "tokens": self.tokens, "counts": self.counts}
         if self.stated_types is not None:
             content["unknown_types"] = self.stated_types
         if self.white_space != "unicode":
             content["white_space"] = self.white_space
         if self.subwords is not None:
-            atomic_write(folder / SUBWORDS_FILE, self.subwords)
-        atomic_write(folder / FILE, json.dumps(content, ensure_ascii=False) + "\n")
+            content["subwords"] = base64.b64encode(self.subwords).decode("ascii")
+        return json.dumps(content, ensure_ascii=False) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> "Vocabulary":
@@ -251,19 +251,19 @@ class Vocabulary:
         """
         path = folder / FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(seal.read(folder, FILE))
             unit, tokens = content["unit"], tuple(content["tokens"])
-            subwords = (folder / SUBWORDS_FILE).read_bytes() if unit == "subwords" else None
+            subwords = base64.b64decode(content["subwords"], validate=True) if unit == "subwords" else None
             types, space = content.get("unknown_types"), content.get("white_space", "unicode")
             return cls(unit, tokens, tuple(content["counts"]), types, space, subwords)
-        except FileNotFoundError as error:
-            if error.filename is not None and Path(error.filename).name == SUBWORDS_FILE:
-                raise UserError(f"expected {SUBWORDS_FILE} beside {path}, found none") from None
+        except FileNotFoundError:
             raise UserError(
                 f"expected a run on text, found no {FILE} in {folder}; "
                 f"make one with: {call('train', domain='words')}, or {call('train', domain='chars')}"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UserError:
+            raise
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"expected a vocabulary in {path}, found a damaged file: {error}") from error
 
 

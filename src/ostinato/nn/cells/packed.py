@@ -1,0 +1,106 @@
+"""Sequences of unequal lengths, at the cost of their frames and not of what pads them.
+
+A packed sequence holds, step after step, the frames of the streams that are still going on, the longest
+stream first. Between two ends the streams are a full rectangle (steps, streams, I), a view of the data: a
+layer runs over it as over any batch, and its state is carried to the next one.
+
+Shapes: T time, B streams, N frames, I inputs, H hidden.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from ostinato.nn.cells.state import State, concatenate, map_state
+
+#: From frames (T, B, I) and a state (1, B, H): the outputs (T, B, H) and the state after them.
+Layer = Callable[[Tensor, State], tuple[Tensor, State]]
+
+
+def rectangles(batch_sizes: Tensor) -> list[tuple[int, int]]:
+    """(steps, streams) of each run of steps with as many streams.
+
+    Example:
+        >>> rectangles(torch.tensor([3, 3, 1]))
+        [(2, 3), (1, 1)]
+    """
+    return [(len([*same]), streams) for streams, same in groupby(batch_sizes.tolist())]
+
+
+def run(
+    layer: Layer, data: Tensor, shapes: Sequence[tuple[int, int]], state: State, *, reverse: bool = False
+) -> tuple[Tensor, State]:
+    """The outputs (N, H) of a layer over packed data (N, I), and the state at every stream's own end.
+
+    Args:
+        layer: runs forwards over a rectangle.
+        data: as in a `PackedSequence`.
+        shapes: what `rectangles` says of it.
+        state: before every stream's first step, (1, B, H); with `reverse`, before its last one.
+        reverse: whether time runs backwards; the state at a stream's end is then that after its first step.
+    """
+    # split, not sliced: the derivative of a slice is as large as the whole
+    parts = data.split([steps * streams for steps, streams in shapes])
+    views = [part.unflatten(0, shape) for part, shape in zip(parts, shapes, strict=True)]
+    if reverse:
+        return _backwards(layer, views, shapes, state)
+    outputs, ends, carried = [], [], state
+    for view, (_, streams) in zip(views, shapes, strict=True):
+        ends.append(map_state(lambda x, n=streams: x[:, n:], carried))
+        carried = map_state(lambda x, n=streams: x[:, :n].contiguous(), carried)
+        out, carried = layer(view, carried)
+        outputs.append(out.flatten(0, 1))
+    return torch.cat(outputs), concatenate([carried, *reversed(ends)])
+
+
+def _backwards(
+    layer: Layer, views: Sequence[Tensor], shapes: Sequence[tuple[int, int]], state: State
+) -> tuple[Tensor, State]:
+    outputs, going = [], 0
+    carried: Any = None
+    for view, (_, streams) in zip(reversed(views), reversed(shapes), strict=True):
+        new = map_state(lambda x, a=going, b=streams: x[:, a:b].contiguous(), state)
+        carried = new if carried is None else concatenate([carried, new])
+        out, carried = layer(view.flip(0), carried)
+        outputs.append(out.flip(0).flatten(0, 1))
+        going = streams
+    return torch.cat(outputs[::-1]), carried
+
+
+def checked_lengths(lengths: Any, steps: int, streams: int) -> Tensor:
+    """The length of each stream, (B,), as int64 on the CPU, each from 1 to T.
+
+    Raises:
+        ValueError: they are something else.
+
+    Example:
+        >>> checked_lengths([2, 4], 4, 2)
+        tensor([2, 4])
+    """
+    found = torch.as_tensor(lengths).cpu()
+    if found.dtype.is_floating_point or found.dtype.is_complex or found.dtype is torch.bool:
+        raise ValueError(f"lengths must be whole numbers, got {found.dtype}")
+    if tuple(found.shape) != (streams,):
+        raise ValueError(
+            f"lengths must have shape ({streams},) to go with the input, got {tuple(found.shape)}"
+        )
+    if streams and not (int(found.min()) >= 1 and int(found.max()) <= steps):
+        raise ValueError(
+            f"lengths must lie in 1 ... {steps}, the steps of the input, got {int(found.min())} to "
+            f"{int(found.max())}"
+        )
+    return found.long()
+
+
+def pack(padded: Tensor, lengths: Tensor) -> PackedSequence:
+    """Padded frames (T, B, I) as a packed sequence, whatever the order of their lengths."""
+    return pack_padded_sequence(padded, lengths, enforce_sorted=False)
+
+
+def pad(packed: PackedSequence, steps: int) -> Tensor:
+    """The reverse of `pack`, (T, B, I), with zeros past the ends."""
+    return pad_packed_sequence(packed, total_length=steps)[0]

@@ -1,0 +1,90 @@
+"""What every kernel of the recurrence asks of its arguments; those that break it are refused by name.
+
+Shapes: T time, B streams, H hidden.
+"""
+
+import torch
+from torch import Tensor
+
+from ostinato.nn.kernels import nonlinearities
+
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def of_scan(
+    drive: Tensor, weight: Tensor, leak: Tensor | None, h0: Tensor, starts: Tensor | None, nonlinearity: str
+) -> None:
+    """Refuse arguments of `forward` that do not go together.
+
+    Raises:
+        ValueError: one is of another shape, type or device than the drive says, or the drive's is no real
+            floating type, or there is no such nonlinearity.
+    """
+    nonlinearities.check(nonlinearity)
+    _check("drive", drive, weight, leak, starts, (("h0", h0, drive.shape[1:]),))
+
+
+def of_adjoint(
+    grad_states: Tensor, slopes: Tensor, weight: Tensor, leak: Tensor | None, starts: Tensor | None
+) -> None:
+    """Refuse arguments of `adjoint` that do not go together; raises as `of_scan` does."""
+    _check("slopes", slopes, weight, leak, starts, (("grad_states", grad_states, slopes.shape),))
+
+
+def of_tangent(
+    force: Tensor,
+    slopes: Tensor,
+    weight: Tensor,
+    leak: Tensor | None,
+    h0_tangent: Tensor,
+    starts: Tensor | None,
+) -> None:
+    """Refuse arguments of `tangent` that do not go together; raises as `of_scan` does."""
+    others = (("force", force, slopes.shape), ("h0_tangent", h0_tangent, slopes.shape[1:]))
+    _check("slopes", slopes, weight, leak, starts, others)
+
+
+def check_floating(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor whose derivatives would not be those of real numbers.
+
+    Raises:
+        ValueError: its type is complex or no floating one.
+    """
+    if tensor.dtype not in FLOATING:
+        raise ValueError(f"{name} must be of a real floating type, as recurrences are, got {tensor.dtype}")
+
+
+def _check(
+    name: str,
+    like: Tensor,
+    weight: Tensor,
+    leak: Tensor | None,
+    starts: Tensor | None,
+    others: tuple[tuple[str, Tensor, torch.Size], ...],
+) -> None:
+    if like.dim() != 3:
+        raise ValueError(f"{name} must have shape (T, B, H), got {tuple(like.shape)}")
+    dtype, device, hidden = like.dtype, like.device, like.shape[2]
+    check_floating(name, like)
+    _check_one("weight", weight, (hidden, hidden), dtype, device, name)
+    if leak is not None:
+        _check_one("leak", leak, (hidden,), dtype, device, name)
+    for other, tensor, shape in others:
+        _check_one(other, tensor, shape, dtype, device, name)
+    if starts is not None:
+        if starts.dtype is not torch.bool:
+            raise ValueError(f"starts must be boolean, got {starts.dtype}")
+        _check_one("starts", starts, like.shape[:2], torch.bool, device, name)
+
+
+def _check_one(
+    name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, like: str
+) -> None:
+    if tensor.shape != shape:
+        raise ValueError(
+            f"{name} must have shape {tuple(shape)} to go with {like}, got {tuple(tensor.shape)}"
+        )
+    if tensor.dtype is not dtype or tensor.device != device:
+        raise ValueError(
+            f"{name} must be {dtype} on {device}, as {like} is, got {tensor.dtype} on {tensor.device}"
+        )

@@ -1,0 +1,333 @@
+"""Calls every native operation with random arguments under AddressSanitizer and UBSan; checks its numbers.
+
+    python tests/native/fuzz.py [--calls 200] [--seed 0] [--build FOLDER]
+
+builds the extension with both (it needs CMake, a compiler and nanobind), runs itself again with their runtime
+loaded first, and says how many calls of each operation were right. Tensors are of random sizes, types and
+strides, whole or parts of others; every tenth call is given something that must be refused. Every instruction
+set that the machine runs has its share. Reference: the definitions in PyTorch, in float64.
+"""
+
+import argparse
+import importlib.util
+import os
+import random
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "ostinato.nn.kernels._native"
+
+
+def build(folder: Path) -> Path:
+    """The extension with sanitizers, in `folder`."""
+    options = ("-DOSTINATO_SANITIZE_EXTENSION=ON", f"-DPython_EXECUTABLE={sys.executable}")
+    subprocess.run(("cmake", "-S", ROOT, "-B", folder, *options), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(("cmake", "--build", folder), check=True, stdout=subprocess.DEVNULL)
+    return next(folder.glob(f"_native*{sysconfig.get_config_var('SHLIB_SUFFIX')}"))
+
+
+def run_with_sanitizers(extension: Path, arguments: list[str]) -> int:
+    """This program's own exit code in a process that loads the sanitizers' runtime first."""
+    compiler = os.environ.get("CXX", "c++")
+    asked = (
+        subprocess.check_output((compiler, f"-print-file-name=lib{x}.so"), text=True)
+        for x in ("asan", "ubsan")
+    )
+    environment = os.environ | {
+        "LD_PRELOAD": " ".join(line.strip() for line in asked),
+        # Python and torch keep what they allocate until the end: that is no leak of ours
+        "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:alloc_dealloc_mismatch=0",
+        "PYTHONPATH": str(ROOT / "src"),
+        "OMP_NUM_THREADS": "2",
+    }
+    return subprocess.call(
+        (sys.executable, __file__, "--extension", str(extension), *arguments), env=environment
+    )
+
+
+class Fuzzer:
+    """Random problems, and one method for each native operation, which returns pairs to compare."""
+
+    def __init__(self, seed: int) -> None:
+        import torch
+
+        from ostinato.nn.kernels import cpu
+
+        self.torch, self.draw = torch, random.Random(seed)
+        torch.manual_seed(seed)
+        self.kernels = [cpu.Kernel(name) for name in cpu.instruction_sets()]
+
+    def new_problem(self) -> None:
+        """Sizes, a type, and whether there are a leak, starts and an initial state."""
+        draw, torch = self.draw, self.torch
+        self.steps, self.streams = draw.choice((1, 2, 3, 9, 30)), draw.choice((1, 2, 3, 5, 17))
+        self.hidden, self.inputs = draw.choice((1, 2, 3, 7, 16, 33, 65)), draw.choice((1, 5, 88))
+        self.dtype = draw.choice((torch.float32, torch.float64))
+        self.kernel = draw.choice(self.kernels)
+        self.nonlinearity = draw.choice(("tanh", "relu", "sigmoid", "identity"))
+        self.leak = torch.rand(self.hidden, dtype=self.dtype) * 0.9 if draw.random() < 0.5 else None
+        self.starts = torch.rand(self.steps, self.streams) < 0.3 if draw.random() < 0.5 else None
+        self.weight = self.normal(self.hidden, self.hidden) / self.hidden**0.5
+
+    def normal(self, *shape: int) -> Any:
+        """Numbers in one of several layouts."""
+        whole = self.torch.randn(*(n + 2 for n in shape), dtype=self.dtype)
+        match self.draw.randrange(4):
+            case 0:
+                return whole[tuple(slice(1, n + 1) for n in shape)]
+            case 1:
+                return self.torch.randn(*shape[::-1], dtype=self.dtype).permute(*range(len(shape))[::-1])
+            case 2:
+                return self.torch.randn(*shape[:-1], 1, dtype=self.dtype).expand(*shape)
+            case _:
+                return self.torch.randn(*shape, dtype=self.dtype)
+
+    def frames(self, size: int) -> Any:
+        """(T, B, size)."""
+        return self.normal(self.steps, self.streams, size)
+
+    def reference(self, function: Callable[..., Any], *given: Any, **others: Any) -> list[Any]:
+        """What the definition makes of it in float64."""
+        wide = [x.double() if self._is_number(x) else x for x in given]
+        made = function(*wide, **others)
+        return list(made) if isinstance(made, tuple) else [made]
+
+    def _is_number(self, x: Any) -> bool:
+        return isinstance(x, self.torch.Tensor) and x.is_floating_point()
+
+    def scan(self) -> list[tuple[Any, Any]]:
+        """Forward: states and slopes."""
+        from ostinato.nn.kernels import definition
+
+        given = (self.frames(self.hidden), self.weight, self.leak, self.normal(self.streams, self.hidden))
+        given = (*given, self.starts, self.nonlinearity)
+        states, slopes = self.kernel.forward(*given)
+        expected, expected_slopes = self.reference(definition.forward, *given)
+        if self.nonlinearity == "relu":  # at its kink the last bit decides
+            return [(states, expected)]
+        return [(states, expected), (slopes, expected_slopes)]
+
+    def adjoint(self) -> list[tuple[Any, Any]]:
+        """delta, dL/dh0 and g."""
+        from ostinato.nn.kernels import definition
+
+        given = (
+            self.frames(self.hidden),
+            self.frames(self.hidden).tanh(),
+            self.weight,
+            self.leak,
+            self.starts,
+        )
+        made = self.kernel.adjoint(*given, want_adjoint_states=True)
+        return list(
+            zip(made, self.reference(definition.adjoint, *given, want_adjoint_states=True), strict=True)
+        )
+
+    def tangent(self) -> list[tuple[Any, Any]]:
+        """The states' tangents."""
+        from ostinato.nn.kernels import definition
+
+        start = self.normal(self.streams, self.hidden)
+        slopes = self.frames(self.hidden).tanh()
+        given = (self.frames(self.hidden), slopes, self.weight, self.leak, start, self.starts)
+        return [(self.kernel.tangent(*given), self.reference(definition.tangent, *given)[0])]
+
+    def layer(self) -> tuple[Any, Any, Any]:
+        """A layer's arguments, what it makes of them, and its drive in float64."""
+        from ostinato.nn.kernels import layer_cpu
+
+        torch = self.torch
+        x = self.frames(self.inputs) * (
+            torch.rand(self.steps, self.streams, self.inputs) < self.draw.random()
+        )
+        if self.draw.random() < 0.4:
+            x = (x != 0).to(self.draw.choice((torch.uint8, torch.bool)))
+        biases = (self.normal(self.hidden) if self.draw.random() < 0.7 else None for _ in range(2))
+        h0 = self.normal(self.streams, self.hidden) if self.draw.random() < 0.5 else None
+        weight_ih = self.normal(self.hidden, self.inputs) / self.inputs**0.5
+        given = layer_cpu.Layer(x, weight_ih, *biases, self.weight, self.leak, h0, self.starts)
+        drive = x.double() @ weight_ih.double().T
+        drive = sum((b.double() for b in given[2:4] if b is not None), drive)
+        return given, layer_cpu.forward(given, self.nonlinearity, self.kernel.native), drive
+
+    def layer_forward(self) -> list[tuple[Any, Any]]:
+        """States and the last of them."""
+        given, made, drive = self.layer()
+        expected = self._states(given, drive)[0]
+        return [(made.states, expected), (made.last, expected[-1:])]
+
+    def layer_backward(self) -> list[tuple[Any, Any]]:
+        """All gradients."""
+        from ostinato.nn.kernels import definition, layer_cpu
+
+        self.nonlinearity = "tanh"
+        given, made, drive = self.layer()
+        upstream = self.frames(self.hidden)
+        grad = layer_cpu.backward(
+            given, made.states, made.slopes, made.sparse, upstream, (True,) * 4, True, self.kernel.native
+        )
+        states, slopes, start = self._states(given, drive)
+        rest = (given.weight_hh, given.leak, self.starts)
+        delta, grad_h0, _ = self.reference(definition.adjoint, upstream, slopes, *rest)
+        previous, flat = definition.previous_states(states, start, self.starts), delta.flatten(0, 1)
+        pairs = [
+            (grad.delta, delta),
+            (grad.weight_ih, flat.T @ given.inputs.double().flatten(0, 1)),
+            (grad.weight_hh, flat.T @ previous.flatten(0, 1)),
+            (grad.h0, grad_h0),
+        ]
+        biases = (x for x in (grad.bias, grad.second_bias) if x is not None)
+        return pairs + [(x, flat.sum(0)) for x in biases]
+
+    def layer_tangent(self) -> list[tuple[Any, Any]]:
+        """The states' change with the weights; nothing where the inputs are too dense for it."""
+        from ostinato.nn.kernels import definition, layer_cpu
+
+        self.nonlinearity = "tanh"
+        given, made, drive = self.layer()
+        change_ih, change_hh = self.normal(self.hidden, self.inputs), self.normal(self.hidden, self.hidden)
+        changes = (change_ih, change_hh, self.normal(self.hidden), None)
+        tangents = layer_cpu.tangent(given, made.states, made.slopes, *changes, self.kernel.native)
+        if tangents is None:
+            return []
+        states, slopes, start = self._states(given, drive)
+        previous = definition.previous_states(states, start, self.starts)
+        inner = given.inputs.double() @ change_ih.double().T + previous @ change_hh.double().T
+        force = slopes * (inner + changes[2].double())
+        weight, leak = given.weight_hh.double(), None if self.leak is None else self.leak.double()
+        return [(tangents, definition.tangent(force, slopes, weight, leak, 0 * start, self.starts))]
+
+    def _states(self, given: Any, drive: Any) -> tuple[Any, Any, Any]:
+        from ostinato.nn.kernels import definition
+
+        start = drive.new_zeros(drive.shape[1:]) if given.h0 is None else given.h0.double()
+        rest = (given.weight_hh, given.leak, start, self.starts, self.nonlinearity)
+        return (*self.reference(definition.forward, drive, *rest), start)
+
+    def _nade(self) -> tuple[Any, ...]:
+        visible, frames = self.draw.choice((1, 3, 17, 88)), self.draw.choice((1, 2, 9, 40))
+        values = (self.torch.rand(frames, visible) < 0.3).to(self.torch.uint8)
+        encoder, decoder = (self.normal(visible, self.hidden) for _ in range(2))
+        return values, self.normal(frames, visible + self.hidden), encoder, decoder
+
+    def nade(self) -> list[tuple[Any, Any]]:
+        """log p and its gradients."""
+        from ostinato.nn.kernels import nade_cpu, nade_torch
+
+        values, *point = self._nade()
+        weights = self.torch.rand(len(values), dtype=self.dtype)
+        extension = self.kernel.native
+        found, made = nade_cpu.likelihood(values, *point, weights, gradients=True, extension=extension)
+        leaves = [x.detach().double().clone().requires_grad_() for x in point]
+        expected = nade_torch.definition(values, *leaves)
+        gradients = self.torch.autograd.grad(
+            -(weights.double() * expected).sum(), leaves, materialize_grads=True
+        )
+        return [(found, expected.detach()), *zip(made, gradients, strict=True)]
+
+    def nade_curvature(self) -> list[tuple[Any, Any]]:
+        """The Gauss-Newton product, as it is linear: that of twice a change is twice its."""
+        from ostinato.nn.kernels import nade_cpu
+
+        values, *point = self._nade()
+        variance = self.torch.rand(values.shape, dtype=self.dtype)
+        change = nade_cpu.Gradients(*(self.normal(*x.shape) for x in point))
+        twice = nade_cpu.Gradients(*(2 * x for x in change))
+        once, double = (
+            nade_cpu.curvature(values, *point, variance, c, self.kernel.native) for c in (change, twice)
+        )
+        return [(b, 2 * a.double()) for a, b in zip(once, double, strict=True)]
+
+    def nade_sample(self) -> list[tuple[Any, Any]]:
+        """Frames of a fixed half, whose weight is the likelihood where all are fixed."""
+        from ostinato.nn.kernels import nade_cpu, nade_torch
+
+        values, *point = self._nade()
+        uniform = self.torch.rand(values.shape, dtype=self.dtype)
+        fixed = self.torch.ones(values.shape, dtype=self.torch.bool)
+        kept, weight, _ = nade_cpu.sample(*point, uniform, fixed, values, self.kernel.native)
+        nade_cpu.sample(*point, uniform, self.torch.rand(values.shape) < 0.5, values, self.kernel.native)
+        expected = nade_torch.definition(values, *(x.double() for x in point))
+        return [(kept.double(), values.double()), (weight, expected)]
+
+    def refused(self) -> None:
+        """Something that does not go with the rest must be an error."""
+        wrong = self.torch.zeros(self.hidden + 1, self.hidden, dtype=self.dtype)
+        calls: tuple[Callable[[], Any], ...] = (
+            lambda: self.kernel.forward(
+                self.frames(self.hidden), wrong, None, self.frames(1)[0], None, "tanh"
+            ),
+            lambda: self.kernel.adjoint(
+                self.frames(self.hidden), self.frames(self.hidden), wrong, None, None
+            ),
+            lambda: self.kernel.forward(
+                self.frames(self.hidden).long(), self.weight, None, self.frames(self.hidden)[0], None, "tanh"
+            ),
+        )
+        try:
+            self.draw.choice(calls)()
+        except ValueError:
+            return
+        raise AssertionError("something wrong was taken")
+
+
+OPERATIONS = (
+    *("scan", "adjoint", "tangent", "layer_forward", "layer_backward", "layer_tangent"),
+    *("nade", "nade_curvature", "nade_sample"),
+)
+
+
+def fuzz(calls: int, seed: int) -> None:
+    """So many calls of each operation; raises at the first wrong number."""
+    fuzzer = Fuzzer(seed)
+    torch = fuzzer.torch
+    for operation in OPERATIONS:
+        compared = 0
+        for call in range(calls):
+            fuzzer.new_problem()
+            if call % 10 == 9:
+                fuzzer.refused()
+            for found, expected in getattr(fuzzer, operation)():
+                compared += 1
+                bound = {torch.float32: 2e-3, torch.float64: 1e-9}[fuzzer.dtype]
+                size = float(expected.abs().max()) if expected.numel() else 0.0
+                torch.testing.assert_close(
+                    found.double(), expected.double(), rtol=bound, atol=bound * (size + 1)
+                )
+        print(f"{operation}: {calls} calls, {compared} arrays right", flush=True)
+
+
+def main() -> int:
+    """Build, then run again under the sanitizers."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=200, help="of each operation")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--build", type=Path, help="folder of the build, kept; a temporary one by default")
+    parser.add_argument("--extension", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.extension is None:
+        arguments = ["--calls", str(options.calls), "--seed", str(options.seed)]
+        with tempfile.TemporaryDirectory() as folder:
+            return run_with_sanitizers(build(options.build or Path(folder)), arguments)
+    spec = importlib.util.spec_from_file_location(NAME, options.extension)
+    assert spec is not None and spec.loader is not None  # noqa: PT018
+    import torch  # noqa: F401 -- its thread pool, before the extension looks for it
+
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[NAME] = module
+    spec.loader.exec_module(module)
+    import ostinato.nn.kernels
+
+    ostinato.nn.kernels._native = module
+    fuzz(options.calls, options.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
