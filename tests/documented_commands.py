@@ -69,6 +69,7 @@ NOT_FOR_TEXT = ("--steps",)
 BENCHMARKS = {
     "benchmarks/class_softmax.py": "--turns 1",
     "benchmarks/composition.py": "--particles 2",
+    "benchmarks/sealed_runs.py": "--megabytes 1 --turns 2",
     "benchmarks/hessian_free.py": "--repeat 1",
     "benchmarks/hessian_free_modules.py": "--gradients 5",
     "benchmarks/nade.py": "--rounds 1 --threads 1",

@@ -62,7 +62,7 @@ RULES = {
     "optim": ("optim", "errors, settings, declarations of optimizers"),
     "data": ("data", "errors, files"),
     # runs on disk, domains as everything else sees them, training
-    "run folders": ("runs.folder runs.checkpoint runs.metrics", "errors, files"),
+    "run folders": ("runs.folder runs.checkpoint runs.metrics runs.names", "errors, files"),
     "domain": (
         "domains.domain domains.base domains.answer domains.catalogue domains.given domains.sample "
         "domains.seed domains.trained",

@@ -29,7 +29,19 @@ def place(tmp_path_factory):
     (folder / "songs").mkdir()
     for seed in range(6):
         piano_roll.to_midi(song(seed), folder / "songs" / f"{seed}.mid")
-    options = ["--recipe", "SGD", "--epochs", "1", "--hidden-size", "8", "--quiet", "--json"]
+    # by themselves, songs that change with the beat would have one frame to a beat
+    options = [
+        "--recipe",
+        "SGD",
+        "--frames-per-beat",
+        "2",
+        "--epochs",
+        "1",
+        "--hidden-size",
+        "8",
+        "--quiet",
+        "--json",
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OSTINATO_CACHE", str(folder / "cache"))
         assert (
@@ -159,6 +171,42 @@ def test_score_ranks_and_lists_notes(ostinato, place):
     assert "bits" in out
     assert "s-1.png" in err
     assert Path("s-2.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_score_takes_folders_and_collections_and_goes_on_past_a_bad_file(ostinato, place):
+    os.mkdir("folder")
+    Path("folder", "a.abc").write_text("X:3\nL:1/4\nK:D\nDEFG|\n\nX:5\nL:1/4\nK:D\nFDFD|\n\nX:6\nK:Q\nD|\n")
+    Path("folder", "bad.mid").write_text("no music")
+    code, out, _ = ostinato("score", "folder", "folder/a.abc#5", "none.mid", place / "melody.mid", "--json")
+    found = json.loads(out)
+    assert code == 2
+    assert sorted(piece["file"] for piece in found["pieces"]) == [
+        str(place / "melody.mid"),
+        "folder/a.abc#3",
+        "folder/a.abc#5",
+        "folder/a.abc#5",
+    ]
+    assert {failed["file"]: failed["reason"].split(":")[0] for failed in found["failed"]} == {
+        "folder/a.abc": "X",
+        "folder/bad.mid": "not a MIDI file",
+        "none.mid": "no such file",
+    }
+    code, out, err = ostinato("score", "folder", "--top", 1)
+    assert code == 2
+    assert out.count("most surprising notes") == 2
+    assert "2 files or pieces cannot be scored:" in err
+    assert "folder/bad.mid: not a MIDI file" in err
+
+
+def test_score_of_whole_files_ends_well(ostinato, place):
+    assert ostinato("score", f"{place / 'songs'}", "--top", 0)[0] == 0
+
+
+def test_score_of_nothing_usable_is_one_line(ostinato):
+    code, out, err = ostinato("score", "a.mid", "b.mid")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "a.mid: no such file; b.mid: no such file" in err
 
 
 def test_score_json(ostinato, place):

@@ -153,7 +153,7 @@ def test_resuming_with_other_settings_or_an_edited_config(mistake, trained, tmp_
     assert "--seed = 5 (the run has 0)" in mistake("train", "--resume", run, "--seed", "5")
     config = run / "config.toml"
     config.write_text(config.read_text().replace("hidden_size = 8", "hidden_size = 9"))
-    assert "hidden_size = 9 (the run has 8)" in mistake("train", "--resume", run)
+    assert "config.toml as it was written, found it changed" in mistake("train", "--resume", run)
 
 
 def test_data_that_changed_since(mistake, trained, songs, tmp_path) -> None:

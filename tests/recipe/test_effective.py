@@ -63,7 +63,17 @@ OTHER = {
     "epoch_sequences": 30,
     "frames_per_beat": 4,
     "transpose": False,
+    "quantize": "nearest",
+    "pedal": True,
+    "repeats": True,
+    "chords": True,
     "vocabulary_size": 30,
+    "unit": "words",
+    "vocabulary": "lexicon.txt",
+    "minimum_count": 2,
+    "keep_singletons": True,
+    "unknown_types": 9,
+    "white_space": "ascii",
     "valid_data": "valid.txt",
     "test_data": "test.txt",
 }
@@ -73,7 +83,23 @@ LATE = {"learning_rate_rule", "damping_floor", "cg_decay"}
 # A recipe's own techniques, whose settings the recipes below vary themselves.
 NOT_TRIED = {"leak_fraction", "nonlinearity", "initialization"}
 # These act when data are read from files.
-READING = {"frames_per_beat", "transpose", "vocabulary_size", "valid_data", "test_data"}
+READING = {
+    "frames_per_beat",
+    "transpose",
+    "quantize",
+    "pedal",
+    "repeats",
+    "chords",
+    "vocabulary_size",
+    "unit",
+    "vocabulary",
+    "minimum_count",
+    "keep_singletons",
+    "unknown_types",
+    "white_space",
+    "valid_data",
+    "test_data",
+}
 SMALL = {"hidden_size": 5, "epochs": 2, "streams": 4, "segment_length": 11}
 TEXT = SMALL | {"vocabulary_size": 20}
 HF = SMALL | {"recipe": "HF", "optimizer": "hessian-free"}

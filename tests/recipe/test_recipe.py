@@ -132,6 +132,8 @@ def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> 
         (b"learnig_rate = 0.1", "did you mean learning_rate"),
         (b"learning_rate = ", "expected a TOML file"),
         (b"\xff\xfe", "expected a TOML file"),
+        (b"seed = " + b"[" * 100_000, "expected a TOML file"),
+        (b'recipe = ["C"]', r"expected recipe = .*, found \['C'\]"),
     ],
 )
 def test_wrong_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:

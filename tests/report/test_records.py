@@ -63,8 +63,7 @@ def test_a_chosen_trial_without_scores_of_its_own_has_those_of_the_study(make_st
     (folder / "results.json").write_text(json.dumps(study | {"results": json.loads(own.read_text())}))
     own.unlink()
     (own.parent / "seal.json").unlink()
-    with pytest.warns(UserWarning, match="has no seal"):
-        runs, _ = read_records([folder])
+    runs, _ = read_records([folder])
     assert runs[0].scores["model"]["test"]["log_likelihood"]["value"] == -8.5
     assert runs[0].training["clip_threshold"] == 1.5
 

@@ -158,6 +158,27 @@ def test_a_run_goes_on_with_data_that_were_moved_and_no_others(words, ostinato):
     assert "expected the data the run was started with" in err
 
 
+def test_an_old_run_without_its_last_checkpoint_keeps_its_best(words, ostinato):
+    for name in ("seal.json", "checkpoints/last.safetensors"):
+        (words / name).unlink()
+    best = (words / "checkpoints" / "best.safetensors").read_bytes()
+    code, _, err = ostinato("train", "--resume", words)
+    assert code == 2
+    assert "found none, but a checkpoint best and results.json and metrics.jsonl" in err
+    assert (words / "checkpoints" / "best.safetensors").read_bytes() == best
+
+
+def test_a_later_versions_run_is_refused_in_a_line(words, ostinato, monkeypatch):
+    monkeypatch.setattr(seal, "VERSION", 2)
+    (words / "seal.json").unlink()
+    seal.make(words, ["config.toml"])
+    monkeypatch.undo()
+    for command in (("train", "--resume", words), ("evaluate", words), ("check", words)):
+        code, _, err = ostinato(*command)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "found format 2; use the version of ostinato that wrote it" in err
+
+
 def test_the_cache_is_looked_at(own_place, ostinato):
     import numpy as np
 

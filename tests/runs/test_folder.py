@@ -2,6 +2,7 @@ import json
 import math
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostinato.errors import UserError
-from ostinato.runs.folder import Run, default_folder
+from ostinato.runs.folder import Run
+from ostinato.runs.names import create_numbered, default_folder, kept_if_begun
 from ostinato.seal import SEAL, DamagedError
 
 
@@ -98,6 +100,30 @@ def test_default_folders_are_numbered(tmp_path):
     (tmp_path / "jsb-2").mkdir()
     assert default_folder("jsb", tmp_path).name == "jsb-4"
     assert default_folder("../..", tmp_path) == tmp_path / "run-1"
+
+
+def test_many_starts_at_once_have_a_folder_each(tmp_path):
+    with ThreadPoolExecutor(24) as pool:
+        runs = list(pool.map(lambda _: create_numbered("jsb", {"data": "jsb"}, tmp_path), range(24)))
+    assert {run.folder.name for run in runs} == {f"jsb-{number}" for number in range(1, 25)}
+    for run in runs:
+        run.close()
+
+
+def test_nothing_is_left_of_a_run_that_failed_before_it_began(tmp_path):
+    def fails(run, *, new):
+        with pytest.raises(ValueError, match="x"), run, kept_if_begun(run, new=new):
+            raise ValueError("x")
+
+    run = Run.create(tmp_path / "run", {})
+    fails(run, new=False)
+    assert run.folder.exists()
+    fails(run.lock(), new=True)
+    assert not run.folder.exists()
+    run = Run.create(tmp_path / "run", {})
+    run.save_checkpoint("last", {}, {})
+    fails(run, new=True)
+    assert run.has_checkpoint("last")
 
 
 # Metrics

@@ -6,16 +6,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, Group, Parameter
 
 import ostinato
-from ostinato.addresses import addresses_in, scrubbed
+from ostinato.cli.boundary import guarded
 from ostinato.cli.help import HELP_FLAGS, PlainHelp, show_defaults
-from ostinato.cli.mistakes import one_line
 from ostinato.cli.options import OPTIONS
 from ostinato.cli.spelling import forget_options, note_options
 from ostinato.cli.visible import visible
-from ostinato.errors import UserError
 from ostinato.recipe.extensions import load_extensions
 from ostinato.seal import telling
 
@@ -71,32 +69,17 @@ for place, (title, commands) in enumerate(COMMANDS.items()):
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
+    return guarded(_run, arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     forget_options()
     # a lone - is standard input; cyclopts would take it for an option
     arguments = ["/dev/stdin" if argument == "-" else argument for argument in arguments]
-    try:
-        load_extensions()
-        with telling(_tell), _own_help(arguments):
-            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
-    except (UserError, CycloptsError) as error:
-        print(f"ostinato: {visible(_without_passwords(one_line(error), arguments))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("ostinato: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # the reader of our output has gone; nothing is left to tell it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    load_extensions()
+    with telling(_tell), _own_help(arguments):
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     return code if isinstance(code, int) else 0
-
-
-def _without_passwords(text: str, arguments: Sequence[str]) -> str:
-    """A message that may name what was typed, without the password of a database."""
-    for address in addresses_in(arguments):
-        text = scrubbed(text, address)
-    return text
 
 
 def _tell(text: str) -> None:

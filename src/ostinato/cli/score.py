@@ -14,16 +14,19 @@ Own: Any = own_options("score")
 def score(run: Path, files: list[Path], *, json: bool = False, own: Own = None) -> int:
     """Rank pieces or series by likelihood, with what surprises most in them; or score sentences of a text.
 
+    A piece that cannot be read does not stop the others: it is listed at the end, and the exit code is 2.
+
     Parameters
     ----------
     run
         The run's folder; for text also an ARPA file.
     files
-        MIDI, MusicXML, ABC or kern files; or one text, UTF-8, one sentence a line; or CSV, NPY or NPZ files
-        of series.
+        MIDI, MusicXML, ABC or kern files, folders of them, a tune of a book (book.abc#3); or one text,
+        UTF-8, one sentence a line; or CSV, NPY or NPZ files of series.
     json
         Print one JSON object.
     """
     declared, options = asked(run, "score", own)
-    present(declared.commands["score"].load()(run, files, options), json=json)
-    return 0
+    answer = declared.commands["score"].load()(run, files, options)
+    present(answer, json=json)
+    return 0 if answer.complete else 2

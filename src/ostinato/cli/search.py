@@ -17,7 +17,7 @@ from ostinato.errors import UserError, check_installed
 from ostinato.evaluation.numbers import counted, number, setting
 from ostinato.evaluation.tables import Table, number_columns
 from ostinato.recipe.effective import effective_settings
-from ostinato.runs.folder import default_folder
+from ostinato.runs.names import default_folder
 
 if TYPE_CHECKING:
     from ostinato.domains.domain import Data

@@ -16,7 +16,8 @@ from ostinato.cli.stopping import saying
 from ostinato.errors import UserError
 from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
-from ostinato.runs.folder import Run, default_folder
+from ostinato.runs.folder import Run
+from ostinato.runs.names import create_numbered, default_folder, kept_if_begun
 
 if TYPE_CHECKING:
     import torch
@@ -95,18 +96,28 @@ def train(
     recipe, place = asked.recipe, asked.device
     torch.set_num_threads(asked.threads)
     data = _data_of(recipe, resume, quiet=quiet)
-    folder = resume or run or default_folder(data.name)
     if dry_run:
         from ostinato.cli.dry_run import print_plan
 
+        folder = resume or run or default_folder(data.name)
         return print_plan(recipe, data, folder, asked.run, device=place, json=json)
-    with asked.run or Run.create(folder, recipe.to_dict()) as opened:
+    with (
+        asked.run or _created(run, data.name, recipe) as opened,
+        kept_if_begun(opened, new=asked.run is None),
+    ):
         _fit(
             recipe, data, opened, place, checkpoint_seconds, exact=exact, tensorboard=tensorboard, quiet=quiet
         )
         results = score_run(opened, data, device=place)
         _conclude(opened, data, recipe, results, json=json)
     return 0
+
+
+def _created(folder: Path | None, name: str, recipe: Recipe) -> Run:
+    """The new run's folder: as it is called, or numbered."""
+    if folder is None:
+        return create_numbered(name, recipe.to_dict())
+    return Run.create(folder, recipe.to_dict())
 
 
 @dataclass(frozen=True)

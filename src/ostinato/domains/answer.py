@@ -32,8 +32,8 @@ class Answer:
     Arguments:
         record: gives the object that is printed as JSON.
         parts: what is printed otherwise, in this order; may be made while it is printed.
-
         notices: printed in both cases, before anything else.
+        complete: whether all that was asked for is there; else the command ends with code 2.
 
     Only one of the first two is asked for.
 
@@ -46,6 +46,7 @@ class Answer:
     record: Callable[[], dict[str, Any]]
     parts: Iterable[Part]
     notices: Sequence[Notice] = ()
+    complete: bool = True
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,8 @@ class DomainDeclared(Declared):
         targets: what an output has to predict; see `nn.outputs.registry`.
         recipe: the letters where none are given; with an optimizer of its own, such as "adam+C".
         by_data: under HF, what suits a data set better, by its name.
+        anew: for the choices of a new recipe, settings that its runs have where nothing is said of them, and
+            that runs of before lack.
         step: what a step of a sequence is called, such as "frame".
         fixed: settings that decide what is modelled: scores compare only where they are the same.
         sequences: what its sequences are called.
@@ -101,6 +103,7 @@ class DomainDeclared(Declared):
     targets: Targets
     recipe: str
     by_data: dict[str, Settings] = field(default_factory=dict)
+    anew: Callable[[Settings], Settings] = lambda settings: {}
     step: str = "step"
     fixed: tuple[str, ...] = ()
     sequences: str = "sequences"

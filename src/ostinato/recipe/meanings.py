@@ -21,6 +21,9 @@ from ostinato.recipe.older import renewed
 from ostinato.recipe.owned import REGISTRIES, check_names, declared_by, owned_settings, owners
 from ostinato.recipe.setting import Setting
 
+# A run's file of settings has all of them: where one is not there, its runs had none of it.
+_OF_A_RUN = {"data", "dtype", "epochs", "patience", "seed", "segment_length", "streams"}
+
 
 def settings_meant(
     letters: str | None, stored: Mapping[str, Any], settings: Mapping[str, Any]
@@ -45,6 +48,8 @@ def settings_meant(
     _check_contradictions(base, rest, settings)
     chosen = _choices(base, rest, together)
     meant = defaults_of(chosen)
+    if not stored.keys() >= _OF_A_RUN:
+        meant |= domain.anew(chosen)
     meant |= base_settings(base)
     if base == "HF":
         for declared in declared_by(chosen):

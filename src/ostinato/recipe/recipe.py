@@ -145,6 +145,9 @@ class Recipe:
             UserError: as for `Recipe`.
         """
         values = self._values | changes
+        if values["data"] != self.data:
+            anew = DOMAINS[values["domain"]].anew(values)
+            values |= {name: value for name, value in anew.items() if values.get(name) is None}
         owned = owned_settings(values)
         return Recipe(**{name: value for name, value in values.items() if name in owned or name in changes})
 
@@ -224,8 +227,10 @@ class Recipe:
             raise UserError(
                 f"expected a TOML file of settings, cannot read {path}: {error.strerror}"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UserError(f"expected a TOML file of settings, found none in {path}: {error}") from None
+        if not isinstance(settings.get("recipe", ""), str):
+            raise UserError(f'expected recipe = "SGD+C", say, in {path}, found {settings["recipe"]!r}')
         settings = renewed(settings)
         check_names(settings, f" in {path}")
         return settings

@@ -47,7 +47,7 @@ class Training:
         """Whether the folder holds the results of these settings."""
         if not (self.folder / CONFIG).is_file():
             return False
-        run = Run.open(self.folder)
+        run = Run(self.folder)
         return run.holds(RESULTS) and Recipe.from_dict(run.config()) == self.recipe
 
     @property
@@ -57,7 +57,7 @@ class Training:
 
     def summary(self) -> dict[str, Any]:
         """What the finished training has come to: its results.json."""
-        found: dict[str, Any] = Run.open(self.folder).read_json(RESULTS)
+        found: dict[str, Any] = Run(self.folder).read_json(RESULTS)
         return found
 
     def run(self, watch: JobWatch, stop_requested: Callable[[], int] = lambda: 0) -> None:

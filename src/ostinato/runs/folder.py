@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -126,8 +125,10 @@ class Run:
         elif not (folder / CONFIG).is_file():
             found = f"a folder without {CONFIG}"
         else:
-            seal.tell_unsealed(folder)
-            return cls(folder)
+            run = cls(folder)
+            if run._others(""):  # what has not been trained has nothing to lose
+                seal.tell_unsealed(folder)
+            return run
         raise UserError(f"expected a run folder at {folder}, found {found}; {call('train')} makes one")
 
     def config(self) -> dict[str, Any]:
@@ -265,6 +266,7 @@ class Run:
         path = self._checkpoint(name)
         others = self._others(name)
         instead = f"there is: {', '.join(others)}" if others else "there is no other one"
+        verified = seal.load(self.folder) is not None
         try:
             data = seal.read(self.folder, _name(name))
         except FileNotFoundError as error:
@@ -274,7 +276,7 @@ class Run:
         except DamagedError as error:
             raise DamagedError(f"{error}; {instead}") from error
         try:
-            return checkpoints.decode(data)
+            return checkpoints.decode(data, verified=verified)
         except checkpoints.DamagedError as error:
             raise UserError(
                 f"expected a whole checkpoint in {path}, found a damaged one: {error}; {instead}"
@@ -390,24 +392,6 @@ class Run:
 
     def _advice(self) -> str:
         return f"the run is intact up to its last checkpoint: free some space, then {self._resume()}"
-
-
-def default_folder(name: str, root: str | os.PathLike[str] = "runs") -> Path:
-    """The first of ROOT/NAME-1, ROOT/NAME-2, ... that does not exist yet.
-
-    Args:
-        name: What the run is about; what does not belong in a folder's name becomes a dash.
-        root: Where runs are kept.
-
-    Example:
-        >>> default_folder("my tunes/SGD+CL", "no-such-folder").name
-        'my-tunes-SGD+CL-1'
-    """
-    stem = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"
-    number = 1
-    while (folder := Path(root) / f"{stem}-{number}").exists():
-        number += 1
-    return folder
 
 
 def _name(checkpoint: str) -> str:

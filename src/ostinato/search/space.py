@@ -25,7 +25,7 @@ def fixed_settings() -> set[str]:
 
     Example:
         >>> sorted(fixed_settings() - {"domain", "recipe", "data"})[:3]
-        ['frames_per_beat', 'length', 'split_seed']
+        ['chords', 'frames_per_beat', 'length']
     """
     return {"domain", "recipe", "data"} | {name for entry in DOMAINS.entries() for name in entry.fixed}
 

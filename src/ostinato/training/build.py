@@ -1,5 +1,6 @@
 """From a recipe to its model, its optimizer and its learning-rate rule: the one place that builds them."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel, sample_leak
 from ostinato.nn.cells import Recurrence
 from ostinato.nn.cells.registry import CELLS, LEAKS
@@ -28,6 +30,9 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.training.groups import parameter_groups
 
 MODEL_PREFIX = "model."
+
+# Weights, gradients, and what the optimizer keeps.
+_COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ def build_recurrence(
     recipe: Recipe, sizes: Sizes, generator: torch.Generator, dtype: torch.dtype
 ) -> Recurrence:
     """The recipe's cell: its own settings are arguments of its class, those of the leak make one, `leak`."""
+    check_memory(recipe.hidden_size, recipe.num_layers)
     declared = CELLS[recipe.cell]
     leaks = {setting.name for setting in LEAKS}
     arguments = {k: v for k, v in declared.arguments(recipe.values()).items() if k not in leaks}
@@ -103,6 +109,34 @@ def build_recurrence(
         **arguments,
     )
     return cell
+
+
+def check_memory(hidden_size: int, num_layers: int, memory: int | None = None) -> None:
+    """Refuse a network whose weights this machine has no room for, before it is half made.
+
+    Args:
+        hidden_size: units of a layer, with as many squared weights between them.
+        num_layers: layers.
+        memory: bytes of the machine; by default what the system says.
+
+    Example:
+        >>> check_memory(50_000, 1, memory=16 << 30)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: expected a hidden_size that fits into memory, found 50,000: ...
+    """
+    if memory is None:
+        try:
+            memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, ValueError, OSError):  # a system that does not say
+            return
+    weights = 4 * num_layers * hidden_size**2
+    if _COPIES * weights > memory:
+        raise UserError(
+            f"expected a {argument('hidden_size')} that fits into memory, found {hidden_size:,}: "
+            f"{weights / 1e9:.0f} GB of weights at least, as much again of gradients and of what the "
+            f"optimizer keeps, in {memory / 1e9:.0f} GB"
+        )
 
 
 def _leak(recipe: Recipe, generator: torch.Generator) -> Tensor | None:

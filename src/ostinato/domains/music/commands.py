@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ostinato.data.sequences import Skipped
 from ostinato.domains.answer import Answer, Asked, Notice, Part
 from ostinato.domains.music.chains import chains_notice, chains_record
 from ostinato.domains.music.compose import generate
@@ -155,25 +156,27 @@ def score_pieces(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     """Rank pieces by likelihood, with their most surprising notes and bars."""
     if own.top < 0:
         raise UserError(f"expected {argument('top')} of at least 0, found {own.top}")
-    if own.beats_per_bar <= 0:
+    if own.beats_per_bar is not None and own.beats_per_bar <= 0:
         raise UserError(f"expected {argument('beats_per_bar')} above 0, found {own.beats_per_bar:g}")
     if own.out is not None:
         pictures.check_writable(own.out)
     music = MusicModel.open(run, device=own.device)
-    scores = [
-        score_piece(music.model, music.read(file, semitones=own.semitones), beats_per_bar=own.beats_per_bar)
-        for file in files
-    ]
+    pieces, failed = music.read_all(files, semitones=own.semitones)
+    if not pieces:
+        raise UserError(_none(failed))
+    names = [name for name, _ in pieces]
+    scores = [score_piece(music.model, piece, beats_per_bar=own.beats_per_bar) for _, piece in pieces]
     better = [find_corrections(music.model, one.piece) if own.wrong_notes else [] for one in scores]
     drawn = [] if own.out is None else _draw(scores, own.out)
-    ranked = sorted(zip(files, scores, better, strict=True), key=lambda entry: -entry[1].rank)
+    ranked = sorted(zip(names, scores, better, strict=True), key=lambda entry: -entry[1].rank)
 
     def record() -> dict[str, Any]:
-        pieces = [_scored(file, one, found, wrong_notes=own.wrong_notes) for file, one, found in ranked]
-        return {"pieces": pieces, "pictures": drawn}
+        scored = [_scored(name, one, found, wrong_notes=own.wrong_notes) for name, one, found in ranked]
+        unusable = [{"file": skip.path, "reason": skip.reason} for skip in failed]
+        return {"pieces": scored, "pictures": drawn, "failed": unusable}
 
     def parts() -> Iterator[Part]:
-        yield _ranking([(file, one) for file, one, _ in ranked])
+        yield _ranking([(name, one) for name, one, _ in ranked])
         for one, found in zip(scores, better, strict=True):
             if own.top:
                 yield ""
@@ -182,12 +185,21 @@ def score_pieces(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
                 yield ""
                 yield _corrections(one, found[: own.top])
         yield from (Notice(f"picture: {path}") for path in drawn)
+        if failed:
+            yield Notice(f"{counted(len(failed), 'file or piece', 'files or pieces')} cannot be scored:")
+            yield from (Notice(f"  {skip}") for skip in failed)
 
-    return Answer(record, parts())
+    return Answer(record, parts(), complete=not failed)
 
 
-def _scored(file: Path, one: PieceScore, found: list[Correction], *, wrong_notes: bool) -> dict[str, Any]:
-    record = {"file": str(file), **one.to_dict()}
+def _none(failed: Sequence[Skipped]) -> str:
+    """Nothing could be read: the reason, or the first of them."""
+    more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+    return "; ".join(str(skip) for skip in failed[:3]) + more
+
+
+def _scored(name: str, one: PieceScore, found: list[Correction], *, wrong_notes: bool) -> dict[str, Any]:
+    record = {"file": name, **one.to_dict()}
     if wrong_notes:
         corrections = [note.to_dict() for note in found]
         record["corrections"] = {"unit": "bits", "convention": CORRECTIONS, "notes": corrections}
@@ -219,11 +231,11 @@ def shown(one: PieceScore) -> str:
     return score(value, "nats/frame", estimate=not one.exact, interval=one.interval)
 
 
-def _ranking(ranked: list[tuple[Path, PieceScore]]) -> Table:
+def _ranking(ranked: list[tuple[str, PieceScore]]) -> Table:
     headings = ("frames", "log-likelihood\n(nats/frame)", "note surprisal\n(bits)")
     table = table_of("piece", *headings, title="most likely first")
-    for file, one in ranked:
-        table.add(str(file), str(len(one.piece)), shown(one), number(one.mean_surprisal(), "bits"))
+    for name, one in ranked:
+        table.add(name, str(len(one.piece)), shown(one), number(one.mean_surprisal(), "bits"))
     table.notes = [
         "log-likelihood: mean over all frames, the first included, all 88 notes of each",
         f"note surprisal: {CONVENTION}",

@@ -1,9 +1,22 @@
 """Music: songs as binary frames of notes."""
 
+from typing import Literal
+
 from ostinato.domains.declared import Command, DomainDeclared
 from ostinato.domains.music import options
 from ostinato.domains.music.paper import TABLE1
+from ostinato.recipe.declared import Settings
 from ostinato.recipe.setting import Setting
+
+NAMES = ("bach", "jsb", "nottingham", "musedata", "piano-midi")
+
+
+def _anew(settings: Settings) -> Settings:
+    """Files are placed at the nearest frame; in runs that say nothing, of before, they are sampled."""
+    # what a program has in memory has a name in angle brackets
+    named = settings["data"] in NAMES or settings["data"].startswith("<")
+    return {} if named else {"quantize": "nearest"}
+
 
 MUSIC = DomainDeclared(
     name="music",
@@ -24,7 +37,7 @@ MUSIC = DomainDeclared(
     generate="--steps 64",
     sampler="ostinato.domains.music.samples:make",
     sounds=True,
-    names=("bach", "jsb", "nottingham", "musedata", "piano-midi"),
+    names=NAMES,
     data_sets="ostinato.domains.music.reading.data_sets",
     reads="a file of music",
     commands={
@@ -36,19 +49,38 @@ MUSIC = DomainDeclared(
     settings=(
         Setting(
             "frames_per_beat",
-            int | None,
+            int | Literal["auto"] | None,
             None,
             "Data",
-            "frames a quarter note",
+            "frames a quarter note; auto: what suits the files' notes",
             low=1,
             high=96,
             unset="the data set's own",
         ),
         Setting("transpose", bool, True, "Data", "transpose files to C major or C minor"),
+        Setting(
+            "quantize",
+            Literal["nearest", "sample"] | None,
+            None,
+            "Data",
+            "frames of files: notes at the nearest frame, or samples of what sounds",
+            unset="nearest for files, sample for bach",
+        ),
+        Setting("pedal", bool, False, "Data", "the sustain pedal of MIDI files holds notes"),
+        Setting(
+            "repeats",
+            bool | None,
+            None,
+            "Data",
+            "play repeats and endings of files",
+            unset="in ABC, not in MusicXML",
+        ),
+        Setting("chords", bool, False, "Data", "chord symbols of ABC sound"),
     ),
     defaults={"data": "bach", "output": "bernoulli"},
     hessian_free={"streams": 64},
-    fixed=("frames_per_beat", "transpose"),
+    fixed=("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords"),
+    anew=_anew,
     search={
         "hidden_size": {"low": 100, "high": 400},
         "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},

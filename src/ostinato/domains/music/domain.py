@@ -21,8 +21,9 @@ from ostinato.domains.music.evaluation.frames import POOLED, evaluate_frames, to
 from ostinato.domains.music.evaluation.measures import Sampling
 from ostinato.domains.music.memory import frames
 from ostinato.domains.music.open import MusicModel
-from ostinato.domains.music.options import ComposeOptions, EvaluateOptions
+from ostinato.domains.music.options import READING, ComposeOptions, EvaluateOptions
 from ostinato.domains.music.reading import data_sets
+from ostinato.domains.music.reading.frames import convention_of
 from ostinato.domains.music.reading.overlap import overlap
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.shown import each_song, results_table
@@ -49,9 +50,11 @@ class Music:
 
     def load(self, recipe: Recipe, *, progress: bool = True) -> Splits:
         """A data set by name, or files."""
-        return data_sets.load(
-            recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose, progress=progress
-        )
+        how = {name: recipe.get(name) for name in READING}
+        if recipe.data not in data_sets.names():
+            # a recipe of before there was a choice says nothing
+            how["quantize"] = how["quantize"] or "sample"
+        return data_sets.load(recipe.data, progress=progress, **how)
 
     def knows(self, given: Given) -> bool:
         """Frames: whole numbers 0 and 1, (T, V)."""
@@ -161,6 +164,8 @@ class Music:
 
     def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Splits:
         """As they are by themselves: in the frames that they have, and in C if nothing else is said."""
+        if run is not None and data not in data_sets.names():
+            given = as_the_run(run) | dict(given)
         loaded = data_sets.load(data, **given)
         found = self.identity(loaded)["visible_size"]
         wanted = found if run is None else run.load_checkpoint("last")[1]["data"]["visible_size"]
@@ -173,6 +178,12 @@ class Music:
     def each(self, model: SequenceModel, data: Splits, options: EvaluateOptions) -> Each | None:
         """The songs of a split."""
         return None if options.per_song is None else each_song(model, data, options.per_song)
+
+
+def as_the_run(run: Run) -> dict[str, Any]:
+    """How a run's pieces were read, for files to be read in the same way."""
+    how = convention_of(run.load_checkpoint("last")[1]["data"]["details"])
+    return {name: getattr(how, name) for name in READING if name != "transpose"}
 
 
 def _piece(music: MusicModel, given: Any, number: int) -> Piece:

@@ -25,7 +25,7 @@ def knows(given: Given) -> bool:
     return first.ndim == 2 and first.dtype.kind in "bui" and _is_binary(first)
 
 
-def wrap(given: Given, frames_per_beat: int | None) -> Splits:
+def wrap(given: Given, frames_per_beat: int | str | None) -> Splits:
     """Frames as a data set; where they are not split, as files of music are.
 
     Raises:
@@ -37,6 +37,11 @@ def wrap(given: Given, frames_per_beat: int | None) -> Splits:
         >>> [len(data[split]) for split in SPLITS], data.details["split"]
         ([6, 2, 2], 'by piece')
     """
+    if isinstance(frames_per_beat, str):
+        raise UserError(
+            f"expected {argument('frames_per_beat')} as a number with frames, found {frames_per_beat}: "
+            "they are made already"
+        )
     songs = {
         split: [Sequence(n, frames(x, n)) for n, x in each] for split, each in given.named("song").items()
     }

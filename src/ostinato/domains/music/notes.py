@@ -8,15 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ostinato.domains.music.grid import Cost, Placed, Quantize, cost, place
 from ostinato.errors import UserError, argument
 
 LOWEST, HIGHEST = 21, 108
 COLUMNS = HIGHEST - LOWEST + 1
-
-# A frame looks at what sounds an eighth of a frame after its beginning: late enough for a hand that comes a
-# little late and for the end of a legato note, early enough for a 32nd note on the beat of an eighth-note
-# grid.
-_LOOK = 0.125
 
 # Far beyond any real piece (14 hours of eighths at tempo 120 are 201,600): longer ones have damaged times.
 MAX_FRAMES = 200_000
@@ -89,12 +85,14 @@ class Notes:
     def __len__(self) -> int:
         return len(self.pitch)
 
-    def frames(self, frames_per_beat: int, *, transpose: bool = False) -> np.ndarray:
+    def frames(
+        self, frames_per_beat: int, *, transpose: bool = False, quantize: Quantize = "sample"
+    ) -> np.ndarray:
         """Binary (T, 88) uint8: what sounds in each frame, from the first sounding frame to the last.
 
         There are `frames_per_beat` frames to a quarter note and the beats fall on frames; a held and a
-        repeated note look alike; notes between two frames, and outside 21..108, are dropped. With
-        `transpose`, the piece is first moved to C major or C minor: see `tonic`.
+        repeated note look alike; notes outside 21..108 are dropped. How others are placed says `quantize`:
+        see `grid.place`. With `transpose`, the piece is first moved to C major or C minor: see `tonic`.
 
         Raises:
             UserError: no note is left, or the times are absurd; the message is a reason, without a file's
@@ -106,16 +104,17 @@ class Notes:
             array([60, 64, 67])
         """
         if transpose and len(self):
-            return self.transposed(self.to_c()).frames(frames_per_beat)
-        first, last, keep = self._placed(frames_per_beat)
-        start = max(first[keep].min(), 0)
-        length = last[keep].max() - start
+            return self.transposed(self.to_c()).frames(frames_per_beat, quantize=quantize)
+        placed = self.placed(frames_per_beat, quantize)
+        first, last = placed.first[placed.kept], placed.last[placed.kept]
+        start = _begin(placed, quantize)
+        length = last.max() - start
         if not length <= MAX_FRAMES:
             raise UserError(f"lasts {length:.3g} frames, more than {MAX_FRAMES:,}: its times look damaged")
         frames = np.zeros((int(length), COLUMNS), dtype=np.uint8)
-        begins = np.maximum(first[keep] - start, 0).astype(int)
-        columns = self.pitch[keep] - LOWEST
-        for begin, stop, column in zip(begins, (last[keep] - start).astype(int), columns, strict=True):
+        begins = np.maximum(first - start, 0).astype(int)
+        columns = self.pitch[placed.kept] - LOWEST
+        for begin, stop, column in zip(begins, (last - start).astype(int), columns, strict=True):
             frames[begin:stop, column] = 1
         return frames
 
@@ -132,27 +131,59 @@ class Notes:
         """The same notes, higher by so many semitones."""
         return replace(self, pitch=self.pitch + semitones)
 
-    def first_beat(self, frames_per_beat: int) -> float:
+    def first_beat(self, frames_per_beat: int, quantize: Quantize = "sample") -> float:
         """Where the first frame lies: quarter notes after the first full bar begins, negative in a pickup.
 
         Example:
             >>> Notes(np.array([0.0]), np.array([4.0]), np.array([60]), pickup=1.0).first_beat(2)
             -1.0
         """
-        first, _, keep = self._placed(frames_per_beat)
+        placed = self.placed(frames_per_beat, quantize)
         phase = self.pickup % (1 / frames_per_beat)
-        return float(max(first[keep].min(), 0) / frames_per_beat + phase - self.pickup)
+        return float(_begin(placed, quantize) / frames_per_beat + phase - self.pickup)
 
-    def _placed(self, frames_per_beat: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """First frame and frame after the last of each note, before silence is cut off; which notes stay."""
+    def placed(self, frames_per_beat: int, quantize: Quantize = "sample") -> Placed:
+        """First frame and frame after the last of each note, before silence is cut off; which notes stay.
+
+        Raises:
+            UserError: none stays.
+        """
         if not len(self):
             raise UserError("no notes")
         phase = self.pickup % (1 / frames_per_beat)
-        first, last = (np.ceil((t - phase) * frames_per_beat - _LOOK - 1e-6) for t in (self.start, self.end))
-        keep = (last > first) & (self.pitch >= LOWEST) & (self.pitch <= HIGHEST) & (last > 0)
-        if not keep.any():
+        placed = place(self.start, self.end, self.pitch, frames_per_beat, phase, quantize)
+        kept = placed.kept & (self.pitch >= LOWEST) & (self.pitch <= HIGHEST)
+        if not kept.any():
             raise UserError("no note is long enough to fill a frame and within the piano's 88 keys")
-        return first, last, keep
+        return replace(placed, kept=kept)
+
+    def cost(self, frames_per_beat: int, quantize: Quantize = "sample") -> Cost:
+        """What these frames cost: how many notes are moved, how far, and how many are lost.
+
+        Notes that the reader had to leave out are lost too.
+        """
+        placed = self.placed(frames_per_beat, quantize)
+        own = cost(self.start, placed, frames_per_beat, self.pickup % (1 / frames_per_beat))
+        return own + Cost(notes=self.lost, lost=self.lost)
+
+    def polyphony(self) -> tuple[float, float]:
+        """Quarter notes of all notes together, and those in which at least one sounds.
+
+        Example:
+            >>> Notes(np.array([0.0, 1.0]), np.array([2.0, 3.0]), np.array([60, 64])).polyphony()
+            (4.0, 3.0)
+        """
+        order = np.argsort(self.start)
+        start, end = self.start[order], self.end[order]
+        reached = np.maximum.accumulate(np.concatenate([[-np.inf], end[:-1]])) if len(end) else end
+        sounding = np.maximum(end - np.maximum(start, reached), 0).sum()
+        return float((end - start).sum()), float(sounding)
+
+
+def _begin(placed: Placed, quantize: Quantize) -> float:
+    """The first frame: in samples, none before the file's beginning."""
+    begin = float(placed.first[placed.kept].min())
+    return max(begin, 0.0) if quantize == "sample" else begin
 
 
 def seconds_per_frame(frames_per_beat: int, tempo: float) -> float:

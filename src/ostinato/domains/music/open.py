@@ -1,11 +1,15 @@
 """A run's model, as composing and scoring use it: with the frames and the key that its data had."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
-from ostinato.domains.music.reading.pieces import Piece, read_piece
+from ostinato.data.sequences import Skipped
+from ostinato.domains.music.reading.frames import BEFORE, AsFrames, convention_of
+from ostinato.domains.music.reading.pieces import Piece, read_piece, read_pieces
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, call
 from ostinato.nn import SequenceModel
@@ -23,6 +27,7 @@ class MusicModel:
         frames_per_beat: frames to a quarter note.
         transposed: whether its pieces were moved to C major or C minor.
         data: name of the data set it was trained on.
+        how: in what else its pieces were read; by default as before there was a choice.
     """
 
     model: SequenceModel
@@ -30,6 +35,7 @@ class MusicModel:
     frames_per_beat: int = 1
     transposed: bool = True
     data: str = ""
+    how: AsFrames = BEFORE
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> "MusicModel":
@@ -59,6 +65,7 @@ class MusicModel:
             details["frames_per_beat"],
             details["transposed"],
             trained.data["name"],
+            convention_of(details),
         )
 
     def read(self, path: str | os.PathLike[str], *, semitones: int | None = None) -> Piece:
@@ -68,6 +75,14 @@ class MusicModel:
             path: a MIDI, MusicXML, ABC or kern file.
             semitones: how far to move it up instead.
         """
-        return read_piece(
-            path, frames_per_beat=self.frames_per_beat, transpose=self.transposed, semitones=semitones
-        )
+        return read_piece(path, self._how, semitones=semitones)
+
+    def read_all(
+        self, paths: Sequence[Path], *, semitones: int | None = None
+    ) -> tuple[list[tuple[str, Piece]], list[Skipped]]:
+        """The pieces of files, collections and folders, as `read` reads them, by name; and the unusable."""
+        return read_pieces(paths, self._how, semitones=semitones, progress=True)
+
+    @property
+    def _how(self) -> AsFrames:
+        return replace(self.how, frames_per_beat=self.frames_per_beat, transpose=self.transposed)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+# How files are read: settings of a run, options of commands that read other files, arguments of `load`.
+READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComposeOptions:
@@ -50,7 +53,7 @@ class ScoreOptions:
     wrong_notes
         Also list the notes that, moved by a semitone, would make the piece more likely (takes longer).
     beats_per_bar
-        Quarter notes in a bar, to number the bars.
+        Quarter notes in every bar, to number the bars; by default what the piece's metres say.
     semitones
         Move the files by so many semitones for the model; by default to C, by their keys.
     out
@@ -62,7 +65,7 @@ class ScoreOptions:
 
     top: int = 10
     wrong_notes: bool = False
-    beats_per_bar: float = 4.0
+    beats_per_bar: float | None = None
     semitones: int | None = None
     out: Path | None = None
     device: str = "cpu"
@@ -75,15 +78,27 @@ class EvaluateOptions:
     Parameters
     ----------
     frames_per_beat
-        Frames a quarter note, for the data named by --data.
+        Frames a quarter note, or auto, for the data named by --data.
     transpose
         Transpose files to C major or C minor, for the data named by --data.
+    quantize
+        How notes of files named by --data become frames; by default as for the run.
+    pedal
+        Whether the sustain pedal holds notes of files named by --data.
+    repeats
+        Whether repeats are played in files named by --data.
+    chords
+        Whether the chord symbols of ABC sound in files named by --data.
     per_song
         List the log-likelihood of each song of a split.
     """
 
-    frames_per_beat: int | None = None
+    frames_per_beat: int | Literal["auto"] | None = None
     transpose: bool = True
+    quantize: Literal["nearest", "sample"] | None = None
+    pedal: bool = False
+    repeats: bool | None = None
+    chords: bool = False
     per_song: Literal["train", "valid", "test"] | None = None
 
 
@@ -96,11 +111,23 @@ class ShowOptions:
     out
         Draw the first training song as a piano roll, to this file (.png, .svg or .pdf).
     frames_per_beat
-        Frames to a quarter note.
+        Frames to a quarter note; auto, the default for files, takes what suits their notes.
     transpose
         Move each piece to C major or C minor, as is done where nothing is said.
+    quantize
+        How notes become frames: at the nearest one, as by default, or sample, as in runs of before.
+    pedal
+        Whether the sustain pedal of MIDI files holds notes.
+    repeats
+        Whether repeats and endings are played; by default they are in ABC, not in MusicXML.
+    chords
+        Whether the chord symbols of ABC sound.
     """
 
     out: Path | None = None
-    frames_per_beat: int | None = None
+    frames_per_beat: int | Literal["auto"] | None = None
     transpose: bool = True
+    quantize: Literal["nearest", "sample"] | None = None
+    pedal: bool = False
+    repeats: bool | None = None
+    chords: bool = False

@@ -8,6 +8,7 @@ from ostinato.domains.answer import Part
 from ostinato.domains.domain import Each, Scores
 from ostinato.domains.music.evaluation.estimated import efforts
 from ostinato.domains.music.evaluation.frames import score_songs
+from ostinato.domains.music.reading.frames import report_lines
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.evaluation.numbers import counted, number
 from ostinato.evaluation.tables import Column, Table, number_columns, show, table_of
@@ -71,6 +72,8 @@ def described(found: dict[str, Any]) -> Iterator[Part]:
     keys = "in C major and C minor" if details["transposed"] else "in their own keys"
     beat = counted(details["frames_per_beat"], "frame")
     yield f"{beat} to a quarter note, {keys}, split {details['split']}"
+    if "reading" in details:
+        yield from report_lines(details["reading"])
     table = table_of("split", "songs", "frames", "notes per frame", "silent frames", "pitches")
     for split, own in found["splits"].items():
         low, high = own["pitch_range"] or (None, None)

@@ -81,7 +81,7 @@ class PieceScore:
         note_log_probs: of each note's value, sounding or silent, in nats, (T, V).
         exact: whether `log_probs` are exact; else they are estimates.
         onset_convention: what a note's onset surprisal is, in words.
-        beats_per_bar: quarter notes in a bar.
+        beats_per_bar: quarter notes in every bar; None: as the piece's own metres say.
         estimate: where they are estimates, what is known of them.
     """
 
@@ -91,7 +91,7 @@ class PieceScore:
     note_log_probs: np.ndarray
     exact: bool = True
     onset_convention: str = ONSET
-    beats_per_bar: float = 4.0
+    beats_per_bar: float | None = None
     estimate: Estimate | None = None
 
     @property
@@ -155,10 +155,7 @@ class PieceScore:
 
     def place(self, frame: int) -> tuple[int, float]:
         """Number of a frame's bar, and the quarter note in it, from 1."""
-        # rounded, or a third of a beat could fall a hair before its bar
-        beat = round(self.piece.beat(frame), 6)
-        bar = math.floor(beat / self.beats_per_bar)
-        return bar + 1, round(beat - bar * self.beats_per_bar + 1, 6)
+        return self.piece.place(frame, self.beats_per_bar)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it by name; can be written as JSON."""
@@ -186,7 +183,7 @@ class PieceScore:
         }
 
 
-def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -> PieceScore:
+def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float | None = None) -> PieceScore:
     """Log-likelihood of a piece, and the surprisal of its notes.
 
         surprisal of note i in frame t = -log2 p(i | v_t without i, one note more, v_1 ... v_{t-1})
@@ -206,7 +203,7 @@ def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -
     Args:
         model: a `SequenceModel`, a baseline, or anything called like them.
         piece: what to score, in the frames and the key that the model knows.
-        beats_per_bar: quarter notes in a bar, to number them.
+        beats_per_bar: quarter notes in every bar, to number them; by default the piece's own metres.
 
     Example:
         >>> from ostinato.nn import RNN, SequenceModel
@@ -221,7 +218,7 @@ def score_piece(model: Predictor, piece: Piece, *, beats_per_bar: float = 4.0) -
 
 
 def score_together(
-    model: Predictor, pieces: Sequence[Piece], *, beats_per_bar: float = 4.0
+    model: Predictor, pieces: Sequence[Piece], *, beats_per_bar: float | None = None
 ) -> list[PieceScore]:
     """`score_piece` of several pieces at once, each by itself; the shorter ones are padded at their ends."""
     frames = torch.from_numpy(padded([piece.frames for piece in pieces])).to(device_of(model))

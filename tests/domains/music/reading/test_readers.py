@@ -1,4 +1,3 @@
-import json
 import sys
 import time
 
@@ -12,6 +11,7 @@ from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.notation import Playing
 from ostinato.domains.music.reading.readers import read_all
 from ostinato.domains.music.reading.stored import Reading, pack, unpack
+from ostinato.seal import telling
 
 
 @pytest.fixture
@@ -165,7 +165,8 @@ def test_a_cache_that_is_damaged_anywhere_is_made_again(files, counted):
         broken.append(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
     for data in broken:
         one.write_bytes(data)
-        assert_same(read_files(files, progress=False), right)
+        with telling(lambda text: None):
+            assert_same(read_files(files, progress=False), right)
 
 
 def test_a_cache_of_another_make_is_made_again(files):
@@ -174,8 +175,7 @@ def test_a_cache_of_another_make_is_made_again(files):
     arrays, meta = pack(right[0])
     longer = [meta["pieces"][0] | {"length": 5}]
     for other in ({}, [], [1], meta | {"pieces": longer}, meta | {"pieces": [{}]}, None):
-        with one.open("wb") as stream:
-            np.savez(stream, meta=np.array(json.dumps(other)), **arrays)
+        cache.save(one.stem, arrays, other)
         assert_same(read_files(files, progress=False), right)
         assert unpack(arrays, other) is None
 

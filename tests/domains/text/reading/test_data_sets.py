@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ostinato import seal
 from ostinato.domains.text.reading import data_sets as text
 from ostinato.domains.text.reading import source as text_source
 from ostinato.domains.text.reading import streams as token_streams
@@ -88,6 +89,51 @@ def test_large_texts_are_mapped_and_are_the_same(
     with path.open("a", encoding="utf-8") as file:
         file.write("a new line\n")
     assert text.load(str(path), unit).version != mapped.version
+
+
+@pytest.mark.parametrize(
+    "name", ["train.tokens", "valid.tokens", "vocabulary.json", "meta.json", "seal.json"]
+)
+@pytest.mark.parametrize("damage", ["cut", "changed", "removed"])
+def test_a_damaged_token_cache_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str
+) -> None:
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(text, "_LARGE", 0)
+    path = some_file(tmp_path)
+    whole = text.load(str(path), "words")
+    before = {split: np.array(whole[split]) for split in ("train", "valid", "test")}
+    del whole
+    (file,) = (tmp_path / "cache" / "tokens").glob(f"*/{name}")
+    data = file.read_bytes()
+    file.unlink()
+    if damage != "removed":
+        file.write_bytes(data[:-4] if damage == "cut" else bytes([data[0] ^ 1]) + data[1:])
+    told: list[str] = []
+    with seal.telling(told.append):
+        again = text.load(str(path), "words")
+    for split, tokens in before.items():
+        np.testing.assert_array_equal(again[split], tokens)
+    assert len(told) == ((name, damage) != ("seal.json", "removed"))
+    assert file.read_bytes() == data
+
+
+def test_tokens_are_on_the_disk_before_anybody_uses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(text, "_LARGE", 0)
+    synced: list[str] = []
+    real = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    text.load(str(some_file(tmp_path)), "words")
+    names = [Path(path).name.split(".")[1] for path in synced if Path(path).name.startswith(".")]
+    assert names == ["train", "valid", "test", "vocabulary", "meta", "seal"]
 
 
 def test_given_splits_and_folders(tmp_path: Path) -> None:

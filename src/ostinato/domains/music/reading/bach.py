@@ -23,8 +23,10 @@ from typing import Any
 
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.data.splitting import SHARES, assign, connected, gather, same
+from ostinato.domains.music.grid import fitting
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
+from ostinato.domains.music.reading.frames import USUAL, AsFrames
 from ostinato.domains.music.reading.notation import SUFFIXES
 from ostinato.domains.music.reading.similarity import versions
 from ostinato.errors import UserError, argument, needs
@@ -35,9 +37,8 @@ LICENCE = "the encoders' own, some for non-commercial use only: corpus/license.t
 
 
 def load(
+    how: AsFrames = USUAL,
     *,
-    frames_per_beat: int = FRAMES_PER_BEAT,
-    transpose: bool = True,
     split_seed: int = 0,
     use_cache: bool = True,
     progress: bool = True,
@@ -46,8 +47,13 @@ def load(
     chorales = read_chorales(use_cache=use_cache, progress=progress)
     names = list(chorales)
     groups = works(chorales)
+    quantize = how.quantize or "sample"
+    grid = how.frames_per_beat or FRAMES_PER_BEAT
+    if grid == "auto":
+        grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup) for notes in chorales.values()])
     songs = [
-        Sequence(name, notes.frames(frames_per_beat, transpose=transpose)) for name, notes in chorales.items()
+        Sequence(name, notes.frames(grid, transpose=how.transpose, quantize=quantize))
+        for name, notes in chorales.items()
     ]
     splits = gather(songs, assign(names, groups, seed=split_seed))
     return Splits(
@@ -57,12 +63,13 @@ def load(
         splits["test"],
         details={
             "source": f"chorales of the corpus of music21 {version('music21')}",
-            "frames_per_beat": frames_per_beat,
-            "transposed": transpose,
+            "frames_per_beat": grid,
+            "transposed": how.transpose,
             "split": "by work",
             "split_seed": split_seed,
             "shares": SHARES,
             "works": len(set(groups)),
+            **({} if how.quantize is None else {"quantize": quantize}),
         },
     )
 

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ostinato.data.listing import COMES_WITH, TO_INSTALL, Listed, origin_of
 from ostinato.data.sequences import Splits
 from ostinato.domains.answer import Part
+from ostinato.domains.music.grid import Quantize
 from ostinato.domains.music.reading import bach, folder, published, statistics
+from ostinato.domains.music.reading.frames import USUAL, AsFrames
 from ostinato.domains.music.reading.notation import SUFFIXES
 from ostinato.errors import MissingExtra, UserError, argument, needs, no_such_data
 from ostinato.evaluation.numbers import counted
@@ -71,8 +73,12 @@ def draw(data: Splits, path: Path) -> None:
 def load(
     name_or_path: str | Path = DEFAULT,
     *,
-    frames_per_beat: int | None = None,
+    frames_per_beat: int | Literal["auto"] | None = None,
     transpose: bool = True,
+    quantize: Quantize | None = None,
+    pedal: bool = False,
+    repeats: bool | None = None,
+    chords: bool = False,
     split_seed: int = 0,
     cache: bool = True,
     progress: bool = True,
@@ -82,11 +88,15 @@ def load(
     Args:
         name_or_path: One of `names()`, else a file or folder of MIDI, MusicXML, ABC or kern. A folder with
             the name of a data set is written `./bach`.
-        frames_per_beat: Frames to a quarter note: 1 by default for `bach`, 2 (eighth notes) for files. The
-            published sets have the frames that they have.
+        frames_per_beat: Frames to a quarter note: by default 1 for `bach`, and for files "auto", what suits
+            their own notes (`grid.fitting`). The published sets have the frames that they have.
         transpose: Move each piece to C major or C minor (the published sets are there already).
+        quantize: How notes become frames (`grid.place`): by default "sample" for `bach`, "nearest" for files.
+        pedal: Whether the sustain pedal of MIDI files holds notes.
+        repeats: Whether repeats and endings are played: by default in ABC, and not in MusicXML.
+        chords: Whether the chord symbols of ABC sound.
         split_seed: Another number, another split; the published sets keep theirs.
-        cache: Whether music that took long to read is kept in the user's cache folder.
+        cache: Whether what is read is kept in the user's cache folder.
         progress: Whether to show a progress bar, on standard error, while music is read.
 
     Raises:
@@ -98,19 +108,18 @@ def load(
         ...
         ostinato.errors.UserError: expected a data set or a path, found 'notingham'; did you mean nottingham?
     """
-    if frames_per_beat is not None and not 1 <= frames_per_beat <= MAX_FRAMES_PER_BEAT:
+    asked = AsFrames(frames_per_beat, transpose, quantize, pedal, repeats, chords)
+    if isinstance(frames_per_beat, int) and not 1 <= frames_per_beat <= MAX_FRAMES_PER_BEAT:
         raise UserError(
             f"expected {argument('frames_per_beat')} of 1 to {MAX_FRAMES_PER_BEAT}, found {frames_per_beat}"
         )
     if name_or_path in published.PUBLISHED:
-        return _published(str(name_or_path), frames_per_beat, transpose)
-    options: dict[str, Any] = {"transpose": transpose, "split_seed": split_seed, "use_cache": cache}
-    options["progress"] = progress
-    if frames_per_beat is not None:
-        options["frames_per_beat"] = frames_per_beat
+        return _published(str(name_or_path), asked)
+    options: dict[str, Any] = {"split_seed": split_seed, "use_cache": cache, "progress": progress}
     if name_or_path == DEFAULT:
-        return bach.load(**options)
-    return folder.load(_existing(name_or_path), **options)
+        _only_for_files(asked, "bach", ("pedal", "repeats", "chords"))
+        return bach.load(asked, **options)
+    return folder.load(_existing(name_or_path), asked, **options)
 
 
 def listed(name: str) -> Listed:
@@ -137,19 +146,27 @@ def listing() -> list[Listed]:
     return [listed(name) for name in names()]
 
 
-def _published(name: str, frames_per_beat: int | None, transpose: bool) -> Splits:
+def _published(name: str, asked: AsFrames) -> Splits:
     fixed = published.PUBLISHED[name].frames_per_beat
-    if frames_per_beat not in (None, fixed):
+    if asked.frames_per_beat not in (None, fixed):
         raise UserError(
-            f"{name} is published with {fixed} frames per beat, found {frames_per_beat} asked for; "
+            f"{name} is published with {fixed} frames per beat, found {asked.frames_per_beat} asked for; "
             f"leave {argument('frames_per_beat')} out, or use bach or files of your own"
         )
-    if not transpose:
+    if not asked.transpose:
         raise UserError(
             f"{name} is published in C major and C minor, the first keys are lost; "
             f"leave {argument('transpose')} out, or use bach or files of your own"
         )
+    _only_for_files(asked, name, ("quantize", "pedal", "repeats", "chords"))
     return published.load(name)
+
+
+def _only_for_files(asked: AsFrames, name: str, options: tuple[str, ...]) -> None:
+    """An option that changes how files are read changes nothing of a data set that is as it is."""
+    for option in options:
+        if getattr(asked, option) != getattr(USUAL, option):
+            raise UserError(f"{argument(option)} is for files of your own, found {name}; leave it out")
 
 
 def _existing(name_or_path: str | Path) -> Path:

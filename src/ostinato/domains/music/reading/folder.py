@@ -9,42 +9,47 @@ import os
 from collections import Counter
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from ostinato.data.sequences import SPLITS, Sequence, Skipped, Splits
 from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, gather, same
+from ostinato.domains.music.grid import Cost, Quantize, fitting
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
-from ostinato.domains.music.reading.notation import SUFFIXES
+from ostinato.domains.music.reading.frames import USUAL, AsFrames, report_lines, report_of
+from ostinato.domains.music.reading.notation import SUFFIXES, labels
 from ostinato.domains.music.reading.stored import Reading
 from ostinato.errors import UserError
 
-FRAMES_PER_BEAT = 2
+FRAMES_PER_BEAT = 2  # in samples, where nothing is said: eighth notes, as in the published sets
 
 
 def load(
     path: Path,
+    how: AsFrames = USUAL,
     *,
-    frames_per_beat: int = FRAMES_PER_BEAT,
-    transpose: bool = True,
     split_seed: int = 0,
     use_cache: bool = True,
     progress: bool = True,
 ) -> Splits:
-    """A file or folder as a data set; frames are eighth notes by default, as in the published sets.
+    """A file or folder as a data set.
 
     Raises:
         UserError: there is no music there, or none that can be used.
     """
     files, skipped = find(path)
     names = [file.relative_to(path).as_posix() if path.is_dir() else file.name for file in files]
-    readings = read_files(files, use_cache=use_cache, progress=progress)
-    songs, reasons = _songs(names, readings, frames_per_beat, transpose)
-    skipped = sorted([*skipped, *reasons], key=lambda skip: skip.path)
+    readings = read_files(files, how.playing, use_cache=use_cache, progress=progress)
+    pieces, reasons = _pieces(names, readings, pedal=how.pedal)
+    quantize = how.quantize or "nearest"
+    grid = _grid(how.frames_per_beat, quantize, pieces)
+    songs, unusable, report = _songs(pieces, grid, quantize, transpose=how.transpose)
+    skipped = sorted([*skipped, *reasons, *unusable], key=lambda skip: skip.path)
     if not songs:
         raise UserError(_nothing_usable(path, skipped))
-    splits, how = split_songs(songs, split_seed)
+    splits, dealt = split_songs(songs, split_seed)
     return Splits(
         path.resolve().name,
         splits["train"],
@@ -52,11 +57,14 @@ def load(
         splits["test"],
         details={
             "source": str(path.resolve()),
-            "frames_per_beat": frames_per_beat,
-            "transposed": transpose,
-            "split": how,
+            "frames_per_beat": grid,
+            "transposed": how.transpose,
+            "split": dealt,
             "split_seed": split_seed,
             "shares": SHARES,
+            **how.convention(quantize),
+            "reading": report,
+            "notices": report_lines(report),
         },
         skipped=tuple(skipped),
     )
@@ -106,26 +114,48 @@ def find(path: Path) -> tuple[list[Path], list[Skipped]]:
     return sorted(files.values(), key=lambda file: file.relative_to(path).as_posix()), skipped
 
 
-def _songs(
-    names: SequenceOf[str], readings: SequenceOf[Reading], frames_per_beat: int, transpose: bool
-) -> tuple[list[Sequence], list[Skipped]]:
-    songs: list[Sequence] = []
+def _pieces(
+    names: SequenceOf[str], readings: SequenceOf[Reading], *, pedal: bool
+) -> tuple[list[tuple[str, Notes]], list[Skipped]]:
+    """Every piece with its name: the file's, and in a collection the tune's number or place after it."""
+    pieces: list[tuple[str, Notes]] = []
     skipped: list[Skipped] = []
     for file, reading in zip(names, readings, strict=True):
-        if reading.reason:
-            skipped.append(Skipped(file, reading.reason))
-        for number, notes in enumerate(reading.pieces, start=1):
-            name = f"{file}#{number}" if len(reading.pieces) > 1 else file
-            song = _song(name, notes, frames_per_beat, transpose)
-            (songs if isinstance(song, Sequence) else skipped).append(song)  # type: ignore[arg-type]
-    return songs, skipped
+        skipped += [Skipped(file, reason) for reason in (reading.reason, *reading.faults) if reason]
+        for label, notes in zip(labels(reading), reading.pieces, strict=True):
+            name = f"{file}#{label}" if len(reading.pieces) > 1 else file
+            pieces.append((name, notes.pedalled() if pedal else notes))
+    return pieces, skipped
 
 
-def _song(name: str, notes: Notes, frames_per_beat: int, transpose: bool) -> Sequence | Skipped:
-    try:
-        return Sequence(name, notes.frames(frames_per_beat, transpose=transpose))
-    except UserError as error:
-        return Skipped(name, str(error))
+def _grid(
+    asked: int | Literal["auto"] | None, quantize: Quantize, pieces: SequenceOf[tuple[str, Notes]]
+) -> int:
+    """The frames to a quarter note that were asked for, or those that suit the pieces."""
+    if isinstance(asked, int):
+        return asked
+    if asked is None and quantize == "sample":
+        return FRAMES_PER_BEAT
+    return fitting([(notes.start, notes.end, notes.pitch, notes.pickup) for _, notes in pieces])
+
+
+def _songs(
+    pieces: SequenceOf[tuple[str, Notes]], grid: int, quantize: Quantize, *, transpose: bool
+) -> tuple[list[Sequence], list[Skipped], dict[str, Any]]:
+    """The pieces as frames, those that have none, and what the frames cost the others."""
+    songs: list[Sequence] = []
+    skipped: list[Skipped] = []
+    costs, played = Cost(), (0.0, 0.0)
+    for name, notes in pieces:
+        try:
+            moved = notes.transposed(notes.to_c()) if transpose and len(notes) else notes
+            songs.append(Sequence(name, moved.frames(grid, quantize=quantize)))
+            costs += moved.cost(grid, quantize)
+            total, sounding = notes.polyphony()
+            played = played[0] + total, played[1] + sounding
+        except UserError as error:
+            skipped.append(Skipped(name, str(error)))
+    return songs, skipped, report_of(costs, played, [song.values for song in songs])
 
 
 def _outline(frames: np.ndarray) -> tuple[tuple[int, ...], bytes]:

@@ -6,6 +6,7 @@ cannot be used raises `UserError` with a reason only (the caller knows what the 
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading import abc, kern, midi, musicxml
@@ -33,6 +34,14 @@ class Playing:
 
 
 USUAL = Playing()
+
+
+class SupportsPieces(Protocol):
+    """What has pieces: the contents of a file, or what came of reading it."""
+
+    @property
+    def pieces(self) -> tuple[Notes, ...]:
+        """In their order."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,17 @@ def contents(path: Path, playing: Playing = USUAL) -> Contents:
     if not pieces:
         raise UserError(faults[0] if faults else "no notes")
     return Contents(tuple(pieces), tuple(faults))
+
+
+def labels(found: SupportsPieces) -> list[str]:
+    """What the pieces of a file are called after a #: ABC tunes by their numbers, where each has its own.
+
+    Others are counted from 1.
+    """
+    numbers = [piece.number for piece in found.pieces]
+    if None in numbers or len(set(numbers)) < len(numbers):
+        return [str(k + 1) for k in range(len(numbers))]
+    return [str(number) for number in numbers]
 
 
 def _book(text: str, playing: Playing) -> tuple[list[Notes], list[str]]:

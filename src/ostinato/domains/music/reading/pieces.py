@@ -3,15 +3,26 @@
 Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 """
 
+import math
 import os
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ostinato.domains.music.notes import shifted
-from ostinato.domains.music.reading.notation import read
+from ostinato.data.sequences import Skipped
+from ostinato.domains.music.grid import fitting
+from ostinato.domains.music.notes import Notes, shifted
+from ostinato.domains.music.reading.cache import read_files
+from ostinato.domains.music.reading.folder import find
+from ostinato.domains.music.reading.frames import AsFrames
+from ostinato.domains.music.reading.notation import contents, labels
+from ostinato.domains.music.reading.readers import read_one
 from ostinato.errors import MissingExtra, UserError
+
+EIGHTHS = AsFrames(frames_per_beat=2)
+_FEW = 4  # processes of their own take longer to start than so few files to read
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,8 @@ class Piece:
         frames_per_beat: frames to a quarter note.
         semitones: how far the piece was moved up (down, if negative) from its own key.
         first_beat: where the first frame lies: quarter notes after the first full bar begins.
+        metres: the time signatures as (where, quarter notes in a bar), from the first full bar on; the first
+            holds before, too. Without any, bars have four.
     """
 
     name: str
@@ -31,6 +44,7 @@ class Piece:
     frames_per_beat: int
     semitones: int = 0
     first_beat: float = 0.0
+    metres: tuple[tuple[float, float], ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -50,21 +64,39 @@ class Piece:
         """Quarter notes from the beginning of the first full bar to a frame."""
         return self.first_beat + frame / self.frames_per_beat
 
+    def place(self, frame: int, beats_per_bar: float | None = None) -> tuple[int, float]:
+        """Number of a frame's bar, and the quarter note in it, from 1; bar 0 is an incomplete first one.
+
+        Args:
+            frame: of the piece.
+            beats_per_bar: quarter notes in every bar; by default what the piece's own metres say.
+
+        Example:
+            >>> piece = Piece("waltz", np.eye(88, dtype=np.uint8), 1, metres=((0.0, 3.0), (6.0, 2.0)))
+            >>> [piece.place(frame) for frame in (0, 2, 3, 6, 9)]
+            [(1, 1.0), (1, 3.0), (2, 1.0), (3, 1.0), (4, 2.0)]
+        """
+        metres = self.metres if beats_per_bar is None else ((0.0, beats_per_bar),)
+        # rounded, or a third of a beat could fall a hair before its bar
+        beat = round(self.beat(frame), 6)
+        before, begin, length = 0, 0.0, metres[0][1] if metres else 4.0
+        for where, lasts in metres[1:]:
+            if where > beat:
+                break
+            before, begin, length = before + math.ceil(round((where - begin) / length, 6)), where, lasts
+        bar = math.floor((beat - begin) / length)
+        return before + bar + 1, round(beat - begin - bar * length + 1, 6)
+
 
 def read_piece(
-    path: str | os.PathLike[str],
-    *,
-    frames_per_beat: int = 2,
-    transpose: bool = True,
-    semitones: int | None = None,
+    path: str | os.PathLike[str], how: AsFrames = EIGHTHS, *, semitones: int | None = None
 ) -> Piece:
     """The piece in a MIDI, MusicXML, ABC or kern file.
 
     Args:
-        path: The file; its suffix, in any case, says what it holds.
-        frames_per_beat: Frames to a quarter note.
-        transpose: Move the piece to C major or C minor, as its notes tell the key.
-        semitones: Move it by so many semitones instead.
+        path: The file; its suffix, in any case, says what it holds. A tune of a collection is `book.abc#3`.
+        how: The frames; where it leaves it open, notes are placed on the nearest frame.
+        semitones: Move it by so many semitones, and not to C.
 
     Raises:
         UserError: the file is damaged, empty, not what its suffix says, or holds several pieces.
@@ -73,23 +105,106 @@ def read_piece(
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "tune.abc"
         >>> _ = path.write_text("X:1\\nL:1/4\\nK:D\\nDEFD|A4|]\\n")
-        >>> piece = read_piece(path, frames_per_beat=1)
+        >>> piece = read_piece(path, AsFrames(frames_per_beat=1))
         >>> len(piece), piece.semitones, piece.first_beat
         (8, -2, 0.0)
     """
     try:
-        pieces = read(Path(path))
-        if len(pieces) > 1:
-            raise UserError(
-                f"expected one piece, found {len(pieces)}; a collection is read by reading.data_sets.load"
-            )
-        notes = pieces[0]
-        if semitones is None:
-            semitones = notes.to_c() if transpose and len(notes) else 0
-        notes = notes.transposed(semitones)
-        frames, first_beat = notes.frames(frames_per_beat), notes.first_beat(frames_per_beat)
-        return Piece(Path(path).name, frames, frames_per_beat, semitones, first_beat)
+        return _piece(Path(path).name, _one(Path(path), how), how, semitones)
     except MissingExtra:
         raise  # whatever the file is
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def read_pieces(
+    paths: SequenceOf[Path], how: AsFrames = EIGHTHS, *, semitones: int | None = None, progress: bool = False
+) -> tuple[list[tuple[str, Piece]], list[Skipped]]:
+    """All pieces of files, collections and folders, each with its name; and what cannot be used, and why.
+
+    Args:
+        paths: of files, of folders for all that is in them, and of tunes of a collection (`book.abc#3`).
+        how: the frames, as for `read_piece`.
+        semitones: move every piece by so many semitones, and not to C.
+        progress: whether to show a progress bar, on standard error, while music is read.
+    """
+    asked, skipped = _expanded(paths)
+    files = [parted(path) for path in asked]
+    if len(files) < _FEW:
+        readings = [read_one(file, how.playing) for file, _ in files]
+    else:
+        readings = read_files([file for file, _ in files], how.playing, progress=progress)
+    pieces: list[tuple[str, Piece]] = []
+    for path, (file, wanted), reading in zip(asked, files, readings, strict=True):
+        names = labels(reading)
+        if wanted is not None and not reading.reason and wanted not in names:
+            skipped.append(Skipped(str(path), f"expected a piece #{wanted}, found {_some(names)}"))
+        faults = () if wanted in names else reading.faults
+        skipped += [Skipped(str(file), reason) for reason in (reading.reason, *faults) if reason]
+        for label, notes in zip(names, reading.pieces, strict=True):
+            if wanted in (None, label):
+                name = f"{file}#{label}" if len(names) > 1 else str(file)
+                try:
+                    pieces.append((name, _piece(Path(name).name, notes, how, semitones)))
+                except UserError as error:
+                    skipped.append(Skipped(name, str(error)))
+    return pieces, skipped
+
+
+def _expanded(paths: SequenceOf[Path]) -> tuple[list[Path], list[Skipped]]:
+    """The files of folders in their place."""
+    found: list[Path] = []
+    skipped: list[Skipped] = []
+    for path in paths:
+        try:
+            files, unreadable = find(path)
+        except UserError as error:
+            skipped.append(Skipped(str(path), str(error)))
+            continue
+        found += files
+        skipped += [Skipped(str(path / skip.path), skip.reason) for skip in unreadable]
+    return found, skipped
+
+
+def _piece(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Piece:
+    if how.pedal:
+        notes = notes.pedalled()
+    if semitones is None:
+        semitones = notes.to_c() if how.transpose and len(notes) else 0
+    notes = notes.transposed(semitones)
+    quantize, grid = how.quantize or "nearest", how.frames_per_beat
+    if not isinstance(grid, int):
+        grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
+    frames, first_beat = notes.frames(grid, quantize=quantize), notes.first_beat(grid, quantize)
+    metres = tuple((time - notes.pickup, 4 * beats / unit) for time, beats, unit in notes.marks.metres)
+    return Piece(name, frames, grid, semitones, first_beat, metres)
+
+
+def _one(path: Path, how: AsFrames) -> Notes:
+    """The only piece of a file, or the one that its name says after a #."""
+    file, label = parted(path)
+    found = contents(file, how.playing)
+    names = labels(found)
+    if label is not None:
+        if label not in names:
+            raise UserError(f"expected a piece #{label} in {file.name}, found {_some(names)}")
+        return found.pieces[names.index(label)]
+    if len(names) > 1:
+        raise UserError(f"expected one piece, found {len(names)}; say which: {path.name}#{names[0]}, ...")
+    return found.pieces[0]
+
+
+def parted(path: Path) -> tuple[Path, str | None]:
+    """A path, and what stands after its # if it is a piece of a collection.
+
+    Example:
+        >>> parted(Path("no-such-book.abc#3"))
+        (PosixPath('no-such-book.abc'), '3')
+    """
+    name, sign, label = path.name.rpartition("#")
+    return (path.with_name(name), label) if sign and name and not path.exists() else (path, None)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(f"#{name}" for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ostinato.domains.music.notes import LOWEST, checked, seconds_per_frame, spans
+from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.notation import MIDI
 from ostinato.domains.music.reading.pieces import read_piece
 from ostinato.domains.music.writing import pictures
@@ -46,7 +47,7 @@ def from_file(
         >>> frames.shape, (frames.argmax(axis=1) + LOWEST).tolist()
         ((8, 88), [60, 62, 64, 60, 67, 67, 67, 67])
     """
-    return read_piece(path, frames_per_beat=frames_per_beat, transpose=transpose).frames
+    return read_piece(path, AsFrames(frames_per_beat, transpose)).frames
 
 
 def to_midi(

@@ -38,6 +38,7 @@ def fault(body, head=HEAD):
         ("|:CD|1EF:|2GA:|", "CDEFCDGA"),
         ("|:CD[1EF:|[2GA|]", "CDEFCDGA"),
         ("|:CD|[1,3EF:|[2GA:|[4Bc|]", "CDEFCDGACDEFCDBc"),
+        ("|:CD|[1,3EF:|[2GA|]B|", "CDEFCDGAB"),
         ("|:CD|1-2 EF:|3 GA|]", "CDEFCDEFCDGA"),
         ("|:CD|1EF:|2GA|:Bc|1de:|2cc|]", "CDEFCDGABcdeBccc"),
         ("CD||EF:|", "CDEFCDEF"),
