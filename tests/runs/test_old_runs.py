@@ -58,7 +58,7 @@ def test_an_old_run_goes_on(kind, ostinato):
     summary = json.loads(out)
     assert summary["training"]["epochs"] == 2
     found = summary["results"]["model"]["test"]
-    assert found.keys() == EXPECTED[kind].keys()
+    assert found.keys() >= EXPECTED[kind].keys()
     # another processor rounds other sums
     assert found["log_likelihood"]["value"] == pytest.approx(EXPECTED[kind]["log_likelihood"], rel=1e-3)
 
@@ -67,7 +67,7 @@ def test_an_old_run_goes_on(kind, ostinato):
 def test_an_old_run_is_evaluated(kind, ostinato):
     code, out, err = ostinato("evaluate", f"stopped/{kind}", "--json")
     assert code == 0, err
-    assert json.loads(out)["results"]["model"]["test"].keys() == EXPECTED[kind].keys()
+    assert json.loads(out)["results"]["model"]["test"].keys() >= EXPECTED[kind].keys()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "task"])
