@@ -17,11 +17,10 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 import ostinato
+from ostinato import seal
 from ostinato.nn import GRU
 from ostinato.nn.cells.leak import squashed
 from ostinato.runs.folder import Run
-
-from ostinato import seal
 
 OLD = Path(__file__).parent / "old"
 KINDS = ("bernoulli", "chars", "hf", "nade", "rbm", "task", "words")
