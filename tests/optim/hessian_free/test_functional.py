@@ -15,6 +15,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from ostinato.errors import UserError
+from ostinato.nn import GRU, LSTM, RNN, SequenceModel
+from ostinato.nn.curvature.gauss_newton import GaussNewton
+from ostinato.nn.outputs import Bernoulli
 from ostinato.optim.hessian_free import HessianFree, ModuleOperator
 from ostinato.optim.hessian_free.operator import flatten
 
@@ -108,6 +111,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "weight norm": (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)), STEPS),
     "tied": (Tied, TOKENS),
     "tied, sparse": (lambda: Tied(sparse=True), TOKENS),
+    "sparse": (lambda: nn.Sequential(nn.Embedding(3, 4, sparse=True), nn.Tanh(), nn.Linear(4, 3)), TOKENS),
     "unused": (Unused, STEPS),
     "frozen": (frozen, STEPS),
 }
@@ -459,6 +463,37 @@ class TestParameters:
         assert HessianFree(module.parameters(), 0.1).step(self.operator(module)).accepted
         assert flatten(module.idle.parameters()).equal(still)
 
+    def test_one_that_products_do_not_reach_is_refused(self) -> None:
+        class Kept(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear, self.scale = nn.Linear(5, 3), nn.Parameter(torch.ones(3))
+                self.kept = [self.scale]
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.linear(x) * self.kept[0]
+
+        operator = self.operator(drawn(Kept()))
+        with pytest.raises(UserError, match="depend on scale through the outputs of Kept alone"):
+            operator.curvature(operator.gradient())
+
+    def test_a_penalty_goes_by_way_of_the_outputs(self) -> None:
+        class Both(nn.Linear):
+            def forward(self, x: Tensor) -> Any:
+                return super().forward(x), self.weight
+
+        def penalised(z: Tensor, weight: Tensor) -> Tensor:
+            return z.square().mean() + 0.3 * weight.square().sum()
+
+        plain, both = drawn(nn.Linear(5, 3)), drawn(Both(5, 3))
+        operator = ModuleOperator(plain, (STEPS,), lambda z: penalised(z, plain.weight))
+        with pytest.raises(UserError, match="depend on weight through the outputs of Linear alone"):
+            operator.curvature(operator.gradient())
+        found = matrix(ModuleOperator(both, (STEPS,), lambda out: penalised(*out)))
+        expected = matrix(ModuleOperator(plain, (STEPS,), lambda z: z.square().mean()))
+        expected.diagonal()[:15].add_(0.6)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
     def test_a_loss_without_any_is_refused(self) -> None:
         operator = ModuleOperator(nn.Linear(5, 3), (STEPS.float(),), lambda z: z.detach().sum())
         with pytest.raises(UserError, match="depends on trained parameters"):
@@ -475,6 +510,18 @@ def test_the_preconditioner_works_for_any_module(name: str) -> None:
     report = optimizer.step(ModuleOperator(module, (x,), flat_cross_entropy, y))
     assert report.accepted
     assert report.loss < report.loss_before
+
+
+@pytest.mark.parametrize("preconditioner", [False, True])
+def test_an_lstm_of_torch_in_single_precision_learns(preconditioner: bool) -> None:
+    # its kernel has neither forward mode nor, within torch.func, a way back
+    module = drawn(Flat(First(nn.LSTM(5, 4), 4)), torch.float32)
+    x, y = STEPS.float(), torch.tensor([0, 1, 2, 1])
+    optimizer = HessianFree(module.parameters(), 0.1, preconditioner=preconditioner)
+    with pytest.warns(UserWarning, match="Flat are made by double backward") as heard:
+        reports = [optimizer.step(ModuleOperator(module, (x,), nn.CrossEntropyLoss(), y)) for _ in range(4)]
+    assert len(heard) == 1
+    assert reports[-1].loss < 0.2 * reports[0].loss_before
 
 
 def test_squared_gradients_have_the_mean_of_the_diagonal() -> None:
@@ -604,3 +651,28 @@ def test_a_recurrent_network_of_torch_learns() -> None:
     for _ in range(15):
         report = optimizer.step(operator)
     assert report.loss < 0.1 * before
+
+
+@pytest.mark.parametrize("cell", [RNN, GRU, LSTM])
+def test_our_own_layers_have_the_products_of_their_kernels(cell: Any) -> None:
+    generator = seeded(3)
+    layer = cell(4, 3, generator=generator, dtype=torch.float64)
+    model = SequenceModel(layer, Bernoulli(3, 4, generator=generator, dtype=torch.float64))
+    frames = (torch.rand(5, 2, 4, generator=generator) < 0.4).to(torch.uint8)
+
+    class Logits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.output = model.rnn, model.output
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(self.rnn(x)[0], self.output.weight, self.output.bias)
+
+    kernels = GaussNewton(model, frames, frames)
+    v = kernels.gradient()
+    expected = kernels.curvature(v)
+    loss = nn.BCEWithLogitsLoss(reduction="sum")
+    for way in ("forward", "backward"):
+        operator = ModuleOperator(Logits(), (frames.double(),), loss, frames.double(), products=way)  # type: ignore[arg-type]
+        torch.testing.assert_close(operator.gradient() / 10, v, rtol=0, atol=1e-12)
+        torch.testing.assert_close(operator.curvature(v) / 10, expected, rtol=0, atol=1e-12)

@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.utils import _pytree as pytree
 from ostinato.errors import UserError
 from ostinato.optim.hessian_free.linearization import Leaves, Linearized, Named, Way
 from ostinato.optim.hessian_free.losses import any_curvature, known_curvature
-from ostinato.optim.hessian_free.operator import flatten, unflatten
+from ostinato.optim.hessian_free.operator import dense, flatten, unflatten
 from ostinato.optim.hessian_free.passes import Passes
 
 
@@ -174,6 +175,10 @@ class ModuleOperator:
             )
 
 
+# Modules for which products see all that the gradient sees.
+_REACHED: "WeakSet[nn.Module]" = WeakSet()
+
+
 class _Point:
     """A module at one point of its parameters, and the curvature of the loss at its outputs.
 
@@ -196,6 +201,38 @@ class _Point:
         self._curvature = known_curvature(criterion, function.whole(outputs), targets) or any_curvature(
             lambda leaves: _scalar(criterion, function.whole(leaves), targets), outputs, _warn
         )
+        if passes.module not in _REACHED:
+            self._check_reach(passes, inputs, lambda z: _scalar(criterion, z, targets), outputs)
+            _REACHED.add(passes.module)
+
+    def _check_reach(
+        self, passes: Passes, inputs: tuple[Any, ...], loss: Callable[[Any], Tensor], outputs: Leaves
+    ) -> None:
+        """A UserError where the loss depends on parameters in a way that products do not see.
+
+        So it is where the loss itself takes them, or the module has them from elsewhere than its attributes.
+        They are found by the gradient, once for a module: by its own parameters, and as J^T of the loss's
+        gradient by the outputs.
+        """
+        own = {name: p for name, p in passes.module.named_parameters() if p.requires_grad}
+        leaves = tuple(z.detach().clone().requires_grad_() for z in outputs)
+        with torch.enable_grad():
+            value = passes.again(inputs, loss)
+            plain = torch.autograd.grad(value, list(own.values()), materialize_grads=True)
+            with self._function.after():
+                value = loss(self._function.whole(leaves))
+            slopes = torch.autograd.grad(value, leaves, materialize_grads=True)
+        back = self._linear.adjoint(slopes)
+        largest = max((float(g.abs().max()) for g in map(dense, plain) if g.numel()), default=0.0)
+        for name, g in zip(own, map(dense, plain), strict=True):
+            off = (g - dense(back[name])).abs()
+            if g.numel() and float(off.max()) > 0.01 * float(g.abs().max()) + 1e-4 * largest:
+                raise UserError(
+                    f"expected the loss to depend on {name} through the outputs of "
+                    f"{type(passes.module).__name__} alone, as products do, found another gradient: does the "
+                    "loss take it, or the module from a list that keeps it? (A penalty on weights can be had "
+                    "by returning them beside the outputs.)"
+                )
 
     def product(self, change: Named) -> Named:
         """G v."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import jvp, vjp
 
 from ostinato.errors import UserError
+from ostinato.optim.hessian_free.operator import dense
 
 Leaves = tuple[Tensor, ...]
 Named = dict[str, Tensor]
@@ -161,19 +162,17 @@ class Linearized:
         self.outputs, self._way, self._notice = outputs, way, notice
         # what forward mode ended in, until it is known that double backward works
         self._left = ""
-        self._chosen: Linearization = self._choose()
-
-    def _choose(self) -> Linearization:
-        if self._way != "backward" and (self._way == "forward" or self._module not in _LEFT):
-            try:
-                forward = ForwardMode(self._function, self._point)
-                _check_outputs(forward.outputs, self.outputs)
-                return forward
-            except _PASSED_ON:
-                raise
-            except Exception as error:
-                self._leave(error)
-        return DoubleBackward(self._function, self._point)
+        self._chosen: Linearization
+        if way == "backward" or (way == "auto" and module in _LEFT):
+            self._chosen = DoubleBackward(function, point)
+            return
+        try:
+            self._chosen = ForwardMode(function, point)
+            _check_outputs(self._chosen.outputs, outputs)
+        except _PASSED_ON:
+            raise
+        except Exception as error:
+            self._leave(error)
 
     def tangent(self, change: Named) -> Leaves:
         """J v."""
@@ -184,7 +183,6 @@ class Linearized:
                 raise
             except Exception as error:
                 self._leave(error)
-                self._chosen = DoubleBackward(self._function, self._point)
         try:
             _check_outputs(self._chosen.outputs, self.outputs)
             found = self._tested(change)
@@ -212,6 +210,13 @@ class Linearized:
 
     def adjoint(self, cotangents: Leaves) -> Named:
         """J^T u."""
+        if isinstance(self._chosen, ForwardMode):
+            try:
+                return self._chosen.adjoint(cotangents)
+            except _PASSED_ON:
+                raise
+            except Exception as error:
+                self._leave(error)
         return self._chosen.adjoint(cotangents)
 
     def _tested(self, change: Named) -> Leaves:
@@ -223,13 +228,14 @@ class Linearized:
         return changes
 
     def _leave(self, error: Exception) -> None:
-        """Forward mode is not taken, since it ended in this; a UserError if there is to be no other way."""
+        """Double backward from now on, since forward mode ended in this; a UserError if it is not to be."""
         if self._way == "forward":
             raise UserError(
                 f"{self._name()} has no products by forward mode ({_in_short(error)}); leave `products` out, "
                 "and they are made by double backward"
             ) from error
         self._left = _in_short(error)
+        self._chosen = DoubleBackward(self._function, self._point)
 
     def _name(self) -> str:
         return type(self._module).__name__
@@ -259,7 +265,7 @@ def _passes_test(linear: Linearization, change: Named, changes: Leaves) -> bool:
     generator = torch.Generator().manual_seed(0)
     u = tuple(torch.randn(z.shape, generator=generator).to(z) for z in changes)
     back = linear.adjoint(u)
-    forth, and_back = _dot(u, changes), _dot([_dense(back[name]) for name in change], change.values())
+    forth, and_back = _dot(u, changes), _dot([dense(back[name]) for name in change], change.values())
     wide = math.sqrt(_dot(back.values(), back.values()) * _dot(change.values(), change.values()))
     rounding = max(torch.finfo(z.dtype).eps for z in changes)
     allowed = 0.01 * math.sqrt(_dot(changes, changes)) + min(1000 * rounding, 0.05) * wide
@@ -268,13 +274,9 @@ def _passes_test(linear: Linearization, change: Named, changes: Leaves) -> bool:
     return True
 
 
-def _dense(x: Tensor) -> Tensor:
-    return x.to_dense() if x.is_sparse else x
-
-
 def _dot(a: Iterable[Tensor], b: Iterable[Tensor]) -> float:
     return sum(float((_wide(x) * _wide(y)).sum()) for x, y in zip(a, b, strict=True))
 
 
 def _wide(x: Tensor) -> Tensor:
-    return _dense(x).detach().to(torch.promote_types(x.dtype, torch.float32))
+    return dense(x).detach().to(torch.promote_types(x.dtype, torch.float32))

@@ -41,7 +41,12 @@ def flatten(tensors: Iterable[Tensor]) -> Tensor:
         >>> flatten([torch.eye(2), torch.tensor([5.0])])
         tensor([1., 0., 0., 1., 5.])
     """
-    return torch.cat([(t.to_dense() if t.is_sparse else t).detach().reshape(-1) for t in tensors])
+    return torch.cat([dense(tensor).detach().reshape(-1) for tensor in tensors])
+
+
+def dense(x: Tensor) -> Tensor:
+    """The tensor itself, or what a sparse one stands for."""
+    return x.to_dense() if x.is_sparse else x
 
 
 def unflatten(vector: Tensor, like: Iterable[Tensor]) -> list[Tensor]:

@@ -82,7 +82,7 @@ class HessianFree(torch.optim.Optimizer):
     The state of a parameter is "direction", its share of the last x; `param_groups[0]` holds "damping" and
     "steps". With both restored, the optimizer goes on bit for bit. `report` says what the last step did.
 
-    There is no learning rate for a scheduler to set, and no weight decay: a penalty belongs into the loss.
+    There is no learning rate for a scheduler to set, and no weight decay.
 
     Raises:
         UserError: a setting is out of range, there is more than one group, or a group has a setting that is
@@ -130,10 +130,7 @@ class HessianFree(torch.optim.Optimizer):
             raise UserError("Hessian-free takes one group of parameters, found another; give all in one")
         other = param_group.keys() - {"params", "param_names", "damping", "steps"}
         if other:
-            raise UserError(
-                f"Hessian-free has no {min(other)} for a group of parameters; leave it out (a penalty on "
-                "weights belongs into the loss)"
-            )
+            raise UserError(f"Hessian-free has no {min(other)} for a group of parameters; leave it out")
         _check("damping", param_group.get("damping", 0.0))
         super().add_param_group(param_group)
 
