@@ -82,6 +82,7 @@ PLACEHOLDERS = {
     "RUN-OR-ARPA": ("runs/composer", "runs/pydoc-1"),
     "FILE": ("song.mid", "speech.txt"),
     "NBEST": ("nbest.txt", "nbest.txt"),
+    "REFERENCES": ("references.txt", "references.txt"),
     "HELD-OUT": ("speech.txt", "speech.txt"),
     "FOLDER": ("folder", "folder"),
     "N": ("1", "1"),

@@ -106,7 +106,10 @@ def _write_texts(place: Path) -> None:
         (place / name).write_text("\n".join(lines) + "\n")
     (place / "slow.toml").write_text(SPACE)
     (place / "speech.txt").write_text(f"{SENTENCES[0]}\n{SENTENCES[1]} of words\n")
-    hypotheses = [(utterance, words) for utterance in ("u1", "u2") for words in SENTENCES]
+    utterances = [f"u{k}" for k in range(4)]
+    hypotheses = [(utterance, words) for utterance in utterances for words in SENTENCES]
+    (place / "references.txt").write_text("".join(f"{u} {SENTENCES[0]}\n" for u in utterances))
+    (place / "lexicon.txt").write_text("the\nstatement\nzebra\n")
     (place / "nbest.txt").write_text("".join(f"{u}\t-10.5\t{words}\n" for u, words in hypotheses))
 
 

@@ -34,7 +34,6 @@ PLACES = {
 # (file, name): where a name stands for something else, or is a contract of its own.
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("recipe/older.py", "task"): "a setting of older files, and the domain's name in them",
-    ("cli/rescore.py", "words"): "a column of the record",
 }
 # Classes that say what an output, a cell or an optimizer has to offer: to ask for them is to ask a contract.
 PROTOCOLS = ("nn/outputs/base.py", "nn/cells/protocol.py", "optim/protocol.py")

@@ -66,6 +66,10 @@ MISSING = {
     "postgres": (("search",), {
         "search words --data words.txt --classes 3 --storage postgresql://me@127.0.0.1:9/none": "psycopg",
     }),
+    "text": ((), {
+        f"{TRAIN_WORDS} --unit subwords --run runs/NEW-parts": "sentencepiece",
+        "rescore runs/words nbest.txt --tune references.txt": "rapidfuzz",
+    }),
     "tensorboard": ((), {f"{TRAIN_WORDS} --tensorboard --run runs/NEW-board": "tensorboard"}),
 }  # fmt: skip
 NO_CURVE = (
@@ -91,6 +95,10 @@ WORKS = {
     "pictures": [f"{TRAIN_WORDS} --run runs/NEW-curve"],
     "download": [],
     "postgres": [],
+    "text": [
+        f"{TRAIN_WORDS} --unit subwords --run runs/NEW-pieces", "generate runs/NEW-pieces --tokens 5",
+        "rescore runs/words nbest.txt --tune references.txt",
+    ],
     "tensorboard": [f"{TRAIN_WORDS} --tensorboard --run runs/NEW-events"],
 }  # fmt: skip
 FILES = {
@@ -150,7 +158,9 @@ def place(tmp_path_factory) -> Path:
     words = ["the", "cat", "dog", "sat", "ran", "on", "a", "mat"]
     lines = [" ".join(rng.choice(words, 6)) for _ in range(300)]
     (folder / "words.txt").write_text("\n".join(lines) + "\n")
-    (folder / "nbest.txt").write_text("1\t-10.0\tthe cat sat\n1\t-11.0\tthe dog ran\n")
+    nbest = (f"{k}\t-10.0\tthe cat sat\n{k}\t-11.0\tthe dog ran\n" for k in range(6))
+    (folder / "nbest.txt").write_text("".join(nbest))
+    (folder / "references.txt").write_text("".join(f"{k} the dog ran\n" for k in range(6)))
     (folder / "tune.abc").write_text("X:1\nL:1/4\nK:C\nCDEF|GABc|]\n")
     walk = np.cumsum(rng.standard_normal(300))
     (folder / "sensors.csv").write_text("x\n" + "\n".join(f"{value:.4f}" for value in walk) + "\n")

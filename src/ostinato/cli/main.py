@@ -74,6 +74,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     forget_options()
+    # a lone - is standard input; cyclopts would take it for an option
+    arguments = ["/dev/stdin" if argument == "-" else argument for argument in arguments]
     load_extensions()
     with telling(_tell), _own_help(arguments):
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

@@ -186,7 +186,7 @@ def _is_on(defaults: list[Any]) -> bool:
 def _default(defaults: list[Any]) -> str | bool:
     """What help shows; nothing for None, for a flag, and where domains differ."""
     (value, *others) = defaults
-    if others or value is None or value is False:
+    if others or value is None or value is False or value == ():
         return False
     return str(value)
 

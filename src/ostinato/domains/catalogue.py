@@ -115,7 +115,9 @@ def found_again(data: str) -> str:
     if any(data in declared.names for declared in DOMAINS.entries()):
         return data  # also where it is a file's name too
     paths = _paths(data)
-    return ",".join(str(path.resolve()) for path in paths) or data
+    # a pipe has no name of its own
+    names = (path.absolute() if path.is_fifo() else path.resolve() for path in paths)
+    return ",".join(map(str, names)) or data
 
 
 def owned(path: Path) -> list[DomainDeclared]:

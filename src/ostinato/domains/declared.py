@@ -82,6 +82,7 @@ class DomainDeclared(Declared):
         clusters: over what standard errors are taken, in the plural; "" for its sequences.
         of_data: what of a data set is modelled, where others model something else of the same.
         measure: what curves show; None for the log-likelihood itself.
+        measures: what they show instead with a value of a setting, by the setting's name and the value.
         columns: of a table of scores; empty for the log-likelihood of every split.
         published: scores to compare with.
         generate: options of `ostinato generate` that make an example; "" where nothing is generated.
@@ -109,6 +110,7 @@ class DomainDeclared(Declared):
     clusters: str = ""
     of_data: str = ""
     measure: Measure | None = None
+    measures: Mapping[tuple[str, Any], Measure] = field(default_factory=dict)
     columns: tuple[Column, ...] = ()
     published: Published | None = None
     generate: str = ""
@@ -141,6 +143,19 @@ class DomainDeclared(Declared):
             ('Text', 'Series')
         """
         return self.family.capitalize()
+
+    def measure_for(self, settings: Settings) -> Measure | None:
+        """What curves of a run with these settings show.
+
+        Example:
+            >>> from ostinato.domains.registry import DOMAINS
+            >>> DOMAINS["words"].measure_for({"unit": "subwords"}).shown is None
+            True
+        """
+        for (name, value), measure in self.measures.items():
+            if settings.get(name) == value:
+                return measure
+        return self.measure
 
     def shown_columns(self) -> tuple[Column, ...]:
         """The columns of a table of scores."""

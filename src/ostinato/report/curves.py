@@ -31,6 +31,7 @@ def learning_curve(
     title: str,
     domain: str = DOMAINS.default,
     scores: Scores | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Draw the score that training watched against epochs, to a PNG, SVG or PDF file.
 
@@ -43,13 +44,14 @@ def learning_curve(
         title: over the picture.
         domain: the kind of data, which decides what the curve shows.
         scores: those of results.json, by system ("model", then baselines), split and name.
+        settings: of the run, some of which decide what a domain's curve shows.
 
     Raises:
         MissingExtra: the extra [pictures] is not installed.
     """
-    atomic_write(
-        path, drawn(records, path.suffix.removeprefix("."), title=title, domain=domain, scores=scores)
-    )
+    kind = path.suffix.removeprefix(".")
+    picture = drawn(records, kind, title=title, domain=domain, scores=scores, settings=settings)
+    atomic_write(path, picture)
 
 
 def drawn(
@@ -59,6 +61,7 @@ def drawn(
     title: str,
     domain: str = DOMAINS.default,
     scores: Scores | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> bytes:
     """What `learning_curve` writes; `kind` is the format: png, svg or pdf."""
     import io
@@ -67,7 +70,7 @@ def drawn(
         from matplotlib.figure import Figure
 
     epochs = [record for record in records if watched_score(record)]
-    measure = measure_of(domain, (watched_score(epochs[0]) if epochs else None) or WATCHED[0])
+    measure = measure_of(domain, (watched_score(epochs[0]) if epochs else None) or WATCHED[0], settings)
     final, levels = _validation(measure, scores or {})
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()

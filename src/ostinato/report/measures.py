@@ -11,12 +11,13 @@ from ostinato.evaluation.measure import WATCHED, Measure, finite, likelihood
 NOT_DRAWN = ("model", "iid")
 
 
-def measure_of(domain: str, watched: str = WATCHED[0]) -> Measure:
+def measure_of(domain: str, watched: str = WATCHED[0], settings: Mapping[str, Any] | None = None) -> Measure:
     """What the curves of a run show.
 
     Args:
         domain: the kind of its data.
         watched: the score that its validation watched.
+        settings: of the run, some of which decide what a domain's curves show.
 
     Example:
         >>> measure_of("music").axis, measure_of("words").axis, measure_of("chars").axis
@@ -24,7 +25,7 @@ def measure_of(domain: str, watched: str = WATCHED[0]) -> Measure:
         >>> measure_of("delays").axis, measure_of("music", "pseudo_log_likelihood").axis
         ('wrong sequences (%)', 'pseudo-log-likelihood, a stand-in (nats/frame)')
     """
-    shown = DOMAINS[domain].measure
+    shown = DOMAINS[domain].measure_for(settings or {})
     return shown if shown is not None and watched == WATCHED[0] else likelihood_of(domain, watched)
 
 

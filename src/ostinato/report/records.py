@@ -83,7 +83,7 @@ class RunRecord:
     @property
     def measure(self) -> Measure:
         """What its curves show."""
-        return measure_of(self.domain, self.watched)
+        return measure_of(self.domain, self.watched, self.config)
 
     def score(self, split: str, name: str, system: str = "model") -> dict[str, Any] | None:
         """A score of results.json with its error and unit; None where there is none."""

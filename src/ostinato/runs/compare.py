@@ -251,4 +251,7 @@ def _scored(run: Run, trained: TrainedModel, data: Data, split: Split) -> Scored
     domain = domain_named(trained.recipe.domain)
     found = domain.totals(trained.model, data, split)
     totals = np.asarray(found.log_prob, dtype=np.float64)[None]
-    return Scored((run,), found.score, totals, found.counts, found.of, found.ordered, domain.declared.measure)
+    measure = domain.declared.measure_for(trained.recipe.to_dict())
+    if measure is not None and measure.shown is None:
+        measure = None  # no function of the log-likelihood of a step
+    return Scored((run,), found.score, totals, found.counts, found.of, found.ordered, measure)

@@ -134,6 +134,7 @@ def write_results(
             title=f"{recipe.name} on {data.name}",
             domain=recipe.domain,
             scores=summary["results"],
+            settings=recipe.to_dict(),
         )
         run.write_bytes(CURVE, picture)
     except MissingExtra as error:

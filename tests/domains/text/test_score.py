@@ -1,7 +1,6 @@
 """Scoring, mixing, rescoring and generating text."""
 
 import gzip
-import itertools
 import math
 from pathlib import Path
 
@@ -12,22 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostinato.cli.main import run as command
-from ostinato.domains.domain import domain_named
 from ostinato.domains.text.evaluation.arpa import read_arpa
 from ostinato.domains.text.evaluation.dynamic import score_dynamically
 from ostinato.domains.text.evaluation.interpolation import fit_weights, mix
 from ostinato.domains.text.evaluation.scores import score_tokens, sentence_totals, text_scores
-from ostinato.domains.text.generate import Sampling, generate_tokens, pieces
-from ostinato.domains.text.reading.data_sets import TextData
+from ostinato.domains.text.reading.data_sets import load
 from ostinato.domains.text.reading.vocabulary import Vocabulary
-from ostinato.domains.text.rescore import fit_mixture, read_nbest, rescore, sentence_log_probs
-from ostinato.domains.text.score import ArpaScorer, MixtureScorer, RunScorer, load_scorer, score_text
+from ostinato.domains.text.score import load_scorer
 from ostinato.errors import UserError
-from ostinato.nn import SequenceModel
-from ostinato.recipe.recipe import Recipe
-from ostinato.runs.folder import Run
+from text_models import LINES, language_model, saved_run
 
-LINES = "the cat saw the dog\nthe dog saw a bird\na bird ate\n"
 ARPA = """\\data\\
 ngram 1=5
 ngram 2=2
@@ -45,19 +38,6 @@ ngram 2=2
 
 \\end\\
 """
-
-
-def language_model(task: str = "words", seed: int = 0) -> tuple[SequenceModel, Vocabulary]:
-    vocabulary = Vocabulary.count(task, [LINES * 2])
-    classes = {"classes": 3} if task == "words" else {}
-    recipe = Recipe.parse("SGD+L", domain=task, hidden_size=8, seed=seed, **classes)
-    tokens, domain = vocabulary.encode(LINES), domain_named(task)
-    data = TextData("lines", vocabulary, tokens, tokens, tokens, version=task)
-    model = domain.model(recipe, domain.identity(data), data)
-    with torch.no_grad():
-        for parameter in model.output.parameters():
-            parameter.normal_(generator=torch.Generator().manual_seed(seed))
-    return model.eval(), vocabulary
 
 
 def test_scores_are_those_of_one_long_walk() -> None:
@@ -139,109 +119,6 @@ def test_arpa_models_back_off(tmp_path: Path) -> None:
         load_scorer(plain)
 
 
-def test_nbest_lists_are_ranked_by_all_their_scores() -> None:
-    model, vocabulary = language_model()
-    scorer = RunScorer(model, vocabulary)
-    text = "u1\t-10\tthe cat saw\nu1\t-12\ta dog\nu2\t-1\tbird\nu2\t-1\t\n"
-    hypotheses = read_nbest(text, "list")
-    ranked = rescore(scorer, hypotheses, weights=[0.5], lm_weight=2.0, word_bonus=0.3)
-    assert [each[0].hypothesis.utterance for each in ranked] == ["u1", "u2"]
-    for each in ranked:
-        assert [r.total for r in each] == sorted((r.total for r in each), reverse=True)
-        for r in each:
-            alone = score_tokens(model, vocabulary.encode(r.hypothesis.words + "\n")).sum()
-            if r.hypothesis.words:
-                assert r.log_prob == pytest.approx(alone, abs=1e-4)
-                expected = 0.5 * r.hypothesis.scores[0] + 2 * alone + 0.3 * len(r.hypothesis.words.split())
-                assert r.total == pytest.approx(expected, abs=1e-3)
-    acoustic = rescore(scorer, hypotheses, lm_weight=0.0)
-    assert acoustic[0][0].hypothesis.words == "the cat saw"
-    with pytest.raises(UserError, match="expected 1 weights"):
-        rescore(scorer, hypotheses, weights=[1, 2])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("u1\t-1\ta\nu2 a b\n", "in line 2 of list, found 1 field"),
-        ("u1\tlow\ta\n", "expected numbers between"),
-        ("u1\t-1\ta\nu1\ta b\n", r"expected 1 score\(s\) in line 2 of list"),
-        ("\n", "found none"),
-    ],
-)
-def test_nbest_lists_with_missing_fields_are_one_clear_line(text: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        read_nbest(text, "list")
-
-
-def test_mixing_with_a_second_model(tmp_path: Path) -> None:
-    path = tmp_path / "lm.arpa"
-    path.write_text(ARPA)
-    first, second = RunScorer(*language_model()), load_scorer(path)
-    assert isinstance(second, ArpaScorer)
-    weight = fit_mixture(first, second, LINES)
-    mixed = score_text(MixtureScorer(first, second, weight), LINES)
-    for model in (first, second):
-        assert mixed.log_prob >= score_text(model, LINES).log_prob - 1e-3
-    assert len(mixed.sentences()) == 3
-    assert mixed.perplexity == pytest.approx(math.exp(-mixed.log_prob / len(mixed.tokens)))
-    assert sentence_log_probs(first, ["the cat", ""]).shape == (2,)
-
-
-def test_sampling_keeps_what_top_k_and_top_p_say() -> None:
-    probs = torch.tensor([0.1, 0.4, 0.3, 0.2])
-    assert Sampling(top_k=2).kept(probs).tolist() == pytest.approx([0, 0.4, 0.3, 0])
-    assert Sampling(top_p=0.71).kept(probs).tolist() == pytest.approx([0, 0.4, 0.3, 0.2])
-    assert Sampling(top_p=0.01).kept(probs).tolist() == pytest.approx([0, 0.4, 0, 0])
-    for wrong in ({"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}):
-        with pytest.raises(UserError):
-            Sampling(**wrong)
-
-
-def test_generated_frequencies_are_the_models() -> None:
-    log_p = torch.tensor([0.1, 0.6, 0.3]).log()
-    generator = torch.Generator().manual_seed(0)
-    drawn = [Sampling(temperature=0.5).choose(log_p, generator) for _ in range(4000)]
-    expected = np.array([0.1, 0.6, 0.3]) ** 2
-    np.testing.assert_allclose(np.bincount(drawn) / 4000, expected / expected.sum(), atol=0.03)
-
-
-@pytest.mark.parametrize("task", ["words", "chars"])
-def test_generation_is_a_function_of_the_seed_and_the_prime(task: str) -> None:
-    model, vocabulary = language_model(task)
-
-    def drawn(prime: str = "", seed: int = 0, **options: float) -> list[str]:
-        generator = torch.Generator().manual_seed(seed)
-        # the random model is sure of itself: a high temperature lets it differ
-        sampling = Sampling(**({"temperature": 3.0} | options))
-        tokens = generate_tokens(model, vocabulary, sampling, prime=prime, generator=generator)
-        return list(itertools.islice(tokens, 40))
-
-    assert drawn() == drawn()
-    assert any(drawn() != drawn(seed=seed) for seed in range(1, 5))
-    assert drawn(temperature=0) == drawn(temperature=0, seed=3)
-    assert any(drawn("the", seed=seed) != drawn(seed=seed) for seed in range(10))
-    assert vocabulary.tokens[vocabulary.unknown_id] not in drawn()
-    with pytest.raises(UserError, match="found unknown"):
-        drawn("Zebra!")
-    assert isinstance("".join(pieces(iter(drawn()), task)), str)
-
-
-def saved_run(folder: Path) -> Run:
-    recipe = Recipe.parse("SGD+L", domain="words", hidden_size=8, classes=3)
-    model, vocabulary = language_model()
-    run = Run.create(folder, recipe.to_dict())
-    run.write_text("vocabulary.json", vocabulary.to_text())
-    state = {
-        "recipe": recipe.to_dict(),
-        "data": {"name": "x", "version": "x", "visible_size": len(vocabulary), "details": {}},
-    }
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    run.save_checkpoint("best", tensors, state)
-    run.close()
-    return run
-
-
 def test_the_commands_for_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = saved_run(tmp_path / "run")
     before = (run.folder / "checkpoints" / "best.safetensors").read_bytes()
@@ -259,3 +136,32 @@ def test_the_commands_for_text(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert command(["generate", str(run.folder), "--tokens", "20", "--prime", "the", "--seed", "1"]) == 0
     assert capsys.readouterr().out.startswith("the")
     assert (run.folder / "checkpoints" / "best.safetensors").read_bytes() == before
+
+
+def test_units_compare_by_word_and_by_character(tmp_path: Path) -> None:
+    """Of one text, whatever spells it: nats by its words, bits by its characters."""
+    text = "the cat saw\na dog\n" * 30
+    path = tmp_path / "text.txt"
+    path.write_text(text)
+    words, characters = 30 * (4 + 3), 30 * (12 + 6)
+    for unit in ("words", "subwords", "chars", "bytes"):
+        data = load(str(path), unit, valid=str(path), test=str(path))  # type: ignore[arg-type]
+        tokens = data.test
+        log_probs = np.log(np.random.default_rng(0).uniform(0.1, 1, len(tokens)))
+        scores = text_scores(data.vocabulary, log_probs, tokens, data.extents["test"])
+        nats = -log_probs.sum()
+        assert scores["perplexity"].value == pytest.approx(math.exp(nats / words)), unit
+        assert scores["bits_per_character"].value == pytest.approx(nats / characters / math.log(2)), unit
+        assert math.isfinite(scores["bits_per_character"].standard_error)
+        # of a text that was cut, the sentences that are whole
+        cut = text_scores(data.vocabulary, log_probs[:-1], tokens[:-1], data.extents["test"])
+        name = "bits_per_character" if unit in ("words", "subwords") else "perplexity"
+        assert "59 whole sentences" in cut[name].convention
+
+
+def test_a_model_that_gives_nothing_a_chance_has_an_infinite_perplexity() -> None:
+    vocabulary = Vocabulary.count("words", ["a b\n"] * 2)
+    for log_p in (-800.0, -math.inf):
+        scores = text_scores(vocabulary, np.full(3, log_p), np.array([1, 2, 0]))
+        assert scores["perplexity"].value == math.inf
+        assert math.isnan(scores["perplexity"].standard_error)

@@ -1,11 +1,12 @@
 """Text: words, or characters."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from ostinato.domains.declared import Command, DomainDeclared, columns_of
 from ostinato.domains.text import options
 from ostinato.domains.text.paper import TABLE2_CHARS, TABLE2_WORDS
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, call
 from ostinato.evaluation.measure import BITS_PER_CHARACTER, PERPLEXITY
 from ostinato.recipe.setting import Setting
 
@@ -15,7 +16,7 @@ _SETTINGS: tuple[Setting, ...] = (
         str | None,
         None,
         "Text",
-        "validation text; goes with a test text",
+        "validation text; alone, or with a test text",
         unset="held out of the data",
         files=True,
     ),
@@ -36,6 +37,56 @@ _SETTINGS: tuple[Setting, ...] = (
         "most distinct words or characters; the rest are unknown",
         low=3,
         high=10_000_000,
+    ),
+    Setting(
+        "unit",
+        Literal["words", "subwords", "chars", "bytes"] | None,
+        None,
+        "Text",
+        "what a token is; of words: words or subwords, of chars: chars or bytes",
+        unset="the domain's own",
+    ),
+    Setting(
+        "vocabulary",
+        str | None,
+        None,
+        "Text",
+        "file of the words that are known, one a line; the rest are unknown",
+        unset="those of the training text",
+        files=True,
+    ),
+    Setting(
+        "minimum_count",
+        int,
+        1,
+        "Text",
+        "words or characters seen less often in training are unknown",
+        low=1,
+        high=1_000_000_000,
+    ),
+    Setting(
+        "keep_singletons",
+        bool,
+        False,
+        "Text",
+        "know words seen only once too, where all have room",
+    ),
+    Setting(
+        "unknown_types",
+        int | None,
+        None,
+        "Text",
+        "how many different words the unknown token stands for",
+        low=1,
+        high=1_000_000_000,
+        unset="what the training text says of it",
+    ),
+    Setting(
+        "white_space",
+        Literal["unicode", "ascii"],
+        "unicode",
+        "Text",
+        "what separates words; no-break spaces are none of ASCII's",
     ),
     Setting(
         "direct",
@@ -85,16 +136,50 @@ _COMMANDS = {
 _ARPA = (".arpa", ".arpa.gz")
 
 # Scores on other texts, or with other unknown words, do not compare.
-_FIXED = ("valid_data", "test_data", "vocabulary_size")
+_FIXED = (
+    "valid_data",
+    "test_data",
+    "unit",
+    "vocabulary",
+    "vocabulary_size",
+    "minimum_count",
+    "keep_singletons",
+    "white_space",
+)
 _MOMENTUM = {"momentum": {"low": 1e-3, "high": 0.95}}
 
 # A quarter of the units, in the paper's printed range (docs/text.md tells how it was chosen).
 _LEAK = {"leak_fraction": 0.25, "leak_low": 0.02, "leak_high": 0.2}
 
 
+# Those of each domain, its own first.
+UNITS = {"words": ("words", "subwords"), "chars": ("chars", "bytes")}
+
+
 def _check(recipe: Any) -> None:
+    units = UNITS[recipe.domain]
+    if recipe.unit is not None and recipe.unit not in units:
+        other = next(domain for domain, own in UNITS.items() if recipe.unit in own)
+        raise UserError(
+            f"expected {argument('unit')} {' or '.join(units)} for {recipe.domain}, found {recipe.unit}; "
+            f"use {call('train', domain=other, unit=recipe.unit)}"
+        )
+    _check_vocabulary(recipe)
     if recipe.direct > 0 and recipe.optimizer == "hessian-free":
         raise UserError(f"{argument('direct')} {recipe.direct} does not go with HF; leave it out")
+
+
+def _check_vocabulary(recipe: Any) -> None:
+    """Settings of a vocabulary that are for units of other kinds are mistakes."""
+    if recipe.unit in ("subwords", "bytes"):
+        usual = {"vocabulary": None, "minimum_count": 1, "keep_singletons": False, "unknown_types": None}
+        for name, value in usual.items():
+            if getattr(recipe, name) != value:
+                raise UserError(
+                    f"{argument(name)} does not go with {recipe.unit}, which spell all; leave it out"
+                )
+    if recipe.vocabulary is not None and recipe.domain != "words":
+        raise UserError(f"{argument('vocabulary')} is for words, found {recipe.domain}; leave it out")
 
 
 def _check_words(recipe: Any) -> None:
@@ -105,6 +190,13 @@ def _check_words(recipe: Any) -> None:
             f"{argument('vocabulary_size')}, found {recipe.direct}; a million is usual"
         )
 
+
+# Of tokens that are neither words nor characters the mean log-likelihood says nothing of these: validation
+# records the score itself.
+_PARTS = {
+    ("unit", "subwords"): replace(PERPLEXITY, shown=None, label="perplexity by word"),
+    ("unit", "bytes"): replace(BITS_PER_CHARACTER, shown=None),
+}
 
 # What words and characters have in common.
 _BOTH: dict[str, Any] = {
@@ -122,6 +214,7 @@ _BOTH: dict[str, Any] = {
     "reads": "a .txt file",
     "commands": _COMMANDS,
     "claims": "unit",
+    "measures": _PARTS,
     "settings": _SETTINGS,
     "rates": {"embedding_rate": ("rnn.embedding",)},
     "hessian_free": {"streams": 64},

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from ostinato.domains.text.direct_model import DirectModel
 from ostinato.domains.text.evaluation.scores import score_together, score_tokens, sentence_totals, text_scores
 from ostinato.domains.text.options import EvaluateOptions, GenerateOptions
 from ostinato.domains.text.reading import data_sets
+from ostinato.domains.text.reading.extents import OF_WORDS
 from ostinato.domains.text.reading.overlap import overlap
 from ostinato.domains.text.reading.streams import TokenStreams
 from ostinato.domains.text.reading.text_data import TextData
-from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
+from ostinato.domains.text.reading.vocabulary import END_ID, Unit, Vocabulary, Wanted
+from ostinato.domains.text.reading.words import without_marks
 from ostinato.domains.text.results import score_text, scored_tokens, unigram_scores
-from ostinato.domains.text.score import ScoredText, read_text, tokens_of
+from ostinato.domains.text.score import RunScorer, read_text, scored_text
 from ostinato.domains.text.shown import each_sentence, text_table
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument
@@ -40,8 +43,26 @@ from ostinato.training.build import Sizes, build_model
 SEPARATE = "each text by itself, predicted from the end of a sentence; unknown tokens are scored as one token"
 
 
+def unit_of(recipe: Recipe) -> Unit:
+    """What a token is: the recipe's unit, or what its domain is called after."""
+    unit: Any = recipe.unit or recipe.domain
+    found: Unit = unit
+    return found
+
+
+def wanted_of(recipe: Recipe) -> Wanted:
+    """Which tokens a recipe's vocabulary takes, but for a list of words."""
+    return Wanted(
+        size=recipe.vocabulary_size,
+        minimum_count=recipe.minimum_count,
+        keep_singletons=recipe.keep_singletons,
+        unknown_types=recipe.unknown_types,
+        white_space=recipe.white_space,
+    )
+
+
 class Text:
-    """Words, or characters: the name of the domain is the unit."""
+    """Words, or characters; the recipe's unit may be parts of these."""
 
     what = "text"
     carries_state = True
@@ -54,10 +75,11 @@ class Text:
         """A data set by name, or files."""
         return data_sets.load(
             recipe.data,
-            self.declared.name,  # type: ignore[arg-type]
-            vocabulary_size=recipe.vocabulary_size,
+            unit_of(recipe),
             valid=recipe.valid_data,
             test=recipe.test_data,
+            wanted=wanted_of(recipe),
+            word_list=recipe.vocabulary,
         )
 
     def knows(self, given: Given) -> bool:
@@ -66,8 +88,10 @@ class Text:
 
     def wrap(self, recipe: Recipe, given: Given) -> TextData:
         """Texts, one after the other."""
-        unit: Any = self.declared.name
-        return memory.wrap(given, unit, recipe.vocabulary_size)
+        wanted = wanted_of(recipe)
+        if recipe.vocabulary is not None:
+            wanted = replace(wanted, words=data_sets.listed_words(recipe.vocabulary))
+        return memory.wrap(given, unit_of(recipe), wanted)
 
     def generate(self, trained: TrainedModel, asked: Asked, options: GenerateOptions) -> Any:
         """A text that begins with what is continued; of a model of token ids arrays of them."""
@@ -84,16 +108,21 @@ class Text:
         """Texts, each by itself, with their sentence ends; the detail is a `ScoredText`."""
         vocabulary = Vocabulary.read(trained.folder)
         ids = trained.data["details"].get("token_ids", False)
-        tokens = [tokens_of(text, vocabulary.unit) for text in self._texts(sequences, ids=ids)]
+        texts = self._texts(sequences, ids=ids)
+        if vocabulary.unit in OF_WORDS and any(without_marks(text)[1] for text in texts):
+            raise UserError(
+                "expected sentences without <s> and </s>, which a model adds itself; leave them out"
+            )
+        tokens = [vocabulary.split(text) for text in texts]
         numbers = [vocabulary.numbers(own) for own in tokens]
         found: dict[int, np.ndarray] = {}
         for group in batches([len(own) for own in numbers]):
             together = score_together(trained.model, [numbers[k] for k in group])
             found |= dict(zip(group, together, strict=True))
-        each = []
+        scorer, each = RunScorer(trained.model, vocabulary), []
         for k, own in enumerate(tokens):
-            known = np.array([token in vocabulary.ids for token in own])
-            detail = ScoredText(vocabulary.unit, tuple(own), found[k], known)
+            known = np.array([scorer.known(token) for token in own])
+            detail = scored_text(scorer, texts[k], own, found[k], known)
             each.append(SequenceScore(f"text {k + 1}", found[k], detail))
         return scores_of(each, "nats/token", SEPARATE)
 
@@ -157,10 +186,17 @@ class Text:
 
     def validate(self, model: SequenceModel, data: TextData) -> Validation:
         """In one sequential pass; with the perplexity of words, or the bits of a character."""
-        score = float(score_tokens(model, data.valid).mean())
-        if data.vocabulary.unit == "words":
-            return Validation(score, {"valid_perplexity": math.exp(min(-score, 700))})
-        return Validation(score, {"valid_bits_per_character": -score / math.log(2)})
+        log_probs = score_tokens(model, data.valid)
+        score, unit = float(log_probs.mean()), data.vocabulary.unit
+        if unit in ("words", "chars"):
+            nats = -score
+        else:  # a token is neither a word nor a character
+            extents = data.extents["valid"]
+            counts = extents.words if unit == "subwords" else extents.characters
+            nats = -float(log_probs.sum()) / max(int(counts.sum()), 1)
+        if unit in OF_WORDS:
+            return Validation(score, {"valid_perplexity": math.exp(min(nats, 700))})
+        return Validation(score, {"valid_bits_per_character": nats / math.log(2)})
 
     def prepare(self, data: TextData, run: Run) -> None:
         """The vocabulary."""

@@ -3,14 +3,19 @@
 Shapes: V vocabulary.
 """
 
+import codecs
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ostinato.domains.text.reading.vocabulary import END, END_ID, Vocabulary
+from ostinato.domains.text.reading.extents import OF_WORDS
+from ostinato.domains.text.reading.subwords import SPACE
+from ostinato.domains.text.reading.vocabulary import END, END_ID, NO_ID, Vocabulary
+from ostinato.domains.text.reading.words import without_marks
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
 from ostinato.nn.devices import device_of
@@ -87,13 +92,14 @@ def generate_tokens(
         model: a language model.
         vocabulary: its tokens.
         sampling: how to choose.
-        prime: text that is read first; its words must be known.
+        prime: text that is read first, its line ends as ends of sentences; words that the model does not know
+            are read as the unknown word.
         generator: source of randomness.
 
     Raises:
-        UserError: at once, before any token is asked for: the model does not know a word of the priming text.
+        UserError: at once, before any token is asked for: marks of sentences stand within the priming text.
     """
-    return _drawn(model, vocabulary, sampling, _prime_ids(vocabulary, prime), generator)
+    return _drawn(model, vocabulary, sampling, prime_ids(vocabulary, prime).tolist(), generator)
 
 
 @torch.no_grad()  # around each step: a caller that stops between two has gradients
@@ -111,43 +117,77 @@ def _drawn(
             token = following
     while True:
         log_p = distribution.log_probs[0, 0].cpu().clone()  # chosen where the generator is
-        if not sampling.unknown:
+        if not sampling.unknown and vocabulary.unknown_id != NO_ID:
             log_p[vocabulary.unknown_id] = -math.inf
         token = sampling.choose(log_p, generator)
         yield vocabulary.tokens[token]
         distribution, states = model(torch.tensor([[token]], device=device), states)
 
 
-def _prime_ids(vocabulary: Vocabulary, prime: str) -> list[int]:
-    tokens = prime.split() if vocabulary.unit == "words" else list(prime)
-    unknown = [token for token in tokens if token not in vocabulary.ids]
-    if unknown:
-        kind = "words" if vocabulary.unit == "words" else "characters"
-        raise UserError(
-            f"expected priming text of {kind} the model knows, found unknown {kind}: "
-            f"{' '.join(map(repr, unknown[:5]))}; leave them out"
-        )
-    return [vocabulary.ids[token] for token in tokens]
+def prime_tokens(vocabulary: Vocabulary, prime: str) -> list[str]:
+    r"""The tokens of a text that is to be continued; a last line without an end goes on.
+
+    Example:
+        >>> prime_tokens(Vocabulary.count("words", ["a b\n"]), "a b\na")
+        ['a', 'b', '</s>', 'a']
+    """
+    if vocabulary.unit in OF_WORDS:
+        prime, _ = without_marks(prime)
+    return vocabulary.split(prime)
 
 
-def pieces(tokens: Iterator[str], unit: str, *, new_line: bool = True) -> Iterator[str]:
-    """Tokens as pieces of text to print as they come: words with spaces between, sentences on lines.
+def prime_ids(vocabulary: Vocabulary, prime: str) -> np.ndarray:
+    """The ids of a text that is to be continued, (N,), unknown words as the unknown word's."""
+    return vocabulary.numbers(prime_tokens(vocabulary, prime))
+
+
+def pieces(tokens: Iterator[str], vocabulary: Vocabulary, *, new_line: bool = True) -> Iterator[str]:
+    r"""Tokens as pieces of text to print as they come: words with spaces between, sentences on lines.
 
     Args:
-        tokens: words or characters.
-        unit: "words" or "chars".
+        tokens: of the vocabulary.
+        vocabulary: whose they are.
         new_line: whether the first word stands at the start of a line.
 
     Example:
-        >>> "".join(pieces(iter(["a", "b", "</s>", "c"]), "words"))
-        'a b\\nc'
+        >>> words = Vocabulary.count("words", ["a b c\n"] * 2)
+        >>> "".join(pieces(iter(["a", "b", "</s>", "c"]), words))
+        'a b\nc'
     """
+    if vocabulary.unit == "words":
+        return _of_words(tokens, new_line=new_line)
+    if vocabulary.unit == "subwords":
+        return _of_subwords(tokens, vocabulary, new_line=new_line)
+    return _of_bytes(tokens) if vocabulary.unit == "bytes" else tokens
+
+
+def _of_words(tokens: Iterator[str], *, new_line: bool) -> Iterator[str]:
     for token in tokens:
-        if unit == "chars":
-            yield token
-        elif token == END["words"]:
-            new_line = True
+        if token == END["words"]:
             yield "\n"
         else:
             yield token if new_line else f" {token}"
-            new_line = False
+        new_line = token == END["words"]
+
+
+def _of_subwords(tokens: Iterator[str], vocabulary: Vocabulary, *, new_line: bool) -> Iterator[str]:
+    """What each sub-word adds to its line; bytes when the character that they spell is whole."""
+    line = [] if new_line else [f"{SPACE}x"]
+    shown = vocabulary.joined(line)
+    for token in tokens:
+        ends = token == END["subwords"]
+        if not ends:
+            line.append(token)
+        if ends or not token.startswith("<0x"):
+            text = vocabulary.joined(line)
+            yield text[len(shown) :] + ("\n" if ends else "")
+            line, shown = ([], "") if ends else (line, text)
+    yield vocabulary.joined(line)[len(shown) :]
+
+
+def _of_bytes(tokens: Iterator[str]) -> Iterator[str]:
+    """Characters as soon as their bytes are there; what is no UTF-8 as replacement characters."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for token in tokens:
+        yield decoder.decode(token.encode("latin-1"))
+    yield decoder.decode(b"", final=True)

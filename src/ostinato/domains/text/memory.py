@@ -11,7 +11,7 @@ from ostinato.domains.given import UNSPLIT, Given
 from ostinato.domains.text.reading.data_sets import from_sources
 from ostinato.domains.text.reading.source import MemorySource, Source
 from ostinato.domains.text.reading.text_data import TextData
-from ostinato.domains.text.reading.vocabulary import Unit
+from ostinato.domains.text.reading.vocabulary import Unit, Wanted
 from ostinato.errors import UserError, argument
 
 # Of what is not split, for validation and for test each, as of files.
@@ -28,7 +28,7 @@ def knows(given: Given) -> bool:
     return given.module is None and (isinstance(given.first, str) or _are_ids(given.first))
 
 
-def wrap(given: Given, unit: Unit, vocabulary_size: int) -> TextData:
+def wrap(given: Given, unit: Unit, wanted: Wanted) -> TextData:
     """Texts, one after the other, as a data set; what is not split is cut by lines, as files are.
 
     Of token ids every sequence is a sentence, whose words are the numbers.
@@ -37,24 +37,23 @@ def wrap(given: Given, unit: Unit, vocabulary_size: int) -> TextData:
         UserError: something else is among them, or there are too few lines.
 
     Example:
-        >>> data = wrap(Given({UNSPLIT: ["a b c\\n"] * 20}), "words", 100)
+        >>> data = wrap(Given({UNSPLIT: ["a b c\\n"] * 20}), "words", Wanted(size=100))
         >>> [data.frames(split) for split in SPLITS]
         [72, 4, 4]
     """
     ids = _are_ids(given.first)
-    if ids and unit == "chars":
-        raise UserError(f"expected text for {argument('domain')} chars, found token ids; they are words")
+    if ids and unit != "words":
+        raise UserError(f"expected text for {argument('domain')} {unit}, found token ids; they are words")
     texts = {split: [line_of(one, ids=ids) for one in each] for split, each in given.splits.items()}
     details: dict[str, Any] = {"source": "memory", "split": "given", "token_ids": ids}
     if not given.is_split:
         details["split"] = "by lines: the last 5 % each"
-        texts = _cut(texts[UNSPLIT])
+        texts = _cut(texts[UNSPLIT], anywhere=unit in ("chars", "bytes"))
     sources: dict[str, list[Source]] = {
         split: [MemorySource("".join(texts.get(split, [])))] for split in SPLITS
     }
-    settings = {"unit": unit, "vocabulary_size": vocabulary_size}
     needed = tuple(split for split in SPLITS if split != "test" or split in texts)
-    return from_sources("memory", sources, details, settings, needed=needed)
+    return from_sources("memory", sources, details, wanted, unit, needed=needed)
 
 
 def line_of(one: Any, *, ids: bool) -> str:
@@ -69,7 +68,7 @@ def line_of(one: Any, *, ids: bool) -> str:
         raise UserError(f"expected {wanted}, found {_described(one)}")
     if ids:
         return " ".join(map(str, np.asarray(one).tolist())) + "\n"
-    text = str(one).replace("\r\n", "\n")
+    text = str(one).replace("\r\n", "\n").replace("\r", "\n")
     return text if text.endswith("\n") or not text else text + "\n"
 
 
@@ -93,16 +92,20 @@ def _described(one: Any) -> str:
     return f"an array {one.shape} of {one.dtype}" if isinstance(one, np.ndarray) else type(one).__name__
 
 
-def _cut(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Lines of all texts: the last twentieth for test, as much before it for validation; at least one."""
+def _cut(texts: Sequence[str], *, anywhere: bool) -> dict[str, list[str]]:
+    """Lines of all texts: the last twentieth for test, as much before it for validation; at least one.
+
+    A single line is cut at spaces; one without spaces, if it may be cut anywhere, between characters.
+    """
     lines = [line for text in texts for line in text.splitlines(keepends=True) if line.strip()]
     if len(lines) == 1:  # one long sequence
-        words = lines[0].split(" ")
+        between = " " if not anywhere or " " in lines[0] else ""
+        words = lines[0].split(between) if between else list(lines[0])
         cuts = [round(len(words) * (1 - k * HELD_OUT)) for k in (2, 1)]
         parts = [words[a:b] for a, b in itertools.pairwise([0, *cuts, len(words)])]
         if not all(parts):
             raise UserError(f"expected a longer text to hold some out, found {len(words)} words")
-        return {split: [" ".join(p).rstrip("\n") + "\n"] for split, p in zip(SPLITS, parts, strict=True)}
+        return {split: [between.join(p).rstrip("\n") + "\n"] for split, p in zip(SPLITS, parts, strict=True)}
     if len(lines) < len(SPLITS):
         raise UserError(f"expected at least {len(SPLITS)} lines of text to hold some out, found {len(lines)}")
     ends = np.cumsum([len(line) for line in lines])

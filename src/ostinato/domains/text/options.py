@@ -24,6 +24,8 @@ class GenerateOptions:
         Choose among the most probable tokens that together have this probability; by default among all.
     unknown
         Let the unknown token be generated too.
+    prime_file
+        A text to continue, from a file or, as -, from standard input; its line ends are ends of sentences.
     """
 
     tokens: int = 200
@@ -31,6 +33,7 @@ class GenerateOptions:
     top_k: int | None = None
     top_p: float | None = None
     unknown: bool = False
+    prime_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +49,18 @@ class ScoreOptions:
     dynamic_rate
         Learning rate for --dynamic.
     mix_with
-        A second model: a run's folder or an ARPA file.
+        Another model: a run's folder or an ARPA file; give it again for more.
     mix_weight
-        Weight of the second model, from 0 to 1.
+        Weight of the other model, from 0 to 1; given again, of the next.
     fit_on
-        Fit the weight on this text by expectation maximisation instead.
+        Fit the weights on this text by expectation maximisation instead.
+    unknown_penalty
+        Take so many nats off for each unknown word; where the model has no unknown word, they are all that
+        the word is worth.
+    lines
+        Print one log-probability for each line, in order, a line without words as an empty sentence.
+    base
+        Of the logarithm of --lines: e or 10.
     per_token
         Show the log-probability of each token too.
     """
@@ -58,9 +68,12 @@ class ScoreOptions:
     independent: bool = False
     dynamic: bool = False
     dynamic_rate: float = 0.1
-    mix_with: Path | None = None
-    mix_weight: float | None = None
+    mix_with: tuple[Path, ...] = ()
+    mix_weight: tuple[float, ...] = ()
     fit_on: Path | None = None
+    unknown_penalty: float | None = None
+    lines: bool = False
+    base: Literal["e", "10"] = "e"
     per_token: bool = False
 
 
@@ -89,5 +102,5 @@ class ShowOptions:
         The most tokens that are told apart; 10,000 where nothing is said.
     """
 
-    unit: Literal["words", "chars"] = "words"
+    unit: Literal["words", "chars", "subwords", "bytes"] = "words"
     vocabulary_size: int = 10_000

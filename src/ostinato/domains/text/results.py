@@ -23,7 +23,7 @@ def scored_tokens(data: TextData, split: str) -> np.ndarray:
 def score_text(model: SequenceModel, data: TextData, split: str) -> dict[str, Score]:
     """A model's scores on one split, read in one sequential pass."""
     tokens = scored_tokens(data, split)
-    return text_scores(data.vocabulary, score_tokens(model, tokens), tokens)
+    return text_scores(data.vocabulary, score_tokens(model, tokens), tokens, data.extents.get(split))
 
 
 def unigram_scores(
@@ -32,7 +32,12 @@ def unigram_scores(
     """What token frequencies alone give, add-1/2 smoothed."""
     log_p = np.log(data.vocabulary.frequencies())
     each = {split: scored_tokens(data, split) for split in splits}
-    return {"1-gram": {s: text_scores(data.vocabulary, log_p[tokens], tokens) for s, tokens in each.items()}}
+    return {
+        "1-gram": {
+            split: text_scores(data.vocabulary, log_p[tokens], tokens, data.extents.get(split))
+            for split, tokens in each.items()
+        }
+    }
 
 
 def score_sentences(model: SequenceModel, vocabulary: Vocabulary, tokens: np.ndarray) -> list[dict[str, Any]]:

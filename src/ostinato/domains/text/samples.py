@@ -12,7 +12,7 @@ from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
 
 # By what a token is.
-TOKENS = {"words": 120, "chars": 600}
+TOKENS = {"words": 120, "chars": 600, "subwords": 180, "bytes": 600}
 
 
 def make(name: str, folder: Path, count: int, seed: int, most_bytes: int) -> list[Sample]:
@@ -30,7 +30,7 @@ def make(name: str, folder: Path, count: int, seed: int, most_bytes: int) -> lis
     tokens, made = TOKENS[vocabulary.unit], []
     for own in range(seed, seed + count):
         drawn = generate_tokens(model, vocabulary, Sampling(), generator=seeded(own))
-        text = "".join(pieces(itertools.islice(drawn, tokens), vocabulary.unit))
+        text = "".join(pieces(itertools.islice(drawn, tokens), vocabulary))
         command = f"ostinato generate {shlex.quote(str(folder))} --tokens {tokens} --seed {own}"
         made.append(Sample(name, own, command, text=text))
     return made

@@ -1,24 +1,28 @@
 """Language models of different kinds behind one call: log-probabilities of the words of sentences.
 
-A run of ostinato, an ARPA n-gram model, and mixtures of them; scores of files and of n-best lists.
+A run of ostinato, and an ARPA n-gram model; scores of files. Mixtures of them are in `mixture`.
 
 Shapes: N tokens, S sentences.
 """
 
+import functools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from ostinato.domains.text.conversation import Conversation, Independent, RunConversation, RunSentences
 from ostinato.domains.text.evaluation.arpa import BackoffModel, read_arpa
 from ostinato.domains.text.evaluation.dynamic import score_dynamically
-from ostinato.domains.text.evaluation.interpolation import mix
 from ostinato.domains.text.evaluation.scores import score_tokens
-from ostinato.domains.text.reading.source import whole_file
-from ostinato.domains.text.reading.vocabulary import END, Unit, Vocabulary, split_words
+from ostinato.domains.text.reading.extents import OF_WORDS, Extents, extents
+from ostinato.domains.text.reading.source import is_there, whole_file
+from ostinato.domains.text.reading.vocabulary import END, UNKNOWN, Unit, Vocabulary
+from ostinato.domains.text.reading.words import WhiteSpace, is_blank, split_words, without_marks
+from ostinato.domains.text.unknown import WHOLE, UnknownWords
 from ostinato.errors import UserError
 from ostinato.evaluation.blocks import block_length, in_blocks, residuals
 from ostinato.evaluation.scores import pooled_score
@@ -32,13 +36,40 @@ class Scorer(Protocol):
 
     @property
     def unit(self) -> Unit:
-        """Words or characters."""
+        """Words, characters, sub-words or bytes."""
+
+    @property
+    def white_space(self) -> WhiteSpace:
+        """What separates words."""
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The tokens that it knows, the end of a sentence among them, the unknown token not."""
+
+    @property
+    def unknown_types(self) -> int:
+        """How many types its unknown token stands for; 0 where it has none."""
+
+    def split(self, text: str) -> list[str]:
+        """The tokens of a text whose lines end."""
+
+    def joined(self, tokens: Sequence[str]) -> str:
+        """The text of tokens, without the end of its last sentence."""
 
     def score(self, tokens: Sequence[str], *, independent: bool = False) -> np.ndarray:
-        """log p of each token of a text in nats, shape (N,); the text's sentences end with END[unit]."""
+        """log p of each token of a text in nats, shape (N,); the text's sentences end with END[unit].
+
+        A token that is not among the model's has the probability of all of them together.
+        """
 
     def known(self, token: str) -> bool:
         """Whether the token is in the model's vocabulary."""
+
+    def conversation(self) -> Conversation:
+        """What scores sentences after each other, as the scorer is told to remember."""
+
+    def mixed(self, each: np.ndarray) -> np.ndarray:
+        """log p of tokens (N,), of what a conversation says of them under each model, (M, N)."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +80,46 @@ class RunScorer:
         model: the model.
         vocabulary: its tokens.
         dynamic: learning rate of dynamic evaluation; None leaves the model as it is.
+        carry: whether a conversation carries its state from sentence to sentence.
     """
 
     model: SequenceModel
     vocabulary: Vocabulary
     dynamic: float | None = None
+    carry: bool = False
 
     @property
     def unit(self) -> Unit:
-        """Words or characters."""
+        """Of the vocabulary."""
         return self.vocabulary.unit
 
+    @property
+    def white_space(self) -> WhiteSpace:
+        """Of the vocabulary."""
+        return self.vocabulary.white_space
+
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """All tokens but the unknown one."""
+        unknown = self.vocabulary.unknown_id
+        return frozenset(t for k, t in enumerate(self.vocabulary.tokens) if k != unknown)
+
+    @property
+    def unknown_types(self) -> int:
+        """As the vocabulary says."""
+        return self.vocabulary.unknown_types
+
     def known(self, token: str) -> bool:
-        """Whether the token is in the vocabulary."""
-        return token in self.vocabulary.ids
+        """Whether the token is in the vocabulary, and is not the unknown one."""
+        return token in self.words
+
+    def split(self, text: str) -> list[str]:
+        """See `Scorer`."""
+        return self.vocabulary.split(text)
+
+    def joined(self, tokens: Sequence[str]) -> str:
+        """See `Scorer`."""
+        return self.vocabulary.joined(tokens).removesuffix("\n")
 
     def score(self, tokens: Sequence[str], *, independent: bool = False) -> np.ndarray:
         """See `Scorer`."""
@@ -71,6 +128,16 @@ class RunScorer:
             return score_dynamically(self.model, numbers, learning_rate=self.dynamic)
         return score_tokens(self.model, numbers, independent=independent)
 
+    def conversation(self) -> Conversation:
+        """See `Scorer`."""
+        if self.dynamic is None and not self.carry:
+            return RunSentences(self.model, self.vocabulary)
+        return RunConversation(self.model, self.vocabulary, self.dynamic)
+
+    def mixed(self, each: np.ndarray) -> np.ndarray:
+        """See `Scorer`."""
+        return np.asarray(each[0])
+
 
 @dataclass(frozen=True)
 class ArpaScorer:
@@ -78,41 +145,52 @@ class ArpaScorer:
 
     model: BackoffModel
     unit: Unit = "words"
+    white_space: WhiteSpace = "ascii"
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Its 1-grams."""
+        return self.model.words
+
+    @property
+    def unknown_types(self) -> int:
+        """One, as n-gram programs score an unknown word; none where the model has no unknown word."""
+        return 0 if self.model.unknown is None else 1
 
     def known(self, token: str) -> bool:
-        """Whether the token is a 1-gram."""
-        return (token,) in self.model.tables[0]
+        """Whether the token is a 1-gram, and is not the unknown one."""
+        return token in self.words
+
+    def split(self, text: str) -> list[str]:
+        """Words, separated by the white space of ASCII, as the fields of the file are."""
+        return split_words(text, self.white_space)
+
+    def joined(self, tokens: Sequence[str]) -> str:
+        """See `Scorer`."""
+        return " ".join(token for token in tokens if token != END["words"])
 
     def score(self, tokens: Sequence[str], *, independent: bool = False) -> np.ndarray:
         """See `Scorer`."""
         return self.model.score(tokens)
 
-
-@dataclass(frozen=True)
-class MixtureScorer:
-    """p = (1 - lambda) p_first + lambda p_second, token by token."""
-
-    first: Scorer
-    second: Scorer
-    weight: float
-
-    @property
-    def unit(self) -> Unit:
-        """Words or characters."""
-        return self.first.unit
-
-    def known(self, token: str) -> bool:
-        """Whether the first model knows it: the scores are those of its vocabulary."""
-        return self.first.known(token)
-
-    def score(self, tokens: Sequence[str], *, independent: bool = False) -> np.ndarray:
+    def conversation(self) -> Conversation:
         """See `Scorer`."""
-        each = [model.score(tokens, independent=independent) for model in (self.first, self.second)]
-        return mix(np.stack(each), np.array([1 - self.weight, self.weight]))
+        return Independent(self)
+
+    def mixed(self, each: np.ndarray) -> np.ndarray:
+        """See `Scorer`."""
+        return np.asarray(each[0])
 
 
-def load_scorer(path: Path, *, dynamic: float | None = None) -> RunScorer | ArpaScorer:
+def load_scorer(
+    path: Path, *, dynamic: float | None = None, carry: bool = False, unknown_types: int | None = None
+) -> RunScorer | ArpaScorer:
     """The model in a run's folder, or in an ARPA file.
+
+    Args:
+        path: of the folder or the file.
+        dynamic, carry: of a run; see `RunScorer`.
+        unknown_types: how many types its unknown token stands for, instead of what a run says of it.
 
     Raises:
         UserError: neither is there.
@@ -120,8 +198,10 @@ def load_scorer(path: Path, *, dynamic: float | None = None) -> RunScorer | Arpa
     if path.is_dir():
         run = Run.open(path)
         vocabulary = Vocabulary.read(run.folder)
-        return RunScorer(load_model(run).model, vocabulary, dynamic)
-    if not path.exists():
+        if unknown_types is not None and vocabulary.unit in UNKNOWN:
+            vocabulary = replace(vocabulary, stated_types=unknown_types)
+        return RunScorer(load_model(run).model, vocabulary, dynamic, carry)
+    if not is_there(path):
         raise UserError(f"expected a run folder or an ARPA file, found nothing at {path}")
     return ArpaScorer(read_arpa(path))
 
@@ -135,12 +215,18 @@ class ScoredText:
         tokens: of all sentences, each with its end.
         log_probs: of each (N,).
         known: whether each is in the model's vocabulary (N,).
+        extents: words and characters of each sentence of the text.
+        joined: makes a text of the tokens of a sentence, without its end.
+        is_blank: whether a line of the text was left out.
     """
 
     unit: Unit
     tokens: tuple[str, ...]
     log_probs: np.ndarray
     known: np.ndarray
+    extents: Extents
+    joined: Callable[[Sequence[str]], str]
+    is_blank: Callable[[str], bool]
 
     @property
     def log_prob(self) -> float:
@@ -150,8 +236,22 @@ class ScoredText:
     @property
     def perplexity(self) -> float:
         """exp of the mean -log p over tokens and sentence ends; infinite where a token has no probability."""
-        nats = -self.log_prob / max(len(self.tokens), 1)
-        return math.inf if nats > 700 else math.exp(nats)
+        return _perplexity(self.log_probs)
+
+    @property
+    def perplexity_known(self) -> float:
+        """The same without unknown words; NaN where nothing else is left."""
+        return _perplexity(self.log_probs[self.known])
+
+    @property
+    def per_word(self) -> float:
+        """exp of -log p by words and sentence ends, whatever the tokens are."""
+        return _exp(-self.log_prob / max(int(self.extents.words.sum()), 1))
+
+    @property
+    def bits_per_character(self) -> float:
+        """-log2 p by characters, spaces between words and line ends, whatever the tokens are."""
+        return -self.log_prob / max(int(self.extents.characters.sum()), 1) / math.log(2)
 
     @property
     def bits_per_token(self) -> float:
@@ -160,23 +260,22 @@ class ScoredText:
 
     @property
     def scores(self) -> tuple[float, float, str]:
-        """Perplexity of words, or bits per character: the value, its standard error over blocks of
-        neighbouring sentences, its unit.
+        """Perplexity of words and sub-words, by word, or bits per character of characters and bytes: the
+        value, its standard error over blocks of neighbouring sentences, its unit.
 
         The error is NaN for a single sentence, and where a token has no probability.
         """
-        places = self.sentences()
-        sums = np.array([self.log_probs[place].sum() for place in places])
-        counts = np.array([place.stop - place.start for place in places])
-        finite = np.isfinite(sums).all()
+        sums = np.array([self.log_probs[place].sum() for place in self.sentences()])
+        of_words = self.unit in OF_WORDS
+        counts = self.extents.words if of_words else self.extents.characters
         error = math.nan
-        if finite:
+        if np.isfinite(sums).all():
             length = block_length(residuals(sums, counts))
             score = pooled_score(in_blocks(sums, length), in_blocks(counts, length), "nats/token", "")
             error = score.standard_error
-        if self.unit == "words":
-            return self.perplexity, self.perplexity * error, "perplexity"
-        return self.bits_per_token, error / math.log(2), "bits/character"
+        if of_words:
+            return self.per_word, self.per_word * error, "perplexity"
+        return self.bits_per_character, error / math.log(2), "bits/character"
 
     def sentences(self) -> list[slice]:
         """The range of tokens of each sentence, with its end."""
@@ -186,46 +285,82 @@ class ScoredText:
         return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False) if b > a]
 
 
-def tokens_of(text: str, unit: Unit) -> list[str]:
-    """A text whose lines end, as tokens.
-
-    Example:
-        >>> tokens_of("a b\\n", "words"), tokens_of("a\\n", "chars")
-        (['a', 'b', '</s>'], ['a', '\\n'])
-    """
-    return split_words(text) if unit == "words" else list(text)
+def _perplexity(log_probs: np.ndarray) -> float:
+    return _exp(-float(log_probs.mean())) if len(log_probs) else math.nan
 
 
-def score_text(scorer: Scorer, text: str, *, independent: bool = False) -> ScoredText:
+def _exp(nats: float) -> float:
+    return math.inf if nats > 700 else math.exp(nats)
+
+
+def score_text(
+    scorer: Scorer, text: str, *, independent: bool = False, unknown: UnknownWords = WHOLE
+) -> ScoredText:
     """Every token of a text under a model.
 
     Args:
         scorer: the model.
         text: lines that end.
         independent: whether sentences know nothing of each other.
+        unknown: how unknown words are scored; by default each with all that they have together.
     """
-    tokens = tokens_of(text, scorer.unit)
+    tokens = scorer.split(text)
+    known = np.array([scorer.known(token) for token in tokens], dtype=bool)
+    log_probs = scorer.score(tokens, independent=independent)
+    log_probs = unknown.applied(log_probs, ~known, scorer.unknown_types)
+    return scored_text(scorer, text, tokens, log_probs, known)
+
+
+def scored_text(
+    scorer: Scorer, text: str, tokens: Sequence[str], log_probs: np.ndarray, known: np.ndarray
+) -> ScoredText:
+    """A text whose tokens were scored."""
+    unit, white_space = scorer.unit, scorer.white_space
+    return ScoredText(
+        unit,
+        tuple(tokens),
+        log_probs,
+        known,
+        extents([text], unit, white_space),
+        scorer.joined,
+        functools.partial(is_blank, white_space=white_space) if unit in OF_WORDS else lambda line: False,
+    )
+
+
+def line_scores(
+    scorer: Scorer, text: str, *, independent: bool = False, unknown: UnknownWords = WHOLE
+) -> np.ndarray:
+    """log p of every line of a text with its end in nats, shape (S,); one without words is an end alone."""
+    tokens, counts = [], []
+    for line in text.removesuffix("\n").split("\n"):
+        own = scorer.split(line + "\n") or [END[scorer.unit]]
+        tokens += own
+        counts.append(len(own))
     log_probs = scorer.score(tokens, independent=independent)
     known = np.array([scorer.known(token) for token in tokens], dtype=bool)
-    return ScoredText(scorer.unit, tuple(tokens), log_probs, known)
+    log_probs = unknown.applied(log_probs, ~known, scorer.unknown_types)
+    return np.bincount(np.repeat(np.arange(len(counts)), counts), log_probs, minlength=len(counts))
 
 
-def unigram_scores(scorer: Scorer, tokens: Sequence[str]) -> ScoredText | None:
-    """The tokens under the frequencies of a run's training text, the baseline; None for other models."""
-    if isinstance(scorer, MixtureScorer):
-        return unigram_scores(scorer.first, tokens)
+def unigram_scores(scorer: Scorer, scored: ScoredText) -> ScoredText | None:
+    """The same tokens under the frequencies of a run's training text, the baseline; None for other models."""
     if not isinstance(scorer, RunScorer):
         return None
-    log_p, ids = np.log(scorer.vocabulary.frequencies()), scorer.vocabulary.ids
-    log_probs = log_p[[ids.get(token, scorer.vocabulary.unknown_id) for token in tokens]]
-    known = np.array([token in ids for token in tokens], dtype=bool)
-    return ScoredText(scorer.unit, tuple(tokens), log_probs, known)
+    log_p, vocabulary = np.log(scorer.vocabulary.frequencies()), scorer.vocabulary
+    known = np.array([scorer.known(token) for token in scored.tokens], dtype=bool)
+    return replace(scored, log_probs=log_p[vocabulary.numbers(scored.tokens)], known=known)
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file, its last line ended.
+    """A UTF-8 file, also packed by gzip, or standard input for -, its last line ended.
 
     Raises:
         UserError: it cannot be read, is not UTF-8 (says at which byte), or is empty.
     """
     return "".join(whole_file(path).blocks())
+
+
+def read_sentences(path: Path, unit: Unit) -> tuple[str, int]:
+    """A text as `read_text`, of words without marks of sentences, and how many lines had any."""
+    text = read_text(path)
+    return without_marks(text) if unit in OF_WORDS else (text, 0)

@@ -17,6 +17,7 @@ from ostinato.nn.curvature.outputs import AffineCurvature
 from ostinato.nn.kernels import select
 from ostinato.nn.kernels.nade_cpu import Gradients, curvature, likelihood
 from ostinato.nn.kernels.note_order import order_biases, order_frames, order_rows
+from ostinato.nn.kernels.operator import eager
 
 
 class LogitCurvature(Protocol):
@@ -176,6 +177,7 @@ def nade_curvature(
     scaled = state_scale * hidden
     biases = order_biases(torch.addmm(bias, scaled, weight.T), order)
     frames = order_frames(values, order).to(torch.uint8)
-    kind = KernelCurvature if select.is_native(hidden) else RowCurvature
+    native = eager(hidden, values, weight, bias, encoder, decoder) and select.is_native(hidden)
+    kind = KernelCurvature if native else RowCurvature
     logits = kind.at(frames, biases, order_rows(encoder, order), order_rows(decoder, order))
     return NADECurvature(scaled, weight, logits, order, encoder, state_scale)

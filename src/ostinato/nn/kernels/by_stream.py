@@ -344,6 +344,19 @@ def recorder(*parameters: Tensor | None) -> "StreamGradients | None":
     return found if all(p is None or p.is_leaf for p in parameters) else None
 
 
+def no_second_derivative() -> None:
+    """Refuse a backward pass of `create_graph=True`: what is collected is in no graph.
+
+    Raises:
+        RuntimeError: it is one.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "streams' own gradients are collected by a backward pass that is not differentiated again; "
+            "take derivatives of higher order (create_graph=True) outside `recording()`"
+        )
+
+
 class _Affine(torch.autograd.Function):
     """W x + b whose weights' gradients are collected stream by stream."""
 
@@ -357,6 +370,7 @@ class _Affine(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        no_second_derivative()
         (inputs,), (weight, bias) = ctx.saved_tensors, ctx.parameters
         ctx.found.product(weight, grad, inputs)
         ctx.found.vector(bias, grad)
@@ -374,6 +388,7 @@ class _Embedding(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, ...]:
+        no_second_derivative()
         ctx.found.rows(ctx.rows, ctx.saved_tensors[0], grad, sparse=ctx.sparse)
         return None, None, None, None
 
@@ -389,6 +404,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        no_second_derivative()
         ctx.found.product(ctx.weight, ctx.saved_tensors[0], grad)
         return grad @ ctx.weight.detach().T if ctx.needs_input_grad[0] else None, None, None
 
@@ -403,6 +419,7 @@ class _Shifted(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        no_second_derivative()
         ctx.found.vector(ctx.bias, grad)
         return grad, None, None
 

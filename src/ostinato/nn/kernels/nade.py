@@ -14,10 +14,75 @@ from torch import Tensor
 
 from ostinato.nn.devices import uniform
 from ostinato.nn.kernels import nade_cpu, nade_torch, select
-from ostinato.nn.kernels.by_stream import StreamGradients, recorder
+from ostinato.nn.kernels.by_stream import StreamGradients, no_second_derivative, recorder
 from ostinato.nn.kernels.note_order import order_biases, order_frames, order_rows
+from ostinato.nn.kernels.operator import eager, register
 
 KERNELS = ("definition", "torch", "cpu")
+
+
+def _binary(values: Tensor) -> Tensor:
+    """Frames as bytes, which must be able to hold them.
+
+    Raises:
+        ValueError: something is neither 0 nor 1.
+    """
+    frames = values.to(torch.uint8)
+    exact = values.dtype in (torch.uint8, torch.bool) or torch.equal(frames.to(values.dtype), values)
+    if not exact or (frames.numel() and int(frames.max()) > 1):
+        raise ValueError("expected binary frames, found values that are neither 0 nor 1")
+    return frames
+
+
+def _log_prob(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
+    if select.is_native(biases):
+        return nade_cpu.likelihood(_binary(values), biases, encoder, decoder)[0]
+    return nade_torch.log_prob(_binary(values), biases, encoder, decoder)
+
+
+def _gradients(
+    weights: Tensor, values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor
+) -> tuple[Tensor, ...]:
+    if not select.is_native(biases):
+        return nade_torch.gradients_in_pieces(weights, values, biases, encoder, decoder)
+    _, made = nade_cpu.likelihood(_binary(values), biases, encoder, decoder, -weights, gradients=True)
+    assert made is not None
+    return tuple(made)
+
+
+def _sample(
+    biases: Tensor, encoder: Tensor, decoder: Tensor, drawn: Tensor, fixed: Tensor | None, values: Tensor
+) -> tuple[Tensor, ...]:
+    path: Any = nade_cpu if select.is_native(biases) else nade_torch
+    return tuple(path.sample(biases, encoder, decoder, drawn, fixed, values))
+
+
+_GRADIENTS = register(
+    "nade_gradients(Tensor weights, Tensor values, Tensor biases, Tensor encoder, Tensor decoder)"
+    " -> (Tensor, Tensor, Tensor)",
+    _gradients,
+    nade_torch.unseen_gradients,
+    fake=lambda weights, values, *point: tuple(x.new_empty(x.shape) for x in point),
+)
+_LOG_PROB = register(
+    "nade_log_prob(Tensor values, Tensor biases, Tensor encoder, Tensor decoder) -> Tensor",
+    _log_prob,
+    nade_torch.unseen_log_prob,
+    fake=lambda values, biases, encoder, decoder: biases.new_empty(biases.shape[:1]),
+    backward=lambda grad, *arguments: (None, *_GRADIENTS(grad[0], *arguments)),
+    left_out=(0,),
+)
+_SAMPLE = register(
+    "nade_sample(Tensor biases, Tensor encoder, Tensor decoder, Tensor uniform, Tensor? fixed, Tensor values)"
+    " -> (Tensor, Tensor, Tensor)",
+    _sample,
+    nade_torch.sample,
+    fake=lambda biases, encoder, decoder, uniform, fixed, values: (
+        values.new_empty(values.shape),
+        biases.new_empty(biases.shape[:1]),
+        uniform.new_empty(uniform.shape),
+    ),
+)
 
 
 class _LogProb(torch.autograd.Function):
@@ -29,11 +94,10 @@ class _LogProb(torch.autograd.Function):
         return nade_cpu.likelihood(values, biases, encoder, decoder)[0]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        values, biases, encoder, decoder = ctx.saved_tensors
-        _, made = nade_cpu.likelihood(values, biases, encoder, decoder, -grad, gradients=True)
-        return (None, *(made or ()))
+        if torch.is_grad_enabled() or not eager(grad):
+            return None, *_GRADIENTS(grad, *ctx.saved_tensors)
+        return None, *_gradients(grad, *ctx.saved_tensors)
 
 
 class _NegativeLogLikelihood(torch.autograd.Function):
@@ -43,13 +107,15 @@ class _NegativeLogLikelihood(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
         wanted = any(ctx.needs_input_grad)
         log_prob, gradients = nade_cpu.likelihood(values, biases, encoder, decoder, gradients=wanted)
-        ctx.save_for_backward(*(gradients or ()))
+        ctx.save_for_backward(values, biases, encoder, decoder, *(gradients or ()))
         return -log_prob.sum()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, *(x * grad for x in ctx.saved_tensors))
+        arguments, made = ctx.saved_tensors[:4], ctx.saved_tensors[4:]
+        if torch.is_grad_enabled():
+            return None, *_GRADIENTS(-grad.expand(len(arguments[0])), *arguments)
+        return None, *(x * grad for x in made)
 
 
 class _ByStream(torch.autograd.Function):
@@ -81,8 +147,8 @@ class _ByStream(torch.autograd.Function):
         return nll
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        no_second_derivative()
         back = None if ctx.order is None else ctx.order.argsort()
         for parameter, each in zip(ctx.parameters, zip(*ctx.gradients, strict=True), strict=True):
             ctx.found.given(parameter, torch.stack([order_rows(x, back) for x in each]) * grad)
@@ -90,23 +156,24 @@ class _ByStream(torch.autograd.Function):
         return None, order_biases(of_biases, back) * grad, None, None, None, None
 
 
-def _is_native(biases: Tensor, kernel: str | None) -> bool:
+def _chosen(kernel: str | None, *tensors: Tensor) -> str:
+    """The kernel that is asked for, or by default the fastest that gives all that is asked for."""
     if kernel not in (None, *KERNELS):
         raise ValueError(f"kernel must be one of {', '.join(KERNELS)} or None, got {kernel!r}")
-    if kernel in ("definition", "torch") or torch.compiler.is_compiling():
-        return False
-    native = select.is_native(biases)
-    if kernel == "cpu" and not native:
+    if kernel in ("definition", "torch"):
+        return kernel
+    quick = eager(*tensors) and not tensors[0].requires_grad
+    if quick and select.is_native(tensors[1]):
+        return "cpu"
+    if kernel == "cpu":
         raise ValueError("the native kernel is not available here for this device and type")
-    return native
+    return "torch" if quick else "operator"
 
 
 def log_prob(
     values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor, *, kernel: str | None = None
 ) -> Tensor:
-    """Log-probability of every frame in nats, (N,).
-
-    The native kernel can be differentiated once; "torch" to any order, and under `torch.func`.
+    """Log-probability of every frame in nats, (N,); differentiable to any order, in both modes.
 
     Args:
         values: binary frames (N, V), of any type.
@@ -120,10 +187,14 @@ def log_prob(
         >>> log_prob(torch.tensor([[1, 0, 1]]), biases, weights, weights).exp()
         tensor([0.1250])
     """
-    if _is_native(biases, kernel):
-        return _LogProb.apply(values.to(torch.uint8), biases, encoder, decoder)
-    path = nade_torch.definition if kernel == "definition" else nade_torch.log_prob
-    return path(values, biases, encoder, decoder)
+    match _chosen(kernel, values, biases, encoder, decoder):
+        case "cpu":
+            return _LogProb.apply(_binary(values), biases, encoder, decoder)
+        case "operator":
+            return _LOG_PROB(values, biases, encoder, decoder)
+        case "definition":
+            return nade_torch.definition(values, biases, encoder, decoder)
+    return nade_torch.log_prob(_binary(values), biases, encoder, decoder)
 
 
 def note_log_probs(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
@@ -136,7 +207,9 @@ def note_log_probs(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Ten
         >>> note_log_probs(torch.tensor([[1, 0, 1]]), biases, weights, weights).exp()
         tensor([[0.5000, 0.5000, 0.5000]])
     """
-    return nade_torch.note_log_probs(values, biases, encoder, decoder)
+    if _chosen(None, values, biases, encoder, decoder) == "operator":
+        return nade_torch.unseen_note_log_probs(values, biases, encoder, decoder)
+    return nade_torch.note_log_probs(_binary(values), biases, encoder, decoder)
 
 
 def nll(
@@ -148,20 +221,21 @@ def nll(
     order: Tensor | None = None,
     kernel: str | None = None,
 ) -> Tensor:
-    """Sum over frames of -log p, as a scalar; differentiable once.
+    """Sum over frames of -log p, as a scalar; differentiable to any order, in both modes.
 
     Args:
         values, biases, encoder, decoder, kernel: as for `log_prob`.
         order: the notes in the order they are drawn in, (V,) int64; that they are in if None.
     """
     values = order_frames(values, order)
+    native = _chosen(kernel, values, biases, encoder, decoder) == "cpu"
     found = recorder(encoder, decoder)
-    if found is not None and _is_native(biases, kernel):
-        return _ByStream.apply(values.to(torch.uint8), biases, encoder, decoder, order, found)
+    if found is not None and native:
+        return _ByStream.apply(_binary(values), biases, encoder, decoder, order, found)
     biases = order_biases(biases, order)
     encoder, decoder = order_rows(encoder, order), order_rows(decoder, order)
-    if _is_native(biases, kernel):
-        return _NegativeLogLikelihood.apply(values.to(torch.uint8), biases, encoder, decoder)
+    if native:
+        return _NegativeLogLikelihood.apply(_binary(values), biases, encoder, decoder)
     return -log_prob(values, biases, encoder, decoder, kernel=kernel).sum()
 
 
@@ -190,10 +264,15 @@ def sample(
         Frames (N, V) uint8; the log-weight (N,), sum over the fixed notes of log p(note | notes before it);
         and P(note on | notes before it), (N, V).
     """
-    shape = (len(biases), len(encoder))
+    shape = (biases.shape[0], encoder.shape[0])
     with torch.no_grad():
         drawn = uniform(shape, biases, generator)
         if values is None:
             values = torch.zeros(shape, dtype=torch.uint8, device=biases.device)
-        path: Any = nade_cpu if _is_native(biases, kernel) else nade_torch
-        return path.sample(biases, encoder, decoder, drawn, fixed, values)
+        arguments = (biases, encoder, decoder, drawn, fixed, values)
+        match _chosen(kernel, values, biases, encoder, decoder):
+            case "cpu":
+                return nade_cpu.sample(*arguments)
+            case "operator":
+                return _SAMPLE(*arguments)
+        return nade_torch.sample(*arguments)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ostinato.nn.kernels import cpu
+from ostinato.nn.kernels.plain import dense
 
 
 class Gradients(NamedTuple):
@@ -155,8 +156,8 @@ def _sizes(values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> 
 
 
 def _expect(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    if tensor.dtype is not dtype or tuple(tensor.shape) != shape or tensor.device.type != "cpu":
+    if tensor.dtype is not dtype or tuple(tensor.shape) != shape or not dense(tensor):
         raise ValueError(
-            f"{name} must be {dtype} {shape} on the CPU, "
+            f"{name} must be {dtype} {shape} in the memory of the CPU, "
             f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
         )

@@ -9,15 +9,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 
 from ostinato.nn.curvature.outputs import AffineCurvature
 from ostinato.nn.devices import uniform
 from ostinato.nn.kernels.by_stream import affine, recorder
+from ostinato.nn.kernels.operator import eager
+from ostinato.nn.outputs.distribution import BinaryFrames, check_real
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 
-class BernoulliFrames(Distribution):
+class BernoulliFrames(BinaryFrames):
     """Frames of V independent binary notes.
 
         log p(v) = sum_i v_i z_i - softplus(z_i)
@@ -32,12 +34,11 @@ class BernoulliFrames(Distribution):
     """
 
     arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012
-    support = constraints.independent(constraints.boolean, 1)
-    exact = True
+    _parameters = {"logits": 1}  # noqa: RUF012
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor, *, validate_args: bool | None = None) -> None:
         self.logits = logits
-        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -49,8 +50,12 @@ class BernoulliFrames(Distribution):
         """Variance of each note, shape (..., V)."""
         return self.mean * torch.sigmoid(-self.logits)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of whole frames (..., V) in nats, shape (...)."""
+    @property
+    def mode(self) -> Tensor:
+        """The most probable frame as uint8, shape (..., V); a note of probability 1/2 is off."""
+        return (self.logits > 0).to(torch.uint8)
+
+    def _log_prob(self, value: Tensor) -> Tensor:
         return self.note_log_probs(value).sum(-1)
 
     def note_log_probs(self, value: Tensor) -> Tensor:
@@ -65,16 +70,17 @@ class BernoulliFrames(Distribution):
 
         With independent notes the odds of its pitch over the sum of the odds of it and of all silent notes.
         """
-        logits = self.logits.flatten(0, -2)
+        shape = self._leading(value) + self.event_shape
+        logits = self.logits.expand(shape).reshape(-1, shape[-1])
 
         def score(frames: Tensor, rows: Tensor) -> Tensor:
             return (frames.to(logits.dtype) * logits[rows]).sum(1)
 
-        return pitch_log_probs(score, value.flatten(0, -2)).reshape(value.shape)
+        return pitch_log_probs(score, value.expand(shape).reshape(-1, shape[-1])).reshape(shape)
 
     def flattened(self) -> "BernoulliFrames":
         """The same frames in one batch dimension (N, V)."""
-        return BernoulliFrames(self.logits.flatten(0, -2))
+        return BernoulliFrames.of_layer(self.logits.reshape(-1, *self.event_shape))
 
     def entropy(self) -> Tensor:
         """Entropy of a frame in nats, shape (...)."""
@@ -88,7 +94,7 @@ class BernoulliFrames(Distribution):
 
     def tempered(self, temperature: float) -> "BernoulliFrames":
         """The logit of every note divided by a temperature."""
-        return BernoulliFrames(self.logits / temperature)
+        return BernoulliFrames.of_layer(self.logits / temperature)
 
     def sample_given(
         self, fixed_mask: Tensor, fixed_values: Tensor, *, generator: torch.Generator | None = None
@@ -107,7 +113,7 @@ class BernoulliFrames(Distribution):
         shape = leading + self.event_shape
         fixed, logits = fixed_mask.bool().expand(shape), self.logits.expand(shape)
         given = fixed_values.to(torch.uint8).expand(shape)
-        frames = torch.where(fixed, given, BernoulliFrames(logits).sample(generator=generator))
+        frames = torch.where(fixed, given, BernoulliFrames.of_layer(logits).sample(generator=generator))
         log_p = frames.to(logits.dtype) * logits - F.softplus(logits)
         return frames, log_p.masked_fill(~fixed, 0).sum(-1)
 
@@ -121,13 +127,17 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         values = targets.to(logits.dtype)
         nll = F.softplus(logits).sum() - torch.dot(values.flatten(), logits.flatten())
         residual = logits.sigmoid_().sub_(values)
-        ctx.save_for_backward(residual @ weight, (hidden.T @ residual).T, residual.sum(0))
+        made = residual @ weight, (hidden.T @ residual).T, residual.sum(0)
+        ctx.save_for_backward(hidden, weight, bias, targets, *made)
         return nll
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
+        hidden, weight, bias, targets, grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
+        if torch.is_grad_enabled():  # once more, in operations that have derivatives
+            p = torch.sigmoid(F.linear(hidden, weight, bias))
+            residual = (p - targets.to(p.dtype)) * grad
+            return residual @ weight, residual.T @ hidden, residual.sum(0), None
         return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None
 
 
@@ -164,15 +174,19 @@ class Bernoulli(nn.Module):
 
     def forward(self, hidden: Tensor) -> BernoulliFrames:
         """The distribution of the next frame for every state (..., H)."""
-        return BernoulliFrames(affine(hidden, self.weight, self.bias))
+        return BernoulliFrames.of_layer(affine(hidden, self.weight, self.bias).to(self.weight.dtype))
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over frames of -log p(targets | hidden) in nats.
 
-        Differentiable once; hidden (N, H), targets (N, V).
+        Differentiable to any order; hidden (N, H), targets (N, V): 0 or 1, or probabilities, with which it is
+        the cross-entropy.
         """
-        if recorder(self.weight, self.bias) is not None:
-            return -self(hidden).log_prob(targets).sum()
+        check_real("hidden", hidden)
+        own = (self.weight, self.bias)
+        quick = eager(hidden, targets, *own) and not targets.requires_grad and recorder(*own) is None
+        if not quick:
+            return -self.forward(hidden)._log_prob(targets).sum()
         return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets)
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> AffineCurvature:

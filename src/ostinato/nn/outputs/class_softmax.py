@@ -21,10 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostinato.nn.curvature.outputs import AffineCurvature, ClassCurvature, ClassPart, softmax_hessian
-from ostinato.nn.kernels.by_stream import recorder
+from ostinato.nn.kernels.operator import eager
+from ostinato.nn.outputs import by_class
 from ostinato.nn.outputs.base import OutputSpec
+from ostinato.nn.outputs.by_class import ByClass
 from ostinato.nn.outputs.direct import Features
-from ostinato.nn.outputs.softmax import Tokens, softmax_residual
+from ostinato.nn.outputs.distribution import OutputDistribution, check_ids, check_real
+from ostinato.nn.outputs.softmax import Tokens
 
 
 def balanced_classes(counts: np.ndarray, classes: int) -> list[int]:
@@ -61,9 +64,26 @@ class ClassTokens(Tokens):
         features: n-gram features of the same shape (...).
     """
 
-    def __init__(self, hidden: Tensor, output: "ClassSoftmax", features: Features | None = None) -> None:
+    arg_constraints = {}  # noqa: RUF012
+    _parameters = {"_hidden": 1}  # noqa: RUF012
+
+    def __init__(
+        self,
+        hidden: Tensor,
+        output: "ClassSoftmax",
+        features: Features | None = None,
+        *,
+        validate_args: bool | None = None,
+    ) -> None:
         self._hidden, self._output, self._features = hidden, output, features
-        torch.distributions.Distribution.__init__(self, hidden.shape[:-1], validate_args=False)
+        OutputDistribution.__init__(self, hidden.shape[:-1], torch.Size(), validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "ClassTokens":
+        """See `OutputDistribution.expand`; the features are expanded too."""
+        new = super().expand(batch_shape, _instance)
+        if self._features is not None:
+            new._features = self._features.expand(new.batch_shape)
+        return new
 
     @property
     def vocabulary_size(self) -> int:
@@ -88,131 +108,18 @@ class ClassTokens(Tokens):
         parts = [torch.log_softmax(z, -1) + of_class[..., k : k + 1] for k, z in enumerate(words)]
         return torch.cat(parts, -1)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of token ids (...) in nats, shape (...)."""
-        output = self._output
-        shape = torch.broadcast_shapes(value.shape, self._hidden.shape[:-1])
+    def _log_prob(self, value: Tensor) -> Tensor:
+        output, shape, features = self._output, self._leading(value), self._features
+        seen = eager(self._hidden, value, *output.affine)
+        if features is not None and not seen:
+            every = self.log_probs.expand(*shape, -1)
+            return every.gather(-1, value.long().expand(shape).unsqueeze(-1)).squeeze(-1)
         hidden = self._hidden.expand(*shape, -1).reshape(-1, self._hidden.shape[-1])
-        targets = value.expand(shape).reshape(-1).long()
-        batch, features = output.sorted_by_class(targets), self._features
-        classes = F.linear(hidden, output.class_weight, output.class_bias)
-        if features is not None:
-            classes = classes + features(0, output.classes).view_as(classes)
-        of_class, parts = torch.log_softmax(classes, -1), []
-        for k, rows in batch.rows():
-            begin, end = output.offsets[k], output.offsets[k + 1]
-            z = F.linear(hidden.index_select(0, rows), output.weight[begin:end], output.bias[begin:end])
-            if features is not None:
-                z = z + features(k + 1, end - begin, rows)
-            within = (targets.index_select(0, rows) - begin).unsqueeze(1)
-            parts.append(z.gather(1, within).squeeze(1) - z.logsumexp(1))
-        words = torch.cat(parts).index_select(0, batch.back()) if parts else of_class.new_zeros(0)
-        return (of_class.gather(1, batch.classes.unsqueeze(1)).squeeze(1) + words).reshape(shape)
-
-
-class _ByClass:
-    """A batch of targets sorted by class: `order` sorts, `counts` says how many of each class there are."""
-
-    def __init__(self, targets: Tensor, class_of: Tensor, number: int) -> None:
-        self.classes = class_of.index_select(0, targets)
-        self.order = self.classes.argsort(stable=True)
-        self.counts: list[int] = torch.bincount(self.classes, minlength=number).tolist()
-
-    def rows(self) -> list[tuple[int, Tensor]]:
-        """The classes that occur, each with the rows of its tokens."""
-        split = self.order.split(self.counts)
-        return [(k, rows) for k, rows in enumerate(split) if len(rows)]
-
-    def ranges(self) -> list[tuple[int, slice]]:
-        """The classes that occur, each with the range of its tokens among the sorted ones."""
-        ends = np.cumsum(self.counts).tolist()
-        pairs = enumerate(zip(self.counts, ends, strict=True))
-        return [(k, slice(end - count, end)) for k, (count, end) in pairs if count]
-
-    def back(self) -> Tensor:
-        """The permutation that undoes the sorting."""
-        back = torch.empty_like(self.order)
-        back[self.order] = torch.arange(len(self.order), device=self.order.device)
-        return back
-
-
-class _NegativeLogLikelihood(torch.autograd.Function):
-    """Sum over tokens of -log p; the gradients of the logits are made in the same pass as the value."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        class_weight: Tensor,
-        class_bias: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        targets: Tensor,
-        batch: _ByClass,
-        offsets: Sequence[int],
-    ) -> Tensor:
-        logits = torch.addmm(class_bias, hidden, class_weight.T)
-        nll, ctx.of_classes = softmax_residual(logits, batch.classes)
-        h, y = hidden.index_select(0, batch.order), targets.index_select(0, batch.order)
-        ctx.residuals = []
-        for k, rows in batch.ranges():
-            words = slice(offsets[k], offsets[k + 1])
-            inside = torch.addmm(bias[words], h[rows], weight[words].T)
-            part, residual = softmax_residual(inside, y[rows] - words.start)
-            nll += part
-            ctx.residuals.append(residual)
-        ctx.batch, ctx.offsets = batch, offsets
-        ctx.parameters = class_weight, class_bias, weight, bias
-        ctx.found = recorder(*ctx.parameters)
-        ctx.save_for_backward(hidden, h, class_weight, weight)
-        return nll
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, h, class_weight, weight = ctx.saved_tensors
-        batch, offsets = ctx.batch, ctx.offsets
-        # The factor goes to the small residuals, not to the large weight gradients.
-        of_classes = ctx.of_classes * grad
-        if ctx.found is not None:
-            return _recorded(ctx, hidden, h, of_classes, grad)
-        grad_hidden, grad_class_weight = of_classes @ class_weight, of_classes.T @ hidden
-        grad_class_bias = of_classes.sum(0)
-        grad_h, grad_weight = torch.empty_like(h), torch.empty_like(weight)
-        grad_bias = weight.new_zeros(len(weight))
-        for k, count in enumerate(batch.counts):
-            if count == 0:
-                grad_weight[offsets[k] : offsets[k + 1]] = 0
-        for (k, rows), part in zip(batch.ranges(), ctx.residuals, strict=True):
-            words = slice(offsets[k], offsets[k + 1])
-            residual = part * grad
-            torch.mm(residual, weight[words], out=grad_h[rows])
-            torch.mm(residual.T, h[rows], out=grad_weight[words])
-            torch.sum(residual, 0, out=grad_bias[words])
-        grad_hidden.index_add_(0, batch.order, grad_h)
-        return grad_hidden, grad_class_weight, grad_class_bias, grad_weight, grad_bias, None, None, None
-
-
-def _recorded(
-    ctx: Any, hidden: Tensor, h: Tensor, of_classes: Tensor, grad: Tensor
-) -> tuple[Tensor | None, ...]:
-    """The states' gradient, and what the streams' own gradients are made from; see `kernels.by_stream`."""
-    found, batch = ctx.found, ctx.batch
-    class_weight, class_bias, weight, bias = ctx.parameters
-    found.product(class_weight, of_classes, hidden)
-    found.vector(class_bias, of_classes)
-    streams = found.stream_of(len(hidden)).index_select(0, batch.order)
-    grad_h, groups = torch.empty_like(h), []
-    of_bias = weight.new_zeros(found.streams, len(weight))
-    for (k, rows), part in zip(batch.ranges(), ctx.residuals, strict=True):
-        words, residual = slice(ctx.offsets[k], ctx.offsets[k + 1]), part * grad
-        torch.mm(residual, weight.detach()[words], out=grad_h[rows])
-        groups.append((words, residual, h[rows], streams[rows]))
-        of_bias[:, words].index_add_(0, streams[rows], residual)
-    found.grouped(weight, groups)
-    found.given(bias, of_bias)
-    grad_hidden = (of_classes @ class_weight.detach()).index_add_(0, batch.order, grad_h)
-    return (grad_hidden, *[None] * 8)
+        point = (hidden, *output.affine, value.expand(shape).reshape(-1).long(), output.class_of)
+        if not seen:
+            return by_class.LOG_PROB(*point, output.offsets).reshape(shape)
+        features = None if features is None else features.expand(shape)
+        return by_class.log_prob(*point, output.offsets, features).reshape(shape)
 
 
 class ClassSoftmax(nn.Module):
@@ -264,37 +171,30 @@ class ClassSoftmax(nn.Module):
         class_of = torch.repeat_interleave(torch.arange(self.classes), torch.tensor(self.sizes))
         self.register_buffer("class_of", class_of.to(device or "cpu"), persistent=False)
 
-    def sorted_by_class(self, targets: Tensor) -> _ByClass:
-        """Targets (N,) as the products need them."""
-        return _ByClass(targets, self.class_of, self.classes)
+    @property
+    def affine(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weights and biases: of the classes, and of the tokens within them."""
+        return self.class_weight, self.class_bias, self.weight, self.bias
 
     def forward(self, hidden: Tensor, features: Features | None = None) -> ClassTokens:
         """The distribution of the next token for every state (..., H), with n-gram features if given."""
-        return ClassTokens(hidden, self, features)
+        return ClassTokens.of_layer(hidden, self, features)
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over tokens of -log p(targets | hidden) in nats.
 
-        Differentiable once; hidden (N, H), targets (N,) token ids.
+        Differentiable to any order; hidden (N, H), targets (N,) token ids.
         """
-        if not torch.is_grad_enabled():
-            return -self(hidden).log_prob(targets).sum()
-        targets = targets.long()
-        return _NegativeLogLikelihood.apply(
-            hidden,
-            self.class_weight,
-            self.class_bias,
-            self.weight,
-            self.bias,
-            targets,
-            self.sorted_by_class(targets),
-            self.offsets,
-        )
+        check_real("hidden", hidden)
+        check_ids(targets)
+        if not torch.is_grad_enabled() or not eager(hidden, targets, *self.affine):
+            return -self.forward(hidden)._log_prob(targets).sum()
+        return by_class.nll(hidden, *self.affine, targets.long(), self.class_of, self.offsets)
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> ClassCurvature:
         """The curvature of `nll` at states (N, H): of the class's log-odds, and of those within the class."""
         parts = []
-        for k, rows in self.sorted_by_class(targets.long()).rows():
+        for k, rows in ByClass(targets.long(), self.class_of, self.classes).rows():
             ids = slice(self.offsets[k], self.offsets[k + 1])
             h, weight = hidden.index_select(0, rows), self.weight[ids]
             p = torch.softmax(F.linear(h, weight, self.bias[ids]), 1)

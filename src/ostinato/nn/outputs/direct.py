@@ -110,9 +110,13 @@ class Features:
     def __init__(self, direct: DirectNgrams, contexts: Tensor) -> None:
         self.direct, self.contexts = direct, contexts
 
+    def expand(self, shape: torch.Size) -> "Features":
+        """The same for a batch (...) that this one broadcasts to."""
+        return Features(self.direct, self.contexts.expand(*shape, -1))
+
     def __call__(self, group: int, width: int, rows: Tensor | None = None) -> Tensor:
         """What to add to `width` logits of a group: (..., width), or for some rows of the flat batch."""
-        flat = self.contexts.flatten(0, -2)
+        flat = self.contexts.reshape(-1, self.contexts.shape[-1])
         if rows is not None:
             return self.direct(flat.index_select(0, rows), group, width)
         return self.direct(flat, group, width).view(*self.contexts.shape[:-1], width)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostinato.nn.devices import multinomial, uniform
+from ostinato.nn.kernels.operator import eager
 
 # Up to so many units a layer can be enumerated, and up to so many it is without being asked for: of 24 units
 # a frame takes about a second.
@@ -55,7 +56,7 @@ def log_partition(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> 
         tensor([32.])
     """
     layers = _smaller_first(visible_bias, hidden_bias, weight)
-    if torch.is_grad_enabled() and any(x.requires_grad for x in layers):
+    if not eager(*layers) or (torch.is_grad_enabled() and any(x.requires_grad for x in layers)):
         return _differentiable(*layers)
     own, other, across = (x.double() for x in layers)
     spare = _LOG_AT_ONCE - (max(1, len(own)) - 1).bit_length()

@@ -9,22 +9,25 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 
 from ostinato.nn.curvature.outputs import AffineCurvature
 from ostinato.nn.devices import normal
 from ostinato.nn.kernels.by_stream import affine
+from ostinato.nn.outputs.distribution import OutputDistribution
 from ostinato.nn.outputs.normal import (
+    REAL_OR_MISSING,
     SCALES,
     NormalMap,
     deviations,
     log_density,
     mean_absolute,
+    scale_constraint,
     scaled_noise,
 )
 
 
-class MultivariateGaussian(Distribution):
+class MultivariateGaussian(OutputDistribution):
     """A normal distribution over the D values of a step, some of which may be missing.
 
         log p(x) = -1/2 |L^-1 (x - mu)|^2 - sum_i log L_ii - D/2 log 2 pi
@@ -39,16 +42,30 @@ class MultivariateGaussian(Distribution):
         tensor([-2.5310, -0.9189])
     """
 
-    arg_constraints = {"loc": constraints.real_vector}  # noqa: RUF012
-    support = constraints.real_vector
-    exact = True
+    support = REAL_OR_MISSING
+    has_rsample = True
 
-    def __init__(self, loc: Tensor, scale: Tensor) -> None:
+    def __init__(self, loc: Tensor, scale: Tensor, *, validate_args: bool | None = None) -> None:
+        self._of_scale = scale_constraint(loc, scale)
         self.loc, self.scale = loc, scale
-        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args)
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        """Of loc, and of the scale's form."""
+        return {"loc": constraints.real_vector, "scale": self._of_scale}
+
+    @property
+    def _parameters(self) -> dict[str, int]:  # type: ignore[override]
+        return {"loc": 1, "scale": self.scale.dim() - self.loc.dim() + 1}
 
     @property
     def mean(self) -> Tensor:
+        """mu, shape (..., D)."""
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
         """mu, shape (..., D)."""
         return self.loc
 
@@ -68,8 +85,7 @@ class MultivariateGaussian(Distribution):
         full = self.scale if self.scale.dim() > self.loc.dim() else torch.diag_embed(self.scale)
         return full @ full.mT
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density in nats of the values (..., D) that are not NaN, shape (...)."""
+    def _log_prob(self, value: Tensor) -> Tensor:
         return log_density(self.loc, self.scale, value)
 
     def value_log_probs(self, value: Tensor) -> Tensor:
@@ -87,9 +103,12 @@ class MultivariateGaussian(Distribution):
     def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
         """Draw steps, shape sample_shape + (..., D)."""
         with torch.no_grad():
-            shape = torch.Size(sample_shape) + self.loc.shape
-            noise = normal(shape, self.loc, generator)
-            return self.loc + scaled_noise(self.scale, self.loc, noise)
+            return self.rsample(sample_shape, generator=generator)
+
+    def rsample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw steps that are differentiable by the parameters, mu + L noise: sample_shape + (..., D)."""
+        noise = normal(torch.Size(sample_shape) + self.loc.shape, self.loc, generator)
+        return self.loc + scaled_noise(self.scale, self.loc, noise)
 
     def cdf(self, value: Tensor) -> Tensor:
         """P(X_i <= x_i) of each value by itself, shape (..., D)."""
@@ -155,14 +174,15 @@ class Gaussian(nn.Module):
 
     def forward(self, hidden: Tensor) -> MultivariateGaussian:
         """The distribution of the next step for every state (..., H)."""
-        return MultivariateGaussian(*self.normal(affine(hidden, self.weight, self.bias)))
+        raw = affine(hidden, self.weight, self.bias).to(self.weight.dtype)
+        return MultivariateGaussian.of_layer(*self.normal(raw))
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over steps of -log p(targets | hidden) in nats.
 
         hidden (N, H), targets (N, D); a NaN is missing, and the others are scored without it.
         """
-        return -self(hidden).log_prob(targets).sum()
+        return -self(hidden)._log_prob(targets).sum()
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> AffineCurvature:
         """The curvature of `nll` at these states (N, H): the Fisher information of what was observed."""

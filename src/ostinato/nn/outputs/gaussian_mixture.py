@@ -9,17 +9,20 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 
 from ostinato.nn.curvature.outputs import AffineCurvature, softmax_hessian
 from ostinato.nn.devices import multinomial, normal
 from ostinato.nn.kernels.by_stream import affine
+from ostinato.nn.outputs.distribution import OutputDistribution
 from ostinato.nn.outputs.normal import (
+    REAL_OR_MISSING,
     SCALES,
     NormalMap,
     deviations,
     log_density,
     mean_absolute,
+    scale_constraint,
     scaled_noise,
 )
 
@@ -27,7 +30,7 @@ from ostinato.nn.outputs.normal import (
 BISECTIONS = 60
 
 
-class MixtureOfGaussians(Distribution):
+class MixtureOfGaussians(OutputDistribution):
     """A mixture of K normal distributions over the D values of a step, some of which may be missing.
 
         log p(x) = log sum_k pi_k N(x; mu_k, L_k L_k^T),   pi = softmax(logits)
@@ -44,13 +47,29 @@ class MixtureOfGaussians(Distribution):
         (tensor(-1.6121), tensor([0.]))
     """
 
-    arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012
-    support = constraints.real_vector
-    exact = True
+    support = REAL_OR_MISSING
 
-    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor) -> None:
+    def __init__(
+        self, logits: Tensor, loc: Tensor, scale: Tensor, *, validate_args: bool | None = None
+    ) -> None:
+        self._of_scale = scale_constraint(loc, scale)
+        if logits.shape != loc.shape[:-1]:
+            raise ValueError(
+                "expected logits (..., K) and loc (..., K, D), "
+                f"found {tuple(logits.shape)} and {tuple(loc.shape)}"
+            )
         self.logits, self.loc, self.scale = logits, loc, scale
-        super().__init__(logits.shape[:-1], loc.shape[-1:], validate_args=False)
+        super().__init__(logits.shape[:-1], loc.shape[-1:], validate_args)
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        """Of logits and loc, and of the scale's form."""
+        real = constraints.independent(constraints.real, 2)
+        return {"logits": constraints.real_vector, "loc": real, "scale": self._of_scale}
+
+    @property
+    def _parameters(self) -> dict[str, int]:  # type: ignore[override]
+        return {"logits": 1, "loc": 2, "scale": self.scale.dim() - self.loc.dim() + 2}
 
     @property
     def weights(self) -> Tensor:
@@ -61,6 +80,17 @@ class MixtureOfGaussians(Distribution):
     def mean(self) -> Tensor:
         """sum_k pi_k mu_k, shape (..., D)."""
         return (self.weights.unsqueeze(-1) * self.loc).sum(-2)
+
+    @property
+    def mode(self) -> Tensor:
+        """Not available: the peak of a mixture's density has no closed form.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "the mode of a mixture has no closed form; the components' own are `loc`, their shares `weights`"
+        )
 
     @property
     def variance(self) -> Tensor:
@@ -74,8 +104,7 @@ class MixtureOfGaussians(Distribution):
         each = log_density(self.loc, self.scale, value.unsqueeze(-2))
         return torch.log_softmax(self.logits, -1) + each
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density in nats of the values (..., D) that are not NaN, shape (...)."""
+    def _log_prob(self, value: Tensor) -> Tensor:
         return self.component_log_probs(value).logsumexp(-1)
 
     def value_log_probs(self, value: Tensor) -> Tensor:
@@ -189,22 +218,22 @@ class GaussianMixture(nn.Module):
 
     def forward(self, hidden: Tensor) -> MixtureOfGaussians:
         """The distribution of the next step for every state (..., H)."""
-        logits, raw = self._parts(affine(hidden, self.weight, self.bias))
-        return MixtureOfGaussians(logits, *self.normal(raw))
+        logits, raw = self._parts(affine(hidden, self.weight, self.bias).to(self.weight.dtype))
+        return MixtureOfGaussians.of_layer(logits, *self.normal(raw))
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over steps of -log p(targets | hidden) in nats.
 
         hidden (N, H), targets (N, D); a NaN is missing, and the others are scored without it.
         """
-        return -self(hidden).log_prob(targets).sum()
+        return -self(hidden)._log_prob(targets).sum()
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> AffineCurvature:
         """The curvature of `nll` at these states (N, H): see above."""
         affine = F.linear(hidden, self.weight, self.bias)
         logits, raw = self._parts(affine)
         observed = ~targets.isnan()
-        mixture = MixtureOfGaussians(logits, *self.normal(raw))
+        mixture = MixtureOfGaussians.of_layer(logits, *self.normal(raw))
         shares = torch.softmax(mixture.component_log_probs(targets), -1).unsqueeze(-1)
         each = observed.unsqueeze(-2).expand(*raw.shape[:-1], -1).flatten(0, 1)
         of_logits, of_normals = softmax_hessian(mixture.weights), self.normal.fisher(raw.flatten(0, 1), each)

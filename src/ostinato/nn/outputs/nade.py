@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 
 from ostinato.nn.curvature.nade import NADECurvature, nade_curvature
 from ostinato.nn.kernels import nade
 from ostinato.nn.kernels.by_stream import affine
 from ostinato.nn.kernels.note_order import order_biases, order_frames, order_rows
 from ostinato.nn.outputs.base import OutputSpec
+from ostinato.nn.outputs.distribution import BinaryFrames
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 # How many frames `NADEFrames.mean` averages over, and the seed it draws them with.
@@ -27,7 +28,7 @@ STATE_SCALE = 0.1
 ORDERS = ("low-to-high", "high-to-low")
 
 
-class NADEFrames(Distribution):
+class NADEFrames(BinaryFrames):
     """Frames of V binary notes, each given those before it.
 
         log p(v) = sum_i log p(v_i | v_1 ... v_{i-1}),  p(v_i = 1 | ...) = sigmoid(b_i + U_i . h_i)
@@ -45,19 +46,46 @@ class NADEFrames(Distribution):
         True
     """
 
-    arg_constraints = {"biases": constraints.real_vector}  # noqa: RUF012
-    support = constraints.independent(constraints.boolean, 1)
-    exact = True
+    arg_constraints = {  # noqa: RUF012
+        "biases": constraints.real_vector,
+        "encoder": constraints.independent(constraints.real, 2),
+        "decoder": constraints.independent(constraints.real, 2),
+    }
+    _parameters = {"biases": 1}  # noqa: RUF012
 
-    def __init__(self, biases: Tensor, encoder: Tensor, decoder: Tensor, order: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        biases: Tensor,
+        encoder: Tensor,
+        decoder: Tensor,
+        order: Tensor | None = None,
+        *,
+        validate_args: bool | None = None,
+    ) -> None:
+        if encoder.dim() != 2 or encoder.shape != decoder.shape or biases.shape[-1] != sum(encoder.shape):
+            raise ValueError(
+                "expected encoder and decoder of one shape (V, J) and biases (..., V + J), found "
+                f"{tuple(encoder.shape)}, {tuple(decoder.shape)} and {tuple(biases.shape)}"
+            )
         self.biases, self.encoder, self.decoder, self.order = biases, encoder, decoder, order
-        super().__init__(biases.shape[:-1], encoder.shape[:1], validate_args=False)
+        super().__init__(biases.shape[:-1], encoder.shape[:1], validate_args)
 
     @property
     def mean(self) -> Tensor:
         """P(v_i = 1), shape (..., V): `marginals` of 100 drawn frames, the same in every call."""
         generator = torch.Generator().manual_seed(MEAN_SEED)
         return self.marginals(MEAN_SAMPLES, generator=generator)
+
+    @property
+    def mode(self) -> Tensor:
+        """Not available: to find the most probable of all 2^V frames takes a search.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "the most probable frame of a NADE is not known; draw frames, or use `mean`"
+        )
 
     def marginals(self, samples: int, *, generator: torch.Generator | None = None) -> Tensor:
         """An estimate of P(v_i = 1), (..., V): the mean of p(v_i = 1 | notes before) over drawn frames."""
@@ -66,9 +94,8 @@ class NADEFrames(Distribution):
             total += self._draw(self._in_order()[0], generator)[2]
         return self._back(total / samples).reshape(self.batch_shape + self.event_shape)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of whole frames (..., V) in nats, exact, shape (...)."""
-        leading = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+    def _log_prob(self, value: Tensor) -> Tensor:
+        leading = self._leading(value)
         value = value.expand(leading + self.event_shape).reshape(-1, *self.event_shape)
         own = self._in_order(leading)
         return nade.log_prob(order_frames(value, self.order), *own).reshape(leading)
@@ -78,7 +105,7 @@ class NADEFrames(Distribution):
 
         They sum to `log_prob`.
         """
-        leading = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        leading = self._leading(value)
         value = value.expand(leading + self.event_shape).reshape(-1, *self.event_shape)
         found = nade.note_log_probs(order_frames(value, self.order), *self._in_order(leading))
         return self._back(found).reshape(leading + self.event_shape)
@@ -88,27 +115,28 @@ class NADEFrames(Distribution):
 
         Exact: for every note, the frame is scored with the note at each pitch that is free.
         """
-        biases = self.biases.flatten(0, -2)
+        shape = self._leading(value) + self.event_shape
+        biases = self.biases.expand(*shape[:-1], -1).reshape(-1, self.biases.shape[-1])
 
         def score(frames: Tensor, rows: Tensor) -> Tensor:
-            return NADEFrames(biases[rows], self.encoder, self.decoder, self.order).log_prob(frames)
+            return self._with(biases[rows])._log_prob(frames)
 
-        return pitch_log_probs(score, value.flatten(0, -2)).reshape(value.shape)
+        return pitch_log_probs(score, value.expand(shape).reshape(-1, shape[-1])).reshape(shape)
 
     def nll(self, value: Tensor) -> Tensor:
         """Sum over frames of -log p(value), a scalar; its gradients come with its value. (N, V) frames."""
-        biases = self.biases.flatten(0, -2)
+        biases = self.biases.reshape(-1, self.biases.shape[-1])
         return nade.nll(value, biases, self.encoder, self.decoder, order=self.order)
 
     def flattened(self) -> "NADEFrames":
         """The same frames in one batch dimension (N, V)."""
-        return NADEFrames(self.biases.flatten(0, -2), self.encoder, self.decoder, self.order)
+        return self._with(self.biases.reshape(-1, self.biases.shape[-1]))
 
     def tempered(self, temperature: float) -> "NADEFrames":
         """The logit of every note, given the notes before it, divided by a temperature."""
         visible = len(self.encoder)
         biases = torch.cat([self.biases[..., :visible] / temperature, self.biases[..., visible:]], -1)
-        return NADEFrames(biases, self.encoder, self.decoder / temperature, self.order)
+        return NADEFrames.of_layer(biases, self.encoder, self.decoder / temperature, self.order)
 
     def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
         """Draw frames as uint8, shape sample_shape + (..., V); exact (ancestral)."""
@@ -135,7 +163,7 @@ class NADEFrames(Distribution):
         Returns:
             Frames (..., V) uint8 and log w (...).
         """
-        leading = torch.broadcast_shapes(fixed_mask.shape[:-1], fixed_values.shape[:-1], self.batch_shape)
+        leading = self._leading(fixed_mask, fixed_values)
         shape = leading + self.event_shape
         fixed, values = (
             order_frames(x.expand(shape).reshape(-1, *self.event_shape), self.order)
@@ -143,6 +171,9 @@ class NADEFrames(Distribution):
         )
         drawn, log_weight, _ = self._draw(self._in_order(leading)[0], generator, fixed, values)
         return self._back(drawn).reshape(shape), log_weight.reshape(leading)
+
+    def _with(self, biases: Tensor) -> "NADEFrames":
+        return NADEFrames.of_layer(biases, self.encoder, self.decoder, self.order)
 
     def _flat_shape(self) -> tuple[int, int]:
         return self.batch_shape.numel(), len(self.encoder)
@@ -227,13 +258,13 @@ class NADE(nn.Module):
 
     def forward(self, hidden: Tensor) -> NADEFrames:
         """The distribution of the next frame for every state (..., H)."""
-        biases = affine(self.state_scale * hidden, self.weight, self.bias)
-        return NADEFrames(biases, self.encoder, self.decoder, self.order)
+        biases = affine(self.state_scale * hidden, self.weight, self.bias).to(self.weight.dtype)
+        return NADEFrames.of_layer(biases, self.encoder, self.decoder, self.order)
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over frames of -log p(targets | hidden) in nats.
 
-        Differentiable once; hidden (N, H), targets (N, V).
+        Differentiable to any order; hidden (N, H), targets (N, V).
         """
         return self(hidden).nll(targets)
 

@@ -15,11 +15,43 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
+
+from ostinato.nn.kernels.operator import eager
 
 # Standard deviations that an output can express, where its data have been standardised.
 SCALES = (1e-4, 1e2)
 
 COVARIANCES = ("full", "diagonal")
+
+
+def scale_constraint(mean: Tensor, scale: Tensor) -> constraints.Constraint:
+    """What a scale has to be: lower triangular with a positive diagonal, or such a diagonal alone.
+
+    Raises:
+        ValueError: it has neither shape.
+    """
+    if scale.shape == mean.shape:
+        return constraints.independent(constraints.positive, 1)
+    if scale.shape == (*mean.shape, mean.shape[-1]):
+        return constraints.lower_cholesky
+    raise ValueError(
+        f"expected a scale of shape {tuple(mean.shape)} or {(*mean.shape, mean.shape[-1])}, "
+        f"found {tuple(scale.shape)}"
+    )
+
+
+class _RealOrMissing(constraints.Constraint):
+    """Real numbers, NaN for those that are missing."""
+
+    event_dim = 1
+
+    def check(self, value: Tensor) -> Tensor:
+        """True for whatever holds numbers."""
+        return torch.ones_like(value[..., 0], dtype=torch.bool)
+
+
+REAL_OR_MISSING = _RealOrMissing()
 
 
 @dataclass(frozen=True)
@@ -176,14 +208,21 @@ def observed_factor(factor: Tensor, observed: Tensor) -> Tensor:
         tensor([[[1., 0.],
                  [0., 5.]]])
     """
-    rows = (~observed).any(-1).nonzero().squeeze(-1)
+    missing = (~observed).any(-1)
+    if not eager(factor, observed):
+        # every row by QR, also those that the result does not have
+        return torch.where(missing[..., None, None], _triangle(factor, observed), factor)
+    rows = missing.nonzero().squeeze(-1)
     if len(rows) == 0:
         return factor
-    seen = observed.index_select(0, rows)
-    kept = factor.index_select(0, rows) * seen.unsqueeze(-1)
-    both = torch.cat([kept, torch.diag_embed((~seen).to(factor.dtype))], -1)
-    triangle = torch.linalg.qr(both.mT).R.mT
+    triangle = _triangle(factor.index_select(0, rows), observed.index_select(0, rows))
     return factor.index_copy(0, rows, triangle)
+
+
+def _triangle(factor: Tensor, observed: Tensor) -> Tensor:
+    kept = factor * observed.unsqueeze(-1)
+    both = torch.cat([kept, torch.diag_embed((~observed).to(factor.dtype))], -1)
+    return torch.linalg.qr(both.mT).R.mT
 
 
 def log_density(mean: Tensor, scale: Tensor, value: Tensor) -> Tensor:

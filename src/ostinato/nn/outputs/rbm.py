@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostinato.nn.devices import permutation
-from ostinato.nn.kernels.by_stream import affine
+from ostinato.nn.kernels.by_stream import affine, recorder
+from ostinato.nn.kernels.operator import full_precision
 from ostinato.nn.outputs.agreement import Annealing
 from ostinato.nn.outputs.base import JOINT, Cost, Objective, OutputSpec
 from ostinato.nn.outputs.mixing import ChainRecord
@@ -81,12 +82,15 @@ class RBM(nn.Module):
 
     def forward(self, hidden: Tensor) -> RBMFrames:
         """The distribution of the next frame for every state (..., H)."""
-        biases = affine(self.state_scale * hidden, self.weight, self.bias)
-        return RBMFrames(biases, self.interaction, self.annealing, self.sampling)
+        biases = affine(self.state_scale * hidden, self.weight, self.bias).to(self.weight.dtype)
+        return RBMFrames.of_layer(biases, self.interaction, self.annealing, self.sampling)
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Sum over frames of -log p, exact or estimated as `RBMFrames.log_prob`; slow, not for training."""
-        return -self(hidden).log_prob(targets).sum()
+        """Sum over frames of -log p, exact or estimated as `RBMFrames.log_prob`; slow, not for training.
+
+        Differentiable to any order where it is exact; where it is estimated, a backward pass raises.
+        """
+        return -self(hidden)._log_prob(targets).sum()
 
     def training_score(
         self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None = None
@@ -105,24 +109,34 @@ class RBM(nn.Module):
         """Contrastive divergence: sum over frames of F(data) - F(v), v after k Gibbs steps.
 
         Its gradient is the approximate gradient of -log p (Hinton 2002; from persistent chains Tieleman
-        2008, here under the biases of whatever frame a chain is dealt to); its value means nothing.
+        2008, here under the biases of whatever frame a chain is dealt to); its value means nothing. Nor would
+        its second derivatives, which leave out how v depends on the parameters: to ask for them raises
+        `NotImplementedError`.
 
         Args:
             hidden: states (N, H).
             targets: frames (N, V).
             generator: source of randomness.
         """
-        frames = self(hidden)
-        data = targets.to(hidden.dtype)
-        with torch.no_grad():
-            b, c = frames.split_biases()
-            chosen = None if self.chains is None else self._deal(len(data), generator)
-            values = data if chosen is None or self.chains is None else self.chains[chosen]
-            for _ in range(self.cd_steps):
-                values = gibbs_step(values, b, c, self.interaction, generator)
-            if chosen is not None and self.chains is not None:
-                self.chains[chosen] = values
-        return (frames.free_energy(data) - frames.free_energy(values)).sum()
+        frames, data = self(hidden), targets.to(self.weight.dtype)
+        with full_precision(hidden.device):
+            values = self._chained(frames, data, generator)
+            if recorder(self.interaction) is not None:  # which refuses second derivatives itself
+                return (frames.free_energy(data) - frames.free_energy(values)).sum()
+            parts = [frames.first_order().free_energy(x) for x in (data, values)]
+            return (parts[0] - parts[1]).sum()
+
+    @torch.no_grad()
+    def _chained(self, frames: RBMFrames, data: Tensor, generator: torch.Generator | None) -> Tensor:
+        """The frames that the chains come to after k steps, (N, V)."""
+        b, c = frames.split_biases()
+        chosen = None if self.chains is None else self._deal(len(data), generator)
+        values = data if chosen is None or self.chains is None else self.chains[chosen]
+        for _ in range(self.cd_steps):
+            values = gibbs_step(values, b, c, self.interaction, generator)
+        if chosen is not None and self.chains is not None:
+            self.chains[chosen] = values
+        return values
 
     def mean_field_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of the visible biases alone: what the RNN is pre-trained on."""

@@ -10,12 +10,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 
 from ostinato.nn.devices import uniform
 from ostinato.nn.kernels.by_stream import product
+from ostinato.nn.kernels.operator import eager, full_precision
 from ostinato.nn.outputs import enumeration
 from ostinato.nn.outputs.agreement import Annealing, Estimate, Estimator, Frames
+from ostinato.nn.outputs.distribution import BinaryFrames
+from ostinato.nn.outputs.first_order import first_order
 from ostinato.nn.outputs.gibbs import BernoulliDraws
 from ostinato.nn.outputs.mixing import Bracket, ChainRecord, Machines, bracketed, settled_draws
 from ostinato.nn.outputs.pitches import pitch_log_probs
@@ -30,7 +33,7 @@ MEAN_SAMPLES, SEED = 100, 0
 _PIECE = 1 << 22
 
 
-class RBMFrames(Distribution):
+class RBMFrames(BinaryFrames):
     """Frames of V binary notes under restricted Boltzmann machines that share W.
 
         log p(v) = -F(v) - log Z,  F(v) = -b . v - sum_j softplus(c_j + v . W_j)
@@ -53,8 +56,11 @@ class RBMFrames(Distribution):
         (True, -88.0)
     """
 
-    arg_constraints = {"biases": constraints.real_vector}  # noqa: RUF012
-    support = constraints.independent(constraints.boolean, 1)
+    arg_constraints = {  # noqa: RUF012
+        "biases": constraints.real_vector,
+        "weight": constraints.independent(constraints.real, 2),
+    }
+    _parameters = {"biases": 1}  # noqa: RUF012
 
     def __init__(
         self,
@@ -62,13 +68,20 @@ class RBMFrames(Distribution):
         weight: Tensor,
         annealing: Annealing = Annealing(),  # noqa: B008 (frozen)
         chains: ChainRecord | None = None,
+        *,
+        validate_args: bool | None = None,
     ) -> None:
+        if weight.dim() != 2 or biases.shape[-1] != sum(weight.shape):
+            raise ValueError(
+                "expected a weight (V, J) and biases (..., V + J), "
+                f"found {tuple(weight.shape)} and {tuple(biases.shape)}"
+            )
         self.biases, self.weight, self.annealing = biases, weight, annealing
         self.chains = ChainRecord(GIBBS_STEPS) if chains is None else chains
-        super().__init__(biases.shape[:-1], weight.shape[:1], validate_args=False)
+        super().__init__(biases.shape[:-1], weight.shape[:1], validate_args)
 
     @property
-    def exact(self) -> bool:
+    def exact(self) -> bool:  # type: ignore[override]
         """Whether `log_prob` is exact."""
         return enumeration.is_quick(*self.weight.shape)
 
@@ -77,6 +90,17 @@ class RBMFrames(Distribution):
         """P(v_i = 1), shape (..., V), by 100 Gibbs samples a frame, the same in every call."""
         generator = torch.Generator().manual_seed(SEED)
         return self.marginals(MEAN_SAMPLES, generator=generator)
+
+    @property
+    def mode(self) -> Tensor:
+        """Not available: to find the most probable of all 2^V frames takes a search.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "the most probable frame of an RBM is not known; draw frames, or use `mean`"
+        )
 
     def marginals(self, samples: int, *, generator: torch.Generator | None = None) -> Tensor:
         """An estimate of P(v_i = 1), (..., V): the mean of p(v_i = 1 | h) over the steps of a Gibbs chain."""
@@ -98,12 +122,20 @@ class RBMFrames(Distribution):
         value = value.to(b.dtype)
         return -(value * b).sum(-1) - F.softplus(c + product(value, self.weight)).sum(-1)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of whole frames (..., V) in nats: exact or estimated, as `exact` says."""
+    def _log_prob(self, value: Tensor) -> Tensor:
         if self.exact:
-            return -self.free_energy(value) - self.log_partition().to(self.biases.dtype)
-        middle = self.likelihood(value).every("middle")
-        return middle.reshape(self.batch_shape).to(self.biases.device, self.biases.dtype)
+            with full_precision(self.biases.device):
+                return -self.free_energy(value) - self.log_partition().to(self.biases.dtype)
+        if not eager(self.biases, self.weight, value):
+            raise NotImplementedError(
+                "the log-likelihood of an RBM of this size is estimated by annealing: not in a transform of "
+                "torch.func, forward-mode differentiation, a compiler, or on fake tensors"
+            )
+        leading = self._leading(value)
+        own = self.expand(leading)
+        middle = own.likelihood(value.expand(leading + self.event_shape)).every("middle")
+        found = middle.reshape(leading).to(self.biases.device, self.biases.dtype)
+        return _Estimate.apply(found, self.biases, self.weight)
 
     def log_partition(self) -> Tensor:
         """log Z, shape (...), by enumeration of up to 24 units of the smaller layer."""
@@ -181,14 +213,15 @@ class RBMFrames(Distribution):
             value: frames (..., V) of the batch's shape.
             notes: the notes i to sum over, int64; all by default.
         """
-        values = value.reshape(-1, *self.event_shape).to(self.biases.dtype)
-        b, c = self.split_biases()
+        leading = self._leading(value)
+        values = value.expand(leading + self.event_shape).reshape(-1, *self.event_shape).to(self.biases.dtype)
+        b, c = self.split_biases(leading)
         rows = max(1, _PIECE // self.weight.numel())
         parts = [
             _pseudo_log_prob(v, own_b, own_c, self.weight, notes)
             for v, own_b, own_c in zip(values.split(rows), b.split(rows), c.split(rows), strict=True)
         ]
-        return torch.cat([values.new_zeros(0), *parts]).reshape(self.batch_shape)
+        return torch.cat([values.new_zeros(0), *parts]).reshape(leading)
 
     def note_log_probs(self, value: Tensor) -> Tensor:
         """log p(v_i | all other notes) of each note's value, (..., V); they sum to `pseudo_log_prob`.
@@ -204,21 +237,26 @@ class RBMFrames(Distribution):
 
         Exact, whatever `exact` says: log Z cancels.
         """
-        biases = self.biases.flatten(0, -2)
+        shape = self._leading(value) + self.event_shape
+        biases = self.biases.expand(*shape[:-1], -1).reshape(-1, self.biases.shape[-1])
 
         def score(frames: Tensor, rows: Tensor) -> Tensor:
-            return -RBMFrames(biases[rows], self.weight).free_energy(frames)
+            return -self._with(biases[rows]).free_energy(frames)
 
-        return pitch_log_probs(score, value.flatten(0, -2)).reshape(value.shape)
+        return pitch_log_probs(score, value.expand(shape).reshape(-1, shape[-1])).reshape(shape)
+
+    def first_order(self) -> "RBMFrames":
+        """The same, for a loss made of frames that are drawn from it: see `outputs.first_order`."""
+        return RBMFrames.of_layer(*first_order(self.biases, self.weight), self.annealing, self.chains)
 
     def flattened(self) -> "RBMFrames":
         """The same frames in one batch dimension (N, V)."""
-        return RBMFrames(self.biases.flatten(0, -2), self.weight, self.annealing, self.chains)
+        return self._with(self.biases.reshape(-1, self.biases.shape[-1]))
 
     def tempered(self, temperature: float) -> "RBMFrames":
         """The energy of notes and hidden units together divided by a temperature."""
         weight = self.weight / temperature
-        return RBMFrames(self.biases / temperature, weight, self.annealing, self.chains)
+        return RBMFrames.of_layer(self.biases / temperature, weight, self.annealing, self.chains)
 
     def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
         """Frames as uint8, shape sample_shape + (..., V), by Gibbs chains that go on until they have "
@@ -240,7 +278,7 @@ class RBMFrames(Distribution):
             fixed_values: (..., V), their values; the others are not looked at.
             generator: source of randomness.
         """
-        leading = torch.broadcast_shapes(fixed_mask.shape[:-1], fixed_values.shape[:-1], self.batch_shape)
+        leading = self._leading(fixed_mask, fixed_values)
         shape = leading + self.event_shape
         fixed = fixed_mask.bool().expand(shape).reshape(-1, *self.event_shape)
         given = fixed_values.to(self.biases.dtype).expand(shape).reshape(-1, *self.event_shape)
@@ -251,6 +289,9 @@ class RBMFrames(Distribution):
         biases = self.biases if leading is None else self.biases.expand(*leading, self.biases.shape[-1])
         b, c = biases.reshape(-1, biases.shape[-1]).split(list(self.weight.shape), 1)
         return b, c
+
+    def _with(self, biases: Tensor) -> "RBMFrames":
+        return RBMFrames.of_layer(biases, self.weight, self.annealing, self.chains)
 
     def _drawn(
         self,
@@ -267,6 +308,21 @@ class RBMFrames(Distribution):
             machines = Machines(b, c, self.weight, BernoulliDraws(generator), fixed, given)
             values = settled_draws(machines, self.chains)
         return values.to(torch.uint8).reshape(leading + self.event_shape)
+
+
+class _Estimate(torch.autograd.Function):
+    """A number that depends on biases and weight in a way that is not known well enough to follow."""
+
+    @staticmethod
+    def forward(ctx: Any, found: Tensor, biases: Tensor, weight: Tensor) -> Tensor:
+        return found.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        raise NotImplementedError(
+            "the log-likelihood of an RBM of this size is an estimate that has no gradient; "
+            "train on `RBM.training_loss`"
+        )
 
 
 def draw_bernoulli(logits: Tensor, generator: torch.Generator | None) -> Tensor:

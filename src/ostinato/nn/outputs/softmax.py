@@ -9,15 +9,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 
 from ostinato.nn.curvature.outputs import AffineCurvature, softmax_hessian
 from ostinato.nn.devices import multinomial
 from ostinato.nn.kernels.by_stream import affine, recorder
+from ostinato.nn.kernels.operator import eager
 from ostinato.nn.outputs.direct import Features
+from ostinato.nn.outputs.distribution import OutputDistribution, check_ids, check_real
 
 
-class Tokens(Distribution):
+class Tokens(OutputDistribution):
     """A distribution over V tokens.
 
         log p(w) = z_w - log sum_v exp z_v
@@ -32,11 +34,12 @@ class Tokens(Distribution):
     """
 
     arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012
-    exact = True
+    has_enumerate_support = True
+    _parameters = {"logits": 1}  # noqa: RUF012
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor, *, validate_args: bool | None = None) -> None:
         self.logits = logits
-        super().__init__(logits.shape[:-1], validate_args=False)
+        super().__init__(logits.shape[:-1], torch.Size(), validate_args)
 
     @property
     def vocabulary_size(self) -> int:
@@ -58,9 +61,21 @@ class Tokens(Distribution):
         """Probabilities of the whole vocabulary, shape (..., V)."""
         return self.log_probs.exp()
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of token ids (...) in nats, shape (...)."""
-        chosen = self.logits.gather(-1, value.long().unsqueeze(-1)).squeeze(-1)
+    @property
+    def mode(self) -> Tensor:
+        """The most probable token, shape (...); of several the first."""
+        return self.probs.argmax(-1)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All token ids, shape (V, ...), or with dimensions of 1 for the batch's."""
+        every = torch.arange(self.vocabulary_size, device=self.logits.device)
+        every = every.view(-1, *[1] * len(self.batch_shape))
+        return every.expand(-1, *self.batch_shape) if expand else every
+
+    def _log_prob(self, value: Tensor) -> Tensor:
+        shape = self._leading(value)
+        logits = self.logits.expand(*shape, -1)
+        chosen = logits.gather(-1, value.long().expand(shape).unsqueeze(-1)).squeeze(-1)
         return chosen - self.logits.logsumexp(-1)
 
     def entropy(self) -> Tensor:
@@ -83,13 +98,16 @@ class _NegativeLogLikelihood(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         nll, residual = softmax_residual(torch.addmm(bias, hidden, weight.T), targets)
-        ctx.save_for_backward(residual @ weight, (hidden.T @ residual).T, residual.sum(0))
+        made = residual @ weight, (hidden.T @ residual).T, residual.sum(0)
+        ctx.save_for_backward(hidden, weight, bias, targets, *made)
         return nll
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
+        hidden, weight, bias, targets, grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
+        if torch.is_grad_enabled():  # once more, in operations that have derivatives
+            residual = residual_of(F.linear(hidden, weight, bias), targets) * grad
+            return residual @ weight, residual.T @ hidden, residual.sum(0), None
         return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None
 
 
@@ -99,13 +117,15 @@ class _OfLogits(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         nll, residual = softmax_residual(logits, targets)
-        ctx.save_for_backward(residual)
+        ctx.save_for_backward(logits, targets, residual)
         return nll
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.saved_tensors[0] * grad, None
+        logits, targets, residual = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            residual = residual_of(logits, targets)
+        return residual * grad, None
 
 
 def softmax_residual(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,6 +145,13 @@ def softmax_residual(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     nll = -log_p.gather(1, rows).sum()
     residual = log_p.exp_()
     return nll, residual.scatter_add_(1, rows, residual.new_full(rows.shape, -1))
+
+
+def residual_of(logits: Tensor, targets: Tensor) -> Tensor:
+    """p - onehot(target) of logits (N, V), in differentiable operations."""
+    p = torch.softmax(logits, 1)
+    rows = targets.unsqueeze(1)
+    return p.scatter_add(1, rows, -torch.ones_like(p[:, :1]))
 
 
 class Softmax(nn.Module):
@@ -160,13 +187,19 @@ class Softmax(nn.Module):
     def forward(self, hidden: Tensor, features: Features | None = None) -> Tokens:
         """The distribution of the next token for every state (..., H), with n-gram features if given."""
         logits = affine(hidden, self.weight, self.bias)
-        return Tokens(logits if features is None else logits + features(0, self.vocabulary_size))
+        if features is not None:
+            logits = logits + features(0, self.vocabulary_size)
+        return Tokens.of_layer(logits.to(self.weight.dtype))
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sum over tokens of -log p(targets | hidden) in nats.
 
-        Differentiable once; hidden (N, H), targets (N,) token ids.
+        Differentiable to any order; hidden (N, H), targets (N,) token ids.
         """
+        check_real("hidden", hidden)
+        check_ids(targets)
+        if not eager(hidden, targets, self.weight, self.bias):
+            return -self.forward(hidden)._log_prob(targets).sum()
         if recorder(self.weight, self.bias) is not None:
             return _OfLogits.apply(affine(hidden, self.weight, self.bias), targets.long())
         return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets.long())

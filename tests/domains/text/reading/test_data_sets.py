@@ -67,7 +67,7 @@ def test_a_file_is_cut_by_lines_and_nothing_is_lost(tmp_path: Path, unit: str) -
     assert parts[2]
 
 
-@pytest.mark.parametrize("unit", ["words", "chars"])
+@pytest.mark.parametrize("unit", ["words", "chars", "subwords", "bytes"])
 def test_large_texts_are_mapped_and_are_the_same(
     tmp_path: Path, unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +85,7 @@ def test_large_texts_are_mapped_and_are_the_same(
         assert mapped.vocabulary == held.vocabulary
         for split in ("train", "valid", "test"):
             np.testing.assert_array_equal(mapped[split], held[split])
+            np.testing.assert_array_equal(mapped.extents[split], held.extents[split])
     with path.open("a", encoding="utf-8") as file:
         file.write("a new line\n")
     assert text.load(str(path), unit).version != mapped.version
@@ -149,8 +150,12 @@ def test_given_splits_and_folders(tmp_path: Path) -> None:
     assert "train" in by_name.vocabulary.tokens
     assert "valid" not in by_name.vocabulary.tokens
     assert by_name.vocabulary.decode(by_name.valid[-3:].tolist()) == "<unk> <unk>\n"
-    with pytest.raises(UserError, match="together"):
-        text.load(str(tmp_path / "my.train.txt"), valid=str(tmp_path / "my.valid.txt"))
+    with pytest.raises(UserError, match="found the latter alone"):
+        text.load(str(tmp_path / "my.train.txt"), test=str(tmp_path / "my.test.txt"))
+    alone = text.load(str(tmp_path / "my.train.txt"), valid=str(tmp_path / "my.valid.txt"))
+    assert (alone.frames("test"), alone.frames("valid")) == (0, given.frames("valid"))
+    (tmp_path / "my.test.txt").unlink()
+    assert text.load(str(tmp_path)).version == alone.version
 
 
 @pytest.mark.parametrize(
@@ -258,3 +263,24 @@ def test_rare_tokens_are_forgotten_where_there_are_too_many(monkeypatch: pytest.
 
 def test_memory_sources_end_their_last_line() -> None:
     assert list(MemorySource("a b").blocks()) == ["a b\n"]
+
+
+@pytest.mark.parametrize("unit", ["chars", "bytes"])
+def test_one_line_without_spaces_is_cut_between_characters(unit: str, tmp_path: Path) -> None:
+    line = "語言模型は文字を数える" * 40
+    (tmp_path / "one.txt").write_text(line + "\n", encoding="utf-8")
+    data = text.load(str(tmp_path / "one.txt"), unit)
+    parts = [data.vocabulary.decode(data[split].tolist()) for split in ("train", "valid", "test")]
+    assert "".join(part.removesuffix("\n") for part in parts) == line
+    assert min(map(len, parts)) > 10
+    with pytest.raises(UserError, match="found too few"):
+        text.load(str(tmp_path / "one.txt"), "words")
+
+
+def test_other_vocabularies_of_files_are_told_in_the_details(tmp_path: Path) -> None:
+    path, listed = some_file(tmp_path), tmp_path / "words.txt"
+    listed.write_text("the 3\ncat 5\n", encoding="utf-8")
+    data = text.load(str(path), word_list=str(listed))
+    assert set(data.vocabulary.tokens) == {"</s>", "<unk>", "the", "cat"}
+    assert data.details["word_list"].startswith("2 words, ")
+    assert "word_list" not in text.load(str(path)).details

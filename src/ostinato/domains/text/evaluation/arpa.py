@@ -4,17 +4,23 @@ p(w | h) = p*(w | h)            if the n-gram h w is listed
          = b(h) p(w | h')       else, where h' is h without its first word and b(h) = 1 if h is not listed
 """
 
-import gzip
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ostinato.domains.text.reading.source import whole_file
+from ostinato.domains.text.reading.words import BEGIN, END
 from ostinato.errors import UserError
 
-BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+UNKNOWN = "<unk>"
 _TEN = math.log(10)
+
+# No other white space separates fields: a no-break space is part of a word.
+_BLANK = " \t\r"
+_FIELD = re.compile(r"[^ \t\r]+")
 
 
 class BackoffModel:
@@ -22,6 +28,10 @@ class BackoffModel:
 
     Args:
         tables: for each order 1, 2, ..., n-gram (a tuple of words) -> (log10 p, log10 b).
+
+    Attributes:
+        unknown: what the model calls an unknown word; None where it has nothing of the kind.
+        words: those that it knows, the end of a sentence among them.
 
     Example:
         >>> unigrams = {("a",): (-0.30103, -1.0), ("</s>",): (-0.30103, 0.0)}
@@ -32,7 +42,8 @@ class BackoffModel:
 
     def __init__(self, tables: Sequence[dict[tuple[str, ...], tuple[float, float]]]) -> None:
         self.tables = list(tables)
-        self._unknown = next((w for w in (UNKNOWN, UNKNOWN.upper()) if (w,) in self.tables[0]), None)
+        self.unknown = next((w for w in (UNKNOWN, UNKNOWN.upper()) if (w,) in self.tables[0]), None)
+        self.words = frozenset(word for (word,) in self.tables[0]) - {BEGIN, self.unknown}
 
     @property
     def order(self) -> int:
@@ -45,9 +56,9 @@ class BackoffModel:
         A word that the model does not know is its <unk>; where it has none, the probability is 0.
         """
         result = np.empty(len(words))
-        history: tuple[str, ...] = (BEGIN,)
+        history: tuple[str, ...] = (BEGIN,) if self.order > 1 else ()
         for n, word in enumerate(words):
-            known = word if (word,) in self.tables[0] else self._unknown
+            known = word if word in self.words else self.unknown
             result[n] = -math.inf if known is None else _TEN * self._log10(history, known)
             after = (BEGIN,) if word == END else (*history, known or word)
             history = after[-(self.order - 1) :] if self.order > 1 else ()
@@ -67,28 +78,23 @@ class BackoffModel:
 def read_arpa(path: Path) -> BackoffModel:
     """Read an ARPA file, or a gzipped one.
 
+    Fields are separated by spaces and tabs alone.
+
     Raises:
         UserError: the file cannot be read or is not in the format; says in which line.
     """
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8")
-            if path.suffix == ".gz"
-            else open(path, encoding="utf-8") as file
-        ):
-            return BackoffModel(_read(path, enumerate(file, 1)))
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise UserError(f"expected an ARPA file, cannot read {path}: {error}") from error
+    lines = (line for block in whole_file(path).blocks() for line in block.removesuffix("\n").split("\n"))
+    return BackoffModel(_read(path, enumerate(lines, 1)))
 
 
 def _read(path: Path, lines: Iterator[tuple[int, str]]) -> list[dict[tuple[str, ...], tuple[float, float]]]:
     tables: list[dict[tuple[str, ...], tuple[float, float]]] = []
     announced: list[int] = []
     for number, line in lines:
-        text = line.strip()
+        text = line.strip(_BLANK)
         if text.startswith("ngram ") and not tables:
-            announced.append(int(text.partition("=")[2] or 0))
-        elif text.endswith("-grams:"):
+            announced.append(_announced(path, number, text))
+        elif re.fullmatch(r"\\\d+-grams:", text):
             if text != f"\\{len(tables) + 1}-grams:":
                 raise UserError(
                     f"expected \\{len(tables) + 1}-grams: in line {number} of {path}, found {text!r}"
@@ -104,13 +110,23 @@ def _read(path: Path, lines: Iterator[tuple[int, str]]) -> list[dict[tuple[str, 
     return tables
 
 
+def _announced(path: Path, number: int, text: str) -> int:
+    count = text.partition("=")[2].strip(_BLANK)
+    if not count.isdecimal():
+        raise UserError(f"expected a count of n-grams in line {number} of {path}, found {text!r}")
+    return int(count)
+
+
 def _entry(path: Path, number: int, text: str, order: int) -> tuple[tuple[str, ...], tuple[float, float]]:
-    parts = text.split()
+    parts = _FIELD.findall(text)
     try:
         if not order + 1 <= len(parts) <= order + 2:
             raise ValueError
         weight = float(parts[order + 1]) if len(parts) == order + 2 else 0.0
-        return tuple(parts[1 : order + 1]), (float(parts[0]), weight)
+        log_p = float(parts[0])
+        if math.isnan(log_p) or math.isnan(weight) or math.inf in (log_p, weight):
+            raise ValueError
+        return tuple(parts[1 : order + 1]), (log_p, weight)
     except ValueError:
         raise UserError(
             f"expected a log-probability, {order} words and a back-off weight in line {number} of {path}, "

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from ostinato.data.batches import padded
-from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
+from ostinato.domains.text.reading.extents import Extents
+from ostinato.domains.text.reading.vocabulary import END_ID, NO_ID, Vocabulary
 from ostinato.evaluation.blocks import block_length, in_blocks, residuals
 from ostinato.evaluation.predictor import Predictor
 from ostinato.evaluation.scores import Score, pooled_score
 from ostinato.nn import SequenceModel
+from ostinato.nn.cells.state import repeat
 from ostinato.nn.devices import device_of
 
 # Steps at a time: bounds memory, and changes nothing else.
@@ -54,16 +56,20 @@ def score_tokens(
     return result
 
 
-def score_together(model: SequenceModel, texts: Sequence[np.ndarray]) -> list[np.ndarray]:
+def score_together(
+    model: SequenceModel, texts: Sequence[np.ndarray], *, states: Any = None
+) -> list[np.ndarray]:
     """As `score_tokens` each of several texts by itself, but at once; the shorter ones are padded.
 
     Args:
         model: a language model.
         texts: ids (N,), each N of at least 1.
+        states: of one stream, from which all texts start, instead of zero.
     """
     targets = torch.from_numpy(padded([np.asarray(text).astype(np.int64) for text in texts]))
     inputs = torch.cat([torch.full_like(targets[:1], END_ID), targets[:-1]])
-    device, states, found = device_of(model), None, []
+    device, found = device_of(model), []
+    states = None if states is None else repeat(states, len(texts))
     with torch.no_grad():
         for begin in range(0, len(targets), CHUNK):
             part = slice(begin, begin + CHUNK)
@@ -91,17 +97,21 @@ def sentence_totals(log_probs: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarr
     return np.bincount(sentence, log_probs), counts
 
 
-def text_scores(vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarray) -> dict[str, Score]:
+def text_scores(
+    vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarray, extents: Extents | None = None
+) -> dict[str, Score]:
     """Every score of a text by name, with conventions that say what was counted.
 
-    Perplexity is exp of the mean -log p over words and sentence ends; bits per character the mean of
-    -log2 p over characters and line ends. Standard errors are over blocks of neighbouring sentences, since
-    what one is about the next one is about as well; see `ostinato.evaluation.blocks`.
+    Perplexity is exp of -log p by words and sentence ends; bits per character are -log2 p by characters and
+    line ends, whatever the tokens are, so that models of different units compare. Standard errors are over
+    blocks of neighbouring sentences, since what one is about the next one is about as well; see
+    `ostinato.evaluation.blocks`.
 
     Args:
         vocabulary: names the tokens.
         log_probs: of each token (N,).
         tokens: ids (N,).
+        extents: words and characters of each sentence; without them there is only what tokens are counted by.
 
     Example:
         >>> vocabulary = Vocabulary.count("words", ["a b\\n"] * 2)
@@ -114,25 +124,67 @@ def text_scores(vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarra
     length = block_length(residuals(totals, each))
     likelihood = _pooled(totals, each, length, "nats/token", convention)
     scores = {"log_likelihood": likelihood}
-    mean, error = -likelihood.value, likelihood.standard_error
-    counts = (likelihood.count, likelihood.songs)
     if vocabulary.unit == "chars":
-        bits = 1 / math.log(2)
-        scores["bits_per_character"] = Score(mean * bits, "bits/character", convention, *counts, error * bits)
-        return scores
-    value = math.exp(min(mean, 700))
-    scores["perplexity"] = Score(value, "perplexity", convention, *counts, value * error)
-    known = np.asarray(tokens) != vocabulary.unknown_id
-    if known.any() and not known.all():
-        without = f"as perplexity, without the {int((~known).sum()):,} unknown words"
-        value = math.exp(min(-float(log_probs[known].mean()), 700))
-        sums, _ = sentence_totals(log_probs * known, tokens)
-        counted, _ = sentence_totals(known.astype(float), tokens)
-        error = _pooled(sums, counted, length, "nats/token", without).standard_error
-        scores["perplexity_known"] = Score(
-            value, "perplexity", without, int(known.sum()), likelihood.songs, value * error
-        )
+        scores["bits_per_character"] = _bits(likelihood, convention)
+    elif vocabulary.unit == "words":
+        scores["perplexity"] = _perplexity(likelihood, convention)
+        scores |= _without_unknown(vocabulary, log_probs, tokens, length)
+    if extents is not None:
+        scores |= {
+            name: score
+            for name, score in _by_extent(totals, tokens, extents, convention).items()
+            if name not in scores
+        }
     return scores
+
+
+def _bits(nats: Score, convention: str) -> Score:
+    bits, unit = 1 / math.log(2), "bits/character"
+    error = nats.standard_error * bits
+    return Score(-nats.value * bits, unit, convention, nats.count, nats.songs, error)
+
+
+def _perplexity(nats: Score, convention: str) -> Score:
+    value = math.exp(-nats.value) if -nats.value <= 700 else math.inf
+    # of an infinite one there is no error
+    error = value * nats.standard_error if math.isfinite(value) else math.nan
+    return Score(value, "perplexity", convention, nats.count, nats.songs, error)
+
+
+def _without_unknown(
+    vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarray, length: int
+) -> dict[str, Score]:
+    """The perplexity of the words that are known, where some are not."""
+    known = np.asarray(tokens) != vocabulary.unknown_id
+    if known.all() or not known.any():
+        return {}
+    without = f"as perplexity, without the {int((~known).sum()):,} unknown words"
+    value = -float(log_probs[known].mean())
+    sums, _ = sentence_totals(np.where(known, log_probs, 0.0), tokens)
+    counted, _ = sentence_totals(known.astype(float), tokens)
+    pooled = _pooled(sums, counted, length, "nats/token", without)
+    nats = replace(pooled, value=-value, count=int(known.sum()))
+    return {"perplexity_known": _perplexity(nats, without)}
+
+
+def _by_extent(totals: np.ndarray, tokens: np.ndarray, extents: Extents, convention: str) -> dict[str, Score]:
+    """Perplexity by word and bits by character of the sentences that are whole."""
+    whole = int((np.asarray(tokens) == END_ID).sum())
+    if whole == 0:
+        return {}
+    found = {}
+    of = f"{whole:,} whole sentences; {convention}" if whole < len(totals) else convention
+    for name, counts, what in (
+        ("perplexity", extents.words, "words and sentence ends"),
+        ("bits_per_character", extents.characters, "characters, with spaces and line ends"),
+    ):
+        sums, own = totals[:whole], counts[:whole]
+        if own.sum() == 0:
+            continue
+        told = f"by {int(own.sum()):,} {what}; {of}"
+        nats = _pooled(sums, own, block_length(residuals(sums, own)), "nats", told)
+        found[name] = (_perplexity if name == "perplexity" else _bits)(nats, told)
+    return found
 
 
 def _pooled(sums: np.ndarray, counts: np.ndarray, length: int, unit: str, convention: str) -> Score:
@@ -141,12 +193,22 @@ def _pooled(sums: np.ndarray, counts: np.ndarray, length: int, unit: str, conven
     return replace(score, songs=len(sums))
 
 
+_KINDS = {
+    "words": ("words", "sentence ends"),
+    "chars": ("characters", "line ends"),
+    "subwords": ("subwords", "sentence ends"),
+    "bytes": ("bytes", "line ends"),
+}
+
+
 def _convention(vocabulary: Vocabulary, tokens: np.ndarray) -> str:
     tokens = np.asarray(tokens)
     ends, unknown = int((tokens == END_ID).sum()), int((tokens == vocabulary.unknown_id).sum())
-    rest = len(tokens) - ends
-    kind, end = ("words", "sentence ends") if vocabulary.unit == "words" else ("characters", "line ends")
+    kind, end = _KINDS[vocabulary.unit]
+    counted = f"over {len(tokens):,} tokens: {len(tokens) - ends:,} {kind} and {ends:,} {end}"
+    if vocabulary.unknown_id == NO_ID:
+        return f"{counted}; nothing is unknown"
     return (
-        f"over {len(tokens):,} tokens: {rest:,} {kind} and {ends:,} {end}; {unknown:,} unknown {kind} "
-        f"are scored as the one token {vocabulary.tokens[vocabulary.unknown_id]!r}"
+        f"{counted}; {unknown:,} unknown {kind} are scored as the one token "
+        f"{vocabulary.tokens[vocabulary.unknown_id]!r}"
     )

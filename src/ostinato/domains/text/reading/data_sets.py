@@ -4,28 +4,34 @@ Shapes: N tokens, V vocabulary.
 """
 
 import hashlib
-import json
-import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ostinato import seal
-from ostinato.data.cache import TOKENS, cache_folder
 from ostinato.data.download import RemoteFile, fetch
 from ostinato.data.listing import COMES_WITH, Listed, origin_of
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.answer import Part
 from ostinato.domains.text.reading import pydoc
-from ostinato.domains.text.reading.source import FileSource, MemorySource, Source, split_by_lines, whole_file
+from ostinato.domains.text.reading.extents import Measure
+from ostinato.domains.text.reading.mapped import mapped, vocabulary_digest
+from ostinato.domains.text.reading.source import (
+    FileSource,
+    MemorySource,
+    Source,
+    is_there,
+    split_by_lines,
+    whole_file,
+)
+from ostinato.domains.text.reading.subwords import MOST_CHARACTERS
 from ostinato.domains.text.reading.text_data import TextData
-from ostinato.domains.text.reading.vocabulary import FILE as VOCABULARY
-from ostinato.domains.text.reading.vocabulary import Unit, Vocabulary
+from ostinato.domains.text.reading.vocabulary import Unit, Vocabulary, Wanted, read_word_list
+from ostinato.domains.text.reading.words import told_of_marks, without_marks
 from ostinato.errors import UserError, argument, no_such_data
-from ostinato.files import atomic_write, write_error
 
 DEFAULT = "pydoc"
 
@@ -75,13 +81,13 @@ def listing() -> list[Listed]:
 
 
 def owns(path: Path) -> bool:
-    """Whether a file ends in .txt, or a folder holds one that does.
+    """Whether a file ends in .txt or .txt.gz, or a folder holds one that does.
 
     Example:
         >>> owns(Path("news.txt")), owns(Path("song.mid"))
         (True, False)
     """
-    return any(path.glob("*.txt")) if path.is_dir() else path.suffix.lower() == ".txt"
+    return any(is_text(file) for file in path.iterdir()) if path.is_dir() else is_text(path)
 
 
 def describe(data: TextData) -> dict[str, Any]:
@@ -111,17 +117,23 @@ def load(
     valid: str | None = None,
     test: str | None = None,
     vocabulary: Vocabulary | None = None,
+    wanted: Wanted | None = None,
+    word_list: str | None = None,
 ) -> TextData:
     """A text as token ids in train, valid and test.
 
     Args:
         name_or_paths: one of `names()`, a UTF-8 file, several separated by commas, or a folder of .txt
-            files. Files called *train*, *valid* and *test* in a folder are its splits; any other text is
-            cut by lines: the last 5 % (at most 4 MiB) for test, as much before it for validation.
-        unit: "words" (separated by white space, one sentence a line) or "chars".
+            files, also packed by gzip; - is standard input. Files called *train*, *valid* and *test* in a
+            folder are its splits, and there may be none for test; any other text is cut by lines: the last
+            5 % (at most 4 MiB) for test, as much before it for validation.
+        unit: "words" (separated by white space, one sentence a line), "chars", "subwords" or "bytes".
         vocabulary_size: largest V; the rest is unknown.
-        valid, test: files for these splits; the first argument is then training text only.
+        valid, test: files for these splits; the first argument is then training text only. There may be none
+            for test.
         vocabulary: a vocabulary to use, of a trained model, instead of the training text's own.
+        wanted: more about which tokens of the training text are known; its size instead of the other.
+        word_list: a file of the words that are known; see `vocabulary.read_word_list`.
 
     Raises:
         UserError: no such name or file, not UTF-8 text, or nothing in it.
@@ -131,19 +143,79 @@ def load(
         >>> data.vocabulary.tokens[:3], data.frames("valid") > 10_000
         (('\\n', ' ', 'e'), True)
     """
+    wanted = Wanted(size=vocabulary_size) if wanted is None else wanted
+    if word_list is not None:
+        wanted = replace(wanted, words=listed_words(word_list))
     sources, details = _sources(name_or_paths, unit, valid, test)
     total = sum(source.size for each in sources.values() for source in each)
-    settings = {"unit": unit, "vocabulary_size": vocabulary_size}
+    needed = tuple(split for split in SPLITS if split != "test" or sources["test"])
+    settings = _settings(unit, wanted)
+    if unit == "subwords" and vocabulary is None and sum(s.size for s in sources["train"]) > MOST_CHARACTERS:
+        details["notices"] = [f"subwords are learned from the first {MOST_CHARACTERS:,} characters"]
     if total > _LARGE:
-        return _mapped(name_or_paths, sources, details, settings, vocabulary)
-    return from_sources(name_or_paths, sources, details, settings, vocabulary)
+        white_space = wanted.white_space if vocabulary is None else vocabulary.white_space
+        found = mapped(sources, settings, vocabulary, counting(unit, wanted), blocks_of(unit), white_space)
+        details |= {"notices": found.notices} if found.notices else {}
+        return _made(name_or_paths, found.vocabulary, found.arrays, found.version, details | settings, needed,
+                     found.extents)  # fmt: skip
+    return from_sources(name_or_paths, sources, details, wanted, unit, vocabulary, needed=needed)
+
+
+def listed_words(path: str) -> frozenset[str]:
+    """The words of a file; see `vocabulary.read_word_list`."""
+    return read_word_list("".join(whole_file(Path(path).expanduser()).blocks()), path)
+
+
+def _settings(unit: Unit, wanted: Wanted) -> dict[str, Any]:
+    """How a vocabulary was made, for the details of its data: what is usual goes without saying."""
+    usual = Wanted()
+    settings: dict[str, Any] = {"unit": unit, "vocabulary_size": wanted.size}
+    for name in ("minimum_count", "keep_singletons", "unknown_types", "white_space"):
+        if getattr(wanted, name) != getattr(usual, name):
+            settings[name] = getattr(wanted, name)
+    if wanted.words is not None:
+        listed = "\n".join(sorted(wanted.words)).encode()
+        settings["word_list"] = f"{len(wanted.words):,} words, {hashlib.sha256(listed).hexdigest()[:16]}"
+    return settings
+
+
+def counting(unit: Unit, wanted: Wanted) -> Callable[[Any], Vocabulary]:
+    """What makes a vocabulary of blocks of text."""
+    return lambda blocks: Vocabulary.count(unit, blocks, wanted=wanted)
+
+
+class Blocks:
+    """The blocks of some sources, as often as they are walked through; of words without marks of sentences.
+
+    Args:
+        sources: what is read.
+        unit: what a token is.
+    """
+
+    def __init__(self, sources: list[Source], unit: Unit) -> None:
+        self.sources, self.of_words = sources, unit in ("words", "subwords")
+        self.marked = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.marked = 0
+        for source in self.sources:
+            for block in source.blocks():
+                bare, found = without_marks(block) if self.of_words else (block, 0)
+                self.marked += found
+                yield bare
+
+
+def blocks_of(unit: Unit) -> Callable[[list[Source]], Blocks]:
+    """What reads sources by blocks."""
+    return lambda sources: Blocks(sources, unit)
 
 
 def from_sources(
     given: str,
     sources: dict[str, list[Source]],
     details: dict[str, Any],
-    settings: dict[str, Any],
+    wanted: Wanted,
+    unit: Unit,
     vocabulary: Vocabulary | None = None,
     *,
     needed: tuple[str, ...] = SPLITS,
@@ -154,21 +226,29 @@ def from_sources(
         given: how the text was named.
         sources: by split.
         details: how the text was read.
-        settings: `unit` and `vocabulary_size`.
+        wanted: which tokens are known.
+        unit: what a token is.
         vocabulary: to use instead of the training text's own.
         needed: splits that have to have something in them.
     """
     if vocabulary is None:
-        vocabulary = Vocabulary.count(
-            settings["unit"], _blocks(sources["train"]), settings["vocabulary_size"]
-        )
+        vocabulary = counting(unit, wanted)(Blocks(sources["train"], unit))
     arrays: dict[str, np.ndarray] = {}
-    digest = _vocabulary_digest(vocabulary)
+    lengths, marked = {}, 0
+    digest = vocabulary_digest(vocabulary)
     for split in SPLITS:
-        parts = [vocabulary.encode(block) for block in _blocks(sources[split])]
+        blocks, measure = Blocks(sources[split], unit), Measure(unit, vocabulary.white_space)
+        parts = []
+        for block in blocks:
+            parts.append(vocabulary.encode(block))
+            measure.add(block)
         arrays[split] = np.concatenate(parts) if parts else np.empty(0, vocabulary.dtype)
+        lengths[split], marked = measure.found(), marked + blocks.marked
         digest.update(f"{split} {len(arrays[split])}".encode() + arrays[split].tobytes())
-    return _made(given, vocabulary, arrays, digest.hexdigest(), details | settings, needed)
+    details = details | _settings(unit, wanted)
+    if marked:
+        details["notices"] = [*details.get("notices", []), told_of_marks(marked, details["source"])]
+    return _made(given, vocabulary, arrays, digest.hexdigest(), details, needed, lengths)
 
 
 def _sources(
@@ -180,28 +260,31 @@ def _sources(
             raise UserError(f"{given} has its own held-out text; leave out {_HELD_OUT}")
         return _named(given, unit)
     files = _files(given)
-    if valid is not None or test is not None:
-        if valid is None or test is None:
-            raise UserError(f"expected {_HELD_OUT} together, found one of them")
-        chosen = {"train": files, "valid": _files(valid), "test": _files(test)}
-        split = "given"
-    else:
-        chosen = {s: [f for f in files if s in f.path.stem.lower()] for s in SPLITS}
-        split = "by file name"
-    if all(chosen.values()):
-        sources: dict[str, list[Source]] = {s: list(chosen[s]) for s in SPLITS}
-        return sources, {"source": given, "split": split}
+    if test is not None and valid is None:
+        raise UserError(f"expected {_HELD_OUT} together, or the former alone, found the latter alone")
+    if valid is not None:
+        held = {"valid": _files(valid), "test": [] if test is None else _files(test)}
+        given_splits: dict[str, list[Source]] = {s: [*own] for s, own in ({"train": files} | held).items()}
+        return given_splits, _details(given, "given")
+    chosen: dict[str, list[Source]] = {s: [f for f in files if s in f.path.stem.lower()] for s in SPLITS}
+    if chosen["train"] and chosen["valid"]:
+        return chosen, _details(given, "by file name")
     *before, last = files
-    parts = split_by_lines(last) if not before else _split_files(files)
-    train, held, tested = parts
-    by_lines: dict[str, list[Source]] = {"train": [*before, train], "valid": [held], "test": [tested]}
-    return by_lines, {"source": given, "split": "by lines: the last 5 %, at most 4 MiB, each"}
+    anywhere = unit in ("chars", "bytes")
+    parts = split_by_lines(last, anywhere=anywhere) if not before else _split_files(files, anywhere=anywhere)
+    train, held_out, tested = parts
+    by_lines: dict[str, list[Source]] = {"train": [*before, train], "valid": [held_out], "test": [tested]}
+    return by_lines, _details(given, "by lines: the last 5 %, at most 4 MiB, each")
 
 
-def _split_files(files: list[FileSource]) -> list[FileSource]:
+def _details(given: str, split: str) -> dict[str, Any]:
+    return {"source": given, "split": split}
+
+
+def _split_files(files: list[FileSource], *, anywhere: bool) -> list[FileSource]:
     """The last of several files cut in three, as much as the total asks for but at most its half."""
     last, total = files[-1], sum(file.size for file in files)
-    return split_by_lines(last, min(0.25, 0.05 * total / last.size))
+    return split_by_lines(last, min(0.25, 0.05 * total / last.size), anywhere=anywhere)
 
 
 def _named(name: str, unit: Unit) -> tuple[dict[str, list[Source]], dict[str, Any]]:
@@ -218,23 +301,25 @@ def _named(name: str, unit: Unit) -> tuple[dict[str, list[Source]], dict[str, An
 def _files(given: str) -> list[FileSource]:
     path = Path(given).expanduser()
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix == ".txt" and file.is_file())
+        files = sorted(file for file in path.iterdir() if is_text(file) and file.is_file())
         if not files:
             raise UserError(f"expected .txt files in {path}, found none; name the files, separated by commas")
         return [whole_file(file) for file in files]
-    if not path.exists() and "," in given:
+    if not is_there(path) and "," in given:
         return [whole_file(Path(part.strip()).expanduser()) for part in given.split(",")]
-    if not path.exists():
+    if not is_there(path):
         raise no_such_data("a data set or a text file", given, names())
     return [whole_file(path)]
 
 
-def _blocks(sources: list[Source]) -> Iterator[str]:
-    return (block for source in sources for block in source.blocks())
+def is_text(path: Path) -> bool:
+    """Whether a file's name ends in .txt, or .txt.gz.
 
-
-def _vocabulary_digest(vocabulary: Vocabulary) -> Any:
-    return hashlib.sha256(json.dumps([vocabulary.unit, vocabulary.tokens, vocabulary.counts]).encode())
+    Example:
+        >>> is_text(Path("a.txt")), is_text(Path("a.txt.gz")), is_text(Path("a.gz"))
+        (True, True, False)
+    """
+    return path.name.lower().endswith((".txt", ".txt.gz"))
 
 
 def _made(
@@ -243,96 +328,13 @@ def _made(
     arrays: dict[str, np.ndarray],
     version: str,
     details: dict[str, Any],
-    needed: tuple[str, ...] = SPLITS,
+    needed: tuple[str, ...],
+    lengths: dict[str, Any],
 ) -> TextData:
     for split in needed:
         if len(arrays[split]) == 0:
             raise UserError(f"expected {split} text in {details['source']}, found none but white space")
-    name = given if given in names() else Path(given.split(",")[0]).stem
+    name = given if given in names() else Path(given.split(",")[0]).name.removesuffix(".gz")
+    name = name if given in names() else Path(name).stem
     train, valid, test = (arrays[split] for split in SPLITS)
-    return TextData(name, vocabulary, train, valid, test, version, details)
-
-
-# Large texts
-
-
-def _mapped(
-    given: str,
-    sources: dict[str, list[Source]],
-    details: dict[str, Any],
-    settings: dict[str, Any],
-    vocabulary: Vocabulary | None,
-) -> TextData:
-    """The same through token files in the cache folder, made once; only pages in use are in memory."""
-    folder = cache_folder() / TOKENS / _key(sources, settings, vocabulary)
-    if not _is_whole(folder):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if vocabulary is None:
-                blocks = _blocks(sources["train"])
-                vocabulary = Vocabulary.count(settings["unit"], blocks, settings["vocabulary_size"])
-            _write_tokens(folder, sources, vocabulary)
-        except OSError as error:
-            advice = "set OSTINATO_CACHE to a folder with room for it"
-            raise write_error(folder, error, advice) from error
-    meta = json.loads(seal.read(folder, "meta.json"))
-    vocabulary = Vocabulary.read(folder)
-    arrays: dict[str, np.ndarray] = {
-        split: np.memmap(folder / f"{split}.tokens", vocabulary.dtype, "r")
-        if meta["tokens"][split]
-        else np.empty(0, vocabulary.dtype)
-        for split in SPLITS
-    }
-    return _made(given, vocabulary, arrays, meta["version"], details | settings)
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether all that was written is there, as it was; what is not is made again, with a notice."""
-    if not (folder / seal.SEAL).is_file():
-        return False  # never finished, or of before there were seals
-    try:
-        wrong = [name for name, whole in seal.examine(folder).items() if not whole]
-    except UserError:
-        wrong = [seal.SEAL]
-    if wrong:
-        seal.tell(f"{', '.join(wrong)} in the cache {folder} damaged or missing: the text is read again")
-        (folder / seal.SEAL).unlink(missing_ok=True)
-    return not wrong
-
-
-def _key(sources: dict[str, list[Source]], settings: dict[str, Any], vocabulary: Vocabulary | None) -> str:
-    """Names this text and these settings: changed files have another time or size."""
-    parts: list[Any] = [settings]
-    if vocabulary is not None:
-        parts.append(_vocabulary_digest(vocabulary).hexdigest())
-    for split in SPLITS:
-        for source in sources[split]:
-            if isinstance(source, FileSource):
-                status = source.path.stat()
-                parts.append([str(source.path.resolve()), status.st_size, status.st_mtime_ns, source.begin,
-                              source.end, split])  # fmt: skip
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
-
-
-def _write_tokens(folder: Path, sources: dict[str, list[Source]], vocabulary: Vocabulary) -> None:
-    digest, lengths = _vocabulary_digest(vocabulary), {}
-    for split in SPLITS:
-        temporary = folder / f".{split}.{os.getpid()}.tmp"
-        try:
-            with temporary.open("wb") as file:
-                for block in _blocks(sources[split]):
-                    data = vocabulary.encode(block).tobytes()
-                    digest.update(data)
-                    file.write(data)
-                lengths[split] = file.tell() // vocabulary.dtype.itemsize
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, folder / f"{split}.tokens")
-        finally:
-            temporary.unlink(missing_ok=True)
-        digest.update(f"{split} {lengths[split]}".encode())
-    atomic_write(folder / VOCABULARY, vocabulary.to_text())
-    meta = {"version": digest.hexdigest(), "tokens": lengths}
-    atomic_write(folder / "meta.json", json.dumps(meta) + "\n")
-    # Last: where it is, everything is.
-    seal.make(folder, [*(f"{split}.tokens" for split in SPLITS), VOCABULARY, "meta.json"])
+    return TextData(name, vocabulary, train, valid, test, version, details, extents=lengths)

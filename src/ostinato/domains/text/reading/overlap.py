@@ -8,8 +8,8 @@ import numpy as np
 from ostinato.domains.domain import Overlap
 from ostinato.domains.text.reading.vocabulary import END_ID
 
-# A run that is seen in training has this many tokens: words, or characters.
-RUNS = {"words": 8, "chars": 40}
+# A run that is seen in training has this many tokens, by unit.
+RUNS = {"words": 8, "chars": 40, "subwords": 11, "bytes": 40}
 
 # A sentence counts as seen where so many of its tokens lie in such runs.
 SEEN = 0.5
@@ -71,6 +71,6 @@ def overlap(training: np.ndarray, tokens: np.ndarray, unit: str) -> Overlap:
     ends = np.asarray(tokens) == END_ID
     sentence = np.cumsum(ends) - ends
     shares = np.bincount(sentence, seen) / np.bincount(sentence)
-    kind = "words" if unit == "words" else "characters"
+    kind = "characters" if unit == "chars" else unit
     how = f"seen: {SEEN:.0%} of a sentence in runs of {run} {kind} that the training text has"
     return Overlap(shares, shares >= SEEN, how)

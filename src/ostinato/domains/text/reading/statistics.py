@@ -9,7 +9,7 @@ import numpy as np
 
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.text.reading.text_data import TextData
-from ostinato.domains.text.reading.vocabulary import END_ID, Vocabulary
+from ostinato.domains.text.reading.vocabulary import END_ID, NO_ID, Vocabulary
 
 _FREQUENT = 12
 _SAMPLE_LINES, _SAMPLE_TOKENS = 3, 400
@@ -31,7 +31,9 @@ def of(tokens: np.ndarray, vocabulary: Vocabulary) -> dict[str, Any]:
         "tokens": len(tokens),
         "sentences": int(counts[END_ID]),
         "distinct": int(np.count_nonzero(counts)),
-        "unknown": float(counts[vocabulary.unknown_id] / max(len(tokens), 1)),
+        "unknown": 0.0
+        if vocabulary.unknown_id == NO_ID
+        else float(counts[vocabulary.unknown_id] / max(len(tokens), 1)),
     }
 
 

@@ -1,11 +1,13 @@
 """A text as token ids in three splits. Shapes: N tokens."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ostinato.data.sequences import SPLITS, Skipped
+from ostinato.domains.text.reading.extents import Extents
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 
 
@@ -19,6 +21,8 @@ class TextData:
         train, valid, test: ids (N,), uint16 or int32, in memory or mapped from files.
         version: SHA-256 of the vocabulary and the ids: equal versions, equal data.
         details: how the data were made; can be written as JSON.
+        extents: by split, the words and characters of each sentence; nothing where they were not counted, of
+            training text those of its beginning.
     """
 
     name: str
@@ -30,6 +34,7 @@ class TextData:
     details: dict[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     kind: str = "tokens"
+    extents: Mapping[str, Extents] = field(default_factory=dict)
 
     def __getitem__(self, split: str) -> np.ndarray:
         if split not in SPLITS:

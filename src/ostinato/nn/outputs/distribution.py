@@ -1,0 +1,133 @@
+"""What the distributions of all outputs have in common with those of `torch.distributions`.
+
+Shapes: batch and event shapes as `torch.distributions` has them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from ostinato.nn.kernels.operator import eager
+
+
+def check_real(name: str, tensor: Tensor) -> None:
+    """Refuse integers and complex numbers, which some operations would take for something.
+
+    Raises:
+        ValueError: the tensor has such numbers.
+
+    Example:
+        >>> check_real("logits", torch.zeros(2, dtype=torch.complex64))
+        Traceback (most recent call last):
+        ...
+        ValueError: expected logits of a real floating-point type, found torch.complex64
+    """
+    if not tensor.is_floating_point():
+        raise ValueError(f"expected {name} of a real floating-point type, found {tensor.dtype}")
+
+
+def check_ids(targets: Tensor) -> None:
+    """Refuse targets that are no whole numbers: they would be cut off.
+
+    Raises:
+        ValueError: their type has others.
+    """
+    if targets.is_floating_point() or targets.is_complex():
+        raise ValueError(f"expected token ids of an integer type, found {targets.dtype}")
+
+
+class OutputDistribution(Distribution):
+    """A distribution of what comes next, as an output layer returns it.
+
+    A subclass says in `_parameters` which of its tensors have the batch's shape in front, with the number of
+    dimensions that follow; and in `_log_prob` what the log-probability of a value is.
+
+    Arguments are checked as by `torch.distributions`: parameters when it is made, values when they are
+    scored, unless `validate_args` says otherwise. A layer's own distributions check values alone: parameters
+    that training has made infinite show in its loss. Numbers are not checked where they cannot be looked at:
+    under transforms of `torch.func`, compilers and fake tensors.
+    """
+
+    exact = True
+    _parameters: Mapping[str, int] = {}
+
+    def __init__(
+        self, batch_shape: torch.Size, event_shape: torch.Size, validate_args: bool | None = None
+    ) -> None:
+        own = [getattr(self, name) for name in self._parameters]
+        for name, tensor in zip(self._parameters, own, strict=True):
+            check_real(name.lstrip("_"), tensor)
+        seen = eager(*own)
+        super().__init__(batch_shape, event_shape, validate_args if seen else False)
+        if not seen:
+            self._validate_args = Distribution._validate_args if validate_args is None else validate_args
+
+    @classmethod
+    def of_layer(cls, *arguments: Any) -> Self:
+        """From arguments that need no check."""
+        kind: Any = cls  # subclasses take parameters, not shapes
+        made: Self = kind(*arguments, validate_args=False)
+        made._validate_args = Distribution._validate_args
+        return made
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of a value in nats, of the shape that its batch and this one broadcast to.
+
+        Raises:
+            ValueError: the value has another shape, or is not in the support.
+        """
+        if value.is_complex():
+            raise ValueError(f"expected a real value, found {value.dtype}")
+        if self._validate_args:
+            self._validate_sample(value)
+        return self._log_prob(value)
+
+    def _log_prob(self, value: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _validate_sample(self, value: Tensor) -> None:
+        if eager(value):
+            super()._validate_sample(value)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
+        """The same distribution for a larger batch, without copies: as `Tensor.expand`."""
+        shape = torch.Size(batch_shape)
+        new: Self = self._get_checked_instance(type(self), _instance)
+        new.__dict__.update(self.__dict__)
+        for name, dims in self._parameters.items():
+            own: Tensor = getattr(self, name)
+            new.__dict__[name] = own.expand(shape + own.shape[own.dim() - dims :])
+        new._batch_shape = shape
+        return new
+
+    def _leading(self, *values: Tensor) -> torch.Size:
+        """What the batch and values' dimensions in front of an event's broadcast to."""
+        own = (value.shape[: value.dim() - len(self.event_shape)] for value in values)
+        return torch.broadcast_shapes(*own, self.batch_shape)
+
+
+class BinaryFrames(OutputDistribution):
+    """Frames of V binary notes."""
+
+    support = constraints.independent(constraints.boolean, 1)
+
+    def _validate_sample(self, value: Tensor) -> None:
+        # bytes, as frames are kept, in one pass; whatever is odd about them is then found by torch
+        if eager(value) and value.dtype in (torch.uint8, torch.bool) and value.numel() > 0:
+            whole = (*self.batch_shape, *self.event_shape)[-value.dim() :]
+            alike = value.dim() > 0 and value.shape[-1:] == self.event_shape
+            fits = alike and all(
+                1 in (i, j) or i == j for i, j in zip(reversed(value.shape), reversed(whole), strict=False)
+            )
+            if fits and (value.dtype is torch.bool or int(value.max()) <= 1):
+                return
+        super()._validate_sample(value)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each note, p (1 - p), shape (..., V); as exact as `mean` is."""
+        p = self.mean
+        return p * (1 - p)
