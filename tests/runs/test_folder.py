@@ -231,6 +231,9 @@ def test_a_damaged_checkpoint_is_a_user_error(run):
         UserError, match=r"whole checkpoint in .*last.safetensors, found a damaged one.*there is: best"
     ):
         run.load_checkpoint("last")
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(UserError, match="its checksum is wrong"):
+        run.load_checkpoint("last")
     path.write_bytes(whole.replace(b'"version":"1"', b'"version":"9"'))
     with pytest.raises(UserError, match=r"format 1 in .*, found format 9; use the version"):
         run.load_checkpoint("last")

@@ -1,4 +1,6 @@
-"""Runs of version 0.1.0, stopped in their second epoch: they go on, and evaluate, generate and score.
+"""Runs of every format: those of before there were seals, and a sealed one.
+
+Runs of version 0.1.0, stopped in their second epoch: they go on, and evaluate, generate and score.
 
 `old/stopped` holds the runs, beside the tunes and the text that they were trained on, made for this;
 `old/expected.json` holds the test scores that the same version came to without the stop.
@@ -15,6 +17,7 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 import ostinato
+from ostinato import seal
 from ostinato.nn import GRU
 from ostinato.nn.cells.leak import squashed
 from ostinato.runs.folder import Run
@@ -28,6 +31,24 @@ EXPECTED = json.loads((OLD / "expected.json").read_text())
 def _place(own_place, tmp_path):
     # the runs' settings name their data from the working folder
     shutil.copytree(OLD, tmp_path, dirs_exist_ok=True)
+
+
+def test_a_run_of_the_first_format_with_a_seal(ostinato):
+    """Two epochs of words; the scores are those that the version of the time came to, also with three."""
+    run = Path("sealed/words")
+    assert all(seal.examine(run).values())
+    assert ostinato("check", run)[0] == 0
+    code, out, err = ostinato("evaluate", run, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)["results"]["model"]["test"]["log_likelihood"]["value"]
+    assert found == pytest.approx(-2.666762915611267, rel=1e-5)
+    code, out, err = ostinato(
+        "train", "--resume", run, "--epochs", "3", "--threads", "1", "--quiet", "--json"
+    )
+    assert code == 0, err
+    found = json.loads(out)["results"]["model"]["test"]["log_likelihood"]["value"]
+    assert found == pytest.approx(-2.622834531784058, rel=1e-3)
+    assert all(seal.examine(run).values())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -68,7 +68,7 @@ class Recurrence(Protocol):
         batch_first: whether inputs and outputs have the stream before the time dimension, which training
             and Gauss-Newton products do not take.
         dropout: probability of dropping an output between layers while training.
-        token_inputs: whether it reads token ids only; then its `embedding` (I, .) has sparse gradients.
+        token_inputs: whether it reads token ids only; then its `embedding` (I, .) may have sparse gradients.
         generator: the source of all its randomness; its state is part of a checkpoint.
         training: whether dropout acts.
     """
