@@ -232,3 +232,17 @@ def test_a_parameter_that_is_frozen_gets_none() -> None:
     model.rnn.weight_hh_l0.requires_grad_(False)
     model.output.bias.requires_grad_(False)
     assert not check(model, minibatch_of(model, "bernoulli", masked=False), 0.1).uncovered
+
+
+@pytest.mark.parametrize("cell", [*CELLS])
+@pytest.mark.parametrize("how", ["create_graph", "is_grads_batched"])
+def test_only_a_plain_backward_pass_is_collected(cell: str, how: str) -> None:
+    """What differentiates gradients again, or many at once, would get those of the streams wrong."""
+    rnn = CELLS[cell](generator=draw(0))
+    x = torch.randn(T, B, V, generator=draw(1), dtype=DOUBLE)
+    parameters = [*rnn.parameters()]
+    with by_stream.StreamGradients(T, B).recording():
+        output = rnn(x)[0]
+        grads = torch.ones(2, *output.shape, dtype=DOUBLE) if how == "is_grads_batched" else output.cos()
+        with pytest.raises(RuntimeError, match="a plain backward pass"):
+            torch.autograd.grad(output, parameters, grads, **{how: True})

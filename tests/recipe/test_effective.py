@@ -65,7 +65,7 @@ OTHER = {
     "transpose": False,
     "quantize": "nearest",
     "pedal": True,
-    "repeats": True,
+    "repeats": "played",
     "chords": True,
     "vocabulary_size": 30,
     "unit": "words",

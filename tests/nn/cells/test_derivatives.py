@@ -169,10 +169,13 @@ def test_autocast_trains(cell: str, half: torch.dtype, leak: float | None) -> No
     kind, settings = CELLS[cell]
     draw = torch.Generator().manual_seed(0)
     linear, recurrence = nn.Linear(3, 4), kind(4, 5, leak=leak, generator=draw, **settings)
+    with torch.no_grad():
+        for parameter in linear.parameters():
+            parameter.uniform_(-0.5, 0.5, generator=draw)
     x = torch.randn(7, 2, 3, generator=draw)
-    optimizer = torch.optim.SGD([*linear.parameters(), *recurrence.parameters()], 0.05)
+    optimizer = torch.optim.SGD([*linear.parameters(), *recurrence.parameters()], 0.01)
     losses = []
-    for _ in range(4):
+    for _ in range(8):
         optimizer.zero_grad()
         with torch.autocast("cpu", half):
             read = linear(x)

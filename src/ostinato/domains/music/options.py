@@ -86,7 +86,7 @@ class EvaluateOptions:
     pedal
         Whether the sustain pedal holds notes of files named by --data.
     repeats
-        Whether repeats are played in files named by --data.
+        Repeats are played, or written once, in files named by --data.
     chords
         Whether the chord symbols of ABC sound in files named by --data.
     per_song
@@ -97,7 +97,7 @@ class EvaluateOptions:
     transpose: bool = True
     quantize: Literal["nearest", "sample"] | None = None
     pedal: bool = False
-    repeats: bool | None = None
+    repeats: Literal["played", "written"] | None = None
     chords: bool = False
     per_song: Literal["train", "valid", "test"] | None = None
 
@@ -119,7 +119,7 @@ class ShowOptions:
     pedal
         Whether the sustain pedal of MIDI files holds notes.
     repeats
-        Whether repeats and endings are played; by default they are in ABC, not in MusicXML.
+        Repeats and endings are played, or written once; by default played in ABC, not in MusicXML.
     chords
         Whether the chord symbols of ABC sound.
     """
@@ -129,5 +129,5 @@ class ShowOptions:
     transpose: bool = True
     quantize: Literal["nearest", "sample"] | None = None
     pedal: bool = False
-    repeats: bool | None = None
+    repeats: Literal["played", "written"] | None = None
     chords: bool = False

@@ -28,6 +28,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ostinato.nn.kernels.plain import unwatched
 
@@ -297,10 +298,10 @@ class StreamGradients:
             parameter.grad = made
 
     def _add(self, parameter: Tensor, part: Part) -> None:
-        if torch.is_grad_enabled() or not unwatched():
+        if torch.is_grad_enabled() or forward_ad._current_level >= 0 or not unwatched():
             raise RuntimeError(
                 "streams' own gradients are collected in a plain backward pass: without create_graph, "
-                "is_grads_batched, transforms of torch.func, compilers and autocast"
+                "is_grads_batched, forward mode, transforms of torch.func, compilers and autocast"
             )
         self._parts.setdefault(parameter, []).append(part)
 

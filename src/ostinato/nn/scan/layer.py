@@ -179,10 +179,10 @@ def _differentiable_backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | No
         slopes = functions.scan(drive, weight_hh, leak, start, starts, ctx.nonlinearity)[1]
     slopes = functions.differentiable_slopes(states, previous, leak, slopes, ctx.nonlinearity)
     delta, grad_h0, _ = functions.adjoint(grad_states, slopes, weight_hh, leak, starts, False)
+    need_x, need_ih, need_bias, need_second, need_hh, _, need_h0, *_ = ctx.needs_input_grad
     if ctx.found is not None:
         _record(ctx, layer_cpu.Layer(*inputs), states, delta)
-        ctx.found = None
-    need_x, need_ih, need_bias, need_second, need_hh, _, need_h0, *_ = ctx.needs_input_grad
+        need_ih = need_bias = need_second = need_hh = False
     summed = delta.sum((0, 1)) if need_bias or need_second else None
     return (
         delta @ weight_ih if need_x else None,

@@ -64,6 +64,15 @@ def test_ties_are_one_note():
     ]
 
 
+def test_a_tie_that_nothing_takes_up_joins_nothing():
+    assert rows(score([note("C", inside='<tie type="start"/>') + note("C")])) == [(0, 1, 60), (1, 2, 60)]
+
+
+def test_a_shorter_voice_does_not_shorten_its_bar():
+    back = "<backup><duration>4</duration></backup>"
+    assert rows(score([note("C", duration=4) + back + note("E"), note("D")]))[-1] == (4, 5, 62)
+
+
 def test_grace_notes_and_drums_are_silent():
     drum = "<note><unpitched/><duration>1</duration></note>"
     assert rows(score([note("D", inside="<grace/>") + note("C") + drum + note("E")])) == [

@@ -55,3 +55,8 @@ def test_all_pieces_of_a_folder_and_what_cannot_be_used(tmp_path):
     assert len(pieces) == 32
     assert {name for name, _ in pieces} == {str(path) for path in CASES.iterdir() if path.suffix != ".json"}
     assert [skip.path for skip in skipped] == [str(tmp_path / "bad.mid"), str(tmp_path / "none.abc")]
+
+
+@pytest.mark.parametrize(("repeats", "frames"), [(None, 32), ("played", 32), ("written", 16)])
+def test_repeats_by_option(repeats, frames):
+    assert len(read_piece(CASES / "abc_dc_mid.abc", AsFrames(1, repeats=repeats))) == frames

@@ -10,7 +10,7 @@ from ostinato.data.sequences import Splits
 from ostinato.domains.answer import Part
 from ostinato.domains.music.grid import Quantize
 from ostinato.domains.music.reading import bach, folder, published, statistics
-from ostinato.domains.music.reading.frames import USUAL, AsFrames
+from ostinato.domains.music.reading.frames import USUAL, AsFrames, Repeats
 from ostinato.domains.music.reading.notation import SUFFIXES
 from ostinato.errors import MissingExtra, UserError, argument, needs, no_such_data
 from ostinato.evaluation.numbers import counted
@@ -77,7 +77,7 @@ def load(
     transpose: bool = True,
     quantize: Quantize | None = None,
     pedal: bool = False,
-    repeats: bool | None = None,
+    repeats: Repeats | None = None,
     chords: bool = False,
     split_seed: int = 0,
     cache: bool = True,
@@ -93,7 +93,8 @@ def load(
         transpose: Move each piece to C major or C minor (the published sets are there already).
         quantize: How notes become frames (`grid.place`): by default "sample" for `bach`, "nearest" for files.
         pedal: Whether the sustain pedal of MIDI files holds notes.
-        repeats: Whether repeats and endings are played: by default in ABC, and not in MusicXML.
+        repeats: Whether repeats and endings are "played", or every bar once, as "written": by default played
+            in ABC, and not in MusicXML.
         chords: Whether the chord symbols of ABC sound.
         split_seed: Another number, another split; the published sets keep theirs.
         cache: Whether what is read is kept in the user's cache folder.

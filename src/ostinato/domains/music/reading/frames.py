@@ -10,6 +10,8 @@ from ostinato.domains.music.grid import Cost, Quantize
 from ostinato.domains.music.reading.notation import Playing
 from ostinato.evaluation.numbers import counted
 
+Repeats = Literal["played", "written"]
+
 
 @dataclass(frozen=True)
 class AsFrames:
@@ -20,7 +22,8 @@ class AsFrames:
         transpose: whether each piece is moved to C major or C minor.
         quantize: how notes are placed, see `grid.place`; by default "nearest" for files, "sample" for `bach`.
         pedal: whether the sustain pedal of MIDI holds notes.
-        repeats: whether repeats and endings are played; by default they are in ABC and not in MusicXML.
+        repeats: whether repeats and endings are played, or every bar once as it is written; by default they
+            are played in ABC and not in MusicXML.
         chords: whether the chord symbols of ABC sound.
     """
 
@@ -28,13 +31,13 @@ class AsFrames:
     transpose: bool = True
     quantize: Quantize | None = None
     pedal: bool = False
-    repeats: bool | None = None
+    repeats: Repeats | None = None
     chords: bool = False
 
     @property
     def playing(self) -> Playing:
         """What of the notation is played."""
-        return Playing(self.repeats, self.chords)
+        return Playing(None if self.repeats is None else self.repeats == "played", self.chords)
 
     def convention(self, quantize: Quantize) -> dict[str, Any]:
         """What a run keeps of it, to read other pieces in the same way."""

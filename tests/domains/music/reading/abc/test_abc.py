@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from ostinato.domains.music.reading.abc import read_book
@@ -46,6 +47,7 @@ def fault(body, head=HEAD):
         ("|:CD|:EF:|", "CDCDEFEF"),
         ("|:CD|EF|", "CDEF"),
         ("|::CD::|", "CDCDCD"),
+        ("CD::|EF|", "CDCDEF"),
         ("CD |\n1 EF:|\n2 GA|]", "CDEFCDGA"),
     ],
 )
@@ -114,6 +116,20 @@ def test_accidentals_hold_in_their_bar_and_over_ties():
     assert one(HEAD + "^CcC,C|C").pitch.tolist() == [61, 73, 49, 61, 60]
     assert one(HEAD + "^C-|C C|").pitch.tolist() == [61, 60]
     assert one(HEAD + "[^C-E]|C2|").end.tolist() == [1, 3]
+
+
+def test_lengths():
+    ends = one(HEAD + "C2D/E//F///G3/2A/4B3|").end.tolist()
+    assert np.diff([0, *ends]).tolist() == [2, 0.5, 0.25, 0.125, 1.5, 0.25, 3]
+
+
+@pytest.mark.parametrize(("metre", "lasts"), [("4/4", 2), ("6/8", 3), ("9/8", 3), ("2/4", 2), ("none", 2)])
+def test_five_in_the_time_of_two_or_three(metre, lasts):
+    assert one(HEAD.replace("4/4", metre) + "(5CDEFG A|").start[-1] == pytest.approx(lasts)
+
+
+def test_a_tie_does_not_reach_over_a_rest():
+    assert one(HEAD + "C- z C|").end.tolist() == [1, 3]
 
 
 def test_overlays_of_several_bars():
