@@ -121,6 +121,18 @@ def test_a_vocabulary_of_another_text_is_not_put_in_its_place(words, ostinato):
     assert (words / "vocabulary.json").read_bytes() == damaged
 
 
+def test_what_is_not_to_the_bit_what_was_there_is_not_put_in_its_place(words, ostinato, monkeypatch):
+    from ostinato.domains.text.reading.vocabulary import Vocabulary
+
+    flip(words / "vocabulary.json")
+    damaged, real = (words / "vocabulary.json").read_bytes(), Vocabulary.to_text
+    monkeypatch.setattr(Vocabulary, "to_text", lambda vocabulary: real(vocabulary) + " ")
+    code, out, _ = ostinato("check", words, "--json")
+    assert (code, states(out)["vocabulary.json"]) == (1, "lost")
+    assert "what could be made is not what was there" in out
+    assert (words / "vocabulary.json").read_bytes() == damaged
+
+
 @pytest.mark.parametrize("damage", ["none", "flipped", "of before"])
 def test_a_seal_is_made_again(words, ostinato, damage):
     path = words / "seal.json"
