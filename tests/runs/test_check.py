@@ -23,7 +23,9 @@ def finished(tmp_path_factory):
     shutil.copytree(OLD / "stopped" / "words", place / "stopped" / "words")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        assert run(["train", "--resume", "stopped/words", "--quiet"]) == 0
+        config = shutil.move(place / "stopped" / "words" / "config.toml", place / "settings.toml")
+        shutil.rmtree(place / "stopped" / "words")
+        assert run(["train", "words", "--config", str(config), "--run", "stopped/words", "--quiet"]) == 0
     return place
 
 
