@@ -4,7 +4,7 @@ import pytest
 
 from ostinato import seal
 from ostinato.errors import UserError
-from ostinato.seal import Content, DamagedError, Sealer
+from ostinato.seal import Content, Sealer, SealError
 
 
 @pytest.fixture
@@ -33,17 +33,17 @@ def test_what_is_not_is_damaged(sealed, other):
     path.unlink()
     if other is not None:
         path.write_bytes(other)
-    with pytest.raises(DamagedError, match=r"a\.txt as it was written, found"):
+    with pytest.raises(SealError, match=r"a\.txt as it was written, found"):
         seal.read(sealed, "a.txt")
     assert seal.examine(sealed)["a.txt"] is (None if other is None else False)
     if other is None:
-        with pytest.raises(DamagedError, match="found none, though it has been written"):
+        with pytest.raises(SealError, match="found none, though it has been written"):
             seal.is_there(sealed, "a.txt")
 
 
 def test_a_file_that_nobody_wrote_is_none_of_the_folders(sealed):
     (sealed / "c.txt").write_text("mine")
-    with pytest.raises(DamagedError):
+    with pytest.raises(SealError):
         seal.read(sealed, "c.txt")
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_grows_is_sealed_as_far_as_it_had_come(tmp_path):
     assert seal.read(tmp_path, "log") == b"one\ntwo\nthree\n"
     for wrong in (b"one\ntwo", b"one\ntwp\nthree\n", b""):
         path.write_bytes(wrong)
-        with pytest.raises(DamagedError):
+        with pytest.raises(SealError):
             seal.read(tmp_path, "log")
 
 

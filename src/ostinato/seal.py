@@ -38,7 +38,7 @@ TELL: ContextVar[Callable[[str], None] | None] = ContextVar("tell", default=None
 _TOLD: set[Path] = set()
 
 
-class DamagedError(UserError):
+class SealError(UserError):
     """A file is not what it was when it was written."""
 
 
@@ -86,7 +86,7 @@ def load(folder: Path) -> Files | None:
     """What a folder's seal says; None where there is none.
 
     Raises:
-        DamagedError: it has been changed.
+        SealError: it has been changed.
         UserError: a later version wrote it.
     """
     try:
@@ -129,7 +129,7 @@ def read(folder: Path, name: str) -> bytes:
 
     Raises:
         FileNotFoundError: there is none, and there need not be.
-        DamagedError: it is not what was written, or missing.
+        SealError: it is not what was written, or missing.
         UserError: it is a link, or cannot be read.
 
     Example:
@@ -142,7 +142,7 @@ def read(folder: Path, name: str) -> bytes:
         >>> read(folder, "tune.txt")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        ostinato.seal.DamagedError: expected .../tune.txt as it was written, found it changed since; ...
+        ostinato.seal.SealError: expected .../tune.txt as it was written, found it changed since; ...
     """
     for attempt in range(_TRIES):
         sealed = load(folder)
@@ -162,7 +162,7 @@ def is_there(folder: Path, name: str) -> bool:
     """Whether there is a file of this name.
 
     Raises:
-        DamagedError: there is none, and one has been written.
+        SealError: there is none, and one has been written.
     """
     for attempt in range(_TRIES):
         sealed = load(folder)
@@ -176,10 +176,10 @@ def is_there(folder: Path, name: str) -> bool:
     raise damaged(folder, name, missing=True)
 
 
-def damaged(folder: Path, name: str, *, missing: bool) -> DamagedError:
+def damaged(folder: Path, name: str, *, missing: bool) -> SealError:
     """The message for a file that is not what the seal says."""
     found = "none, though it has been written" if missing else "it changed since"
-    return DamagedError(
+    return SealError(
         f"expected {folder / name} as it was written, found {found}; put it back from a copy, or see what "
         f"can be made again: {_check(folder)}"
     )
@@ -189,12 +189,12 @@ def examine(folder: Path) -> dict[str, bool | None]:
     """Of each file that the seal knows, whether it is whole; None where it is missing and must not be.
 
     Raises:
-        DamagedError: the seal itself has been changed, or there is none.
+        SealError: the seal itself has been changed, or there is none.
     """
     for attempt in range(_TRIES):
         sealed = load(folder)
         if sealed is None:
-            raise DamagedError(f"expected {SEAL} in {folder}, found none; make it: {_check(folder)}")
+            raise SealError(f"expected {SEAL} in {folder}, found none; make it: {_check(folder)}")
         found: dict[str, bool | None] = {}
         for name, contents in sealed.items():
             if any(_fits(folder, name, content) for content in contents):
@@ -389,8 +389,8 @@ def _written(files: Files) -> str:
     )
 
 
-def _damaged_seal(folder: Path) -> DamagedError:
-    return DamagedError(
+def _damaged_seal(folder: Path) -> SealError:
+    return SealError(
         f"expected {folder / SEAL} as it was written, found it changed since; put it back from a copy, or "
         f"make it again: {_check(folder)}"
     )

@@ -87,3 +87,25 @@ def test_tasks_have_defaults_of_their_own() -> None:
     assert (chars.output, chars.hidden_size, chars.segment_length) == ("softmax", 500, 150)
     assert words.learning_rate_rule == chars.learning_rate_rule == "halving"
     assert Recipe.parse("SGD").output == "bernoulli"
+
+
+@pytest.mark.parametrize(("domain", "unit"), [("words", "subwords"), ("chars", "bytes")])
+def test_parts_of_words_are_trained_scored_and_written(
+    domain: str, unit: str, text_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--unit", unit, "--vocabulary-size", "300", "--valid-data", "some.txt"]
+    assert command(["train", domain, "--data", "some.txt", "--run", "r", *given, *SMALL, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["results"]["model"]
+    assert set(found) == {"train", "valid"}  # no test text was given
+    assert command(["score", "r", "some.txt", "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    for name, value in (
+        ("perplexity", scored["perplexity_per_word"]),
+        ("bits_per_character", scored["bits_per_character"]),
+    ):
+        assert found["valid"][name]["value"] == pytest.approx(value)
+    assert scored["unknown"] == 0
+    assert command(["generate", "r", "--prime", "the cat", "--tokens", "20"]) == 0
+    assert capsys.readouterr().out.startswith("the cat")
+    assert command(["train", domain, "--unit", "words" if domain == "chars" else "chars"]) == 2
+    assert "expected --unit" in capsys.readouterr().err

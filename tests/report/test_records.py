@@ -8,7 +8,7 @@ import torch
 from ostinato.errors import UserError
 from ostinato.report.records import read_records, read_run, short_names
 from ostinato.runs.folder import Run
-from ostinato.seal import DamagedError
+from ostinato.seal import SealError
 
 
 def test_a_run_is_read(make_run):
@@ -103,7 +103,7 @@ def test_damaged_results_are_an_error(make_run):
     with pytest.raises(UserError, match="expected JSON"):
         read_run(folder, "run")
     (folder / "results.json").write_text("[1]")
-    with pytest.raises(DamagedError, match=r"results\.json as it was written"):
+    with pytest.raises(SealError, match=r"results\.json as it was written"):
         read_run(folder, "run")
 
 

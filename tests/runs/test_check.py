@@ -23,7 +23,9 @@ def finished(tmp_path_factory):
     shutil.copytree(OLD / "stopped" / "words", place / "stopped" / "words")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        assert run(["train", "--resume", "stopped/words", "--quiet"]) == 0
+        config = shutil.move(place / "stopped" / "words" / "config.toml", place / "settings.toml")
+        shutil.rmtree(place / "stopped" / "words")
+        assert run(["train", "words", "--config", str(config), "--run", "stopped/words", "--quiet"]) == 0
     return place
 
 
@@ -118,6 +120,18 @@ def test_a_vocabulary_of_another_text_is_not_put_in_its_place(words, ostinato):
         file.write("one more line\n")
     code, out, _ = ostinato("check", words, "--json")
     assert (code, states(out)["vocabulary.json"]) == (1, "lost")
+    assert (words / "vocabulary.json").read_bytes() == damaged
+
+
+def test_what_is_not_to_the_bit_what_was_there_is_not_put_in_its_place(words, ostinato, monkeypatch):
+    from ostinato.domains.text.reading.vocabulary import Vocabulary
+
+    flip(words / "vocabulary.json")
+    damaged, real = (words / "vocabulary.json").read_bytes(), Vocabulary.to_text
+    monkeypatch.setattr(Vocabulary, "to_text", lambda vocabulary: real(vocabulary) + " ")
+    code, out, _ = ostinato("check", words, "--json")
+    assert (code, states(out)["vocabulary.json"]) == (1, "lost")
+    assert "what could be made is not what was there" in out
     assert (words / "vocabulary.json").read_bytes() == damaged
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ostinato.errors import UserError
 from ostinato.runs.folder import Run
 from ostinato.runs.names import create_numbered, default_folder, kept_if_begun
-from ostinato.seal import SEAL, DamagedError
+from ostinato.seal import SEAL, SealError
 
 
 def test_a_run_is_readable_files(run, contents):
@@ -223,7 +223,7 @@ def test_a_damaged_checkpoint_is_a_user_error(run):
     path = run.folder / "checkpoints" / "last.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    with pytest.raises(DamagedError, match=r"last.safetensors as it was written.*there is: best"):
+    with pytest.raises(SealError, match=r"last.safetensors as it was written.*there is: best"):
         run.load_checkpoint("last")
     # a checkpoint has a checksum of its own, for whoever has it without the seal
     (run.folder / SEAL).unlink()

@@ -9,7 +9,7 @@ import torch
 from ostinato import seal
 from ostinato.errors import UserError
 from ostinato.runs.folder import Run
-from ostinato.seal import DamagedError
+from ostinato.seal import SealError
 
 FILES = (
     "config.toml",
@@ -156,10 +156,10 @@ def test_metrics_beyond_the_last_checkpoint_are_read_and_those_before_it_checked
     data = path.read_bytes()
     assert len(Run.open(run.folder).metrics()) == 2
     path.write_bytes(data.replace(b'"epoch": 1', b'"epoch": 3'))
-    with pytest.raises(DamagedError):
+    with pytest.raises(SealError):
         Run.open(run.folder).metrics()
     run.close()
-    with pytest.raises(DamagedError), Run.open(run.folder) as later:
+    with pytest.raises(SealError), Run.open(run.folder) as later:
         later.append_metrics({"epoch": 3})
     assert path.read_bytes() == data.replace(b'"epoch": 1', b'"epoch": 3')
 
@@ -167,9 +167,9 @@ def test_metrics_beyond_the_last_checkpoint_are_read_and_those_before_it_checked
 def test_a_run_whose_last_checkpoint_is_gone_does_not_start_anew(whole):
     best = (whole / "checkpoints" / "best.safetensors").read_bytes()
     (whole / "checkpoints" / "last.safetensors").unlink()
-    with pytest.raises(DamagedError, match=r"last\.safetensors as it was written, found none"):
+    with pytest.raises(SealError, match=r"last\.safetensors as it was written, found none"):
         Run.open(whole).has_checkpoint("last")
-    with pytest.raises(DamagedError):
+    with pytest.raises(SealError):
         train(Run.open(whole), 1)
     # nor one of before there were seals
     (whole / "seal.json").unlink()

@@ -49,14 +49,14 @@ def is_run(folder: Path) -> bool:
     """Whether there is a run in a folder, perhaps one whose settings are gone."""
     try:
         return (folder / CONFIG).is_file() or CONFIG in (seal.load(folder) or {})
-    except seal.DamagedError:
+    except seal.SealError:
         return (folder / CHECKPOINTS).is_dir()
 
 
 def _seal_is_gone(folder: Path) -> bool:
     try:
         return seal.load(folder) is None
-    except seal.DamagedError:
+    except seal.SealError:
         return True
 
 

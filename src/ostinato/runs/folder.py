@@ -28,7 +28,7 @@ from ostinato import seal
 from ostinato.errors import UserError, call
 from ostinato.files import TEMPORARY_SUFFIX, FileLock, open_regular, write_error
 from ostinato.runs.metrics import METRICS, Metrics
-from ostinato.seal import Content, DamagedError, Sealer
+from ostinato.seal import Content, Sealer, SealError
 
 # A run can be read but for its tensors without PyTorch, which takes a second to import: see `checkpoints`.
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Run:
         """Whether there is a file of this name.
 
         Raises:
-            DamagedError: there is none, and one has been written.
+            SealError: there is none, and one has been written.
         """
         return seal.is_there(self.folder, name)
 
@@ -273,8 +273,8 @@ class Run:
             raise UserError(
                 f"expected a checkpoint {name} in {self.folder}, found none; {instead}"
             ) from error
-        except DamagedError as error:
-            raise DamagedError(f"{error}; {instead}") from error
+        except SealError as error:
+            raise SealError(f"{error}; {instead}") from error
         try:
             return checkpoints.decode(data, verified=verified)
         except checkpoints.DamagedError as error:
@@ -291,7 +291,7 @@ class Run:
         """Whether there is a checkpoint of that name.
 
         Raises:
-            DamagedError: There is none, and one has been written.
+            SealError: There is none, and one has been written.
         """
         return seal.is_there(self.folder, _name(name))
 

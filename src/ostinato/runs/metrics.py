@@ -31,7 +31,7 @@ class Metrics:
         """Cut off a last line that was not written whole, and read what there is.
 
         Raises:
-            DamagedError: what was sealed has been changed.
+            SealError: what was sealed has been changed.
         """
         there = self._bytes()
         whole = there[: there.rfind(b"\n") + 1]

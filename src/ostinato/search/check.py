@@ -33,7 +33,7 @@ def _own(folder: Path) -> list[Checked]:
     try:
         if seal.load(folder) is None:
             return _sealed_now(folder, "there was none")
-    except seal.DamagedError:
+    except seal.SealError:
         (folder / seal.SEAL).unlink()
         return _sealed_now(folder, "damaged")
     before = seal.examine(folder)
