@@ -244,5 +244,5 @@ def test_only_a_plain_backward_pass_is_collected(cell: str, how: str) -> None:
     with by_stream.StreamGradients(T, B).recording():
         output = rnn(x)[0]
         grads = torch.ones(2, *output.shape, dtype=DOUBLE) if how == "is_grads_batched" else output.cos()
-        with pytest.raises(RuntimeError, match="a plain backward pass"):
+        with pytest.raises(RuntimeError, match="streams' own gradients are collected by a backward pass"):
             torch.autograd.grad(output, parameters, grads, **{how: True})

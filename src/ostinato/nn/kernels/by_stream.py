@@ -298,10 +298,11 @@ class StreamGradients:
             parameter.grad = made
 
     def _add(self, parameter: Tensor, part: Part) -> None:
-        if torch.is_grad_enabled() or forward_ad._current_level >= 0 or not unwatched():
+        no_second_derivative()
+        if forward_ad._current_level >= 0 or not unwatched():
             raise RuntimeError(
-                "streams' own gradients are collected in a plain backward pass: without create_graph, "
-                "is_grads_batched, forward mode, transforms of torch.func, compilers and autocast"
+                "streams' own gradients are collected by a backward pass without is_grads_batched, forward "
+                "mode, transforms of torch.func, compilers and autocast"
             )
         self._parts.setdefault(parameter, []).append(part)
 
