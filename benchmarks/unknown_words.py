@@ -152,13 +152,13 @@ def write_arpa(sentences: list[list[str]], path: Path, order: int = 3) -> None:
         file.write("\\data\\\n")
         for n, table in enumerate(tables, 1):
             file.write(f"ngram {n}={len(table) + (n == 1)}\n")
-        for n, (table, weights) in enumerate(zip(tables, backoffs, strict=True), 1):
+        for n, (table, backoff) in enumerate(zip(tables, backoffs, strict=True), 1):
             file.write(f"\n\\{n}-grams:\n")
             if n == 1:
-                file.write(f"-99\t<s>\t{math.log10(weights[('<s>',)])}\n")
+                file.write(f"-99\t<s>\t{math.log10(backoff[('<s>',)])}\n")
             for ngram, p in table.items():
                 line = f"{math.log10(p)}\t{' '.join(ngram)}"
-                file.write(line + (f"\t{math.log10(weights[ngram])}\n" if ngram in weights else "\n"))
+                file.write(line + (f"\t{math.log10(backoff[ngram])}\n" if ngram in backoff else "\n"))
         file.write("\n\\end\\\n")
 
 

@@ -145,7 +145,7 @@ def test_training_is_consistent_and_gives_the_same_numbers(
     here = train(tmp_path / "here", recipe, data)
     assert pretend.operations == 0
     elsewhere = train(tmp_path / "elsewhere", recipe, data, device="elsewhere")
-    assert pretend.operations > 1000
+    assert pretend.operations > 500
     for checkpoint in ("last", "best"):
         assert weights(elsewhere, checkpoint) == weights(here, checkpoint)
     assert elsewhere.load_checkpoint("last")[1]["devices"] == [str(ELSEWHERE)]

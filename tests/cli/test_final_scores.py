@@ -63,9 +63,9 @@ def test_a_text_without_probability_is_infinitely_perplexing(ostinato, tmp_path)
     (tmp_path / "a.txt").write_text("zebra\nthe\n")
     code, out, err = ostinato("score", tmp_path / "m.arpa", tmp_path / "a.txt", "--json")
     assert code == 0, err
-    assert json.loads(out)["perplexity"] is None
+    assert json.loads(out)["perplexity"] == "infinite: 1 unknown word"
     code, out, _ = ostinato("score", tmp_path / "m.arpa", tmp_path / "a.txt")
-    assert "perplexity inf;" in " ".join(out.split())
+    assert "perplexity infinite: 1 unknown word" in " ".join(out.split())
 
 
 def test_a_search_ends_with_the_chosen_run_s_scores(ostinato, songs, tmp_path):

@@ -37,20 +37,17 @@ CORE = [
     "generate runs/words --prime the", "score runs/words words.txt", "rescore runs/words nbest.txt",
     "generate runs/series --prime sensors.csv --out NEW.csv --samples 20",
     "score runs/series sensors.csv --out NEW-surprise.csv", "generate runs/music --steps 4 --out NEW.wav",
+    f"{TRAIN_MUSIC} --run runs/NEW-songs", "data show songs", "score runs/music song.mid",
+    "harmonize runs/music song.mid --out NEW-mid.wav", "harmonize runs/music tune.abc --out NEW-abc.wav",
     "compare runs/words runs/words", "runs", "runs diff runs/words runs/series", "completion bash",
 ]  # fmt: skip
 # An extra, beside which it is missing, and what says so: a library of it, and a command.
 MISSING = {
     "music": ((), {
-        TRAIN_MUSIC: "music21",
         f"train {QUICK}": "music21",
-        "data show songs": "music21",
         "data fetch bach": "music21",
         "generate runs/music --out a.mid": "symusic",
         "generate runs/music --out a.png": "matplotlib",
-        "score runs/music song.mid": "symusic",
-        "harmonize runs/music song.mid --out a.wav": "symusic",
-        "harmonize runs/music tune.abc --out a.wav": "music21",
     }),
     "series": ((), {
         "generate runs/series --prime sensors.csv": "matplotlib",

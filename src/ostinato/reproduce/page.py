@@ -59,8 +59,7 @@ def _markdown(rows: Sequence[Row], evidence: Evidence, condition: str) -> str:
     below = [*notes(rows), "over seeds: standard deviation of the test figure over seeds."]
     if music:
         below.append(
-            "seen, unseen: test, of the songs that training data have much of in any key, and of the others; "
-            "`ostinato data show NAME --overlap` says how that is counted."
+            "seen, unseen: test, of the songs that training data have much of in any key, and of the others."
         )
     return f"{table}\n\n" + "\n".join("- " + line.replace("<", "\\<") for line in below)
 

@@ -111,7 +111,8 @@ def _read_track(number: int, track: bytes, found: _File) -> None:
     program = dict.fromkeys(range(16), -1)
     now = 0
     try:
-        for now, status, first, second in _events(track, number, found):
+        for at, status, first, second in _events(track, number, found):
+            now = at
             kind, channel = status >> 4, status & 15
             if kind == 0x9 and second:
                 if first > 127:
