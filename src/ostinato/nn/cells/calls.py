@@ -43,7 +43,7 @@ def standard_form(module: Called, input: Tensor, hx: State | None, starts: Tenso
             error for it, that one.
     """
     # A short call takes a few microseconds a check, so what is not given is not looked at.
-    tokens, has_sizes = _is_tokens(module, input), not torch.jit.is_tracing()
+    tokens, has_sizes = _is_tokens(module, input), not torch._C._is_tracing()
     dims, batched = input.dim(), 2 if tokens else 3
     if dims not in (batched, batched - 1):
         raise _wrong_dims(module, input, tokens)
@@ -113,9 +113,9 @@ def _wrong_width(module: Called, input: Tensor) -> RuntimeError:
 
 def check_state_dims(module: Called, hx: Any, unbatched: bool) -> None:
     """A state of the kind that this module has, with a dimension of streams where the input has one."""
-    if hx is None:
+    names, wanted = module.state_tensors, 2 if unbatched else 3
+    if hx is None or (len(names) == 1 and type(hx) is Tensor and hx.dim() == wanted):
         return
-    names = module.state_tensors
     if len(names) == 1:
         if not isinstance(hx, Tensor):
             raise ValueError(f"expected an initial state as one tensor, got a {type(hx).__name__}")
@@ -127,7 +127,7 @@ def check_state_dims(module: Called, hx: Any, unbatched: bool) -> None:
             raise ValueError(f"expected an initial state of tensors ({', '.join(names)}), got {found}")
         dims, of = tuple(x.dim() for x in hx), "hx and cx should"
         got = f"({', '.join(f'{n}-D' for n in dims)}) tensors"
-    wanted, kind = (2, "unbatched 2-D") if unbatched else (3, "batched 3-D")
+    kind = "unbatched 2-D" if unbatched else "batched 3-D"
     if any(n != wanted for n in dims):
         raise RuntimeError(f"For {kind} input, {of} also be {wanted}-D but got {got}")
 

@@ -185,7 +185,11 @@ class RecurrentStack(Leaking):
             return self._padded(below, states, marks, unbatched, lengths, all_layers)
         leak = self.leak
         layer = self._captured if self._is_captured(marks, leak) else self._layer
-        outputs, final = self._stacked(below, states, partial(self._over_steps, layer, marks, leak))
+        if self.num_layers == 1 and not self.bidirectional:  # a short call feels every function between
+            out, final = layer(0, below, states, marks, leak)
+            outputs = [out]
+        else:
+            outputs, final = self._stacked(below, states, partial(self._over_steps, layer, marks, leak))
         if unbatched:
             final = map_state(lambda x: x.squeeze(1), final)
         return self._in_form(outputs, unbatched, all_layers), final
