@@ -66,6 +66,40 @@ def test_loss_counts_only_frames_under_the_mask() -> None:
     torch.testing.assert_close(model.loss(frames, altered, mask=mask).objective, loss.objective)
 
 
+@pytest.mark.parametrize(
+    ("targets", "mask", "message"),
+    [
+        ((3, 8, 6), None, r"targets of shape \(8, 3, ...\), .* found \(3, 8, 6\)"),
+        ((7, 3, 6), None, r"targets of shape \(8, 3, ...\), .* found \(7, 3, 6\)"),
+        ((8, 3, 6), torch.ones(3, 8, dtype=torch.bool), r"mask of shape \(8, 3\), .* \(3, 8\)"),
+        ((8, 3, 6), torch.ones(8, dtype=torch.bool), r"mask of shape \(8, 3\), .* \(8,\)"),
+        ((8, 3, 6), torch.full((8, 3), 0.5), r"boolean mask .* torch.float32"),
+        ((8, 3, 6), torch.ones(8, 3, dtype=torch.int64), r"boolean mask .* torch.int64"),
+    ],
+)
+def test_targets_and_masks_are_those_of_the_frames(
+    targets: tuple[int, ...], mask: torch.Tensor | None, message: str
+) -> None:
+    model = SequenceModel(RNN(6, 5), Bernoulli(5, 6))
+    with pytest.raises(ValueError, match=message):
+        model.loss(torch.zeros(8, 3, 6), torch.zeros(targets), mask=mask)
+
+
+def test_an_input_without_streams_has_no_loss() -> None:
+    with pytest.raises(ValueError, match="expected targets of shape"):
+        SequenceModel(RNN(6, 5), Bernoulli(5, 6)).loss(torch.zeros(8, 6), torch.zeros(8, 6))
+
+
+def test_batch_first_has_its_mask_in_that_order() -> None:
+    plain, turned = (SequenceModel(RNN(6, 5, batch_first=first), Bernoulli(5, 6)) for first in (False, True))
+    turned.load_state_dict(plain.state_dict())
+    frames = (torch.rand(8, 3, 6, generator=seeded()) < 0.4).to(torch.uint8)
+    mask = torch.rand(8, 3, generator=seeded(1)) < 0.6
+    turned_frames = frames.transpose(0, 1)
+    found = turned.loss(turned_frames, turned_frames, mask=mask.T)
+    torch.testing.assert_close(found.objective, plain.loss(frames, frames, mask=mask).objective)
+
+
 def test_bias_initialization_starts_at_the_note_frequencies() -> None:
     output = Bernoulli(4, 3, generator=seeded())
     output.initialize_bias_(torch.tensor([0.1, 0.5, 0.9]))

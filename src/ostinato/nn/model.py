@@ -33,6 +33,36 @@ class Loss:
     states: State
 
 
+def check_frames(hidden: Tensor, targets: Tensor, mask: Tensor | None) -> None:
+    """Refuse targets and masks of other frames than the hidden states': flat ones would be paired wrongly.
+
+    Args:
+        hidden: (T, B, H).
+        targets: (T, B, V) or (T, B).
+        mask: boolean (T, B).
+
+    Raises:
+        ValueError: one has another shape, or the mask another type.
+
+    Example:
+        >>> check_frames(torch.zeros(3, 2, 4), torch.zeros(2, 3, 5), None)
+        Traceback (most recent call last):
+        ...
+        ValueError: expected targets of shape (3, 2, ...), as the outputs of the rnn, found (2, 3, 5)
+    """
+    frames = hidden.shape[:2]
+    if hidden.dim() != 3 or targets.shape[:2] != frames:
+        sizes = ", ".join(map(str, (*frames, "...")))
+        raise ValueError(
+            f"expected targets of shape ({sizes}), as the outputs of the rnn, found {tuple(targets.shape)}"
+        )
+    if mask is not None and (mask.dtype is not torch.bool or mask.shape != frames):
+        raise ValueError(
+            f"expected a boolean mask of shape {tuple(frames)}, one for each frame, found {mask.dtype} of "
+            f"shape {tuple(mask.shape)}"
+        )
+
+
 class SequenceModel(nn.Module):
     """p(v_1 ... v_T) = prod_t p(v_t | h_t), where h_t has read v_1 ... v_{t-1}.
 
@@ -91,8 +121,12 @@ class SequenceModel(nn.Module):
             mask: boolean (T, B), the frames that count; all by default.
             objective: one of the output's, such as that of a stage of pre-training; by default the one that
                 training ends with.
+
+        Raises:
+            ValueError: the targets or the mask are not those of the frames.
         """
         layers, last = self.rnn(inputs, states, starts, all_layers=True)
+        check_frames(layers[-1], targets, mask)
         chosen = None if mask is None else mask.flatten().nonzero().squeeze(1)
 
         def frames_of(x: Tensor) -> Tensor:

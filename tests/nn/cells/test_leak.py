@@ -118,3 +118,14 @@ def test_a_constant_leak_is_held_in_the_module_s_own_precision() -> None:
 def test_a_learned_leak_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a learned leak must lie in \(0, 1\), got one of 0"):
         learned(RNN, 0.0)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_learned_leak_cannot_be_set_without_effect(kind: type) -> None:
+    module = learned(kind)
+    with pytest.raises(AttributeError, match="made from the parameter leak_logit"):
+        module.leak = torch.full((3,), 0.2)
+    assert "leak" not in module.state_dict()
+    constant = kind(2, 3, leak=0.5)
+    constant.leak = torch.full((3,), 0.25)
+    assert constant.leak.tolist() == [0.25] * 3

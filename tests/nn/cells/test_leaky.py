@@ -211,6 +211,14 @@ def test_a_checkpoint_may_be_made_and_used_by_other_numbers_of_threads() -> None
     torch.testing.assert_close(rnn.weight_hh_l0.grad, expected)
 
 
+def test_vmap_takes_the_networks_streams_together(capfd: pytest.CaptureFixture[str]) -> None:
+    """And not one call for each of them, of which PyTorch would warn."""
+    rnn = RNN(3, 5, generator=seeded(), dtype=torch.float64)
+    x = torch.randn(6, 4, 2, 3, generator=seeded(1), dtype=torch.float64)
+    torch.testing.assert_close(torch.vmap(lambda x: rnn(x)[0])(x), torch.stack([rnn(part)[0] for part in x]))
+    assert "performance drop" not in capfd.readouterr().err
+
+
 def test_sampled_leaks() -> None:
     slow = sample_leak(200, 0.25, 0.8, 0.98, generator=seeded())
     assert (slow > 0).sum() == 50

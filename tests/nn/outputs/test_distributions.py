@@ -139,10 +139,15 @@ def test_what_cannot_be_is_refused(row: Row) -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax", "class-softmax"])
-def test_tokens_that_are_no_whole_numbers_are_refused(name: str) -> None:
+def test_tokens_that_are_no_whole_numbers_or_of_other_states_are_refused(name: str) -> None:
     layer = next(row for row in ROWS if row.name == name).layer()
     with pytest.raises(ValueError, match="integer type"):
         layer.nll(states(2), torch.tensor([0.5, 1.0]))
+    for others in (1, 3):  # a gather takes too few without a word
+        with pytest.raises(
+            ValueError, match=rf"shape \(2,\), one for each hidden state, found \({others},\)"
+        ):
+            layer.nll(states(2), torch.zeros(others, dtype=torch.int64))
 
 
 def test_parameters_are_checked_as_those_of_torch() -> None:

@@ -360,6 +360,21 @@ class TestWhatPassesLeave:
         torch.manual_seed(3)
         assert operator.gradient().equal(gradient)
 
+    def test_a_generator_of_the_modules_own_is_held_and_goes_on_likewise(self) -> None:
+        generator = torch.Generator().manual_seed(1)
+        module = drawn(First(RNN(5, 6, 2, dropout=0.5, generator=generator), 6))
+        operator = ModuleOperator(module, (STEPS,), nn.MSELoss(), torch.zeros(2, 2, 3, dtype=torch.float64))
+        start = generator.get_state()
+        gradient = operator.gradient()
+        value, products = operator.loss(), operator.curvature(gradient)
+        assert operator.loss() == value
+        assert operator.curvature(gradient).equal(products)
+        after = generator.get_state()
+        generator.set_state(start)
+        module(STEPS)
+        assert generator.get_state().equal(after)
+        assert not operator.gradient().equal(gradient)
+
     def test_the_generator_goes_on_as_after_one_pass(self) -> None:
         module = drawn(nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.5)))
         operator = ModuleOperator(module, (STEPS,), nn.MSELoss(), torch.zeros(2, 2, 4, dtype=torch.float64))

@@ -9,7 +9,7 @@ from torch import Tensor
 from ostinato.errors import UserError, argument
 from ostinato.nn.cells.protocol import Recurrence
 from ostinato.nn.cells.state import State, detached, with_last, without_last
-from ostinato.nn.model import Loss, SequenceModel
+from ostinato.nn.model import Loss, SequenceModel, check_frames
 from ostinato.nn.outputs import ClassSoftmax, DirectNgrams, Features, Softmax, Tokens
 from ostinato.nn.outputs.base import HasObjectives, Objective, likelihood
 
@@ -76,12 +76,13 @@ class DirectModel(SequenceModel):
         """Mean over the tokens of a segment of -log p, plus the penalties; see `SequenceModel.loss`.
 
         Raises:
-            ValueError: the objective is another one.
+            ValueError: the objective is another one, or targets or mask are not those of the frames.
         """
         if objective is not None and objective != likelihood(self.output):
             raise ValueError(f"expected no objective but the likelihood, got {objective.name!r}")
         hidden_states, features, history = self._read(inputs, states, starts)
         layers, last = self.rnn(inputs, hidden_states, starts, all_layers=True)
+        check_frames(layers[-1], targets, mask)
         counted = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask
         frames = int(counted.sum())
         nll = -self.output(layers[-1], features).log_prob(targets)[counted].sum()

@@ -43,7 +43,7 @@ def standard_form(module: Called, input: Tensor, hx: State | None, starts: Tenso
             error for it, that one.
     """
     # A short call takes a few microseconds a check, so what is not given is not looked at.
-    tokens, has_sizes = _is_tokens(module, input), not torch._C._is_tracing()
+    tokens, has_sizes = _is_tokens(module, input), not torch.jit.is_tracing()
     dims, batched = input.dim(), 2 if tokens else 3
     if dims not in (batched, batched - 1):
         raise _wrong_dims(module, input, tokens)

@@ -57,6 +57,14 @@ class Leaking(nn.Module):
         # getattr finds what pruning and the like have put in the parameter's place
         return squashed(getattr(self, LEARNED)) if self.learned_leak else self._buffers["leak"]
 
+    @leak.setter
+    def leak(self, value: Any) -> None:
+        # a buffer is set by nn.Module and does not come here
+        raise AttributeError(
+            f"a learned leak is made from the parameter {LEARNED} and cannot be set; load a state dict that "
+            "holds leak, or set that parameter"
+        )
+
     def _register_leak(self, leak: float | Tensor | None, like: Tensor) -> None:
         """Hold a leak in the type and on the device of `like`."""
         # not by register_buffer, which a property of the name would make refuse it
@@ -85,6 +93,7 @@ class Leaking(nn.Module):
                 "so let it start at a small number"
             )
         self.learned_leak = True
+        del self._buffers["leak"]  # nn.Module would let it be set, without any effect
         self.register_parameter(LEARNED, nn.Parameter(logit_of(tensor)))
 
     def _load_from_state_dict(

@@ -49,7 +49,7 @@ def wanted(*, is_operator: bool = False, unrolls: bool = False) -> bool:
         is_operator: whether PyTorch has an operator that `torch.export` could take.
         unrolls: whether the way that is taken otherwise is a loop in Python.
     """
-    if torch._C._is_tracing():
+    if torch.jit.is_tracing():
         return True
     return _is_exporting() and (torch.onnx.is_in_onnx_export() or (is_operator and unrolls))
 

@@ -163,7 +163,7 @@ class _Cell(Leaking):
         return ()
 
     def _settings(self) -> tuple[tuple[str, Any, Any], ...]:
-        leaking = self._buffers["leak"] is not None
+        leaking = self._buffers.get("leak") is not None
         return (
             ("bias", self.bias, True),
             ("leak", leaking, False),

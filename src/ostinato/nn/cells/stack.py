@@ -376,7 +376,7 @@ class RecurrentStack(Leaking):
 
     def extra_repr(self) -> str:
         """The settings that differ from the defaults."""
-        leak, leaking = self._buffers["leak"], 0
+        leak, leaking = self._buffers.get("leak"), 0
         if leak is not None:
             leaking = self.hidden_size if leak.is_meta else int((leak > 0).sum())
         return settings.differing(

@@ -184,9 +184,12 @@ class ClassSoftmax(nn.Module):
         """Sum over tokens of -log p(targets | hidden) in nats.
 
         Differentiable to any order; hidden (N, H), targets (N,) token ids.
+
+        Raises:
+            ValueError: the targets are no whole numbers, or not one for each state.
         """
         check_real("hidden", hidden)
-        check_ids(targets)
+        check_ids(targets, hidden)
         if not torch.is_grad_enabled() or not eager(hidden, targets, *self.affine):
             return -self.forward(hidden)._log_prob(targets).sum()
         return by_class.nll(hidden, *self.affine, targets.long(), self.class_of, self.offsets)

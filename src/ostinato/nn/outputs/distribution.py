@@ -29,14 +29,29 @@ def check_real(name: str, tensor: Tensor) -> None:
         raise ValueError(f"expected {name} of a real floating-point type, found {tensor.dtype}")
 
 
-def check_ids(targets: Tensor) -> None:
-    """Refuse targets that are no whole numbers: they would be cut off.
+def check_ids(targets: Tensor, hidden: Tensor | None = None) -> None:
+    """Refuse targets that are no whole numbers, or of other states: they would be cut off, or paired wrongly.
+
+    Args:
+        targets: token ids.
+        hidden: the states (..., H) of which every one has a target; None to ask for the type alone.
 
     Raises:
-        ValueError: their type has others.
+        ValueError: their type has other numbers, or they are more or fewer than the states.
+
+    Example:
+        >>> check_ids(torch.zeros(3, dtype=torch.int64), torch.zeros(4, 5))
+        Traceback (most recent call last):
+        ...
+        ValueError: expected token ids of shape (4,), one for each hidden state, found (3,)
     """
     if targets.is_floating_point() or targets.is_complex():
         raise ValueError(f"expected token ids of an integer type, found {targets.dtype}")
+    if hidden is not None and targets.shape != hidden.shape[:-1]:
+        raise ValueError(
+            f"expected token ids of shape {tuple(hidden.shape[:-1])}, one for each hidden state, found "
+            f"{tuple(targets.shape)}"
+        )
 
 
 class OutputDistribution(Distribution):

@@ -195,9 +195,12 @@ class Softmax(nn.Module):
         """Sum over tokens of -log p(targets | hidden) in nats.
 
         Differentiable to any order; hidden (N, H), targets (N,) token ids.
+
+        Raises:
+            ValueError: the targets are no whole numbers, or not one for each state.
         """
         check_real("hidden", hidden)
-        check_ids(targets)
+        check_ids(targets, hidden)
         if not eager(hidden, targets, self.weight, self.bias):
             return -self.forward(hidden)._log_prob(targets).sum()
         if recorder(self.weight, self.bias) is not None:

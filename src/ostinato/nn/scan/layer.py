@@ -78,6 +78,8 @@ def _operator(*arguments: Any) -> tuple[Tensor, Tensor]:
 
 
 LIBRARY.impl("recurrent_layer", _operator, "CompositeImplicitAutograd")
+# Without this `vmap` runs the operator once for each element, and PyTorch warns of that.
+LIBRARY.impl("recurrent_layer", _operator, "FuncTorchBatched")
 
 
 def _row(h0: Tensor | None) -> Tensor | None:

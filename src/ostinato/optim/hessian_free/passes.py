@@ -16,9 +16,10 @@ from torch.func import functional_call
 class Passes:
     """Calls a module again and again from one moment on, as it would have been called at that moment.
 
-    Random numbers of PyTorch's generators begin where they stood, so that masks are the same; buffers, such
-    as the running statistics of a batch normalisation, begin as they were, and a repeated pass changes copies
-    of them. `first` is the pass that counts: it moves the generators on and changes the buffers, once.
+    Random numbers of PyTorch's generators, and of those that a module holds as attributes, begin where they
+    stood, so that masks are the same; buffers, such as the running statistics of a batch normalisation, begin
+    as they were, and a repeated pass changes copies of them. `first` is the pass that counts: it moves the
+    generators on and changes the buffers, once.
 
     Args:
         module: the module.
@@ -73,16 +74,23 @@ class Passes:
 
 
 class _Random:
-    """Where PyTorch's generators stood, that of the CPU and those of a module's devices."""
+    """Where PyTorch's generators stood: that of the CPU, those of a module's devices, and its own ones."""
 
-    def __init__(self, cpu: Tensor, others: dict[int, Tensor]) -> None:
-        self._cpu, self._others = cpu, others
+    def __init__(
+        self, cpu: Tensor, others: dict[int, Tensor], own: list[tuple[torch.Generator, Tensor]]
+    ) -> None:
+        self._cpu, self._others, self._own = cpu, others, own
 
     @classmethod
     def now(cls, module: nn.Module) -> "_Random":
         places = {x.device for x in [*module.parameters(), *module.buffers()]}
         cuda = sorted({place.index or 0 for place in places if place.type == "cuda"})
-        return cls(torch.get_rng_state(), {index: torch.cuda.get_rng_state(index) for index in cuda})
+        held = (x for part in module.modules() for x in vars(part).values() if isinstance(x, torch.Generator))
+        return cls(
+            torch.get_rng_state(),
+            {index: torch.cuda.get_rng_state(index) for index in cuda},
+            [(generator, generator.get_state()) for generator in dict.fromkeys(held)],
+        )
 
     @contextmanager
     def back(self) -> Iterator[None]:
@@ -91,7 +99,14 @@ class _Random:
             torch.set_rng_state(self._cpu)
             for index, state in self._others.items():
                 torch.cuda.set_rng_state(state, index)
-            yield
+            after = [(generator, generator.get_state()) for generator, _ in self._own]
+            try:
+                for generator, state in self._own:
+                    generator.set_state(state)
+                yield
+            finally:
+                for generator, state in after:
+                    generator.set_state(state)
 
 
 @contextmanager
