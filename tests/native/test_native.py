@@ -12,7 +12,7 @@ COMPILER = shutil.which(os.environ.get("CXX", "c++"))
 CMAKE = shutil.which("cmake")
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(COMPILER is None or CMAKE is None, reason="needs a C++ compiler and CMake"),
     pytest.mark.skipif(not (ROOT / "CMakeLists.txt").exists(), reason="needs the sources of the extension"),
 ]

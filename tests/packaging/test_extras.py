@@ -191,7 +191,7 @@ def installing(tmp_path_factory):
     return clean.Installing(tmp_path_factory.mktemp("environments"))
 
 
-@pytest.fixture(params=["here", pytest.param("installed", marks=pytest.mark.slow)])
+@pytest.fixture(params=["here", pytest.param("installed", marks=pytest.mark.long)])
 def environment(request, tmp_path):
     """environment(*extras): a Python that has the core and these extras."""
     if request.param == "installed":
@@ -249,7 +249,7 @@ def test_library_calls_say_it_too(environment, place):
         assert kinds == ["UserError", "ImportError"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_core_is_small(installing):
     """A third of what 0.1.0 brought before it had extras, beside PyTorch and what that brings."""
     sizes = installing.sizes[()]

@@ -151,7 +151,7 @@ def changed(recipe, name):
         return None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: f"{r.domain}-{r.name}-{r.output}")
 def test_idle_settings_change_nothing_and_the_others_something(tmp_path, recipe):
     idle, without = idle_settings(recipe), outcome(tmp_path / "without", recipe)

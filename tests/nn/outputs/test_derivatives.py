@@ -137,7 +137,7 @@ def test_batches_of_parameters_states_and_values(row: Row) -> None:
     assert frames(point[0].detach(), None).shape == point[0].shape
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("row", {row.name: row for row in reversed(ROWS)}.values(), ids=str)
 def test_compiled_as_in_eager_code(row: Row) -> None:
     values, layer = row.values(2), row.layer()
@@ -246,7 +246,7 @@ def test_an_estimated_likelihood_has_no_gradient_and_says_so() -> None:
         torch.testing.assert_close(layer.nll(hidden, frames), found.detach())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("row", {row.name: row for row in ROWS}.values(), ids=str)
 def test_a_compiled_model_has_the_loss_and_gradients_of_an_eager_one(row: Row) -> None:
     costs = Costs(row)
