@@ -18,8 +18,9 @@ PROGRAMS = {
 
 
 def test_there_is_a_program_for_each_kind_of_data() -> None:
-    assert list(PROGRAMS) == ["Music", "Words", "Delays", "Series", "Your own network and loader"]
-    for name, program in PROGRAMS.items():
+    of_data = {name: program for name, program in PROGRAMS.items() if ".train(" in program}
+    assert list(of_data) == ["Music", "Words", "Delays", "Series", "Your own network and loader"]
+    for name, program in of_data.items():
         for what in (".train(", ".evaluate(", ".open_run("):
             assert what in program, name
         assert ".save(" in program or "out=" in program, name

@@ -63,7 +63,8 @@ def test_it_stays_inside_whatever_the_steps(rate: float, steps: int, dtype: torc
     """Adam on a loss that falls without end as one leak grows and the other shrinks."""
     rnn = RNN(1, 2, nonlinearity="identity", leak=torch.tensor([0.95, 0.05], requires_grad=True), dtype=dtype)
     with torch.no_grad():
-        rnn.weight_hh_l0.zero_()
+        for parameter in set(rnn.parameters()) - {rnn.leak_logit}:
+            parameter.zero_()
     x = torch.zeros(6, 1, 1, dtype=dtype)
     h0 = torch.ones(1, 1, 2, dtype=dtype)
     optimizer = torch.optim.Adam([rnn.leak_logit], rate)

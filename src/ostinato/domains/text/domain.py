@@ -1,6 +1,7 @@
 """Text as everything else sees it: one long sequence of token ids in each split."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,11 +96,13 @@ class Text:
 
     def generate(self, trained: TrainedModel, asked: Asked, options: GenerateOptions) -> Any:
         """A text that begins with what is continued; of a model of token ids arrays of them."""
-        from ostinato.domains.text.commands import how, written
+        from ostinato.domains.text.commands import how, unknown_in, written
 
         ids = trained.data["details"].get("token_ids", False)
         prime = "" if asked.prime is None else self._texts([asked.prime], ids=ids)[0].rstrip("\n")
         vocabulary = Vocabulary.read(trained.folder)
+        for notice in unknown_in(vocabulary, prime):
+            warnings.warn(notice.text, stacklevel=4)
         drawn = written(trained.model, vocabulary, prime, asked.seed, how(options), options.tokens)
         text = prime + "".join(drawn)
         return memory.ids_of(text) if ids else text

@@ -133,7 +133,7 @@ def test_tokens_are_on_the_disk_before_anybody_uses_them(
     monkeypatch.setattr(os, "fsync", note)
     text.load(str(some_file(tmp_path)), "words")
     names = [Path(path).name.split(".")[1] for path in synced if Path(path).name.startswith(".")]
-    assert names == ["train", "valid", "test", "vocabulary", "meta", "seal"]
+    assert list(dict.fromkeys(names)) == ["train", "valid", "test", "vocabulary", "meta", "seal"]
 
 
 def test_given_splits_and_folders(tmp_path: Path) -> None:

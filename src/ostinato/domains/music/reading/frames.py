@@ -93,19 +93,17 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
     Example:
         >>> for line in report_lines(report_of(Cost(10, 2, 0.2, 0.125, 1), (12.0, 8.0), [np.eye(88)])):
         ...     print(line)
-        10 notes read; 2 moved (20.0%), by 0.100 quarter notes on average and 0.125 at most; 1 lost
+        10 notes read; 2 moved (20.0%); 1 lost
+        moved by 0.100 quarter notes on average, 0.125 at most
         1.50 notes at a time as played, 1.00 in frames; silence left out
     """
     notes, moved = report["notes"], report["moved"]
-    how = ""
-    if moved:
-        how = (
-            f" ({moved / notes:.1%}), by {report['mean_move']:.3f} quarter notes on average and "
-            f"{report['largest_move']:.3f} at most"
-        )
+    how = f" ({moved / notes:.1%})" if moved else ""
+    by = f"moved by {report['mean_move']:.3f} quarter notes on average, {report['largest_move']:.3f} at most"
     played, framed = report["polyphony_played"], report["polyphony_frames"]
     unison = f", {report['unisons']:,} in unison with another" if report["unisons"] else ""
     return [
         f"{counted(notes, 'note')} read; {moved:,} moved{how}; {report['lost']:,} lost{unison}",
+        *([by] if moved else []),
         f"{played:.2f} notes at a time as played, {framed:.2f} in frames; silence left out",
     ]
