@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.data.sequences import Sequence, fingerprint
-from ostinato.data.side import RUNS, Reader, Side, inputs, runs
+from ostinato.data.side import RUNS, TRUSTED, Reader, Side, inputs, runs
 from ostinato.data.splitting import cut_in_time
 from ostinato.data.streams import Streams
 
@@ -30,6 +30,7 @@ def by_definition(values: np.ndarray, side: Side) -> np.ndarray:
     rows = []
     for t in range(len(values)):
         row = [*(values[t - 1] if t else np.zeros(V)), *side.features[t]]
+        flags, trusted = [], []
         for k in side.back[t]:
             row += [*(values[t - k] if k else np.zeros(V))]
         for place in range(LAGS):
@@ -39,8 +40,10 @@ def by_definition(values: np.ndarray, side: Side) -> np.ndarray:
                 if k == 0 or (values[s] != values[s - k]).any():
                     break
                 lasted += 1
-            row += [float(lasted >= limit) for limit in RUNS]
-        rows.append(row)
+            flags += [float(lasted >= limit) for limit in RUNS]
+            there = side.back[t, place]
+            trusted += [*(values[t - there] if there and lasted >= TRUSTED else np.zeros(V))]
+        rows.append([*row, *trusted, *flags])
     return np.array(rows, dtype=np.uint8)
 
 

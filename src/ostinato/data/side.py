@@ -17,6 +17,10 @@ from torch import Tensor
 # A model is told whether the last so many frames were equal to those at a place to look back to.
 RUNS = (1, 2, 4, 8, 16)
 
+# And it reads the frame there a second time, which is zero unless the last so many frames were equal: a
+# product of what was there and whether it can be trusted, which a small network would have to learn.
+TRUSTED = 4
+
 
 @dataclass(frozen=True)
 class Side:
@@ -30,7 +34,7 @@ class Side:
     Example:
         >>> side = Side(np.eye(4, dtype=np.uint8), np.array([[0], [0], [2], [2]]))
         >>> len(side), side.size(88)
-        (4, 185)
+        (4, 273)
     """
 
     features: np.ndarray
@@ -53,8 +57,8 @@ class Side:
         return Side(self.features[part], self.back[part])
 
     def size(self, visible: int) -> int:
-        """I: the frame before, the features, and of each place to look back to a frame and `RUNS`."""
-        return visible + self.features.shape[1] + self.back.shape[1] * (visible + len(RUNS))
+        """I: the frame before, the features, and of each place to look back to two frames and `RUNS`."""
+        return visible + self.features.shape[1] + self.back.shape[1] * (2 * visible + len(RUNS))
 
 
 def runs(values: np.ndarray, back: np.ndarray) -> np.ndarray:
@@ -84,7 +88,7 @@ def inputs(values: np.ndarray, side: Side | None) -> np.ndarray:
     Example:
         >>> song = np.array([[1], [0], [1]], np.uint8)
         >>> inputs(song, None).ravel(), inputs(song, Side(np.eye(3), np.array([[0], [0], [2]])))[2]
-        (array([0, 1, 0], dtype=uint8), array([0, 0, 0, 1, 1, 0, 0, 0, 0, 0], dtype=uint8))
+        (array([0, 1, 0], dtype=uint8), array([0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0], dtype=uint8))
     """
     before = np.concatenate([np.zeros_like(values[:1]), values[:-1]])
     if side is None:
@@ -108,7 +112,9 @@ def together(before: Tensor, features: Tensor, seen: Tensor, lasted: Tensor) -> 
     """
     limits = torch.tensor(RUNS, dtype=torch.uint8, device=lasted.device)
     flags = (lasted[..., None] >= limits).to(before.dtype)
-    return torch.cat([before, features.to(before.dtype), seen.flatten(-2), flags.flatten(-2)], -1)
+    trusted = seen * (lasted >= TRUSTED)[..., None].to(seen.dtype)
+    parts = [seen.flatten(-2), trusted.flatten(-2), flags.flatten(-2)]
+    return torch.cat([before, features.to(before.dtype), *parts], -1)
 
 
 class Reader:
@@ -126,7 +132,7 @@ class Reader:
         ...     _ = reader.inputs()
         ...     reader.add(torch.full((2, 1), frame))
         >>> reader.inputs()[0, 0]
-        tensor([0, 0, 0, 1, 1, 0, 0, 0, 0, 0], dtype=torch.uint8)
+        tensor([0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0], dtype=torch.uint8)
     """
 
     def __init__(
