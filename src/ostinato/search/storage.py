@@ -110,6 +110,14 @@ def open_journal(folder: Path) -> "BaseStorage":
         return JournalStorage(backend)
     except OSError as error:
         raise write_error(path, error) from error
+    except UserError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError) as error:
+        # what Optuna makes of lines that it has not written
+        raise UserError(
+            f"expected the journal of a study in {path}, found lines that are none: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}; put it back from a copy"
+        ) from error
 
 
 def open_database(url: str, heartbeat: int | None = None, grace: int | None = None) -> "RDBStorage":
