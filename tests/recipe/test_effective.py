@@ -23,6 +23,7 @@ OTHER = {
     "spectral_radius": 0.5,
     "learning_rate": 0.01,
     "recurrent_rate": 3.0,
+    "recurrent_norm": 0.1,
     "learning_rate_rule": "halving",
     "momentum": 0.3,
     "clip": 1e-3,
