@@ -12,10 +12,10 @@ NAMES = ("bach", "jsb", "nottingham", "musedata", "piano-midi")
 
 
 def _anew(settings: Settings) -> Settings:
-    """Files are placed at the nearest frame; in runs that say nothing, of before, they are sampled."""
+    """Files are placed at the nearest frame and split by work; in runs that say nothing, of before, not."""
     # what a program has in memory has a name in angle brackets
     named = settings["data"] in NAMES or settings["data"].startswith("<")
-    return {} if named else {"quantize": "nearest"}
+    return {} if named else {"quantize": "nearest", "split_by": "work"}
 
 
 MUSIC = DomainDeclared(
@@ -75,11 +75,27 @@ MUSIC = DomainDeclared(
             "repeats and endings of files are played, or written once",
             unset="played in ABC, not in MusicXML",
         ),
-        Setting("chords", bool, False, "Data", "chord symbols of ABC sound"),
+        Setting("chords", bool, False, "Data", "chord symbols of ABC and MusicXML sound"),
+        Setting(
+            "key",
+            Literal["guessed", "stated"],
+            "guessed",
+            "Data",
+            "what transpose goes by: the key guessed from the notes, or the one a file states",
+            needs={"transpose": (True,)},
+        ),
+        Setting(
+            "split_by",
+            Literal["work", "piece"] | None,
+            None,
+            "Data",
+            "what of files stays in one split: versions of one work, or identical pieces alone",
+            unset="work for files",
+        ),
     ),
     defaults={"data": "bach", "output": "bernoulli"},
     hessian_free={"streams": 64},
-    fixed=("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords"),
+    fixed=("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "key", "split_by"),
     anew=_anew,
     search={
         "hidden_size": {"low": 100, "high": 400},
