@@ -68,6 +68,8 @@ OTHER = {
     "pedal": True,
     "repeats": "played",
     "chords": True,
+    "key": "stated",
+    "split_by": "piece",
     "vocabulary_size": 30,
     "unit": "words",
     "vocabulary": "lexicon.txt",

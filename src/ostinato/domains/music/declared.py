@@ -82,7 +82,6 @@ MUSIC = DomainDeclared(
             "guessed",
             "Data",
             "what transpose goes by: the key guessed from the notes, or the one a file states",
-            needs={"transpose": (True,)},
         ),
         Setting(
             "split_by",

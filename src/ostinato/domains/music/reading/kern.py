@@ -72,7 +72,7 @@ def _played(part: Any) -> list[tuple[float, float, float]]:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Signs:
     """The signs of repetition at a bar's ends, see `repeats.Bar`."""
 
