@@ -1,11 +1,14 @@
 """A decoder's questions: the same answers as scoring whole sentences, in any order and in any batch."""
 
 import itertools
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -174,3 +177,61 @@ def test_it_is_opened_from_a_run(tmp_path: Any) -> None:
 def test_what_cannot_be_asked_is_refused(asked: Any, told: str) -> None:
     with pytest.raises(UserError, match=told):
         asked(made("classes"))
+
+
+def sessions(lm: LanguageModel, path: Path) -> Any:
+    """The file in onnxruntime, as `step(tokens, state) -> (log p, state)`, and a state of zeros for B."""
+    session = onnxruntime.InferenceSession(str(path))
+    names = [own.name for own in session.get_inputs()][1:]
+    outputs = ["log_probs", *(f"next_{name}" for name in names)]
+
+    def step(tokens: Any, state: Any) -> tuple[np.ndarray, list[np.ndarray]]:
+        log_p, *after = session.run(
+            outputs, {"tokens": np.asarray(tokens, np.int64), **dict(zip(names, state, strict=True))}
+        )
+        return log_p, after
+
+    def zeros(batch: int) -> list[np.ndarray]:
+        shapes = [own.shape for own in session.get_inputs()[1:]]
+        return [np.zeros((shape[0], batch, shape[2]), np.float32) for shape in shapes]
+
+    return session, step, zeros
+
+
+@pytest.mark.parametrize("name", ["classes", "lstm", "chars"])
+def test_a_step_runs_elsewhere(name: str, tmp_path: Path) -> None:
+    lm = made(name)
+    lm.export_onnx(tmp_path / "step.onnx")
+    session, step, zeros = sessions(lm, tmp_path / "step.onnx")
+    rng = np.random.default_rng(4)
+    tokens = rng.integers(len(lm.vocabulary), size=(6, 5))
+    states, (log_p, state) = lm.start(5), step([lm.end] * 5, zeros(5))
+    for row in tokens:
+        np.testing.assert_allclose(log_p, lm.log_probs(states).numpy(), atol=1e-5)
+        order = rng.permutation(5)
+        states, state = states[order], [x[:, order] for x in state]
+        states, (log_p, state) = lm.step(states, row), step(row, state)
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["tokens"]) == list(lm.vocabulary.tokens)
+    assert (told["end"], told["unknown"]) == ("0", str(lm.vocabulary.unknown_id))
+    assert told["unit"] == lm.vocabulary.unit
+
+
+def test_hashes_do_not_run_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected a model without direct n-grams"):
+        made("direct").export_onnx(tmp_path / "step.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_is_exported(ostinato: Any, tmp_path: Path) -> None:
+    saved_run(tmp_path / "run")
+    code, out, _ = ostinato("export", str(tmp_path / "run"), str(tmp_path / "step.onnx"))
+    assert (code, out) == (0, f"wrote {tmp_path / 'step.onnx'}\n")
+    _, step, zeros = sessions(LanguageModel.open(tmp_path / "run"), tmp_path / "step.onnx")
+    lm = LanguageModel.open(tmp_path / "run")
+    np.testing.assert_allclose(step([lm.end], zeros(1))[0], lm.log_probs(lm.start()).numpy(), atol=1e-5)
+    code, _, err = ostinato("export", str(tmp_path / "run"), str(tmp_path / "step.bin"))
+    assert (code, err) == (
+        2,
+        f"ostinato: expected a name that ends in .onnx, found {tmp_path / 'step.bin'}\n",
+    )

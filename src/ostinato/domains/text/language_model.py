@@ -5,6 +5,7 @@ Shapes: B hypotheses, K words asked for, V vocabulary, N tokens.
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ import torch
 from torch import Tensor
 
 from ostinato.domains.text.decoders import PyctcdecodeScorer, torchaudio_scorer
+from ostinato.domains.text.onnx_step import export_step
 from ostinato.domains.text.reading.vocabulary import END_ID, NO_ID, Vocabulary
 from ostinato.domains.text.unknown import SHARED, UnknownWords
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
-from ostinato.nn.cells.state import State, concatenate, select
+from ostinato.nn.cells.state import State, concatenate, map_state, select
 from ostinato.nn.devices import device_of
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
@@ -211,6 +213,25 @@ class LanguageModel:
         """
         return torchaudio_scorer(self, words, as_tokens=as_tokens)
 
+    def export_onnx(self, path: str | Path) -> None:
+        """Write one step as an ONNX file: a decoder in C++ runs it by onnxruntime.
+
+        Inputs are `tokens` (B,) int64 and the state, `state` (L, B, H) of an RNN or GRU, `state.0` and
+        `state.1` of an LSTM; outputs `log_probs` (B, V), in nats, of what comes next, and the state after the
+        tokens, `next_state` and so on. A sentence begins with a state of zeros and the token `end`. The
+        file's properties have `tokens` as JSON, by id, `end`, `unknown` (-1 for none), `unknown_types` and
+        `unit`.
+
+        Args:
+            path: of the file; one that is there is replaced.
+
+        Raises:
+            UserError: the model has direct n-grams.
+            MissingExtra: the extra [onnx] is not installed.
+        """
+        model = copy.deepcopy(self.model).cpu()
+        export_step(model, self.vocabulary, map_state(Tensor.cpu, self.start(2).carried), Path(path))
+
     def word_ids(self, word: str, *, first: bool) -> tuple[int, ...]:
         """The ids that add a word to a sentence: its own, those of its sub-words, or of its characters.
 
@@ -250,16 +271,16 @@ class LanguageModel:
                 key = key[:-1]
             for used in {key, prefix} & self._prefixes.keys():
                 self._prefixes.move_to_end(used)
-        for length in sorted({len(key) for key in every}):
-            group = [key for key in every if len(key) == length]
-            before = sorted({key[:-1] for key in group})
+        for length in sorted(set(map(len, every))):
+            group = [own for own in every if len(own) == length]
+            before = sorted({own[:-1] for own in group})
             self._step_into(before)
-            place = {key: k for k, key in enumerate(before)}
-            states = States.of([self._prefixes[key].known_states for key in before])
-            rows = [place[key[:-1]] for key in group]
-            log_p = self.log_probs(states[rows], [[key[-1]] for key in group])[:, 0].double().tolist()
-            for key, own in zip(group, log_p, strict=True):
-                self._prefixes[key] = _Prefix(self._prefixes[key[:-1]].log_prob + own)
+            place = {prefix: k for k, prefix in enumerate(before)}
+            states = States.of([self._prefixes[prefix].known_states for prefix in before])
+            rows = [place[prefix[:-1]] for prefix in group]
+            log_p = self.log_probs(states[rows], [[prefix[-1]] for prefix in group])[:, 0].double().tolist()
+            for longer, own in zip(group, log_p, strict=True):
+                self._prefixes[longer] = _Prefix(self._prefixes[longer[:-1]].log_prob + own)
 
     def _goes_on(self, key: tuple[int, ...], prefix: tuple[int, ...]) -> bool:
         """Whether all is kept that a prefix needs of this beginning of it."""
@@ -274,12 +295,12 @@ class LanguageModel:
             while self._prefixes[key].states is None and key not in missing:
                 missing.add(key)
                 key = key[:-1]
-        for length in sorted({len(key) for key in missing}):
-            group = [key for key in missing if len(key) == length]
-            before = States.of([self._prefixes[key[:-1]].known_states for key in group])
-            states = self.step(before, [key[-1] for key in group])
-            for k, key in enumerate(group):
-                self._prefixes[key].states = states[k]
+        for length in sorted(set(map(len, missing))):
+            group = [own for own in missing if len(own) == length]
+            before = States.of([self._prefixes[own[:-1]].known_states for own in group])
+            states = self.step(before, [own[-1] for own in group])
+            for k, own in enumerate(group):
+                self._prefixes[own].states = states[k]
 
     def _forget(self) -> None:
         self._prefixes.move_to_end(())
