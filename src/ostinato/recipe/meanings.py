@@ -56,8 +56,8 @@ def settings_meant(
             meant |= declared.hessian_free
         meant |= DOMAINS[chosen["domain"]].by_data.get(chosen["data"], {})
     # a run's own settings say all that its letters meant to it: what has come since is not in them
-    whole = stored.keys() >= _OF_A_RUN and stored["recipe"] == canon
-    whole = whole and all(stored.get(name) == value for name, value in chosen.items())
+    whole = stored.keys() >= _OF_A_RUN and stored.get("recipe") == canon
+    whole = whole and all(stored.get(name, value) == value for name, value in chosen.items())
     for letter in rest:
         means = meaning(letter, chosen)
         meant |= {name: value for name, value in means.items() if name in stored or not whole}

@@ -122,7 +122,7 @@ class ShowOptions:
     pedal
         Whether the sustain pedal of MIDI files holds notes.
     repeats
-        Repeats and endings are played, or written once; by default played in ABC, not in MusicXML.
+        Repeats and endings are played, or written once; by default played in ABC alone.
     chords
         Whether the chord symbols of ABC and MusicXML sound.
     key
