@@ -77,7 +77,7 @@ def harmonize(
     music = _opened(run, out or [], device)
     piece = music.read(melody, semitones=semitones)
     constraint = _constraint(piece, fixed or [], free or [], above=above)
-    found, frames = _drawn(music, constraint, particles, temperature, seed)
+    found, frames = _drawn(music, piece, constraint, particles, temperature, seed)
     _write(music, piece, frames, out or [], tempo)
     chains = chains_record(music.model)
     record = _record(piece, constraint, found, frames, out or [])
@@ -103,7 +103,12 @@ def _opened(run: Path, out: list[Path], device: str) -> MusicModel:
 
 
 def _drawn(
-    music: MusicModel, constraint: Constraint, particles: int, temperature: float, seed: int
+    music: MusicModel,
+    piece: Piece,
+    constraint: Constraint,
+    particles: int,
+    temperature: float,
+    seed: int,
 ) -> tuple[Particles, np.ndarray]:
     """The drafts, and one of them, by their weights."""
     from ostinato.domains.music.particles import sample_conditioned
@@ -114,6 +119,7 @@ def _drawn(
         music.model,
         constraint.fixed,
         constraint.values,
+        side=piece.side(),
         particles=particles,
         temperature=temperature,
         generator=generator,

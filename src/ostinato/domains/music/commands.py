@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from ostinato.data.sequences import Skipped
+from ostinato.data.side import Side
 from ostinato.domains.answer import Answer, Asked, Notice, Part
+from ostinato.domains.music.bars import Bars
 from ostinato.domains.music.chains import chains_notice, chains_record
 from ostinato.domains.music.compose import generate
 from ostinato.domains.music.memory import frames as frames_of
@@ -87,8 +89,10 @@ def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequen
         count=own.count,
         temperature=own.temperature,
         prime=given,
+        side=_side(music, beginning, 0 if given is None else len(given), own),
         generator=seeded(asked.seed),
     )
+    bars = _written_bars(music, beginning, own)
     written, own_key = [], []
     for order, frames in enumerate(pieces, start=1):
         piece = frames if beginning is None else beginning.in_own_key(frames)
@@ -96,10 +100,32 @@ def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequen
         files = [numbered(path, order, own.count) for path in paths]
         for path in files:
             piano_roll.write(
-                piece, path, frames_per_beat=music.frames_per_beat, tempo=own.tempo, title=path.stem
+                piece,
+                path,
+                frames_per_beat=music.frames_per_beat,
+                tempo=own.tempo,
+                title=path.stem,
+                bars=bars,
             )
         written.append(_composed(files, piece, frames))
     return Composed(np.stack(own_key), written, beginning, 0 if given is None else len(given))
+
+
+def _written_bars(music: MusicModel, beginning: Piece | None, own: ComposeOptions) -> Bars | None:
+    """Those that a file can say: where the model knew of bars, and the first frame begins the first."""
+    if music.metres is None:
+        return None
+    if beginning is None:
+        return music.bars(own.metre, own.pickup)
+    return beginning.bars if abs(beginning.time(0)) < 1e-6 else None
+
+
+def _side(music: MusicModel, beginning: Piece | None, primed: int, own: ComposeOptions) -> Side | None:
+    """The bars that the model is told: those of what it continues, or those that were asked for."""
+    if beginning is None:
+        empty = np.zeros((0, music.visible_size), np.uint8)
+        beginning = music.piece("", empty, music.bars(own.metre, own.pickup))
+    return beginning.side(primed + own.steps)
 
 
 def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Piece | None:
@@ -112,10 +138,17 @@ def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Piece | No
                 )
         return None
     if isinstance(prime, str | Path):
+        for name in ("metre", "pickup"):
+            if getattr(own, name) is not None:
+                raise UserError(
+                    f"expected {argument(name)} without a file to continue, which has its own, found both; "
+                    "leave it out"
+                )
         return music.read(Path(prime), semitones=own.semitones)
     if own.semitones is not None:
         raise UserError(f"expected {argument('semitones')} with a file to continue, found frames; move them")
-    return Piece("prime", frames_of(prime, "prime", music.visible_size), music.frames_per_beat)
+    bars = music.bars(own.metre, own.pickup)
+    return music.piece("prime", frames_of(prime, "prime", music.visible_size), bars)
 
 
 def _first(beginning: Piece, steps: int | None) -> np.ndarray:
