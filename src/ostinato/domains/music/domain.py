@@ -58,7 +58,8 @@ class Music:
         if recipe.data not in data_sets.names():
             # a recipe of before there was a choice says nothing
             how["quantize"] = how["quantize"] or "sample"
-        return data_sets.load(recipe.data, progress=progress, metre=bool(recipe.get("metre")), **how)
+        how |= {name: bool(recipe.get(name)) for name in ("metre", "look_back")}
+        return data_sets.load(recipe.data, progress=progress, **how)
 
     def knows(self, given: Given) -> bool:
         """Frames: whole numbers 0 and 1, (T, V)."""
@@ -173,17 +174,17 @@ class Music:
 
     def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Splits:
         """As they are by themselves: in the frames that they have, and in C if nothing else is said."""
-        metre = False
+        told: dict[str, Any] = {"metre": False, "look_back": False}
         if run is not None:
             how = as_the_run(run)
-            metre = how.pop("metre")
+            told = {name: how.pop(name) for name in told}
             given = dict(given) if data in data_sets.names() else how | dict(given)
-            if metre and data in published.PUBLISHED:
+            if told["metre"] and data in published.PUBLISHED:
                 raise UserError(
                     f"expected pieces with bars, which the run's model reads, found {data}, which has none; "
                     f"train with {argument('metre')} off to evaluate on it"
                 )
-        loaded = data_sets.load(data, metre=metre, **given)
+        loaded = data_sets.load(data, **told, **given)
         found = self.identity(loaded)["visible_size"]
         wanted = found if run is None else run.load_checkpoint("last")[1]["data"]["visible_size"]
         if found != wanted:
@@ -200,7 +201,7 @@ class Music:
 def as_the_run(run: Run) -> dict[str, Any]:
     """How a run's pieces were read, for files to be read in the same way."""
     how = convention_of(run.load_checkpoint("last")[1]["data"]["details"])
-    return {name: getattr(how, name) for name in (*READING, "metre") if name != "transpose"}
+    return {name: getattr(how, name) for name in (*READING, "metre", "look_back") if name != "transpose"}
 
 
 def _piece(music: MusicModel, given: Any, number: int) -> Piece:

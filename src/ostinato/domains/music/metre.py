@@ -21,12 +21,15 @@ BARS_AGO = (1, 2, 4, 8)
 
 _PULSES = (0.5, 1.0, 1.5, 2.0, 3.0)  # lengths of a beat in quarter notes that are told apart
 _MOST_BEATS = 12  # of a bar
+_PLACES = 24  # in a quarter note, which are told apart, whatever the grid
 _PHRASES = 5  # binary digits of the bar's number: its place in 2, 4, 8, 16 and 32 bars
+
+_HAIR = 1e-4  # of a place, or a beat
 
 _TEXT = re.compile(r"([1-9]\d?)/(1|2|4|8|16|32|64)")
 
 
-def side_of(bars: Bars, first: float, frames: int, grid: int) -> Side:
+def side_of(bars: Bars, first: float, frames: int, grid: int, *, look_back: bool = True) -> Side:
     """What is known of the frames of a piece from its bars, before any note of it.
 
     Of each frame: its place in the beat, the beat in the bar, how many beats a bar has and how long they are
@@ -38,11 +41,12 @@ def side_of(bars: Bars, first: float, frames: int, grid: int) -> Side:
         first: where its first frame lies, in quarter notes from its beginning.
         frames: T.
         grid: frames to a quarter note.
+        look_back: whether the bars before are read; else L is 0.
 
     Example:
         >>> side = side_of(Bars(metres=((0.0, 3, 4),)), 0.0, frames=14, grid=2)
         >>> side.features.shape, side.back[[5, 6, 12]].tolist()
-        ((14, 41), [[0, 0, 0, 0], [6, 0, 0, 0], [6, 12, 0, 0]])
+        ((14, 107), [[0, 0, 0, 0], [6, 0, 0, 0], [6, 12, 0, 0]])
     """
     times = first + np.arange(frames) / grid
     number, offset, stretch = bars.places(times)
@@ -50,24 +54,28 @@ def side_of(bars: Bars, first: float, frames: int, grid: int) -> Side:
     pulse = np.array([metre.pulse for metre in metres])[stretch]
     beats = np.array([round(metre.bar / metre.pulse) for metre in metres])[stretch]
     kind = np.array([_nearest(metre.pulse) for metre in metres])[stretch]
-    # rounded, or a third of a beat could fall a hair before it
-    beat = np.floor(np.round(offset / pulse, 6)).astype(int)
-    within = np.floor(np.round((offset - beat * pulse) * grid, 6)).astype(int)
+    # or thirds of a beat, which are rounded, would fall a hair before their frames
+    beat = np.floor(offset / pulse + _HAIR).astype(int)
+    within = np.floor((offset - beat * pulse) * _PLACES + _HAIR).astype(int)
     digits = (np.maximum(number - 1, 0)[:, None] >> np.arange(_PHRASES)) & 1
     parts = [
-        _one_of(within, round(grid * _PULSES[-1])),
+        _one_of(within, round(_PLACES * _PULSES[-1])),
         _one_of(beat, _MOST_BEATS),
         _one_of(beats - 1, _MOST_BEATS),
         _one_of(kind, len(_PULSES)),
         (number < 1)[:, None],
         digits,
     ]
-    return Side(np.concatenate(parts, axis=1).astype(np.uint8), _back(times, number, offset, grid))
+    back = _back(times, number, offset, grid)
+    return Side(np.concatenate(parts, axis=1), back if look_back else back[:, :0])
 
 
-def side_of_notes(notes: Notes, frames: int, grid: int, quantize: Quantize) -> Side:
+def side_of_notes(
+    notes: Notes, frames: int, grid: int, quantize: Quantize, *, look_back: bool = True
+) -> Side:
     """`side_of` the frames that `notes.frames` makes."""
-    return side_of(Bars.of(notes), notes.first_beat(grid, quantize) + notes.pickup, frames, grid)
+    first = notes.first_beat(grid, quantize) + notes.pickup
+    return side_of(Bars.of(notes), first, frames, grid, look_back=look_back)
 
 
 def usual_metres(pieces: Sequence[Notes]) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class MusicModel:
         """Frames of a program's own, in the model's key, as a piece; by default in the usual metre."""
         there = self.bars() if bars is None else bars
         metre = self.metres is not None
-        return Piece(name, frames, self.frames_per_beat, 0, -there.pickup, there, metre)
+        return Piece(name, frames, self.frames_per_beat, 0, -there.pickup, there, metre, self.how.look_back)
 
     def read(self, path: str | os.PathLike[str], *, semitones: int | None = None) -> Piece:
         """A piece as the model reads it: with its frames to a beat, moved to C if its data were.

@@ -55,8 +55,8 @@ def load(
     songs = []
     for name, notes in chorales.items():
         frames = notes.frames(grid, transpose=how.transpose, quantize=quantize)
-        side = side_of_notes(notes, len(frames), grid, quantize) if how.metre else None
-        songs.append(Sequence(name, frames, side))
+        side = side_of_notes(notes, len(frames), grid, quantize, look_back=how.look_back)
+        songs.append(Sequence(name, frames, side if how.metre else None))
     splits = gather(songs, assign(names, groups, seed=split_seed))
     return Splits(
         "bach",
@@ -72,7 +72,11 @@ def load(
             "shares": SHARES,
             "works": len(set(groups)),
             **({} if how.quantize is None else {"quantize": quantize}),
-            **({"metre": usual_metres(list(chorales.values()))} if how.metre else {}),
+            **(
+                {"metre": usual_metres(list(chorales.values())) | {"look_back": how.look_back}}
+                if how.metre
+                else {}
+            ),
         },
     )
 

@@ -64,12 +64,21 @@ def load(
             "split_seed": split_seed,
             "shares": SHARES,
             **how.convention(quantize),
-            **({"metre": usual_metres([notes for _, notes in pieces])} if how.metre else {}),
+            **(
+                {"metre": usual_metres([n for _, n in pieces]) | {"look_back": how.look_back}}
+                if how.metre
+                else {}
+            ),
             "reading": report,
             "notices": report_lines(report),
         },
         skipped=tuple(skipped),
     )
+
+
+def _told(pieces: SequenceOf[tuple[str, Notes]], how: AsFrames) -> dict[str, Any]:
+    """What a run keeps of its songs' metres."""
+    return usual_metres([notes for _, notes in pieces]) | {"look_back": how.look_back}
 
 
 def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, tuple[Sequence, ...]], str]:
@@ -152,8 +161,8 @@ def _songs(
         try:
             moved = notes.transposed(notes.to_c()) if how.transpose and len(notes) else notes
             frames = moved.frames(grid, quantize=quantize)
-            side = side_of_notes(moved, len(frames), grid, quantize) if how.metre else None
-            songs.append(Sequence(name, frames, side))
+            side = side_of_notes(moved, len(frames), grid, quantize, look_back=how.look_back)
+            songs.append(Sequence(name, frames, side if how.metre else None))
             costs += moved.cost(grid, quantize)
             total, sounding = notes.polyphony()
             played = played[0] + total, played[1] + sounding

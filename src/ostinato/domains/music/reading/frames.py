@@ -26,6 +26,7 @@ class AsFrames:
             are played in ABC and not in MusicXML.
         chords: whether the chord symbols of ABC sound.
         metre: whether the place in bar and beat is a side input.
+        look_back: whether the bars before are, too.
     """
 
     frames_per_beat: int | Literal["auto"] | None = None
@@ -35,6 +36,7 @@ class AsFrames:
     repeats: Repeats | None = None
     chords: bool = False
     metre: bool = False
+    look_back: bool = False
 
     @property
     def playing(self) -> Playing:
@@ -66,6 +68,7 @@ def convention_of(details: Mapping[str, Any]) -> AsFrames:
         details.get("repeats"),
         details.get("chords", False),
         bool(details.get("metre")),
+        bool(details.get("metre", {}).get("look_back")),
     )
 
 

@@ -40,6 +40,7 @@ class Piece:
         first_beat: where the first frame lies: quarter notes after the first full bar begins.
         bars: of the piece; without any time signature, they have four quarters.
         metre: whether the model that it is for reads its bars.
+        look_back: whether it reads what sounded in the bars before.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Piece:
     first_beat: float = 0.0
     bars: Bars = COMMON_TIME
     metre: bool = False
+    look_back: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -73,7 +75,8 @@ class Piece:
         if not self.metre:
             return None
         frames = len(self) if frames is None else frames
-        return side_of(self.bars, self.time(0), frames, self.frames_per_beat)
+        grid, look_back = self.frames_per_beat, self.look_back
+        return side_of(self.bars, self.time(0), frames, grid, look_back=look_back)
 
     def beat(self, frame: int) -> float:
         """Quarter notes from the beginning of the first full bar to a frame."""
@@ -194,7 +197,16 @@ def _piece(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Pie
         grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
     bars = Bars.of(notes)
     first_beat = notes.first_beat(grid, quantize) + notes.pickup - bars.pickup
-    return Piece(name, notes.frames(grid, quantize=quantize), grid, semitones, first_beat, bars, how.metre)
+    return Piece(
+        name,
+        notes.frames(grid, quantize=quantize),
+        grid,
+        semitones,
+        first_beat,
+        bars,
+        how.metre,
+        how.look_back,
+    )
 
 
 def _one(path: Path, how: AsFrames) -> Notes:
