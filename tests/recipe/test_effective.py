@@ -177,7 +177,8 @@ def test_every_rule_is_tried():
     every = every_setting()
     needy = {name for name, setting in every.items() if setting.needs}
     here = {name for recipe in RECIPES for name in recipe.to_dict()}
-    assert set().union(*map(idle_settings, RECIPES)) == (needy & here) | {"segment_length"}
+    owned = {name for recipe in RECIPES for name in recipe.values()}
+    assert set().union(*map(idle_settings, RECIPES)) == (needy & owned) | {"segment_length"}
     # every setting of an output, say, that one of the recipes has: it is idle, or it changes something
     own = {name for name in here if owners(name)[0]} - NOT_TRIED
     assert own <= OTHER.keys()

@@ -64,11 +64,7 @@ def load(
             "split_seed": split_seed,
             "shares": SHARES,
             **how.convention(quantize),
-            **(
-                {"metre": usual_metres([n for _, n in pieces]) | {"look_back": how.look_back}}
-                if how.metre
-                else {}
-            ),
+            **({"metre": _told(pieces, how)} if how.metre else {}),
             "reading": report,
             "notices": report_lines(report),
         },
