@@ -1,4 +1,4 @@
-"""Sopranos of held-out chorales and folk tunes, harmonised by the command: every given note, read by symusic."""
+"""Sopranos of held-out chorales and folk tunes, harmonised by the command; every note read by symusic."""
 
 import json
 from collections import Counter
@@ -80,7 +80,7 @@ def tunes() -> list[tuple[Path, Notes]]:
     from music21 import corpus
 
     found = []
-    for path in sorted(Path(p) for p in corpus.getPaths(("abc",)) if "ryansMammoth" in str(p)):
+    for path in sorted(Path(p) for p in corpus.getComposer("ryansMammoth")):
         read = list(abc.read_book(path.read_text(encoding="utf-8", errors="replace")))
         if len(read) == 1 and not isinstance(read[0], UserError):
             found.append((path, read[0]))

@@ -29,7 +29,7 @@ def chunk(*events: tuple[int, list[int]]) -> bytes:
 
 
 def rich(ticks: int = TICKS) -> bytes:
-    """Two metres and tempi, a key, lyrics, controllers, bends, drums, what is too fast, too low, in unison."""
+    """Two metres and tempi, a key, lyrics, controllers, bends, drums, notes too fast, too low, in unison."""
     quarter = ticks
     signs = chunk(
         (0, [0xFF, 0x51, 3, 7, 0xA1, 0x20]),
@@ -204,7 +204,7 @@ def test_abc_has_its_exact_times_metre_key_and_pickup(source) -> None:
     ]
     assert [(k.key, k.tonality) for k in written.key_signatures] == [(-2, 0)]
     assert written.tempos[0].mspq == round(60_000_000 / 90)
-    assert score.counted() == (10, 10)
+    assert score.counted() == (12, 12)
     assert len(after) == 1 + len(score.voices)
 
 

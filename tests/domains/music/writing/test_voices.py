@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ def test_every_note_is_in_one_voice_and_none_overlaps(seed: int, density: float)
     assert sorted(note for voice in voices for note in voice) == sorted(notes)
     assert len(voices) == frames.sum(axis=1).max(initial=0)
     for voice in voices:
-        assert all(a.end <= b.begin for a, b in zip(voice, voice[1:], strict=False))
+        assert all(a.end <= b.begin for a, b in itertools.pairwise(voice))
 
 
 def test_a_voice_that_rests_is_not_taken_over() -> None:
