@@ -38,6 +38,7 @@ def from_file(
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "tune.abc"
         >>> _ = path.write_text("X:1\\nL:1/4\\nK:D\\nDEFD|A4|]\\n")
         >>> frames = from_file(path, frames_per_beat=1)
@@ -60,6 +61,7 @@ def to_midi(
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "scale.mid"
         >>> to_midi(np.eye(88), path)
         >>> np.array_equal(from_file(path, transpose=False), np.eye(88))
