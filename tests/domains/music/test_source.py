@@ -9,6 +9,7 @@ import symusic
 from ostinato.domains.music.harmonize import region_of
 from ostinato.domains.music.reading import musicxml as own_musicxml
 from ostinato.domains.music.reading.frames import AsFrames
+from ostinato.domains.music.reading.midi import strikes
 from ostinato.domains.music.source import read_source
 
 TICKS = 480
@@ -231,3 +232,26 @@ def test_musicxml_of_times_without_notation_says_what_it_moved(source, tmp_path)
     (notice,) = score.write(tmp_path / "a.musicxml")
     assert "have times that notation has not" in notice
     assert len(own_musicxml.notes_of((tmp_path / "a.musicxml").read_bytes())) == len(score.notes)
+
+
+def test_new_voices_are_on_channels_that_the_file_does_not_use(source) -> None:
+    piece = source()
+    score = piece.with_frames(
+        piece.piece.frames | np.eye(88, dtype=np.uint8)[40], np.ones(len(piece.notes), bool)
+    )
+    used = {(one.track >= 4, one.channel) for group in strikes(score.as_midi) for one in group}
+    assert {channel for new, channel in used if not new} == {2, 3, 9}
+    assert not {channel for new, channel in used if new} & {2, 3, 9}
+
+
+def test_velocities_of_musicxml_are_written(source) -> None:
+    note = "<note dynamics='{}'><pitch><step>{}</step><octave>4</octave></pitch><duration>1</duration></note>"
+    bar = "<attributes><divisions>1</divisions></attributes>" + note.format(50, "C") + note.format(100, "D")
+    text = (
+        "<score-partwise><part-list><score-part id='P1'><part-name>Viola</part-name></score-part></part-list>"
+        f"<part id='P1'><measure number='1'>{bar}</measure></part></score-partwise>"
+    )
+    piece = source(text.encode(), name="a.musicxml", grid=1)
+    score = piece.with_frames(piece.piece.frames, np.ones(2, bool))
+    ((name, _, _, notes), *_) = heard(score.as_midi)[0]
+    assert (name, sorted(notes)) == ("Viola", [(0, 1, 60, 45), (1, 1, 62, 90)])
