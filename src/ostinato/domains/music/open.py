@@ -14,6 +14,7 @@ from ostinato.domains.music.bars import COMMON_TIME, Bars
 from ostinato.domains.music.metre import parsed
 from ostinato.domains.music.reading.frames import BEFORE, AsFrames, convention_of
 from ostinato.domains.music.reading.pieces import Piece, read_piece, read_pieces
+from ostinato.domains.music.source import Source, read_source, source_of_frames
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument, call
 from ostinato.nn import SequenceModel
@@ -126,6 +127,14 @@ class MusicModel:
             semitones: how far to move it up instead.
         """
         return read_piece(path, self._how, semitones=semitones)
+
+    def source(self, path: str | os.PathLike[str], *, semitones: int | None = None) -> Source:
+        """A user's piece: what `read` gives, and its notes as they came, to be written again."""
+        return read_source(path, self._how, semitones=semitones)
+
+    def source_of_frames(self, frames: np.ndarray, name: str, bars: Bars | None = None) -> Source:
+        """Frames that a program has, in the model's key, as a piece; see `piece`."""
+        return source_of_frames(self.piece(name, frames, bars))
 
     def read_all(
         self, paths: Sequence[Path], *, semitones: int | None = None
