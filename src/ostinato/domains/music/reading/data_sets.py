@@ -80,6 +80,8 @@ def load(
     pedal: bool = False,
     repeats: Repeats | None = None,
     chords: bool = False,
+    metre: bool = False,
+    look_back: bool = False,
     key: KeyFrom = "guessed",
     split_by: folder.SplitBy | None = None,
     split_seed: int = 0,
@@ -99,6 +101,9 @@ def load(
         repeats: Whether repeats and endings are "played", or every bar once, as "written": by default played
             in ABC, and not in MusicXML.
         chords: Whether the chord symbols of ABC and MusicXML sound.
+        metre: Whether each song has its place in bar, beat and phrase beside it (`metre.side_of`), for a
+            model to read; the published sets have no bars.
+        look_back: Whether the same place 1, 2, 4 and 8 bars before is read, too.
         key: What `transpose` goes by: the key "guessed" from the notes, or the one that a file has "stated",
             where it has one.
         split_by: "work" of files, by default, so that versions of one stay in one split, or "piece".
@@ -115,7 +120,7 @@ def load(
         ...
         ostinato.errors.UserError: expected a data set or a path, found 'notingham'; did you mean nottingham?
     """
-    asked = AsFrames(frames_per_beat, transpose, quantize, pedal, repeats, chords, key)
+    asked = AsFrames(frames_per_beat, transpose, quantize, pedal, repeats, chords, metre, look_back, key)
     if isinstance(frames_per_beat, int) and not 1 <= frames_per_beat <= MAX_FRAMES_PER_BEAT:
         raise UserError(
             f"expected {argument('frames_per_beat')} of 1 to {MAX_FRAMES_PER_BEAT}, found {frames_per_beat}"
@@ -169,7 +174,7 @@ def _published(name: str, asked: AsFrames) -> Splits:
             f"{name} is published in C major and C minor, the first keys are lost; "
             f"leave {argument('transpose')} out, or use bach or files of your own"
         )
-    _only_for_files(asked, name, ("quantize", "pedal", "repeats", "chords", "key"))
+    _only_for_files(asked, name, ("quantize", "pedal", "repeats", "chords", "metre", "look_back", "key"))
     return published.load(name)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from ostinato.data.sequences import SPLITS, Sequence, Skipped, Splits
 from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, deal, gather, same
 from ostinato.domains.music.grid import Cost, Quantize, fitting
+from ostinato.domains.music.metre import side_of_notes, usual_metres
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.frames import USUAL, AsFrames, report_lines, report_of
@@ -88,6 +89,7 @@ def load(
             "split_seed": split_seed,
             "shares": SHARES,
             **how.convention(quantize),
+            **({"metre": _told(pieces, how)} if how.metre else {}),
             "reading": report,
             "notices": [*report_lines(report), *notices, *_key_lines(listing, how)],
         },
@@ -166,6 +168,11 @@ def _key_lines(listing: SequenceOf[dict[str, Any]], how: AsFrames) -> list[str]:
     if how.key == "guessed" or not guessed:
         return []
     return [f"{counted(guessed, 'piece')} of {len(listing):,} state no key: theirs is guessed"]
+
+
+def _told(pieces: SequenceOf[tuple[str, Notes]], how: AsFrames) -> dict[str, Any]:
+    """What a run keeps of its songs' metres."""
+    return usual_metres([notes for _, notes in pieces]) | {"look_back": how.look_back}
 
 
 def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, tuple[Sequence, ...]], str]:
@@ -250,7 +257,9 @@ def _songs(
             to_c, called = key(notes, how.key)
             shift = to_c if how.transpose else 0
             moved = notes.transposed(shift)
-            songs.append(Sequence(name, moved.frames(grid, quantize=quantize)))
+            frames = moved.frames(grid, quantize=quantize)
+            side = side_of_notes(moved, len(frames), grid, quantize, look_back=how.look_back)
+            songs.append(Sequence(name, frames, side if how.metre else None))
             kept.append(_Kept(name, notes, shift, called, moved.cost(grid, quantize)))
             costs += kept[-1].cost
             total, sounding = notes.polyphony()

@@ -26,6 +26,8 @@ class AsFrames:
         repeats: whether repeats and endings are played, or every bar once as it is written; by default they
             are played in ABC and not in MusicXML.
         chords: whether the chord symbols of ABC and MusicXML sound.
+        metre: whether the place in bar and beat is a side input.
+        look_back: whether the bars before are, too.
         key: what `transpose` goes by: the key "guessed" from the notes, or the one that a file has "stated".
     """
 
@@ -35,6 +37,8 @@ class AsFrames:
     pedal: bool = False
     repeats: Repeats | None = None
     chords: bool = False
+    metre: bool = False
+    look_back: bool = False
     key: KeyFrom = "guessed"
 
     @property
@@ -68,6 +72,8 @@ def convention_of(details: Mapping[str, Any]) -> AsFrames:
         details.get("pedal", False),
         details.get("repeats"),
         details.get("chords", False),
+        bool(details.get("metre")),
+        bool(details.get("metre", {}).get("look_back")),
         details.get("key", "guessed"),
     )
 
