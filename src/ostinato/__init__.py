@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ostinato.api.training import open_run as open_run
     from ostinato.api.training import train as train
     from ostinato.errors import UserError as UserError
+    from ostinato.nn import CTRNN as CTRNN
     from ostinato.nn import GRU as GRU
     from ostinato.nn import LSTM as LSTM
     from ostinato.nn import RNN as RNN
@@ -60,6 +61,7 @@ def lazily(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any
 
 
 _PLACES = {
+    "CTRNN": "nn",
     "GRU": "nn",
     "LSTM": "nn",
     "RNN": "nn",

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ostinato.errors import UserError
-from ostinato.nn.kernels import arguments, nonlinearities
+from ostinato.nn.kernels import arguments, nonlinearities, unrolled
 
 try:  # after torch: the extension borrows torch's thread pool
     from ostinato.nn.kernels import _native
@@ -33,6 +33,7 @@ else:
     _missing = ""
 
 VARIABLE = "OSTINATO_KERNEL"
+_FIRST = nonlinearities.NONLINEARITIES[:4]  # those that every build of the extension has
 _HUGE = 4 << 20  # bytes from which a fresh tensor is asked to live on huge pages
 
 
@@ -141,6 +142,8 @@ class Kernel:
         """See the module's function of this name."""
         shape = _shape(drive)
         arguments.of_scan(drive, weight, leak, h0, starts, nonlinearity)
+        if nonlinearity not in _FIRST:
+            return unrolled.forward(drive, weight, leak, h0, starts, nonlinearity)
         owned = drive.contiguous()
         weight, h0, starts, leak = weight.contiguous(), h0.contiguous(), _dense(starts), _dense(leak)
         states = empty(drive, shape)
