@@ -185,7 +185,8 @@ class ConstrainedLinear(nn.Module):
 
     Example:
         >>> readout = ConstrainedLinear(3, 1, mask=[[1, 0, 1]], signs=[1, 1, -1])
-        >>> readout.constrained.shape, float(readout.constrained[0, 1]), bool(readout.constrained[0, 2] <= 0)
+        >>> weight = readout.constrained.detach()
+        >>> weight.shape, float(weight[0, 1]), bool(weight[0, 2] <= 0)
         (torch.Size([1, 3]), 0.0, True)
     """
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from ostinato.errors import UserError, argument
 from ostinato.nn.cells import calls, rate_steps, time_constant
 from ostinato.nn.cells.constraint import Constraint, balance_, dale_signs
 from ostinato.nn.cells.linearized import LinearizedByAutograd
@@ -374,10 +375,13 @@ class CTRNN(RecurrentStack):
         """The network at its present parameters and these inputs, for Gauss-Newton products.
 
         Raises:
-            ValueError: noise acts: a product needs the same network every time.
+            UserError: noise acts: a product needs the same network every time.
         """
         if self.is_noisy and (self.training or self.noise_in_eval):
-            raise ValueError("a product needs the same network every time: no noise in training mode")
+            raise UserError(
+                "a Gauss-Newton product needs the same network every time: no noise in training mode, found "
+                f"{argument('noise')} {float(self.noise.max()):g}"
+            )
         return LinearizedByAutograd(self, input, hx, starts)
 
     def extra_repr(self) -> str:

@@ -27,8 +27,8 @@ def logit_of(tau: Tensor, low: float, high: float) -> Tensor:
     """s of tau, which lies between low and high; one at a bound counts as the nearest that learns still.
 
     Example:
-        >>> bounded(logit_of(torch.tensor([30.0, 90.0]), 20.0, 100.0), 20.0, 100.0)
-        tensor([30., 90.])
+        >>> bounded(logit_of(torch.tensor([40.0, 60.0]), 20.0, 100.0), 20.0, 100.0)
+        tensor([40., 60.])
     """
     margin = torch.finfo(tau.dtype).eps ** 0.5
     share = ((tau.double() - low) / (high - low)).clamp(margin, 1 - margin)

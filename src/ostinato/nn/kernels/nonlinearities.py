@@ -106,7 +106,8 @@ def value(nonlinearity: str, z: Tensor) -> Tensor:
             return torch.tanh(torch.relu(z))
         case "power":
             positive = z > 0  # 0 to a broken power has no second derivative
-            return torch.where(positive, torch.where(positive, z, 1.0) ** parameter, 0.0)
+            # a NaN passes, as it passes a rectifier
+            return torch.where(positive, torch.where(positive, z, 1.0) ** parameter, torch.relu(z))
         case _:
             return z.clone()
 
@@ -151,7 +152,7 @@ def slope(nonlinearity: str, phi: Tensor) -> Tensor:
             # not of two numbers, whose type would be float32
             return torch.where(phi > 0, torch.ones_like(phi), parameter)
         case "retanh":
-            return (1 - phi * phi) * (phi > 0).to(phi.dtype)
+            return torch.where(phi > 0, 1 - phi * phi, 0.0)
         case "power":
             return _slope_of_power(parameter, phi, phi > 0)
         case _:
@@ -169,7 +170,7 @@ def slope_again(nonlinearity: str, phi: Tensor, saved: Tensor) -> Tensor:
         case "relu":
             return (saved > 0).to(phi.dtype)
         case "retanh":
-            return (1 - phi * phi) * (saved > 0).to(phi.dtype)
+            return torch.where(saved > 0, 1 - phi * phi, 0.0)
         case "power":
             return _slope_of_power(parameter, phi, saved > 0)
         case _:

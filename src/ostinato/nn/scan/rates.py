@@ -24,7 +24,7 @@ from torch import Tensor
 from ostinato.nn.kernels import arguments, nonlinearities, rates, select
 from ostinato.nn.kernels.autocast import in_widest_type
 from ostinato.nn.kernels.definition import previous_states
-from ostinato.nn.kernels.plain import check_memory, dense
+from ostinato.nn.kernels.plain import check_memory, dense, plain
 from ostinato.nn.scan import functions
 from ostinato.nn.scan.operators import LIBRARY
 from ostinato.nn.scan.rules import add_rules
@@ -227,11 +227,7 @@ class FedBack(torch.autograd.Function):
         weight, leak, h0, r0, starts, made, states, slopes = ctx.saved_tensors
         if functions.is_differentiated():
             slopes = nonlinearities.slope(ctx.nonlinearity, made)
-        force = grad_states
-        if grad_rates is not None:
-            force = slopes * grad_rates if force is None else torch.addcmul(force, slopes, grad_rates)
-        assert force is not None
-        total = _adjoint(force, slopes, weight, leak, starts)
+        total = _adjoint(grad_rates, grad_states, slopes, weight, leak, starts)
         _, need_weight, need_leak, *need_start = ctx.needs_input_grad
         grad_weight = grad_leak = grad_h0 = grad_r0 = None
         if need_weight:
@@ -270,11 +266,26 @@ class FedBack(torch.autograd.Function):
         return slopes * tangent, tangent, None
 
 
-def _adjoint(force: Tensor, slopes: Tensor, weight: Tensor, leak: Tensor, starts: Tensor | None) -> Tensor:
-    """dL/dh (T, B, H): force_t + m_{t+1} (d_t (g_{t+1} W) + a g_{t+1})."""
-    zero = torch.zeros_like(force[0])
-    flipped = functions.tangent(force.flip(0), slopes.flip(0), weight.mT, leak, zero, _backwards(starts))
-    return flipped.flip(0)
+def _adjoint(
+    grad_rates: Tensor | None,
+    force: Tensor | None,
+    slopes: Tensor,
+    weight: Tensor,
+    leak: Tensor,
+    starts: Tensor | None,
+) -> Tensor:
+    """dL/dh (T, B, H): force_t + d_t (G_t + m_{t+1} g_{t+1} W) + m_{t+1} a g_{t+1}; None is zero."""
+    tensors = (grad_rates, force, slopes, weight, leak, starts)
+    if not functions.is_differentiated() and plain(*tensors):
+        native = _kernel(slopes, *tensors)
+        if native is not rates:
+            total: Tensor = native.fed_back_adjoint(*tensors)
+            return total
+    if grad_rates is not None:
+        force = slopes * grad_rates if force is None else force + slopes * grad_rates
+    assert force is not None
+    zero, marks = torch.zeros_like(force[0]), _backwards(starts)
+    return functions.tangent(force.flip(0), slopes.flip(0), weight.mT, leak, zero, marks).flip(0)
 
 
 def _backwards(starts: Tensor | None) -> Tensor | None:
