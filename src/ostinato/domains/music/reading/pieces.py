@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ostinato.data.sequences import Skipped
+from ostinato.data.side import Side
+from ostinato.domains.music.bars import COMMON_TIME, Bars
 from ostinato.domains.music.grid import fitting
+from ostinato.domains.music.metre import side_of
 from ostinato.domains.music.notes import Notes, shifted
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.folder import find
@@ -35,8 +38,9 @@ class Piece:
         frames_per_beat: frames to a quarter note.
         semitones: how far the piece was moved up (down, if negative) from its own key.
         first_beat: where the first frame lies: quarter notes after the first full bar begins.
-        metres: the time signatures as (where, quarter notes in a bar), from the first full bar on; the first
-            holds before, too. Without any, bars have four.
+        bars: of the piece; without any time signature, they have four quarters.
+        metre: whether the model that it is for reads its bars.
+        look_back: whether it reads what sounded in the bars before.
     """
 
     name: str
@@ -44,7 +48,9 @@ class Piece:
     frames_per_beat: int
     semitones: int = 0
     first_beat: float = 0.0
-    metres: tuple[tuple[float, float], ...] = ()
+    bars: Bars = COMMON_TIME
+    metre: bool = False
+    look_back: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -60,9 +66,25 @@ class Piece:
         # frames of a program's own may be on another keyboard: such a piece was not moved
         return frames if self.semitones == 0 else shifted(frames, -self.semitones)
 
+    def side(self, frames: int | None = None) -> Side | None:
+        """What a model reads of the bars; None for nothing.
+
+        Args:
+            frames: so many from the first; by default all.
+        """
+        if not self.metre:
+            return None
+        frames = len(self) if frames is None else frames
+        grid, look_back = self.frames_per_beat, self.look_back
+        return side_of(self.bars, self.time(0), frames, grid, look_back=look_back)
+
     def beat(self, frame: int) -> float:
         """Quarter notes from the beginning of the first full bar to a frame."""
         return self.first_beat + frame / self.frames_per_beat
+
+    def time(self, frame: int) -> float:
+        """Quarter notes from the piece's beginning to a frame: what `bars` counts in."""
+        return self.bars.pickup + self.beat(frame)
 
     def place(self, frame: int, beats_per_bar: float | None = None) -> tuple[int, float]:
         """Number of a frame's bar, and the quarter note in it, from 1; bar 0 is an incomplete first one.
@@ -72,20 +94,18 @@ class Piece:
             beats_per_bar: quarter notes in every bar; by default what the piece's own metres say.
 
         Example:
-            >>> piece = Piece("waltz", np.eye(88, dtype=np.uint8), 1, metres=((0.0, 3.0), (6.0, 2.0)))
+            >>> bars = Bars(metres=((0.0, 3, 4), (6.0, 2, 4)))
+            >>> piece = Piece("waltz", np.eye(88, dtype=np.uint8), 1, bars=bars)
             >>> [piece.place(frame) for frame in (0, 2, 3, 6, 9)]
             [(1, 1.0), (1, 3.0), (2, 1.0), (3, 1.0), (4, 2.0)]
         """
-        metres = self.metres if beats_per_bar is None else ((0.0, beats_per_bar),)
+        if beats_per_bar is None:
+            bar, offset, _ = self.bars.place(self.time(frame))
+            return bar, offset + 1
         # rounded, or a third of a beat could fall a hair before its bar
         beat = round(self.beat(frame), 6)
-        before, begin, length = 0, 0.0, metres[0][1] if metres else 4.0
-        for where, lasts in metres[1:]:
-            if where > beat:
-                break
-            before, begin, length = before + math.ceil(round((where - begin) / length, 6)), where, lasts
-        bar = math.floor((beat - begin) / length)
-        return before + bar + 1, round(beat - begin - bar * length + 1, 6)
+        bar = math.floor(beat / beats_per_bar)
+        return bar + 1, round(beat - bar * beats_per_bar + 1, 6)
 
 
 def read_piece(
@@ -110,7 +130,7 @@ def read_piece(
         (8, -2, 0.0)
     """
     try:
-        return _piece(Path(path).name, _one(Path(path), how), how, semitones)
+        return piece_of(Path(path).name, one_of(Path(path), how), how, semitones)
     except MissingExtra:
         raise  # whatever the file is
     except UserError as error:
@@ -145,7 +165,7 @@ def read_pieces(
             if wanted in (None, label):
                 name = f"{file}#{label}" if len(names) > 1 else str(file)
                 try:
-                    pieces.append((name, _piece(Path(name).name, notes, how, semitones)))
+                    pieces.append((name, piece_of(Path(name).name, notes, how, semitones)))
                 except UserError as error:
                     skipped.append(Skipped(name, str(error)))
     return pieces, skipped
@@ -166,7 +186,8 @@ def _expanded(paths: SequenceOf[Path]) -> tuple[list[Path], list[Skipped]]:
     return found, skipped
 
 
-def _piece(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Piece:
+def piece_of(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Piece:
+    """Notes as a model reads them; the arguments are those of `read_piece`."""
     if how.pedal:
         notes = notes.pedalled()
     if semitones is None:
@@ -175,12 +196,21 @@ def _piece(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Pie
     quantize, grid = how.quantize or "nearest", how.frames_per_beat
     if not isinstance(grid, int):
         grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
-    frames, first_beat = notes.frames(grid, quantize=quantize), notes.first_beat(grid, quantize)
-    metres = tuple((time - notes.pickup, 4 * beats / unit) for time, beats, unit in notes.marks.metres)
-    return Piece(name, frames, grid, semitones, first_beat, metres)
+    bars = Bars.of(notes)
+    first_beat = notes.first_beat(grid, quantize) + notes.pickup - bars.pickup
+    return Piece(
+        name,
+        notes.frames(grid, quantize=quantize),
+        grid,
+        semitones,
+        first_beat,
+        bars,
+        how.metre,
+        how.look_back,
+    )
 
 
-def _one(path: Path, how: AsFrames) -> Notes:
+def one_of(path: Path, how: AsFrames) -> Notes:
     """The only piece of a file, or the one that its name says after a #."""
     file, label = parted(path)
     found = contents(file, how.playing)
