@@ -61,7 +61,7 @@ RULES = {
     "nn": ("nn", "cells, outputs, model, scan"),
     # networks as dynamical systems, and readouts of untrained ones
     "dynamics": ("dynamics", "errors, kernels, cells"),
-    "readouts": ("readouts", "errors, cells, nn"),
+    "readouts": ("readouts", "errors, cells"),
     "optim": ("optim", "errors, settings, declarations of optimizers"),
     "data": ("data", "errors, files"),
     # runs on disk, domains as everything else sees them, training

@@ -109,8 +109,8 @@ class _CellMap(StepMap):
             )
         if getattr(cell, "is_noisy", False) and (cell.training or getattr(cell, "noise_in_eval", False)):
             raise UserError(
-                f"expected {argument('cell')} without chance, found noise; call its eval() first, and make it "
-                "with noise_in_eval=False"
+                f"expected {argument('cell')} without chance, found noise; call its eval() first, and "
+                "make it with noise_in_eval=False"
             )
         self._cell = cell
         self._form = cell.initial_state(1)
