@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ostinato.api.training import train as train
     from ostinato.domains.text.language_model import LanguageModel as LanguageModel
     from ostinato.errors import UserError as UserError
+    from ostinato.nn import CTRNN as CTRNN
     from ostinato.nn import GRU as GRU
     from ostinato.nn import LSTM as LSTM
     from ostinato.nn import RNN as RNN
@@ -64,6 +65,7 @@ def lazily(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any
 
 
 _PLACES = {
+    "CTRNN": "nn",
     "GRU": "nn",
     "LSTM": "nn",
     "LanguageModel": "domains.text.language_model",

@@ -16,6 +16,7 @@ import numpy as np
 from ostinato.data.sequences import SPLITS, Sequence, Skipped, Splits
 from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, gather, same
 from ostinato.domains.music.grid import Cost, Quantize, fitting
+from ostinato.domains.music.metre import side_of_notes, usual_metres
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.frames import USUAL, AsFrames, report_lines, report_of
@@ -45,7 +46,7 @@ def load(
     pieces, reasons = _pieces(names, readings, pedal=how.pedal)
     quantize = how.quantize or "nearest"
     grid = _grid(how.frames_per_beat, quantize, pieces)
-    songs, unusable, report = _songs(pieces, grid, quantize, transpose=how.transpose)
+    songs, unusable, report = _songs(pieces, grid, quantize, how)
     skipped = sorted([*skipped, *reasons, *unusable], key=lambda skip: skip.path)
     if not songs:
         raise UserError(_nothing_usable(path, skipped))
@@ -63,11 +64,17 @@ def load(
             "split_seed": split_seed,
             "shares": SHARES,
             **how.convention(quantize),
+            **({"metre": _told(pieces, how)} if how.metre else {}),
             "reading": report,
             "notices": report_lines(report),
         },
         skipped=tuple(skipped),
     )
+
+
+def _told(pieces: SequenceOf[tuple[str, Notes]], how: AsFrames) -> dict[str, Any]:
+    """What a run keeps of its songs' metres."""
+    return usual_metres([notes for _, notes in pieces]) | {"look_back": how.look_back}
 
 
 def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, tuple[Sequence, ...]], str]:
@@ -140,7 +147,7 @@ def _grid(
 
 
 def _songs(
-    pieces: SequenceOf[tuple[str, Notes]], grid: int, quantize: Quantize, *, transpose: bool
+    pieces: SequenceOf[tuple[str, Notes]], grid: int, quantize: Quantize, how: AsFrames
 ) -> tuple[list[Sequence], list[Skipped], dict[str, Any]]:
     """The pieces as frames, those that have none, and what the frames cost the others."""
     songs: list[Sequence] = []
@@ -148,8 +155,10 @@ def _songs(
     costs, played = Cost(), (0.0, 0.0)
     for name, notes in pieces:
         try:
-            moved = notes.transposed(notes.to_c()) if transpose and len(notes) else notes
-            songs.append(Sequence(name, moved.frames(grid, quantize=quantize)))
+            moved = notes.transposed(notes.to_c()) if how.transpose and len(notes) else notes
+            frames = moved.frames(grid, quantize=quantize)
+            side = side_of_notes(moved, len(frames), grid, quantize, look_back=how.look_back)
+            songs.append(Sequence(name, frames, side if how.metre else None))
             costs += moved.cost(grid, quantize)
             total, sounding = notes.polyphony()
             played = played[0] + total, played[1] + sounding

@@ -25,6 +25,8 @@ class AsFrames:
         repeats: whether repeats and endings are played, or every bar once as it is written; by default they
             are played in ABC and not in MusicXML.
         chords: whether the chord symbols of ABC sound.
+        metre: whether the place in bar and beat is a side input.
+        look_back: whether the bars before are, too.
     """
 
     frames_per_beat: int | Literal["auto"] | None = None
@@ -33,6 +35,8 @@ class AsFrames:
     pedal: bool = False
     repeats: Repeats | None = None
     chords: bool = False
+    metre: bool = False
+    look_back: bool = False
 
     @property
     def playing(self) -> Playing:
@@ -63,6 +67,8 @@ def convention_of(details: Mapping[str, Any]) -> AsFrames:
         details.get("pedal", False),
         details.get("repeats"),
         details.get("chords", False),
+        bool(details.get("metre")),
+        bool(details.get("metre", {}).get("look_back")),
     )
 
 
