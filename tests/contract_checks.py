@@ -138,7 +138,7 @@ def doubles(row: Row, source: str) -> tuple[Any, dict[str, Tensor | None], Any]:
     if targets.dim() == 3 and targets.dtype == torch.uint8:  # few notes are enough
         notes = slice(40, 43)
         inputs, targets = inputs[..., notes], targets[..., notes]
-        identity |= {"visible_size": 3}
+        identity |= {"visible_size": 3, "input_size": 3}  # of the frame before, and of nothing besides
     model = domain.model(recipe, identity).eval()
     with torch.no_grad():  # weights of some start small: here all of it should count
         for seed, parameter in enumerate(model.output.parameters()):

@@ -99,8 +99,31 @@ class SequenceModel(nn.Module):
         self, inputs: Tensor, states: State | None = None, starts: Tensor | None = None
     ) -> tuple[Distribution, State]:
         """The distribution of every next observation, and the states after the last."""
+        read, last = self.read(inputs, states, starts)
+        return self.distribution(*read), last
+
+    def read(
+        self, inputs: Tensor, states: State | None = None, starts: Tensor | None = None
+    ) -> tuple[tuple[Tensor, ...], State]:
+        """What `distribution` makes the distributions of, each (T, B, ...), and the states after the last.
+
+        Whoever looks at some of the predictions alone, or later, or in another order, takes those rows of it.
+
+        Example:
+            >>> from ostinato.nn import RNN
+            >>> from ostinato.nn.outputs.bernoulli import Bernoulli
+            >>> model = SequenceModel(RNN(88, 10), Bernoulli(10, 88))
+            >>> (hidden,), states = model.read(torch.zeros(7, 2, 88))
+            >>> model.distribution(hidden[-1, :1]).batch_shape
+            torch.Size([1])
+        """
         hidden, last = self.rnn(inputs, states, starts)
-        return self.output(hidden), last
+        return (hidden,), last
+
+    def distribution(self, *read: Tensor) -> Distribution:
+        """The distributions of what `read` returned, or of rows of it (..., H)."""
+        found: Distribution = self.output(*read)
+        return found
 
     def loss(
         self,

@@ -24,6 +24,7 @@ from typing import Any
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.data.splitting import SHARES, assign, connected, gather, same
 from ostinato.domains.music.grid import fitting
+from ostinato.domains.music.metre import side_of_notes, usual_metres
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.frames import USUAL, AsFrames
@@ -51,10 +52,11 @@ def load(
     grid = how.frames_per_beat or FRAMES_PER_BEAT
     if grid == "auto":
         grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup) for notes in chorales.values()])
-    songs = [
-        Sequence(name, notes.frames(grid, transpose=how.transpose, quantize=quantize))
-        for name, notes in chorales.items()
-    ]
+    songs = []
+    for name, notes in chorales.items():
+        frames = notes.frames(grid, transpose=how.transpose, quantize=quantize)
+        side = side_of_notes(notes, len(frames), grid, quantize, look_back=how.look_back)
+        songs.append(Sequence(name, frames, side if how.metre else None))
     splits = gather(songs, assign(names, groups, seed=split_seed))
     return Splits(
         "bach",
@@ -70,6 +72,11 @@ def load(
             "shares": SHARES,
             "works": len(set(groups)),
             **({} if how.quantize is None else {"quantize": quantize}),
+            **(
+                {"metre": usual_metres(list(chorales.values())) | {"look_back": how.look_back}}
+                if how.metre
+                else {}
+            ),
         },
     )
 
