@@ -46,8 +46,8 @@ RULES = {
     "declarations of domains": ("domains.registry", "settings, what domains declare, declaration of NAME"),
     "recipe": (
         "recipe",
-        "errors, settings, declarations of cells, declarations of outputs, declarations of optimizers, "
-        "declarations of domains",
+        "errors, files, settings, declarations of cells, declarations of outputs, "
+        "declarations of optimizers, declarations of domains",
     ),
     # networks and optimizers: for any program
     "devices": ("nn.devices", "errors"),
