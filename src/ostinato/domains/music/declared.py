@@ -12,16 +12,16 @@ NAMES = ("bach", "jsb", "nottingham", "musedata", "piano-midi")
 
 
 def _anew(settings: Settings) -> Settings:
-    """Files are placed at the nearest frame, and their metre is read, as that of `bach`.
+    """Files are placed at the nearest frame and split by work; their metre is read, as that of `bach`.
 
-    In runs that say nothing, of before, files are sampled and no metre is known.
+    In runs that say nothing, of before, files are sampled, split by piece, and no metre is known.
     """
     # what a program has in memory has a name in angle brackets
     if settings["data"] in NAMES[1:] or settings["data"].startswith("<"):
         return {}
     if settings["data"] == NAMES[0]:
         return {"metre": True}  # where bars do not recur, those before mislead: docs/experiments.md
-    return {"metre": True, "look_back": True, "quantize": "nearest"}
+    return {"metre": True, "look_back": True, "quantize": "nearest", "split_by": "work"}
 
 
 MUSIC = DomainDeclared(
@@ -81,7 +81,22 @@ MUSIC = DomainDeclared(
             "repeats and endings of files are played, or written once",
             unset="played in ABC, not in MusicXML",
         ),
-        Setting("chords", bool, False, "Data", "chord symbols of ABC sound"),
+        Setting("chords", bool, False, "Data", "chord symbols of ABC and MusicXML sound"),
+        Setting(
+            "key",
+            Literal["guessed", "stated"],
+            "guessed",
+            "Data",
+            "what transpose goes by: the key guessed from the notes, or the one a file states",
+        ),
+        Setting(
+            "split_by",
+            Literal["work", "piece"] | None,
+            None,
+            "Data",
+            "what of files stays in one split: versions of one work, or identical pieces alone",
+            unset="work for files",
+        ),
         Setting(
             "metre",
             bool | None,
@@ -109,7 +124,7 @@ MUSIC = DomainDeclared(
     ),
     defaults={"data": "bach", "output": "bernoulli"},
     hessian_free={"streams": 64},
-    fixed=("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords"),
+    fixed=("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "key", "split_by"),
     anew=_anew,
     search={
         "hidden_size": {"low": 100, "high": 400},

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 # How files are read: settings of a run, options of commands that read other files, arguments of `load`.
-READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords")
+READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,9 @@ class EvaluateOptions:
     repeats
         Repeats are played, or written once, in files named by --data.
     chords
-        Whether the chord symbols of ABC sound in files named by --data.
+        Whether the chord symbols of ABC and MusicXML sound in files named by --data.
+    key
+        What files named by --data are moved to C by: the key guessed from notes, or stated.
     per_song
         List the log-likelihood of each song of a split.
     """
@@ -105,6 +107,7 @@ class EvaluateOptions:
     pedal: bool = False
     repeats: Literal["played", "written"] | None = None
     chords: bool = False
+    key: Literal["guessed", "stated"] = "guessed"
     per_song: Literal["train", "valid", "test"] | None = None
 
 
@@ -125,9 +128,11 @@ class ShowOptions:
     pedal
         Whether the sustain pedal of MIDI files holds notes.
     repeats
-        Repeats and endings are played, or written once; by default played in ABC, not in MusicXML.
+        Repeats and endings are played, or written once; by default played in ABC alone.
     chords
-        Whether the chord symbols of ABC sound.
+        Whether the chord symbols of ABC and MusicXML sound.
+    key
+        What each piece is moved to C by: the key guessed from its notes, or the one that its file states.
     """
 
     out: Path | None = None
@@ -137,3 +142,4 @@ class ShowOptions:
     pedal: bool = False
     repeats: Literal["played", "written"] | None = None
     chords: bool = False
+    key: Literal["guessed", "stated"] = "guessed"

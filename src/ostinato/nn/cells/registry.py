@@ -84,6 +84,16 @@ _RECURRENT_WEIGHTS: tuple[Setting, ...] = (
     ),
 )
 _RATES = {"recurrent_rate": ("weight_hh*",)}
+_RECURRENT_NORM = Setting(
+    "recurrent_norm",
+    float | Literal["none"],
+    "none",
+    "Optimization",
+    "largest singular value that an update may leave the recurrent weights with",
+    low=0,
+    above=True,
+    needs={"learning_rate": ()},
+)
 
 CELLS.register(
     Declared(
@@ -92,6 +102,7 @@ CELLS.register(
         summary="one state a unit, and a nonlinearity",
         check=_check_leaks,
         rates=_RATES,
+        norms={"recurrent_norm": ("weight_hh*",)},
         settings=(
             Setting(
                 "nonlinearity",
@@ -101,6 +112,7 @@ CELLS.register(
                 "of the recurrent units",
             ),
             *_RECURRENT_WEIGHTS,
+            _RECURRENT_NORM,
             *LEAKS,
         ),
     )

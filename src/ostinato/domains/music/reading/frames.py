@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ostinato.domains.music.grid import Cost, Quantize
+from ostinato.domains.music.reading.keys import KeyFrom
 from ostinato.domains.music.reading.notation import Playing
 from ostinato.evaluation.numbers import counted
 
@@ -24,9 +25,10 @@ class AsFrames:
         pedal: whether the sustain pedal of MIDI holds notes.
         repeats: whether repeats and endings are played, or every bar once as it is written; by default they
             are played in ABC and not in MusicXML.
-        chords: whether the chord symbols of ABC sound.
+        chords: whether the chord symbols of ABC and MusicXML sound.
         metre: whether the place in bar and beat is a side input.
         look_back: whether the bars before are, too.
+        key: what `transpose` goes by: the key "guessed" from the notes, or the one that a file has "stated".
     """
 
     frames_per_beat: int | Literal["auto"] | None = None
@@ -37,6 +39,7 @@ class AsFrames:
     chords: bool = False
     metre: bool = False
     look_back: bool = False
+    key: KeyFrom = "guessed"
 
     @property
     def playing(self) -> Playing:
@@ -46,6 +49,8 @@ class AsFrames:
     def convention(self, quantize: Quantize) -> dict[str, Any]:
         """What a run keeps of it, to read other pieces in the same way."""
         kept: dict[str, Any] = {"quantize": quantize, "pedal": self.pedal, "chords": self.chords}
+        if self.key != "guessed":
+            kept["key"] = self.key
         return kept if self.repeats is None else kept | {"repeats": self.repeats}
 
 
@@ -69,6 +74,7 @@ def convention_of(details: Mapping[str, Any]) -> AsFrames:
         details.get("chords", False),
         bool(details.get("metre")),
         bool(details.get("metre", {}).get("look_back")),
+        details.get("key", "guessed"),
     )
 
 

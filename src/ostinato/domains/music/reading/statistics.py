@@ -52,5 +52,6 @@ def describe(data: Splits) -> dict[str, Any]:
         "details": data.details,
         "splits": {split: of(sequences) for split, sequences in data.items()},
         "all": of([song for _, sequences in data.items() for song in sequences]),
+        "listing": list(data.listing),
         "skipped": [{"path": skip.path, "reason": skip.reason} for skip in data.skipped],
     }
