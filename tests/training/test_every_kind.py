@@ -233,7 +233,11 @@ def test_weight_decay_shrinks_weights_by_its_share_of_the_rate(tmp_path: Path) -
         ("SGD", {"optimizer": "hessian-free"}, "HF together, found hessian-free and SGD"),
         ("SGD+R", {"cell": "gru"}, "R sets nonlinearity, which is for cell rnn or ctrnn, found cell gru"),
         ("SGD+CLR", {"cell": "lstm"}, "R sets nonlinearity, which is for cell rnn or ctrnn, found cell lstm"),
-        ("SGD", {"cell": "lstm", "nonlinearity": "relu"}, "nonlinearity is for cell rnn or ctrnn, found cell lstm"),
+        (
+            "SGD",
+            {"cell": "lstm", "nonlinearity": "relu"},
+            "nonlinearity is for cell rnn or ctrnn, found",
+        ),
         ("SGD", {"optimizer": "adam", "momentum": 0.9}, "momentum is for optimizer nesterov or classical"),
         ("SGD", {"optimizer": "sgd", "momentum": 0.9}, "momentum is for optimizer nesterov or classical"),
         ("SGD", {"cell": "gruu"}, "unknown cell 'gruu': did you mean gru"),
