@@ -60,7 +60,9 @@ def settings_meant(
     whole = whole and all(stored.get(name, value) == value for name, value in chosen.items())
     for letter in rest:
         means = meaning(letter, chosen)
-        meant |= {name: value for name, value in means.items() if name in stored or not whole}
+        kept = {name: value for name, value in means.items() if name in stored}
+        # of a letter that is asked for anew nothing is stored
+        meant |= kept if whole and kept else means
     for letter, (switch, companions) in MEANT_TOGETHER.items():
         if letter not in rest and together.get(switch):
             means = meaning(letter, chosen)
