@@ -151,7 +151,9 @@ def _constraint(piece: Piece, fixed: list[str], free: list[str], *, above: bool)
 def _record(
     piece: Piece, constraint: Constraint, found: Particles, frames: np.ndarray, out: list[Path]
 ) -> dict[str, Any]:
-    given = constraint.values.astype(bool)
+    from ostinato.domains.music.layout import roll
+
+    given, frames = roll(constraint.values).astype(bool), roll(frames)
     return {
         "files": [str(path) for path in out],
         "frames": len(frames),

@@ -100,7 +100,12 @@ class SequenceModel(nn.Module):
     ) -> tuple[Distribution, State]:
         """The distribution of every next observation, and the states after the last."""
         hidden, last = self.rnn(inputs, states, starts)
-        return self.output(hidden), last
+        return self.output(self.read(hidden, inputs)), last
+
+    def read(self, hidden: Tensor, inputs: Tensor) -> Tensor:
+        """What the output reads: hidden states (T, B, H), and what it is told of the inputs: see `Told`."""
+        told: int = getattr(self.output, "told", 0)
+        return torch.cat([hidden, inputs[..., :told].to(hidden.dtype)], -1) if told else hidden
 
     def loss(
         self,
@@ -133,7 +138,7 @@ class SequenceModel(nn.Module):
             flat = x.flatten(0, 1)
             return flat if chosen is None else flat.index_select(0, chosen)
 
-        hidden, values = frames_of(layers[-1]), frames_of(targets)
+        hidden, values = frames_of(self.read(layers[-1], inputs)), frames_of(targets)
         frames = len(values)
         cost = (objective or self.objective).cost(hidden, values, self.generator)
         total = cost.loss / max(frames, 1)

@@ -48,7 +48,7 @@ def settings_meant(
     _check_contradictions(base, rest, settings)
     chosen = _choices(base, rest, together)
     meant = defaults_of(chosen)
-    if not stored.keys() >= _OF_A_RUN:
+    if not together.keys() >= _OF_A_RUN:
         meant |= domain.anew(chosen)
     meant |= base_settings(base)
     if base == "HF":

@@ -11,6 +11,7 @@ from ostinato.data.sequences import Skipped
 from ostinato.domains.answer import Answer, Asked, Notice, Part
 from ostinato.domains.music.chains import chains_notice, chains_record
 from ostinato.domains.music.compose import generate
+from ostinato.domains.music.layout import roll
 from ostinato.domains.music.memory import frames as frames_of
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import ComposeOptions, ScoreOptions
@@ -132,9 +133,9 @@ def _composed(files: list[Path], own: np.ndarray, frames: np.ndarray) -> dict[st
     return {
         "files": [str(path) for path in files],
         "frames": len(own),
-        "notes_per_frame": float(own.sum(axis=1).mean()),
+        "notes_per_frame": float(roll(own).sum(axis=1).mean()),
         # only a piece that is moved back can lose notes
-        "notes_off_the_keyboard": int(frames.sum()) - int(own.sum()),
+        "notes_off_the_keyboard": int(roll(frames).sum()) - int(roll(own).sum()),
     }
 
 

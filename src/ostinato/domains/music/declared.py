@@ -1,10 +1,12 @@
 """Music: songs as binary frames of notes."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from ostinato.domains.declared import Command, DomainDeclared
 from ostinato.domains.music import options
 from ostinato.domains.music.paper import TABLE1
+from ostinato.errors import UserError, argument
+from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.recipe.declared import Settings
 from ostinato.recipe.setting import Setting
 
@@ -12,10 +14,25 @@ NAMES = ("bach", "jsb", "nottingham", "musedata", "piano-midi")
 
 
 def _anew(settings: Settings) -> Settings:
-    """Files are placed at the nearest frame; in runs that say nothing, of before, they are sampled."""
+    """Notes of files are placed at the nearest frame, and frames have onsets where they can.
+
+    Runs that say nothing, of before, have samples and piano-rolls.
+    """
     # what a program has in memory has a name in angle brackets
-    named = settings["data"] in NAMES or settings["data"].startswith("<")
-    return {} if named else {"quantize": "nearest"}
+    if settings["data"] in NAMES[1:] or settings["data"].startswith("<"):
+        return {}
+    frames = {"frames": "onsets" if OUTPUTS[settings["output"]].onsets else "piano-roll"}
+    return frames if settings["data"] == NAMES[0] else frames | {"quantize": "nearest"}
+
+
+def _check(recipe: Any) -> None:
+    """Onsets are for outputs that can have them."""
+    if recipe.get("frames") == "onsets" and not OUTPUTS[recipe.output].onsets:
+        able = " or ".join(entry.name for entry in OUTPUTS.entries() if entry.onsets)
+        raise UserError(
+            f"{argument('frames')} onsets is for {argument('output')} {able}, found {recipe.output}; "
+            f"use {argument('frames')} piano-roll"
+        )
 
 
 MUSIC = DomainDeclared(
@@ -76,11 +93,20 @@ MUSIC = DomainDeclared(
             unset="played in ABC, not in MusicXML",
         ),
         Setting("chords", bool, False, "Data", "chord symbols of ABC sound"),
+        Setting(
+            "frames",
+            Literal["onsets", "piano-roll"] | None,
+            None,
+            "Data",
+            "frames say where notes begin, or only what sounds",
+            unset="onsets for bach and files, piano-roll for the published sets",
+        ),
     ),
     defaults={"data": "bach", "output": "bernoulli"},
     hessian_free={"streams": 64},
-    fixed=("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords"),
+    fixed=("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "frames"),
     anew=_anew,
+    check=_check,
     search={
         "hidden_size": {"low": 100, "high": 400},
         "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},

@@ -33,6 +33,7 @@ from ostinato.errors import UserError, argument
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
+from ostinato.nn.outputs import Onsets
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model
@@ -62,7 +63,7 @@ class Music:
 
     def wrap(self, recipe: Recipe, given: Given) -> Splits:
         """Frames, (T, V), as they are: nothing is transposed."""
-        return memory.wrap(given, recipe.frames_per_beat)
+        return memory.wrap(given, recipe.frames_per_beat, onsets=recipe.get("frames") == "onsets")
 
     def generate(self, trained: TrainedModel, asked: Asked, options: ComposeOptions) -> np.ndarray:
         """Pieces (K, T, V)."""
@@ -106,8 +107,12 @@ class Music:
     ) -> SequenceModel:
         """A model whose output starts at the note frequencies."""
         size = identity["visible_size"]
-        start = {} if data is None else {"frequencies": note_frequencies(data.train)}
-        return build_model(recipe, Sizes(size, size), start, stored)
+        onsets = _onsets(identity["details"])
+        start = {} if data is None else {"frequencies": note_frequencies(data.train, onsets=onsets)}
+        if onsets and stored is not None:
+            stored = {name.replace("output.rows.", "output."): value for name, value in stored.items()}
+        model = build_model(recipe, Sizes(size, size), start, stored)
+        return SequenceModel(model.rnn, Onsets(model.output), recipe.l1, recipe.l2) if onsets else model
 
     def streams(self, recipe: Recipe, data: Splits, epoch: int) -> Streams:
         """Songs dealt anew each epoch."""
@@ -164,14 +169,14 @@ class Music:
 
     def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Splits:
         """As they are by themselves: in the frames that they have, and in C if nothing else is said."""
-        if run is not None and data not in data_sets.names():
-            given = as_the_run(run) | dict(given)
+        if run is not None:
+            given = _as_the_run(run, data) | dict(given)
         loaded = data_sets.load(data, **given)
         found = self.identity(loaded)["visible_size"]
         wanted = found if run is None else run.load_checkpoint("last")[1]["data"]["visible_size"]
         if found != wanted:
             raise UserError(
-                f"expected frames of {wanted} notes, which the run was trained on, found {found} in {data}"
+                f"expected frames of {wanted} rows, as the run was trained on, found {found} in {data}"
             )
         return loaded
 
@@ -180,10 +185,18 @@ class Music:
         return None if options.per_song is None else each_song(model, data, options.per_song)
 
 
-def as_the_run(run: Run) -> dict[str, Any]:
-    """How a run's pieces were read, for files to be read in the same way."""
+def _as_the_run(run: Run, data: str) -> dict[str, Any]:
+    """How a run's pieces were read, as far as other data are read in the same way."""
     how = convention_of(run.load_checkpoint("last")[1]["data"]["details"])
-    return {name: getattr(how, name) for name in READING if name != "transpose"}
+    names = [name for name in READING if name != "transpose"]
+    if data in data_sets.names():  # they have their own frames, but of `bach` those with onsets
+        names = ["frames", "frames_per_beat", "quantize"] if how.onsets and data == data_sets.DEFAULT else []
+    return {name: getattr(how, name) for name in names}
+
+
+def _onsets(details: Mapping[str, Any]) -> bool:
+    """Whether the frames of data with these details have onsets."""
+    return details.get("frames") == "onsets"
 
 
 def _piece(music: MusicModel, given: Any, number: int) -> Piece:
@@ -197,7 +210,7 @@ def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Scores:
     """Every baseline, fitted on the training songs, on the splits that have songs."""
     scores: Scores = {}
     for name in BASELINES:
-        baseline = fit_baseline(name, data.train)
+        baseline = fit_baseline(name, data.train, onsets=_onsets(data.details))
         scores[name] = {
             split: evaluate_frames(baseline, data[split]) for split in splits if data.frames(split) > 0
         }

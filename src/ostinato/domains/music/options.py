@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 # How files are read: settings of a run, options of commands that read other files, arguments of `load`.
-READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords")
+READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "frames")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,8 @@ class EvaluateOptions:
         Repeats are played, or written once, in files named by --data.
     chords
         Whether the chord symbols of ABC sound in files named by --data.
+    frames
+        Whether frames of files named by --data say where notes begin; by default as for the run.
     per_song
         List the log-likelihood of each song of a split.
     """
@@ -99,6 +101,7 @@ class EvaluateOptions:
     pedal: bool = False
     repeats: Literal["played", "written"] | None = None
     chords: bool = False
+    frames: Literal["onsets", "piano-roll"] | None = None
     per_song: Literal["train", "valid", "test"] | None = None
 
 
@@ -122,6 +125,8 @@ class ShowOptions:
         Repeats and endings are played, or written once; by default played in ABC, not in MusicXML.
     chords
         Whether the chord symbols of ABC sound.
+    frames
+        Whether frames say where notes begin (onsets); by default they say what sounds, a piano-roll.
     """
 
     out: Path | None = None
@@ -131,3 +136,4 @@ class ShowOptions:
     pedal: bool = False
     repeats: Literal["played", "written"] | None = None
     chords: bool = False
+    frames: Literal["onsets", "piano-roll"] | None = None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ostinato.domains.music.compose import Predictor
-from ostinato.domains.music.notes import COLUMNS, LOWEST, spans
+from ostinato.domains.music.layout import COLUMNS, LOWEST, spans
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.errors import UserError
@@ -130,8 +130,12 @@ def _gains(
     for k, (begin, end, column, target) in enumerate(trials):
         held = end - begin
         for window, offset in ((targets, 0), (inputs, 1)):
-            window[offset : held + offset, k, column] = 0
-            window[offset : held + offset, k, target] = 1
+            note = window[offset : held + offset, k]
+            for rows in range(
+                0, note.shape[1], COLUMNS
+            ):  # what sounds, and what is struck where that is said
+                note[:, rows + target] = note[:, rows + column]
+                note[:, rows + column] = 0
     ends = torch.tensor([end for _, end, *_ in trials], device=frames.device)
     counted = times < (ends + horizon).clamp_max(len(frames))
     before = torch.cat([log_probs, log_probs.new_zeros(length)])[times]

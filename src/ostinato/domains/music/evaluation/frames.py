@@ -30,6 +30,7 @@ from ostinato.nn.outputs.agreement import Estimate
 from ostinato.nn.outputs.base import EstimatedFrames
 
 POOLED = "pooled over all frames, first frame of each song included (predicted from a zero input)"
+ROLL = "of what sounds in each frame, given the frames before with their onsets; pooled over all frames"
 PER_SONG = "mean over songs of each song's mean over frames, first frame included"
 
 SAMPLED = "from {} drawn frames; interval: 2 sampling errors"
@@ -46,6 +47,7 @@ class SongTotals:
         names: of the songs.
         frames: in each song, (S,).
         log_prob: log-likelihood in nats, (S,); with `cheap` totals the stand-in for it.
+        log_prob_roll: of frames with onsets, log-likelihood of what sounds in each, given all before, (S,).
         hits: right notes, (S,), or (D, S) where frames were drawn.
         errors: notes predicted or true, likewise.
         overlap: per-frame accuracy, likewise.
@@ -57,6 +59,7 @@ class SongTotals:
     names: tuple[str, ...]
     frames: np.ndarray
     log_prob: np.ndarray
+    log_prob_roll: np.ndarray | None = None
     hits: np.ndarray | None = None
     errors: np.ndarray | None = None
     overlap: np.ndarray | None = None
@@ -76,6 +79,8 @@ class SongTotals:
         if self.estimate is not None and self.songs is not None:
             per_song = annealed_score(per_song, self.estimate, torch.from_numpy(1 / self.frames[self.songs]))
         scores = {"log_likelihood": self.log_likelihood(), "log_likelihood_per_song": per_song}
+        if self.log_prob_roll is not None:
+            scores["log_likelihood_roll"] = pooled_score(self.log_prob_roll, self.frames, "nats/frame", ROLL)
         if self.chains is not None:
             scores |= self.chains.scores()
         if self.hits is not None and self.errors is not None and self.overlap is not None:

@@ -16,6 +16,7 @@ import numpy as np
 from ostinato.data.sequences import SPLITS, Sequence, Skipped, Splits
 from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, gather, same
 from ostinato.domains.music.grid import Cost, Quantize, fitting
+from ostinato.domains.music.layout import begun, roll
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.frames import USUAL, AsFrames, report_lines, report_of
@@ -45,7 +46,7 @@ def load(
     pieces, reasons = _pieces(names, readings, pedal=how.pedal)
     quantize = how.quantize or "nearest"
     grid = _grid(how.frames_per_beat, quantize, pieces)
-    songs, unusable, report = _songs(pieces, grid, quantize, transpose=how.transpose)
+    songs, unusable, report = _songs(pieces, grid, quantize, how)
     skipped = sorted([*skipped, *reasons, *unusable], key=lambda skip: skip.path)
     if not songs:
         raise UserError(_nothing_usable(path, skipped))
@@ -76,7 +77,11 @@ def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, t
     groups = connected(len(songs), same([_outline(song.values) for song in songs]))
     if len(set(groups)) >= len(SPLITS):
         return gather(songs, assign([song.name for song in songs], groups, seed=seed)), "by piece"
-    return cut_in_time(songs), "in time"
+    cut = cut_in_time(songs)
+    return {
+        split: tuple(Sequence(part.name, begun(part.values)) for part in parts)
+        for split, parts in cut.items()
+    }, "in time"
 
 
 def find(path: Path) -> tuple[list[Path], list[Skipped]]:
@@ -140,7 +145,7 @@ def _grid(
 
 
 def _songs(
-    pieces: SequenceOf[tuple[str, Notes]], grid: int, quantize: Quantize, *, transpose: bool
+    pieces: SequenceOf[tuple[str, Notes]], grid: int, quantize: Quantize, how: AsFrames
 ) -> tuple[list[Sequence], list[Skipped], dict[str, Any]]:
     """The pieces as frames, those that have none, and what the frames cost the others."""
     songs: list[Sequence] = []
@@ -148,8 +153,8 @@ def _songs(
     costs, played = Cost(), (0.0, 0.0)
     for name, notes in pieces:
         try:
-            moved = notes.transposed(notes.to_c()) if transpose and len(notes) else notes
-            songs.append(Sequence(name, moved.frames(grid, quantize=quantize)))
+            moved = notes.transposed(notes.to_c()) if how.transpose and len(notes) else notes
+            songs.append(Sequence(name, moved.frames(grid, quantize=quantize, onsets=how.onsets)))
             costs += moved.cost(grid, quantize)
             total, sounding = notes.polyphony()
             played = played[0] + total, played[1] + sounding
@@ -160,7 +165,7 @@ def _songs(
 
 def _outline(frames: np.ndarray) -> tuple[tuple[int, ...], bytes]:
     """The frames without the key: columns from the lowest note that sounds to the highest."""
-    sounding = np.flatnonzero(frames.any(axis=0))
+    sounding = np.flatnonzero(roll(frames).any(axis=0))
     if len(sounding) == 0:  # silence, which a program may have
         return (len(frames), 0), b""
     outline = frames[:, sounding[0] : sounding[-1] + 1]

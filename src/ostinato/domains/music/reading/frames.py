@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ostinato.domains.music.grid import Cost, Quantize
+from ostinato.domains.music.layout import Frames, roll
 from ostinato.domains.music.reading.notation import Playing
 from ostinato.evaluation.numbers import counted
 
@@ -25,6 +26,7 @@ class AsFrames:
         repeats: whether repeats and endings are played, or every bar once as it is written; by default they
             are played in ABC and not in MusicXML.
         chords: whether the chord symbols of ABC sound.
+        frames: whether they say where notes begin (`layout`); by default they are piano-rolls.
     """
 
     frames_per_beat: int | Literal["auto"] | None = None
@@ -33,6 +35,12 @@ class AsFrames:
     pedal: bool = False
     repeats: Repeats | None = None
     chords: bool = False
+    frames: Frames | None = None
+
+    @property
+    def onsets(self) -> bool:
+        """Whether frames say where notes begin."""
+        return self.frames == "onsets"
 
     @property
     def playing(self) -> Playing:
@@ -42,6 +50,8 @@ class AsFrames:
     def convention(self, quantize: Quantize) -> dict[str, Any]:
         """What a run keeps of it, to read other pieces in the same way."""
         kept: dict[str, Any] = {"quantize": quantize, "pedal": self.pedal, "chords": self.chords}
+        if self.frames is not None:
+            kept["frames"] = self.frames
         return kept if self.repeats is None else kept | {"repeats": self.repeats}
 
 
@@ -63,6 +73,7 @@ def convention_of(details: Mapping[str, Any]) -> AsFrames:
         details.get("pedal", False),
         details.get("repeats"),
         details.get("chords", False),
+        details.get("frames", "piano-roll"),
     )
 
 
@@ -72,8 +83,9 @@ def report_of(cost: Cost, played: tuple[float, float], songs: Sequence[np.ndarra
     Args:
         cost: of all pieces.
         played: quarter notes of all notes together, and those in which at least one sounds.
-        songs: the frames (T, 88).
+        songs: the frames (T, 88), or (T, 176) with onsets.
     """
+    songs = [roll(song) for song in songs]
     sounding = sum(int(song.any(axis=1).sum()) for song in songs)
     return {
         "notes": cost.notes,

@@ -31,7 +31,7 @@ class Piece:
 
     Arguments:
         name: of the file.
-        frames: binary (T, 88) uint8.
+        frames: binary (T, 88) uint8, or (T, 176) with onsets.
         frames_per_beat: frames to a quarter note.
         semitones: how far the piece was moved up (down, if negative) from its own key.
         first_beat: where the first frame lies: quarter notes after the first full bar begins.
@@ -175,7 +175,8 @@ def _piece(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Pie
     quantize, grid = how.quantize or "nearest", how.frames_per_beat
     if not isinstance(grid, int):
         grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
-    frames, first_beat = notes.frames(grid, quantize=quantize), notes.first_beat(grid, quantize)
+    frames = notes.frames(grid, quantize=quantize, onsets=how.onsets)
+    first_beat = notes.first_beat(grid, quantize)
     metres = tuple((time - notes.pickup, 4 * beats / unit) for time, beats, unit in notes.marks.metres)
     return Piece(name, frames, grid, semitones, first_beat, metres)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ostinato.data.sequences import Sequence, Splits
-from ostinato.domains.music.notes import COLUMNS, LOWEST
+from ostinato.domains.music.layout import COLUMNS, LOWEST, roll
 
 
 def of(sequences: SequenceOf[Sequence]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def of(sequences: SequenceOf[Sequence]) -> dict[str, Any]:
         >>> of([Sequence("two notes", np.eye(88, dtype=np.uint8)[[39, 43]])])["pitch_range"]
         [60, 64]
     """
-    frames = np.concatenate([np.zeros((0, COLUMNS), np.uint8), *(song.values for song in sequences)])
+    frames = np.concatenate([np.zeros((0, COLUMNS), np.uint8), *(roll(song.values) for song in sequences)])
     sounding = np.flatnonzero(frames.any(axis=0)) + LOWEST
     notes = frames.sum(axis=1)
     counts = np.bincount(notes, minlength=1)
