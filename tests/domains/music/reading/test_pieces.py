@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ostinato.domains.music.bars import Bars
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.pieces import Piece, read_piece, read_pieces
 
@@ -11,7 +12,7 @@ CASES = Path(__file__).parent / "cases"
 
 def test_bars_and_beats_are_the_piece_s_own():
     piece = read_piece(CASES / "meter34.mid", AsFrames(2))
-    assert piece.metres == ((0.0, 3.0),)
+    assert piece.bars == Bars(metres=((0.0, 3, 4),))
     assert piece.place(7) == (2, 1.5)
     assert piece.place(7, 4.0) == (1, 4.5)
 
@@ -23,12 +24,12 @@ def test_a_pickup_is_bar_0():
 
 def test_a_change_of_metre():
     piece = read_piece(CASES / "meter.abc", AsFrames(1))
-    assert piece.metres == ((0.0, 4.0), (4.0, 3.0))
+    assert piece.bars == Bars(metres=((0.0, 4, 4), (4.0, 3, 4)))
     assert [piece.place(frame)[0] for frame in range(10)] == [1] * 4 + [2] * 3 + [3] * 3
 
 
 def test_a_change_within_a_bar_begins_a_bar():
-    piece = Piece("a", np.eye(88, dtype=np.uint8), 1, metres=((0.0, 4.0), (2.0, 3.0)))
+    piece = Piece("a", np.eye(88, dtype=np.uint8), 1, bars=Bars(metres=((0.0, 4, 4), (2.0, 3, 4))))
     assert [piece.place(frame) for frame in (1, 2, 5)] == [(1, 2.0), (2, 1.0), (3, 1.0)]
 
 

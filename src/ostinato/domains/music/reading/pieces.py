@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ostinato.data.sequences import Skipped
+from ostinato.domains.music.bars import COMMON_TIME, Bars
 from ostinato.domains.music.grid import fitting
 from ostinato.domains.music.notes import Notes, shifted
 from ostinato.domains.music.reading.cache import read_files
@@ -35,8 +36,7 @@ class Piece:
         frames_per_beat: frames to a quarter note.
         semitones: how far the piece was moved up (down, if negative) from its own key.
         first_beat: where the first frame lies: quarter notes after the first full bar begins.
-        metres: the time signatures as (where, quarter notes in a bar), from the first full bar on; the first
-            holds before, too. Without any, bars have four.
+        bars: of the piece; without any time signature, they have four quarters.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Piece:
     frames_per_beat: int
     semitones: int = 0
     first_beat: float = 0.0
-    metres: tuple[tuple[float, float], ...] = ()
+    bars: Bars = COMMON_TIME
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -64,6 +64,10 @@ class Piece:
         """Quarter notes from the beginning of the first full bar to a frame."""
         return self.first_beat + frame / self.frames_per_beat
 
+    def time(self, frame: int) -> float:
+        """Quarter notes from the piece's beginning to a frame: what `bars` counts in."""
+        return self.bars.pickup + self.beat(frame)
+
     def place(self, frame: int, beats_per_bar: float | None = None) -> tuple[int, float]:
         """Number of a frame's bar, and the quarter note in it, from 1; bar 0 is an incomplete first one.
 
@@ -72,20 +76,18 @@ class Piece:
             beats_per_bar: quarter notes in every bar; by default what the piece's own metres say.
 
         Example:
-            >>> piece = Piece("waltz", np.eye(88, dtype=np.uint8), 1, metres=((0.0, 3.0), (6.0, 2.0)))
+            >>> bars = Bars(metres=((0.0, 3, 4), (6.0, 2, 4)))
+            >>> piece = Piece("waltz", np.eye(88, dtype=np.uint8), 1, bars=bars)
             >>> [piece.place(frame) for frame in (0, 2, 3, 6, 9)]
             [(1, 1.0), (1, 3.0), (2, 1.0), (3, 1.0), (4, 2.0)]
         """
-        metres = self.metres if beats_per_bar is None else ((0.0, beats_per_bar),)
+        if beats_per_bar is None:
+            bar, offset, _ = self.bars.place(self.time(frame))
+            return bar, offset + 1
         # rounded, or a third of a beat could fall a hair before its bar
         beat = round(self.beat(frame), 6)
-        before, begin, length = 0, 0.0, metres[0][1] if metres else 4.0
-        for where, lasts in metres[1:]:
-            if where > beat:
-                break
-            before, begin, length = before + math.ceil(round((where - begin) / length, 6)), where, lasts
-        bar = math.floor((beat - begin) / length)
-        return before + bar + 1, round(beat - begin - bar * length + 1, 6)
+        bar = math.floor(beat / beats_per_bar)
+        return bar + 1, round(beat - bar * beats_per_bar + 1, 6)
 
 
 def read_piece(
@@ -175,10 +177,10 @@ def _piece(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Pie
     quantize, grid = how.quantize or "nearest", how.frames_per_beat
     if not isinstance(grid, int):
         grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
+    bars = Bars.of(notes)
     frames = notes.frames(grid, quantize=quantize, onsets=how.onsets)
-    first_beat = notes.first_beat(grid, quantize)
-    metres = tuple((time - notes.pickup, 4 * beats / unit) for time, beats, unit in notes.marks.metres)
-    return Piece(name, frames, grid, semitones, first_beat, metres)
+    first_beat = notes.first_beat(grid, quantize) + notes.pickup - bars.pickup
+    return Piece(name, frames, grid, semitones, first_beat, bars)
 
 
 def _one(path: Path, how: AsFrames) -> Notes:
