@@ -4,17 +4,23 @@ import numpy as np
 import pytest
 
 from ostinato.data.sequences import Sequence
+from ostinato.domains.given import UNSPLIT, Given
 from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
-from ostinato.domains.music.evaluation.frames import total_by_song
+from ostinato.domains.music.evaluation.frames import evaluate_frames, in_quarters, total_by_song
 from ostinato.domains.music.harmonize import Region, melody, regions
 from ostinato.domains.music.layout import COLUMNS, begun, invalid, roll, shifted, spans, struck
+from ostinato.domains.music.memory import wrap
 from ostinato.domains.music.notes import Notes
+from ostinato.domains.music.reading.data_sets import load
 from ostinato.domains.music.reading.folder import split_songs
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.pieces import Piece, read_piece
+from ostinato.domains.music.rhythm import attacks
 from ostinato.domains.music.surprise import score_piece
 from ostinato.domains.music.writing.piano_roll import to_midi
 from ostinato.domains.music.wrong_notes import find_corrections
+from ostinato.errors import UserError
+from ostinato.recipe.recipe import Recipe
 
 C = 39  # column of middle C
 
@@ -156,3 +162,50 @@ def test_the_gain_of_a_moved_note_is_that_of_the_piece_with_it():
         assert invalid(moved) == ""
         scores = [total_by_song(model, [Sequence("a", x)]).log_prob.sum() for x in (piece.frames, moved)]
         np.testing.assert_allclose(note.gain, (scores[1] - scores[0]) / np.log(2), atol=1e-6)
+
+
+def test_how_notes_begin_by_hand():
+    # C4 for a beat, again for a beat and a half, then E4 off the beat
+    frames = notes((0, 1, 60), (1, 2.5, 60), (2.5, 3, 64)).frames(2, quantize="nearest", onsets=True)
+    assert attacks([frames], 2) == {"repeated": 1 / 3, "held": 3 / 6, "off_beat": 1 / 3}
+
+
+def test_what_a_new_run_has_and_what_one_of_before_had():
+    def frames(**settings):
+        return Recipe.parse(None, **settings).get("frames")
+
+    assert frames(data="bach") == frames(data="songs/") == "onsets"
+    assert frames(data="jsb") is None
+    assert frames(data="bach", output="rbm") == "piano-roll"
+    assert frames(data="bach", frames="piano-roll") == "piano-roll"
+    assert Recipe.from_dict({"recipe": "SGD", "domain": "music", "data": "bach"}).get("frames") is None
+    assert Recipe.parse(None, data="bach").replace(data="jsb").get("frames") is None
+    assert Recipe.parse(None, data="bach").replace(output="rbm").get("frames") == "piano-roll"
+    assert Recipe.parse(None, data="jsb").replace(data="bach").get("frames") == "onsets"
+    with pytest.raises(UserError, match="frames onsets is for output bernoulli or nade, found rbm"):
+        Recipe.parse(None, data="bach", output="rbm", frames="onsets")
+
+
+@pytest.mark.parametrize("name", ["jsb", "nottingham", "musedata", "piano-midi"])
+def test_published_sets_have_no_onsets(name):
+    with pytest.raises(UserError, match=f"{name} is published without onsets, found frames onsets"):
+        load(name, frames="onsets")
+
+
+def test_songs_in_memory_are_checked():
+    good = random_frames(4)
+    assert wrap(Given({UNSPLIT: [good] * 9}), 2, onsets=True).details["frames"] == "onsets"
+    bad = good.copy()
+    bad[:, COLUMNS:] = 0
+    with pytest.raises(UserError, match="begins in frame 0 and is not struck"):
+        wrap(Given({UNSPLIT: [bad] * 9}), 2, onsets=True)
+
+
+def test_log_likelihoods_of_two_grids_compare():
+    song = [Sequence("a", random_frames(1))]
+    baseline = fit_baseline("1-gram", song, onsets=True)
+    frame = evaluate_frames(baseline, song)
+    for name in ("log_likelihood", "log_likelihood_roll"):
+        quarter = in_quarters(frame, 3)[f"{name}_per_quarter"]
+        assert quarter.value == 3 * frame[name].value
+        assert quarter.unit == "nats/quarter"

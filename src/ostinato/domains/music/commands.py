@@ -11,11 +11,12 @@ from ostinato.data.sequences import Skipped
 from ostinato.domains.answer import Answer, Asked, Notice, Part
 from ostinato.domains.music.chains import chains_notice, chains_record
 from ostinato.domains.music.compose import generate
-from ostinato.domains.music.layout import roll
+from ostinato.domains.music.layout import has_onsets, roll
 from ostinato.domains.music.memory import frames as frames_of
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import ComposeOptions, ScoreOptions
 from ostinato.domains.music.reading.pieces import Piece
+from ostinato.domains.music.rhythm import attacks
 from ostinato.domains.music.surprise import CONVENTION, PieceScore, score_piece
 from ostinato.domains.music.writing import piano_roll, pictures
 from ostinato.domains.music.wrong_notes import CONVENTION as CORRECTIONS
@@ -38,6 +39,8 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
     def record() -> dict[str, Any]:
         prime = None if made.beginning is None else {"frames": made.primed, "semitones": made.semitones}
         own = {} if chains is None else {"chains": chains}
+        if has_onsets(made.pieces[0]):
+            own["attacks"] = attacks(made.pieces, music.frames_per_beat)
         return {"pieces": made.written, "frames_per_beat": music.frames_per_beat, "prime": prime} | own
 
     def parts() -> Iterator[Part]:

@@ -17,7 +17,7 @@ from ostinato.domains.domain import Each, Overlap, Scores, Segment, Totals, Vali
 from ostinato.domains.given import Given
 from ostinato.domains.music import memory
 from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
-from ostinato.domains.music.evaluation.frames import POOLED, evaluate_frames, total_by_song
+from ostinato.domains.music.evaluation.frames import POOLED, evaluate_frames, in_quarters, total_by_song
 from ostinato.domains.music.evaluation.measures import Sampling
 from ostinato.domains.music.memory import frames
 from ostinato.domains.music.open import MusicModel
@@ -30,6 +30,8 @@ from ostinato.domains.music.shown import each_song, results_table
 from ostinato.domains.music.surprise import PieceScore, score_together
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument
+from ostinato.evaluation.predictor import Predictor
+from ostinato.evaluation.scores import Score
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
@@ -142,7 +144,9 @@ class Music:
         """Log-likelihood and expected accuracies."""
         some = [split for split in splits if data.frames(split) > 0]
         sampling = Sampling(recipe.get("accuracy_samples", Sampling().samples))
-        scores: Scores = {"model": {split: evaluate_frames(model, data[split], sampling) for split in some}}
+        scores: Scores = {
+            "model": {split: _scored(model, data, split, sampling) for split in some},
+        }
         return scores | (score_baselines(data, splits) if baselines else {})
 
     def overlap(self, data: Splits, split: str) -> Overlap:
@@ -206,12 +210,23 @@ def _piece(music: MusicModel, given: Any, number: int) -> Piece:
     return Piece(name, frames(given, name, music.visible_size), music.frames_per_beat)
 
 
+def _scored(
+    predictor: Predictor,
+    data: Splits,
+    split: str,
+    sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+) -> dict[str, Score]:
+    """The scores of a split; in quarter notes too, where data say what their frames are."""
+    scores = evaluate_frames(predictor, data[split], sampling)
+    if "frames" not in data.details:
+        return scores
+    return in_quarters(scores, data.details["frames_per_beat"])
+
+
 def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Scores:
     """Every baseline, fitted on the training songs, on the splits that have songs."""
     scores: Scores = {}
     for name in BASELINES:
         baseline = fit_baseline(name, data.train, onsets=_onsets(data.details))
-        scores[name] = {
-            split: evaluate_frames(baseline, data[split]) for split in splits if data.frames(split) > 0
-        }
+        scores[name] = {split: _scored(baseline, data, split) for split in splits if data.frames(split) > 0}
     return scores

@@ -39,6 +39,26 @@ SAMPLED = "from {} drawn frames; interval: 2 sampling errors"
 STREAMS, SEGMENT_LENGTH = 16, 200
 
 
+def in_quarters(scores: dict[str, Score], frames_per_beat: int) -> dict[str, Score]:
+    """The scores, and every pooled log-likelihood in nats per quarter note: those of all grids compare.
+
+    Example:
+        >>> frame = Score(-4.0, "nats/frame", POOLED, 9, 3, 0.1)
+        >>> quarter = in_quarters({"log_likelihood": frame}, 2)["log_likelihood_per_quarter"]
+        >>> quarter.value, quarter.unit, quarter.standard_error
+        (-8.0, 'nats/quarter', 0.2)
+    """
+    added = {}
+    for name in ("log_likelihood", "log_likelihood_roll"):
+        if name in scores and not scores[name].estimate:
+            one = scores[name]
+            value, error = one.value * frames_per_beat, one.standard_error * frames_per_beat
+            added[f"{name}_per_quarter"] = replace(
+                one, value=value, standard_error=error, unit="nats/quarter"
+            )
+    return scores | added
+
+
 @dataclass(frozen=True)
 class SongTotals:
     """Sums over the frames of each song; `frames` is what to divide them by.
