@@ -208,7 +208,7 @@ def has_the_explicit_curvature(row: Row, source: str) -> None:
     targets = segment["targets"].flatten(0, 1)[counted]
     with torch.no_grad():
         inputs = segment["inputs"].flatten(0, 1)[counted]
-        point = model.output.linearize(model.read(hidden, inputs), targets)
+        point = model.output.linearize(model.told(hidden, inputs), targets)
         own = dict(model.output.named_parameters())
         sizes = [n, *(p.numel() for p in own.values())]
         columns = []

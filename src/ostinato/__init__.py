@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ostinato.api.training import load_data as load_data
     from ostinato.api.training import open_run as open_run
     from ostinato.api.training import train as train
+    from ostinato.domains.text.language_model import LanguageModel as LanguageModel
     from ostinato.errors import UserError as UserError
     from ostinato.nn import GRU as GRU
     from ostinato.nn import LSTM as LSTM
@@ -62,6 +63,7 @@ def lazily(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any
 _PLACES = {
     "GRU": "nn",
     "LSTM": "nn",
+    "LanguageModel": "domains.text.language_model",
     "RNN": "nn",
     "Recipe": "recipe.recipe",
     "SequenceModel": "nn",

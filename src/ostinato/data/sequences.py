@@ -11,12 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from ostinato.data.side import Side
+
 SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
 class Sequence:
     """One piece: a song as (T, 88) uint8 of zeros and ones, or a text as (T,) int32 token ids.
+
+    Arguments:
+        name: of the piece.
+        values: its steps.
+        side: what is known of each step before it comes, if anything is.
 
     Example:
         >>> song = Sequence("scale", np.eye(88, dtype=np.uint8))
@@ -26,9 +33,18 @@ class Sequence:
 
     name: str
     values: np.ndarray
+    side: Side | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def part(self, name: str, begin: int, end: int) -> "Sequence":
+        """The steps from `begin` to before `end`, under another name."""
+        return Sequence(name, self.values[begin:end], None if self.side is None else self.side[begin:end])
+
+    def without_side(self) -> "Sequence":
+        """The same for those who know nothing besides."""
+        return Sequence(self.name, self.values)
 
 
 @dataclass(frozen=True)
@@ -58,7 +74,8 @@ class Splits:
         details: how the data were made (frames_per_beat, transposed, source, ...); can be written as JSON.
         skipped: the files that could not be used.
 
-    `version` is the SHA-256 of the sequences' names, values and split membership: equal versions, equal data.
+    `version` is the SHA-256 of the sequences' names, values, sides and split membership: equal versions,
+    equal data.
 
     Example:
         >>> song = Sequence("scale", np.eye(88, dtype=np.uint8))
@@ -99,7 +116,7 @@ class Splits:
 
 
 def fingerprint(train: SequenceOf[Sequence], valid: SequenceOf[Sequence], test: SequenceOf[Sequence]) -> str:
-    """SHA-256 over names, split membership and values (type, shape and bytes, little-endian).
+    """SHA-256 over names, split membership, values and sides (type, shape and bytes, little-endian).
 
     Example:
         >>> song = Sequence("scale", np.eye(88, dtype=np.uint8))
@@ -109,9 +126,10 @@ def fingerprint(train: SequenceOf[Sequence], valid: SequenceOf[Sequence], test: 
     digest = hashlib.sha256()
     for split, sequences in zip(SPLITS, (train, valid, test), strict=True):
         for sequence in sequences:
-            values = np.ascontiguousarray(sequence.values)
-            little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-            # repr keeps the fields apart: no two different data sets make the same stream of bytes
-            digest.update(repr((split, sequence.name, little.dtype.str, little.shape)).encode())
-            digest.update(little.tobytes())
+            side = sequence.side
+            for values in (sequence.values, *(() if side is None else (side.features, side.back))):
+                little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
+                # repr keeps the fields apart: no two different data sets make the same stream of bytes
+                digest.update(repr((split, sequence.name, little.dtype.str, little.shape)).encode())
+                digest.update(little.tobytes())
     return digest.hexdigest()

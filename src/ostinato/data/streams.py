@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ostinato.data.sequences import Sequence
+from ostinato.data.side import runs, together
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Segment:
     """T consecutive steps of B streams.
 
     Arguments:
-        inputs: what the network reads, (T, B, V): the frame before, zero at a start.
+        inputs: what the network reads, (T, B, I): the frame before, zero at a start, and the side inputs of
+            sequences that have some (`data.side`).
         targets: what it should predict, (T, B, V), of the type of the sequences' values.
         starts: boolean (T, B): a sequence starts here.
         mask: boolean (T, B), False on filler; None where there is none.
@@ -66,7 +68,7 @@ class Streams:
 
     Args:
         sequences: pieces whose values are (T, V), of one type, which is kept (binary frames: uint8); empty
-            ones are left out.
+            ones are left out. All have a side of one size, or none has.
         streams: B, the number of streams; at most the number of sequences.
         segment_length: steps in a segment; the last one may be shorter.
         generator: deals and orders the sequences at random; without it the deal is fixed.
@@ -113,6 +115,7 @@ class Streams:
                 owner[t:end, b] = index
                 self._position[t:end, b] = np.arange(end - t)
                 t = end
+        self._side = _side(sequences, order, length)
         starts = self._position == 0
         inputs = np.zeros_like(targets)
         inputs[1:] = targets[:-1]
@@ -138,12 +141,23 @@ class Streams:
         end = begin + self.segment_length
         owner = self._owner[begin:end]
         return Segment(
-            self._inputs[begin:end],
+            self._read(begin, end),
             self._targets[begin:end],
             self._starts[begin:end],
             None if end <= self._shortest else owner >= 0,
             owner,
         )
+
+    def _read(self, begin: int, end: int) -> Tensor:
+        """What a model reads; a sequence lies in its stream in one piece, so that it looks back in it."""
+        before = self._inputs[begin:end]
+        if self._side is None:
+            return before
+        features, back, lasted = (array[begin:end] for array in self._side)
+        times, streams = np.ogrid[begin : begin + len(before), : self.streams]
+        there = self._targets[torch.from_numpy(times[..., None] - back), torch.from_numpy(streams[..., None])]
+        seen = torch.where(torch.from_numpy(back > 0)[..., None], there, 0)
+        return together(before, torch.from_numpy(features), seen, torch.from_numpy(lasted))
 
     def __iter__(self) -> Iterator[Segment]:
         return (self[index] for index in range(len(self)))
@@ -169,3 +183,36 @@ class Streams:
                 covered = positions[owners == owner]
                 parts.append(f"{self.names[owner]} frames {covered.min()}-{covered.max()}")
         return ", ".join(parts)
+
+
+def _side(
+    sequences: SequenceOf[Sequence], order: list[list[int]], length: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Features (T, B, F), where to look back to, (T, B, L), and how long that was right, of all streams."""
+    used = [index for stream in order for index in stream]
+    sizes = {_sizes(sequences[index]) for index in used}
+    if len(sizes) > 1:
+        raise ValueError(f"expected sequences with sides of one size, or without, got {sizes}")
+    ((features, lags),) = sizes
+    if not features and not lags:
+        return None
+    shape = (length, len(order))
+    known, back = np.zeros((*shape, features), np.uint8), np.zeros((*shape, lags), np.int32)
+    lasted = np.zeros((*shape, lags), np.uint8)
+    for b, stream in enumerate(order):
+        t = 0
+        for index in stream:
+            values, side = sequences[index].values, sequences[index].side
+            assert side is not None
+            if len(side) != len(values):
+                raise ValueError(f"expected a side of {len(values)} frames, got {len(side)}")
+            end = t + len(values)
+            known[t:end, b], back[t:end, b] = side.features, side.back
+            lasted[t:end, b] = runs(values, side.back)
+            t = end
+    return known, back, lasted
+
+
+def _sizes(sequence: Sequence) -> tuple[int, int]:
+    side = sequence.side
+    return (0, 0) if side is None else (side.features.shape[1], side.back.shape[1])

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ostinato.data.sequences import Sequence
+from ostinato.data.side import Side, inputs
 from ostinato.domains.music.compose import generate
 from ostinato.domains.music.evaluation.baselines import fit_baseline
 from ostinato.errors import UserError
@@ -53,6 +54,32 @@ def test_generated_sequences_follow_the_model() -> None:
     chi_square = ((observed - expected) ** 2 / expected).sum()
     # 63 degrees of freedom: above 103 in one of a thousand
     assert chi_square < 103
+
+
+def test_generated_sequences_follow_a_model_that_reads_more_than_the_frame_before() -> None:
+    side = Side(np.eye(4, dtype=np.uint8), np.array([[0], [0], [2], [3]]))
+    rnn = RNN(side.size(V), 5, generator=seeded(4), dtype=torch.float64)
+    model = SequenceModel(rnn, Bernoulli(5, V, generator=seeded(5), dtype=torch.float64)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    prime = np.array([[1, 0, 1], [0, 1, 1]], np.uint8)
+    after = every_sequence(2)
+    expected = np.zeros(after.shape[1])
+    for k in range(len(expected)):
+        whole = np.concatenate([prime, after[:, k].numpy()])
+        with torch.no_grad():
+            found = model(torch.from_numpy(inputs(whole, side))[:, None])[0]
+        expected[k] = found.log_prob(torch.from_numpy(whole)[:, None])[2:].sum().exp()
+    assert expected.sum() == pytest.approx(1)
+    drawn = generate(model, 2, visible_size=V, count=20_000, prime=prime, side=side, generator=seeded(1))
+    codes = drawn[:, 2:].reshape(len(drawn), -1) @ (2 ** np.arange(2 * V)[::-1])
+    observed = np.bincount(codes, minlength=len(expected))
+    chi_square = ((observed - expected * len(drawn)) ** 2 / (expected * len(drawn))).sum()
+    # 63 degrees of freedom: above 103 in one of a thousand
+    assert chi_square < 103
+    with pytest.raises(ValueError, match="a side of 4 frames"):
+        generate(model, 2, visible_size=V, prime=prime, side=side[:3], generator=seeded())
 
 
 def test_a_continuation_follows_the_model_given_its_beginning() -> None:

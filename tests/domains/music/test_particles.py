@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ostinato.data.side import Side, inputs
 from ostinato.domains.music.particles import effective_size, sample_conditioned, systematic
 from ostinato.errors import UserError
 from ostinato.nn import RNN, SequenceModel
@@ -105,6 +106,37 @@ def test_the_particles_have_the_marginals_of_the_posterior(output: str, temperat
         model, fixed & (np.arange(T) < 0)[:, None], values, particles=20_000, generator=seeded(2)
     )
     assert np.abs(blind.marginals() - marginals)[:2].max() > 0.06
+
+
+def test_what_is_known_of_each_frame_is_read_along_each_path() -> None:
+    generator = seeded(3)
+    back = np.array([[0, 0], [1, 0], [2, 1], [2, 3]])
+    side = Side(np.random.default_rng(0).integers(0, 2, (T, 2)), back)
+    rnn = RNN(side.size(V), 5, generator=generator, dtype=torch.float64)
+    model = SequenceModel(rnn, Bernoulli(5, V, generator=generator, dtype=torch.float64)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    fixed, values = constraint()
+    evidence, marginals, plain = 0.0, np.zeros((T, V)), 0.0
+    for bits in itertools.product([0, 1], repeat=T * V):
+        sequence = np.array(bits, np.uint8).reshape(T, V)
+        if (sequence == values)[fixed].all():
+            for one in (side, Side(side.features, 0 * back)):
+                with torch.no_grad():
+                    read = torch.from_numpy(inputs(sequence, one))[:, None]
+                    p = float(model(read)[0].log_prob(torch.from_numpy(sequence)[:, None]).sum().exp())
+                if one is side:
+                    evidence, marginals = evidence + p, marginals + p * sequence
+                else:
+                    plain += p
+    found = sample_conditioned(model, fixed, values, side=side, particles=20_000, generator=seeded(2))
+    assert found.log_evidence == pytest.approx(math.log(evidence), abs=0.03)
+    np.testing.assert_allclose(found.marginals(), marginals / evidence, atol=0.03)
+    # what lies further back matters: the test can fail
+    assert abs(math.log(plain / evidence)) > 0.1
+    with pytest.raises(ValueError, match="a side of 4 frames"):
+        sample_conditioned(model, fixed, values, side=side[:3], particles=2, generator=generator)
 
 
 def test_fixed_notes_are_held_and_a_draw_is_one_of_the_particles() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ostinato.data.side import Reader, Side, inputs
 from ostinato.errors import UserError, argument
 from ostinato.nn.cells.state import repeat
 from ostinato.nn.devices import device_of
@@ -44,6 +45,7 @@ def generate(
     count: int = 1,
     temperature: float = 1.0,
     prime: np.ndarray | None = None,
+    side: Side | None = None,
     generator: torch.Generator,
 ) -> np.ndarray:
     """Draw sequences: v_t ~ p(v_t | v_1 ... v_{t-1}), exactly where the output's sampling is exact.
@@ -59,6 +61,7 @@ def generate(
         count: K, independent sequences, drawn together.
         temperature: above 0.
         prime: a beginning (P, V) that every sequence continues; silence before the first frame by default.
+        side: what is known of all P + T frames, for a model that reads it.
         generator: source of randomness.
 
     Returns:
@@ -79,19 +82,26 @@ def generate(
     given = np.zeros((0, visible_size), np.uint8) if prime is None else np.asarray(prime, dtype=np.uint8)
     if given.ndim != 2 or given.shape[1] != visible_size:
         raise ValueError(f"expected a prime of shape (P, {visible_size}), got {given.shape}")
-    shape, device = (len(given) + 1 + steps, count, visible_size), device_of(model)
-    frames = torch.zeros(shape, dtype=torch.uint8, device=device)
-    frames[1 : len(given) + 1] = torch.from_numpy(given).unsqueeze(1).to(device)
-    states = None
+    if side is not None and len(side) != len(given) + steps:
+        raise ValueError(f"expected a side of {len(given) + steps} frames, got {len(side)}")
+    device = device_of(model)
+    beginning = torch.from_numpy(given).unsqueeze(1).to(device)
+    reader = Reader(side, count, visible_size, device)
+    for frame in beginning:
+        reader.add(frame.expand(count, -1))
+    drawn, states = [], None
     with torch.no_grad():
         if len(given):
-            # all of the beginning but its last frame, which is the first step's input
-            _, states = model(frames[: len(given), :1])
+            # to the last frame of the beginning, which is the first step's input
+            read = inputs(given, None if side is None else side[: len(given)])
+            _, states = model(torch.from_numpy(read).unsqueeze(1).to(device))
             states = None if states is None else repeat(states, count)
-        for t in range(len(given), len(given) + steps):
-            following, states = model(frames[t : t + 1], states)
-            frames[t + 1] = tempered(following, temperature).sample(generator=generator)[0]
-    return frames[1:].transpose(0, 1).cpu().numpy()
+        for _ in range(steps):
+            following, states = model(reader.inputs(), states)
+            drawn.append(tempered(following, temperature).sample(generator=generator)[0].to(torch.uint8))
+            reader.add(drawn[-1])
+    frames = torch.cat([beginning.expand(-1, count, -1), torch.stack(drawn)])
+    return frames.transpose(0, 1).cpu().numpy()
 
 
 def tempered(frames: Frames, temperature: float) -> Frames:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ostinato.data.side import Reader, Side
 from ostinato.domains.music.compose import Predictor, check_temperature, tempered
 from ostinato.errors import UserError, argument
 from ostinato.nn.cells.state import select
@@ -50,6 +51,7 @@ def sample_conditioned(
     fixed: np.ndarray,
     values: np.ndarray,
     *,
+    side: Side | None = None,
     particles: int = 500,
     temperature: float = 1.0,
     threshold: float = 0.5,
@@ -75,6 +77,7 @@ def sample_conditioned(
         model: what predicts the next frame.
         fixed: boolean (T, V), the notes that are given.
         values: (T, V), their values; ignored elsewhere.
+        side: what is known of each frame, for a model that reads it.
         particles: K.
         temperature: of the model, see `generate`; the weights are those of the tempered model.
         threshold: share of K below which the effective sample size leads to resampling; 0: never.
@@ -95,20 +98,23 @@ def sample_conditioned(
     device = device_of(model)
     mask = torch.from_numpy(np.asarray(fixed, bool)).to(device)
     given = torch.from_numpy(np.asarray(values) != 0).to(device)
-    inputs = torch.zeros(1, particles, mask.shape[1], dtype=torch.uint8, device=device)
+    if side is not None and len(side) != len(mask):
+        raise ValueError(f"expected a side of {len(mask)} frames, got {len(side)}")
+    reader = Reader(side, particles, mask.shape[1], device)
     # what is weighed and traced, (K,) a frame, is on the CPU, where the generator is
     log_weights = torch.zeros(particles, dtype=torch.float64)
     log_evidence, weighted, states = 0.0, True, None
     drawn, parents, sizes = [], [], []
     with torch.no_grad():
         for t in range(len(mask)):
-            following, states = model(inputs, states)
+            following, states = model(reader.inputs(), states)
             distribution = tempered(following, temperature)
             frames, log_prob = distribution.sample_given(mask[t], given[t], generator=generator)
             weighted = weighted and log_prob is not None
             if log_prob is not None:
                 log_weights = log_weights + log_prob[0].double().cpu()
             drawn.append(frames[0].to(torch.uint8).cpu())
+            reader.add(frames[0])
             sizes.append(effective_size(log_weights))
             chosen = None
             if sizes[-1] < threshold * particles and t + 1 < len(mask):
@@ -116,10 +122,9 @@ def sample_conditioned(
                 log_evidence += float(log_weights.logsumexp(0)) - math.log(particles)
                 log_weights = torch.zeros_like(log_weights)
                 there = chosen.to(device)
-                frames = frames[:, there]
+                reader.select(there)
                 states = None if states is None else select(states, there)
             parents.append(chosen)
-            inputs = frames.to(torch.uint8)
     log_evidence += float(log_weights.logsumexp(0)) - math.log(particles)
     paths, ancestors = _traced(drawn, parents)
     return Particles(
