@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ostinato.data.sequences import Skipped
 from ostinato.domains.music.reading.frames import BEFORE, AsFrames, convention_of
 from ostinato.domains.music.reading.pieces import Piece, read_piece, read_pieces
+from ostinato.domains.music.source import Source, read_source, source_of_frames
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, call
 from ostinato.nn import SequenceModel
@@ -76,6 +78,14 @@ class MusicModel:
             semitones: how far to move it up instead.
         """
         return read_piece(path, self._how, semitones=semitones)
+
+    def source(self, path: str | os.PathLike[str], *, semitones: int | None = None) -> Source:
+        """A user's piece: what `read` gives, and its notes as they came, to be written again."""
+        return read_source(path, self._how, semitones=semitones)
+
+    def source_of_frames(self, frames: np.ndarray, name: str) -> Source:
+        """Frames that a program has, in the model's key, as a piece."""
+        return source_of_frames(Piece(name, frames, self.frames_per_beat))
 
     def read_all(
         self, paths: Sequence[Path], *, semitones: int | None = None

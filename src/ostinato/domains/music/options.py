@@ -25,11 +25,11 @@ class ComposeOptions:
     count
         Pieces to compose; their files are numbered.
     tempo
-        Quarter notes a minute.
+        Quarter notes a minute; by default those of --prime, or 100.
     temperature
         Below 1 the model keeps to what is likely, above 1 it is bolder.
     out
-        A file to write, .mid, .wav, .png, .svg or .pdf; can be given several times. By default
+        A file to write, .mid, .musicxml, .wav, .png, .svg or .pdf; can be given several times. By default
         RUN-SEED.mid, .wav and .png in the current folder.
     """
 
@@ -37,7 +37,7 @@ class ComposeOptions:
     prime_steps: int | None = None
     semitones: int | None = None
     count: int = 1
-    tempo: float = 100.0
+    tempo: float | None = None
     temperature: float = 1.0
     out: list[Path] | None = None
 

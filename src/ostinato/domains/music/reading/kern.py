@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ostinato.domains.music.notes import Notes
+from ostinato.domains.music.notes import Marks, Notes
 from ostinato.domains.music.reading.content import line
 from ostinato.errors import UserError, needs
 
@@ -38,7 +38,36 @@ def _notes(tune: Any) -> Notes:
     if len(bars) > 1 and bars[0].duration.quarterLength < bars[0].barDuration.quarterLength:
         pickup = float(bars[0].duration.quarterLength)
     names = tuple(part.partName or "" for part in parts)
-    return Notes(start, end, pitch.astype(int), pickup, names, track=track.astype(int))
+    return Notes(
+        start, end, pitch.astype(int), pickup, names, track=track.astype(int), marks=_marks(tune, parts)
+    )
+
+
+def _marks(tune: Any, parts: list[Any]) -> Marks:
+    """Tempi wherever they stand; metres and keys of the first part; of each part its instrument's program."""
+    tempi = {
+        float(mark.getOffsetInHierarchy(tune)): float(mark.getQuarterBPM())
+        for mark in tune.recurse().getElementsByClass("MetronomeMark")
+        if mark.getQuarterBPM()
+    }
+    flat = parts[0].flatten()
+    metres = [
+        (float(one.offset), one.numerator, one.denominator)
+        for one in flat.getElementsByClass("TimeSignature")
+    ]
+    keys = [
+        (float(one.offset), one.sharps, getattr(one, "mode", None) == "minor")
+        for one in flat.getElementsByClass("KeySignature")
+        if one.sharps is not None
+    ]
+    instruments = (part.recurse().getElementsByClass("Instrument").first() for part in parts)
+    programs = (None if one is None else one.midiProgram for one in instruments)
+    return Marks(
+        tuple(sorted(tempi.items())),
+        tuple(metres),
+        tuple(keys),
+        tuple(-1 if one is None else int(one) for one in programs),
+    )
 
 
 def _rows(part: Any) -> Iterator[tuple[float, float, int, bool, bool]]:

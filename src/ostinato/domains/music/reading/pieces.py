@@ -112,7 +112,7 @@ def read_piece(
         (8, -2, 0.0)
     """
     try:
-        return _piece(Path(path).name, _one(Path(path), how), how, semitones)
+        return piece_of(Path(path).name, one_of(Path(path), how), how, semitones)
     except MissingExtra:
         raise  # whatever the file is
     except UserError as error:
@@ -147,7 +147,7 @@ def read_pieces(
             if wanted in (None, label):
                 name = f"{file}#{label}" if len(names) > 1 else str(file)
                 try:
-                    pieces.append((name, _piece(Path(name).name, notes, how, semitones)))
+                    pieces.append((name, piece_of(Path(name).name, notes, how, semitones)))
                 except UserError as error:
                     skipped.append(Skipped(name, str(error)))
     return pieces, skipped
@@ -168,7 +168,8 @@ def _expanded(paths: SequenceOf[Path]) -> tuple[list[Path], list[Skipped]]:
     return found, skipped
 
 
-def _piece(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Piece:
+def piece_of(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Piece:
+    """Notes as a model reads them; the arguments are those of `read_piece`."""
     if how.pedal:
         notes = notes.pedalled()
     if semitones is None:
@@ -183,7 +184,7 @@ def _piece(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> Pie
     return Piece(name, frames, grid, semitones, first_beat, bars)
 
 
-def _one(path: Path, how: AsFrames) -> Notes:
+def one_of(path: Path, how: AsFrames) -> Notes:
     """The only piece of a file, or the one that its name says after a #."""
     file, label = parted(path)
     found = contents(file, how.playing)
