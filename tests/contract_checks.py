@@ -139,7 +139,8 @@ def doubles(row: Row, source: str) -> tuple[Any, dict[str, Tensor | None], Any]:
         # with onsets (`music.layout`) of both their rows
         notes = [row + first for first in range(0, targets.shape[2], 88) for row in (40, 41, 42)]
         inputs, targets = inputs[..., notes], targets[..., notes]
-        identity |= {"visible_size": len(notes)}
+        # of the frame before, and of nothing besides
+        identity |= {"visible_size": len(notes), "input_size": len(notes)}
     model = domain.model(recipe, identity).eval()
     with torch.no_grad():  # weights of some start small: here all of it should count
         for seed, parameter in enumerate(model.output.parameters()):

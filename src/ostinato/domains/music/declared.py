@@ -14,15 +14,17 @@ NAMES = ("bach", "jsb", "nottingham", "musedata", "piano-midi")
 
 
 def _anew(settings: Settings) -> Settings:
-    """Notes of files are placed at the nearest frame, and frames have onsets where they can.
+    """Notes of files are placed at the nearest frame; frames have onsets where they can, and their metre.
 
-    Runs that say nothing, of before, have samples and piano-rolls.
+    Runs that say nothing, of before, have samples, piano-rolls and no metre.
     """
     # what a program has in memory has a name in angle brackets
     if settings["data"] in NAMES[1:] or settings["data"].startswith("<"):
         return {}
-    frames = {"frames": "onsets" if OUTPUTS[settings["output"]].onsets else "piano-roll"}
-    return frames if settings["data"] == NAMES[0] else frames | {"quantize": "nearest"}
+    frames = {"frames": "onsets" if OUTPUTS[settings["output"]].onsets else "piano-roll", "metre": True}
+    if settings["data"] == NAMES[0]:
+        return frames  # where bars do not recur, those before mislead: docs/experiments.md
+    return frames | {"look_back": True, "quantize": "nearest"}
 
 
 def _check(recipe: Any) -> None:
@@ -100,6 +102,30 @@ MUSIC = DomainDeclared(
             "Data",
             "frames say where notes begin, or only what sounds",
             unset="onsets for bach and files, piano-roll for the published sets",
+        ),
+        Setting(
+            "metre",
+            bool | None,
+            None,
+            "Data",
+            "the model is told the place in bar, beat and phrase",
+            unset="yes for bach and files, no for the published sets",
+        ),
+        Setting(
+            "look_back",
+            bool | None,
+            None,
+            "Data",
+            "the model reads what sounded at the same place 1, 2, 4 and 8 bars before",
+            needs={"metre": (True,)},
+            unset="yes for files",
+        ),
+        Setting(
+            "augment",
+            Literal["none", "transpose"],
+            "none",
+            "Data",
+            "transpose: each epoch moves every training piece to a random key that fits the keyboard",
         ),
     ),
     defaults={"data": "bach", "output": "bernoulli"},

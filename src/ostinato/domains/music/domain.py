@@ -9,20 +9,21 @@ import numpy as np
 from torch import Tensor
 
 from ostinato.data.batches import batches
-from ostinato.data.sequences import SPLITS, Splits
+from ostinato.data.sequences import SPLITS, Sequence, Splits
 from ostinato.data.streams import Streams
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.domain import Each, Overlap, Scores, Segment, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.music import memory
+from ostinato.domains.music.augment import in_random_keys
 from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
 from ostinato.domains.music.evaluation.frames import POOLED, evaluate_frames, in_quarters, total_by_song
 from ostinato.domains.music.evaluation.measures import Sampling
 from ostinato.domains.music.memory import frames
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import READING, ComposeOptions, EvaluateOptions
-from ostinato.domains.music.reading import data_sets
+from ostinato.domains.music.reading import data_sets, published
 from ostinato.domains.music.reading.frames import convention_of
 from ostinato.domains.music.reading.overlap import overlap
 from ostinato.domains.music.reading.pieces import Piece
@@ -39,6 +40,9 @@ from ostinato.nn.outputs import Onsets
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model
+
+# Sets the draw of keys apart from other draws of an epoch.
+_KEYS = 1
 
 
 class Music:
@@ -57,6 +61,7 @@ class Music:
         if recipe.data not in data_sets.names():
             # a recipe of before there was a choice says nothing
             how["quantize"] = how["quantize"] or "sample"
+        how |= {name: bool(recipe.get(name)) for name in ("metre", "look_back")}
         return data_sets.load(recipe.data, progress=progress, **how)
 
     def knows(self, given: Given) -> bool:
@@ -86,13 +91,15 @@ class Music:
         return scores_of(each, "nats/frame", POOLED, estimate=estimate)
 
     def identity(self, data: Splits) -> dict[str, Any]:
-        """Name, version, V and details."""
+        """Name, version, V and details; what a model reads, where that is more than a frame."""
         visible = data.train[0].values.shape[1]
+        side = data.train[0].side
         return {
             "name": data.name,
             "version": data.version,
             "visible_size": visible,
             "details": data.details,
+            **({} if side is None else {"input_size": side.size(visible)}),
         }
 
     def summary(self, data: Splits) -> dict[str, Any]:
@@ -113,13 +120,16 @@ class Music:
         start = {} if data is None else {"frequencies": note_frequencies(data.train, onsets=onsets)}
         if onsets and stored is not None:
             stored = {name.replace("output.rows.", "output."): value for name, value in stored.items()}
-        model = build_model(recipe, Sizes(size, size), start, stored)
+        model = build_model(recipe, Sizes(identity.get("input_size", size), size), start, stored)
         return SequenceModel(model.rnn, Onsets(model.output), recipe.l1, recipe.l2) if onsets else model
 
     def streams(self, recipe: Recipe, data: Splits, epoch: int) -> Streams:
-        """Songs dealt anew each epoch."""
+        """Songs dealt anew each epoch, and moved to another key where that is asked for."""
         generator = np.random.default_rng([recipe.seed, epoch])
-        return Streams(data.train, recipe.streams, recipe.segment_length, generator)
+        songs: SequenceOf[Sequence] = data.train
+        if recipe.get("augment") == "transpose":
+            songs = in_random_keys(data.train, np.random.default_rng([recipe.seed, epoch, _KEYS]))
+        return Streams(songs, recipe.streams, recipe.segment_length, generator)
 
     def lost_to_scaling(self, data: Splits, segment: Segment) -> float:
         """Nothing."""
@@ -173,9 +183,17 @@ class Music:
 
     def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Splits:
         """As they are by themselves: in the frames that they have, and in C if nothing else is said."""
+        told: dict[str, Any] = {"metre": False, "look_back": False}
         if run is not None:
-            given = _as_the_run(run, data) | dict(given)
-        loaded = data_sets.load(data, **given)
+            how = _as_the_run(run, data)
+            told = {name: how.pop(name) for name in told}
+            given = how | dict(given)
+            if told["metre"] and data in published.PUBLISHED:
+                raise UserError(
+                    f"expected pieces with bars, which the run's model reads, found {data}, which has none; "
+                    f"train with {argument('metre')} off to evaluate on it"
+                )
+        loaded = data_sets.load(data, **told, **given)
         found = self.identity(loaded)["visible_size"]
         wanted = found if run is None else run.load_checkpoint("last")[1]["data"]["visible_size"]
         if found != wanted:
@@ -195,7 +213,7 @@ def _as_the_run(run: Run, data: str) -> dict[str, Any]:
     names = [name for name in READING if name != "transpose"]
     if data in data_sets.names():  # they have their own frames, but of `bach` those with onsets
         names = ["frames", "frames_per_beat", "quantize"] if how.onsets and data == data_sets.DEFAULT else []
-    return {name: getattr(how, name) for name in names}
+    return {name: getattr(how, name) for name in (*names, "metre", "look_back")}
 
 
 def _onsets(details: Mapping[str, Any]) -> bool:
@@ -207,7 +225,7 @@ def _piece(music: MusicModel, given: Any, number: int) -> Piece:
     if isinstance(given, str | Path):
         return music.read(given)
     name = f"piece {number}"
-    return Piece(name, frames(given, name, music.visible_size), music.frames_per_beat)
+    return music.piece(name, frames(given, name, music.visible_size))
 
 
 def _scored(
@@ -215,9 +233,15 @@ def _scored(
     data: Splits,
     split: str,
     sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+    *,
+    side: bool = True,
 ) -> dict[str, Score]:
-    """The scores of a split; in quarter notes too, where data say what their frames are."""
-    scores = evaluate_frames(predictor, data[split], sampling)
+    """The scores of a split; in quarter notes too, where data say what their frames are.
+
+    Without `side` the predictor is not told what stands beside the frames.
+    """
+    songs = data[split] if side else [song.without_side() for song in data[split]]
+    scores = evaluate_frames(predictor, songs, sampling)
     if "frames" not in data.details:
         return scores
     return in_quarters(scores, data.details["frames_per_beat"])
@@ -228,5 +252,8 @@ def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Scores:
     scores: Scores = {}
     for name in BASELINES:
         baseline = fit_baseline(name, data.train, onsets=_onsets(data.details))
-        scores[name] = {split: _scored(baseline, data, split) for split in splits if data.frames(split) > 0}
+        # which know frames alone
+        scores[name] = {
+            split: _scored(baseline, data, split, side=False) for split in splits if data.frames(split) > 0
+        }
     return scores

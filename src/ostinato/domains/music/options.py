@@ -28,6 +28,10 @@ class ComposeOptions:
         Quarter notes a minute; by default those of --prime, or 100.
     temperature
         Below 1 the model keeps to what is likely, above 1 it is bolder.
+    metre
+        The time signature, such as 3/4; by default what most pieces of the data have. --prime has its own.
+    pickup
+        Quarter notes before the first full bar; by default as many as most pieces in this metre have.
     out
         A file to write, .mid, .musicxml, .wav, .png, .svg or .pdf; can be given several times. By default
         RUN-SEED.mid, .wav and .png in the current folder.
@@ -39,6 +43,8 @@ class ComposeOptions:
     count: int = 1
     tempo: float | None = None
     temperature: float = 1.0
+    metre: str | None = None
+    pickup: float | None = None
     out: list[Path] | None = None
 
 

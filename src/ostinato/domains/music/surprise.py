@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ostinato.data.batches import padded
+from ostinato.data.side import inputs
 from ostinato.domains.music.compose import Predictor
 from ostinato.domains.music.layout import LOWEST, spans
 from ostinato.domains.music.reading.pieces import Piece
@@ -223,9 +224,9 @@ def score_together(
 ) -> list[PieceScore]:
     """`score_piece` of several pieces at once, each by itself; the shorter ones are padded at their ends."""
     frames = torch.from_numpy(padded([piece.frames for piece in pieces])).to(device_of(model))
-    inputs = torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])
+    read = torch.from_numpy(padded([inputs(piece.frames, piece.side()) for piece in pieces]))
     with torch.no_grad():
-        predicted = model(inputs)[0]
+        predicted = model(read.to(frames.device))[0]
         pitches = predicted.pitch_log_probs(frames).double().cpu()
         notes = predicted.note_log_probs(frames).double().cpu()
         estimates = [None] * len(pieces) if predicted.exact else _estimates(predicted, frames, pieces)

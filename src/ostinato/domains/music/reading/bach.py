@@ -25,6 +25,7 @@ from typing import Any
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.data.splitting import SHARES, assign, connected, gather, same
 from ostinato.domains.music.grid import fitting
+from ostinato.domains.music.metre import side_of_notes, usual_metres
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.frames import USUAL, AsFrames
@@ -52,13 +53,11 @@ def load(
     grid = how.frames_per_beat or ("auto" if how.onsets else FRAMES_PER_BEAT)
     if grid == "auto":
         grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup) for notes in chorales.values()])
-    songs = [
-        Sequence(
-            name,
-            notes.frames(grid, transpose=how.transpose, quantize=quantize, onsets=how.onsets),
-        )
-        for name, notes in chorales.items()
-    ]
+    songs = []
+    for name, notes in chorales.items():
+        frames = notes.frames(grid, transpose=how.transpose, quantize=quantize, onsets=how.onsets)
+        side = side_of_notes(notes, len(frames), grid, quantize, look_back=how.look_back)
+        songs.append(Sequence(name, frames, side if how.metre else None))
     splits = gather(songs, assign(names, groups, seed=split_seed))
     return Splits(
         "bach",
@@ -75,6 +74,11 @@ def load(
             "works": len(set(groups)),
             **({} if how.quantize is None and not how.onsets else {"quantize": quantize}),
             **({} if how.frames is None else {"frames": how.frames}),
+            **(
+                {"metre": usual_metres(list(chorales.values())) | {"look_back": how.look_back}}
+                if how.metre
+                else {}
+            ),
         },
     )
 

@@ -81,6 +81,8 @@ def load(
     repeats: Repeats | None = None,
     chords: bool = False,
     frames: Frames | None = None,
+    metre: bool = False,
+    look_back: bool = False,
     split_seed: int = 0,
     cache: bool = True,
     progress: bool = True,
@@ -101,6 +103,9 @@ def load(
         chords: Whether the chord symbols of ABC sound.
         frames: Whether frames say where notes begin ("onsets"), see `layout`. By default they are a
             "piano-roll", though training has onsets of `bach` and of files where nothing else is said.
+        metre: Whether each song has its place in bar, beat and phrase beside it (`metre.side_of`), for a
+            model to read; the published sets have no bars.
+        look_back: Whether the same place 1, 2, 4 and 8 bars before is read, too.
         split_seed: Another number, another split; the published sets keep theirs.
         cache: Whether what is read is kept in the user's cache folder.
         progress: Whether to show a progress bar, on standard error, while music is read.
@@ -114,7 +119,7 @@ def load(
         ...
         ostinato.errors.UserError: expected a data set or a path, found 'notingham'; did you mean nottingham?
     """
-    asked = AsFrames(frames_per_beat, transpose, quantize, pedal, repeats, chords, frames)
+    asked = AsFrames(frames_per_beat, transpose, quantize, pedal, repeats, chords, metre, look_back, frames)
     if isinstance(frames_per_beat, int) and not 1 <= frames_per_beat <= MAX_FRAMES_PER_BEAT:
         raise UserError(
             f"expected {argument('frames_per_beat')} of 1 to {MAX_FRAMES_PER_BEAT}, found {frames_per_beat}"
@@ -169,7 +174,7 @@ def _published(name: str, asked: AsFrames) -> Splits:
             f"{name} is published without onsets, found {argument('frames')} onsets asked for; leave it out, "
             "or use bach or files of your own"
         )
-    _only_for_files(asked, name, ("quantize", "pedal", "repeats", "chords"))
+    _only_for_files(asked, name, ("quantize", "pedal", "repeats", "chords", "metre", "look_back"))
     return published.load(name)
 
 

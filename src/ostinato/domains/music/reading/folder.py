@@ -17,6 +17,7 @@ from ostinato.data.sequences import SPLITS, Sequence, Skipped, Splits
 from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, gather, same
 from ostinato.domains.music.grid import Cost, Quantize, fitting
 from ostinato.domains.music.layout import begun, roll
+from ostinato.domains.music.metre import side_of_notes, usual_metres
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.frames import USUAL, AsFrames, report_lines, report_of
@@ -64,11 +65,17 @@ def load(
             "split_seed": split_seed,
             "shares": SHARES,
             **how.convention(quantize),
+            **({"metre": _told(pieces, how)} if how.metre else {}),
             "reading": report,
             "notices": report_lines(report),
         },
         skipped=tuple(skipped),
     )
+
+
+def _told(pieces: SequenceOf[tuple[str, Notes]], how: AsFrames) -> dict[str, Any]:
+    """What a run keeps of its songs' metres."""
+    return usual_metres([notes for _, notes in pieces]) | {"look_back": how.look_back}
 
 
 def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, tuple[Sequence, ...]], str]:
@@ -79,7 +86,7 @@ def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, t
         return gather(songs, assign([song.name for song in songs], groups, seed=seed)), "by piece"
     cut = cut_in_time(songs)
     return {
-        split: tuple(Sequence(part.name, begun(part.values)) for part in parts)
+        split: tuple(Sequence(part.name, begun(part.values), part.side) for part in parts)
         for split, parts in cut.items()
     }, "in time"
 
@@ -154,7 +161,9 @@ def _songs(
     for name, notes in pieces:
         try:
             moved = notes.transposed(notes.to_c()) if how.transpose and len(notes) else notes
-            songs.append(Sequence(name, moved.frames(grid, quantize=quantize, onsets=how.onsets)))
+            frames = moved.frames(grid, quantize=quantize, onsets=how.onsets)
+            side = side_of_notes(moved, len(frames), grid, quantize, look_back=how.look_back)
+            songs.append(Sequence(name, frames, side if how.metre else None))
             costs += moved.cost(grid, quantize)
             total, sounding = notes.polyphony()
             played = played[0] + total, played[1] + sounding

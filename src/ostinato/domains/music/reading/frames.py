@@ -26,6 +26,8 @@ class AsFrames:
         repeats: whether repeats and endings are played, or every bar once as it is written; by default they
             are played in ABC and not in MusicXML.
         chords: whether the chord symbols of ABC sound.
+        metre: whether the place in bar and beat is a side input.
+        look_back: whether the bars before are, too.
         frames: whether they say where notes begin (`layout`); by default they are piano-rolls.
     """
 
@@ -35,6 +37,8 @@ class AsFrames:
     pedal: bool = False
     repeats: Repeats | None = None
     chords: bool = False
+    metre: bool = False
+    look_back: bool = False
     frames: Frames | None = None
 
     @property
@@ -73,6 +77,8 @@ def convention_of(details: Mapping[str, Any]) -> AsFrames:
         details.get("pedal", False),
         details.get("repeats"),
         details.get("chords", False),
+        bool(details.get("metre")),
+        bool(details.get("metre", {}).get("look_back")),
         details.get("frames", "piano-roll"),
     )
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ostinato.data.sequences import Skipped
+from ostinato.data.side import Side
 from ostinato.domains.music.bars import COMMON_TIME, Bars
 from ostinato.domains.music.grid import fitting
+from ostinato.domains.music.metre import side_of
 from ostinato.domains.music.notes import Notes, shifted
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.folder import find
@@ -37,6 +39,8 @@ class Piece:
         semitones: how far the piece was moved up (down, if negative) from its own key.
         first_beat: where the first frame lies: quarter notes after the first full bar begins.
         bars: of the piece; without any time signature, they have four quarters.
+        metre: whether the model that it is for reads its bars.
+        look_back: whether it reads what sounded in the bars before.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Piece:
     semitones: int = 0
     first_beat: float = 0.0
     bars: Bars = COMMON_TIME
+    metre: bool = False
+    look_back: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -59,6 +65,18 @@ class Piece:
         """
         # frames of a program's own may be on another keyboard: such a piece was not moved
         return frames if self.semitones == 0 else shifted(frames, -self.semitones)
+
+    def side(self, frames: int | None = None) -> Side | None:
+        """What a model reads of the bars; None for nothing.
+
+        Args:
+            frames: so many from the first; by default all.
+        """
+        if not self.metre:
+            return None
+        frames = len(self) if frames is None else frames
+        grid, look_back = self.frames_per_beat, self.look_back
+        return side_of(self.bars, self.time(0), frames, grid, look_back=look_back)
 
     def beat(self, frame: int) -> float:
         """Quarter notes from the beginning of the first full bar to a frame."""
@@ -181,7 +199,16 @@ def piece_of(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> P
     bars = Bars.of(notes)
     frames = notes.frames(grid, quantize=quantize, onsets=how.onsets)
     first_beat = notes.first_beat(grid, quantize) + notes.pickup - bars.pickup
-    return Piece(name, frames, grid, semitones, first_beat, bars)
+    return Piece(
+        name,
+        frames,
+        grid,
+        semitones,
+        first_beat,
+        bars,
+        how.metre,
+        how.look_back,
+    )
 
 
 def one_of(path: Path, how: AsFrames) -> Notes:
