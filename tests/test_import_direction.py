@@ -59,6 +59,9 @@ RULES = {
     "model": ("nn.model nn.streamwise", "cells, outputs, kernels"),
     "curvature": ("nn.curvature", "cells, curvature of outputs, model"),
     "nn": ("nn", "cells, outputs, model, scan"),
+    # networks as dynamical systems, and readouts of untrained ones
+    "dynamics": ("dynamics", "errors, kernels, cells"),
+    "readouts": ("readouts", "errors, cells"),
     "optim": ("optim", "errors, settings, declarations of optimizers"),
     "data": ("data", "errors, files"),
     # runs on disk, domains as everything else sees them, training

@@ -14,9 +14,9 @@ NAMES = ("bach", "jsb", "nottingham", "musedata", "piano-midi")
 
 
 def _anew(settings: Settings) -> Settings:
-    """Notes of files are placed at the nearest frame; frames have onsets where they can, and their metre.
+    """Files are placed at the nearest frame and split by work; frames have onsets if they can, and a metre.
 
-    Runs that say nothing, of before, have samples, piano-rolls and no metre.
+    Runs that say nothing, of before, have samples split by piece, piano-rolls and no metre.
     """
     # what a program has in memory has a name in angle brackets
     if settings["data"] in NAMES[1:] or settings["data"].startswith("<"):
@@ -24,7 +24,7 @@ def _anew(settings: Settings) -> Settings:
     frames = {"frames": "onsets" if OUTPUTS[settings["output"]].onsets else "piano-roll", "metre": True}
     if settings["data"] == NAMES[0]:
         return frames  # where bars do not recur, those before mislead: docs/experiments.md
-    return frames | {"look_back": True, "quantize": "nearest"}
+    return frames | {"look_back": True, "quantize": "nearest", "split_by": "work"}
 
 
 def _check(recipe: Any) -> None:
@@ -94,7 +94,22 @@ MUSIC = DomainDeclared(
             "repeats and endings of files are played, or written once",
             unset="played in ABC, not in MusicXML",
         ),
-        Setting("chords", bool, False, "Data", "chord symbols of ABC sound"),
+        Setting("chords", bool, False, "Data", "chord symbols of ABC and MusicXML sound"),
+        Setting(
+            "key",
+            Literal["guessed", "stated"],
+            "guessed",
+            "Data",
+            "what transpose goes by: the key guessed from the notes, or the one a file states",
+        ),
+        Setting(
+            "split_by",
+            Literal["work", "piece"] | None,
+            None,
+            "Data",
+            "what of files stays in one split: versions of one work, or identical pieces alone",
+            unset="work for files",
+        ),
         Setting(
             "frames",
             Literal["onsets", "piano-roll"] | None,
@@ -130,7 +145,17 @@ MUSIC = DomainDeclared(
     ),
     defaults={"data": "bach", "output": "bernoulli"},
     hessian_free={"streams": 64},
-    fixed=("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "frames"),
+    fixed=(
+        "frames_per_beat",
+        "transpose",
+        "quantize",
+        "pedal",
+        "repeats",
+        "chords",
+        "key",
+        "split_by",
+        "frames",
+    ),
     anew=_anew,
     check=_check,
     search={

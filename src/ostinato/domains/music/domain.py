@@ -61,6 +61,7 @@ class Music:
         if recipe.data not in data_sets.names():
             # a recipe of before there was a choice says nothing
             how["quantize"] = how["quantize"] or "sample"
+            how["split_by"] = recipe.get("split_by") or "piece"
         how |= {name: bool(recipe.get(name)) for name in ("metre", "look_back")}
         return data_sets.load(recipe.data, progress=progress, **how)
 

@@ -213,7 +213,17 @@ def seconds_per_frame(frames_per_beat: int, tempo: float) -> float:
 
 
 def tonic(pitch: np.ndarray, weight: np.ndarray) -> int:
-    """The tonic's pitch class (0 = C) of the major or minor key that fits the notes best.
+    """The tonic's pitch class (0 = C) of the key that fits the notes best: see `key_of`.
+
+    Example:
+        >>> tonic(np.array([62, 66, 69, 74]), np.ones(4))
+        2
+    """
+    return key_of(pitch, weight)[0]
+
+
+def key_of(pitch: np.ndarray, weight: np.ndarray) -> tuple[int, bool]:
+    """The major or minor key that fits the notes best: its tonic's pitch class (0 = C), whether it is minor.
 
     The total `weight` (duration) of each of the 12 pitch classes is correlated with a profile of each of the
     24 keys. The profiles are Craig Sapp's; measured on the published frames, which are already in C, they
@@ -221,8 +231,8 @@ def tonic(pitch: np.ndarray, weight: np.ndarray) -> int:
     78, 81%).
 
     Example:
-        >>> tonic(np.array([62, 66, 69, 74]), np.ones(4))
-        2
+        >>> key_of(np.array([62, 65, 69, 74]), np.ones(4))
+        (2, True)
     """
     histogram = np.bincount(np.asarray(pitch, dtype=int) % 12, weights=weight, minlength=12)
     histogram = histogram - histogram.mean()
@@ -232,7 +242,8 @@ def tonic(pitch: np.ndarray, weight: np.ndarray) -> int:
     fit = np.round(
         profiles @ histogram / np.linalg.norm(profiles, axis=1) / (np.linalg.norm(histogram) + 1e-12), 9
     )
-    return int(np.argmax(fit)) % 12
+    best = int(np.argmax(fit))
+    return best % 12, best >= 12
 
 
 def to_c(tonic: int) -> int:

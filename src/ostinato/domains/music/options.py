@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 # How files are read: settings of a run, options of commands that read other files, arguments of `load`.
-READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "frames")
+READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "key", "frames")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,9 @@ class EvaluateOptions:
     repeats
         Repeats are played, or written once, in files named by --data.
     chords
-        Whether the chord symbols of ABC sound in files named by --data.
+        Whether the chord symbols of ABC and MusicXML sound in files named by --data.
+    key
+        What files named by --data are moved to C by: the key guessed from notes, or stated.
     frames
         Whether frames of files named by --data say where notes begin; by default as for the run.
     per_song
@@ -107,6 +109,7 @@ class EvaluateOptions:
     pedal: bool = False
     repeats: Literal["played", "written"] | None = None
     chords: bool = False
+    key: Literal["guessed", "stated"] = "guessed"
     frames: Literal["onsets", "piano-roll"] | None = None
     per_song: Literal["train", "valid", "test"] | None = None
 
@@ -128,9 +131,11 @@ class ShowOptions:
     pedal
         Whether the sustain pedal of MIDI files holds notes.
     repeats
-        Repeats and endings are played, or written once; by default played in ABC, not in MusicXML.
+        Repeats and endings are played, or written once; by default played in ABC alone.
     chords
-        Whether the chord symbols of ABC sound.
+        Whether the chord symbols of ABC and MusicXML sound.
+    key
+        What each piece is moved to C by: the key guessed from its notes, or the one that its file states.
     frames
         Whether frames say where notes begin (onsets); by default they say what sounds, a piano-roll.
     """
@@ -142,4 +147,5 @@ class ShowOptions:
     pedal: bool = False
     repeats: Literal["played", "written"] | None = None
     chords: bool = False
+    key: Literal["guessed", "stated"] = "guessed"
     frames: Literal["onsets", "piano-roll"] | None = None

@@ -8,12 +8,14 @@ from ostinato.domains.answer import Part
 from ostinato.domains.domain import Each, Scores
 from ostinato.domains.music.evaluation.estimated import efforts
 from ostinato.domains.music.evaluation.frames import score_songs
-from ostinato.domains.music.reading.frames import report_lines
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.evaluation.numbers import counted, number
 from ostinato.evaluation.scores import Score
 from ostinato.evaluation.tables import Column, Table, number_columns, show, table_of
 from ostinato.nn import SequenceModel
+
+# Of a large folder the beginning of the listing; names so long that a line has 80 columns.
+MOST_LISTED, LONGEST_NAME = 50, 34
 
 SCORE_NAMES = {
     "log_likelihood": "log-likelihood\n(nats/frame)",
@@ -84,8 +86,7 @@ def described(found: dict[str, Any]) -> Iterator[Part]:
     keys = "in C major and C minor" if details["transposed"] else "in their own keys"
     beat = counted(details["frames_per_beat"], "frame")
     yield f"{beat} to a quarter note, {keys}, split {details['split']}"
-    if "reading" in details:
-        yield from report_lines(details["reading"])
+    yield from details.get("notices", ())
     if "attacks" in found["all"]:
         shares = found["all"]["attacks"]
         yield (
@@ -99,3 +100,28 @@ def described(found: dict[str, Any]) -> Iterator[Part]:
         notes, silent = f"{own['polyphony_mean']:.2f}", f"{own['silent_frames']:.1%}"
         table.add(split, f"{own['songs']:,}", f"{own['frames']:,}", notes, silent, pitches)
     yield table
+    if found.get("listing"):
+        yield ""
+        yield _listing(found["listing"])
+
+
+def _listing(records: list[dict[str, Any]]) -> Table:
+    """Each piece: where it is, how far it was moved and from which key, what of its notes is lost."""
+    table = Table(
+        [
+            Column("piece", text=True),
+            Column("split", text=True),
+            *number_columns("shift", "key", "notes", "lost"),
+        ]
+    )
+    for one in records[:MOST_LISTED]:
+        cells = one["split"], f"{one['shift']:+d}", one["key"], f"{one['notes']:,}", f"{one['lost']:,}"
+        table.add(_short(one["name"]), *cells)
+    if (more := len(records) - MOST_LISTED) > 0:
+        table.notes = [f"and {more:,} more; all are in --json"]
+    return table
+
+
+def _short(name: str) -> str:
+    """The end of a long name: it tells pieces of one folder apart."""
+    return name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"

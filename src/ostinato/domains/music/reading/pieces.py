@@ -20,6 +20,7 @@ from ostinato.domains.music.notes import Notes, shifted
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.folder import find
 from ostinato.domains.music.reading.frames import AsFrames
+from ostinato.domains.music.reading.keys import key
 from ostinato.domains.music.reading.notation import contents, labels
 from ostinato.domains.music.reading.readers import read_one
 from ostinato.errors import MissingExtra, UserError
@@ -191,7 +192,7 @@ def piece_of(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> P
     if how.pedal:
         notes = notes.pedalled()
     if semitones is None:
-        semitones = notes.to_c() if how.transpose and len(notes) else 0
+        semitones = key(notes, how.key)[0] if how.transpose and len(notes) else 0
     notes = notes.transposed(semitones)
     quantize, grid = how.quantize or "nearest", how.frames_per_beat
     if not isinstance(grid, int):

@@ -57,5 +57,6 @@ def describe(data: Splits) -> dict[str, Any]:
         "details": data.details,
         "splits": {split: of(sequences, beat) for split, sequences in data.items()},
         "all": of([song for _, sequences in data.items() for song in sequences], beat),
+        "listing": list(data.listing),
         "skipped": [{"path": skip.path, "reason": skip.reason} for skip in data.skipped],
     }
