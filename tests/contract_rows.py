@@ -30,7 +30,6 @@ SETTINGS: dict[str, Any] = {
     "leak_fraction": 0.5,
     "leak_low": 0.1,
     "leak_high": 0.2,
-    "noise": 0.1,
     "dale": 0.5,
     "nade_size": 3,
     "rbm_size": 3,

@@ -62,7 +62,7 @@ def error(found: Tensor, expected: Tensor) -> float:
 
 
 # A square grows beyond all numbers within a few steps of random weights.
-STEADY = [*(name for name in NONLINEARITIES if name != "power"), "power(1.1)", "elu(0.3)", "leaky_relu(0.2)"]
+STEADY = [*(name for name in NONLINEARITIES if name != "power"), "elu(0.3)", "leaky_relu(0.2)"]
 
 problems = st.builds(
     Problem,
