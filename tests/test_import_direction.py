@@ -41,7 +41,7 @@ RULES = {
     ),
     "declaration of NAME": (
         "domains.NAME.declared domains.NAME.options domains.NAME.paper",
-        "errors, settings, evaluation, what domains declare",
+        "errors, settings, evaluation, declarations of outputs, what domains declare",
     ),
     "declarations of domains": ("domains.registry", "settings, what domains declare, declaration of NAME"),
     "recipe": (

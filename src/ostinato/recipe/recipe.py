@@ -146,9 +146,14 @@ class Recipe:
             UserError: as for `Recipe`.
         """
         values = self._values | changes
+        meant, anew = (DOMAINS[v["domain"]].anew(v) for v in (self._values, values))
+        # what the old choices meant, the new ones may mean otherwise; what they do not say is left open
+        unsaid = meant.keys() - changes.keys()
+        left = {name for name in unsaid if values.get(name) == meant[name] != anew.get(name)}
+        values |= dict.fromkeys(left)
         if values["data"] != self.data:
-            anew = DOMAINS[values["domain"]].anew(values)
-            values |= {name: value for name, value in anew.items() if values.get(name) is None}
+            left |= {name for name in anew if values.get(name) is None}
+        values |= {name: value for name, value in anew.items() if name in left}
         owned = owned_settings(values)
         return Recipe(**{name: value for name, value in values.items() if name in owned or name in changes})
 

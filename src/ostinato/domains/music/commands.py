@@ -12,10 +12,12 @@ from ostinato.data.side import Side
 from ostinato.domains.answer import Answer, Asked, Notice, Part
 from ostinato.domains.music.chains import chains_notice, chains_record
 from ostinato.domains.music.compose import generate
+from ostinato.domains.music.layout import has_onsets, roll
 from ostinato.domains.music.memory import frames as frames_of
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import ComposeOptions, ScoreOptions
 from ostinato.domains.music.reading.pieces import Piece
+from ostinato.domains.music.rhythm import attacks
 from ostinato.domains.music.source import Source
 from ostinato.domains.music.surprise import CONVENTION, PieceScore, score_piece
 from ostinato.domains.music.writing import pictures
@@ -46,6 +48,8 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
                 "notes": made.written[0]["given_notes"],
             }
         own = {} if chains is None else {"chains": chains}
+        if has_onsets(made.pieces[0]):
+            own["attacks"] = attacks(made.pieces, music.frames_per_beat)
         return {"pieces": made.written, "frames_per_beat": music.frames_per_beat, "prime": prime} | own
 
     def parts() -> Iterator[Part]:
@@ -182,9 +186,9 @@ def _composed(files: list[Path], own: np.ndarray, frames: np.ndarray) -> dict[st
     return {
         "files": [str(path) for path in files],
         "frames": len(own),
-        "notes_per_frame": float(own.sum(axis=1).mean()),
+        "notes_per_frame": float(roll(own).sum(axis=1).mean()),
         # only a piece that is moved back can lose notes
-        "notes_off_the_keyboard": int(frames.sum()) - int(own.sum()),
+        "notes_off_the_keyboard": int(roll(frames).sum()) - int(roll(own).sum()),
     }
 
 

@@ -1,10 +1,12 @@
 """Music: songs as binary frames of notes."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from ostinato.domains.declared import Command, DomainDeclared
 from ostinato.domains.music import options
 from ostinato.domains.music.paper import TABLE1
+from ostinato.errors import UserError, argument
+from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.recipe.declared import Settings
 from ostinato.recipe.setting import Setting
 
@@ -12,16 +14,27 @@ NAMES = ("bach", "jsb", "nottingham", "musedata", "piano-midi")
 
 
 def _anew(settings: Settings) -> Settings:
-    """Files are placed at the nearest frame and split by work; their metre is read, as that of `bach`.
+    """Files are placed at the nearest frame and split by work; frames have onsets if they can, and a metre.
 
-    In runs that say nothing, of before, files are sampled, split by piece, and no metre is known.
+    Runs that say nothing, of before, have samples split by piece, piano-rolls and no metre.
     """
     # what a program has in memory has a name in angle brackets
     if settings["data"] in NAMES[1:] or settings["data"].startswith("<"):
         return {}
+    frames = {"frames": "onsets" if OUTPUTS[settings["output"]].onsets else "piano-roll", "metre": True}
     if settings["data"] == NAMES[0]:
-        return {"metre": True}  # where bars do not recur, those before mislead: docs/experiments.md
-    return {"metre": True, "look_back": True, "quantize": "nearest", "split_by": "work"}
+        return frames  # where bars do not recur, those before mislead: docs/experiments.md
+    return frames | {"look_back": True, "quantize": "nearest", "split_by": "work"}
+
+
+def _check(recipe: Any) -> None:
+    """Onsets are for outputs that can have them."""
+    if recipe.get("frames") == "onsets" and not OUTPUTS[recipe.output].onsets:
+        able = " or ".join(entry.name for entry in OUTPUTS.entries() if entry.onsets)
+        raise UserError(
+            f"{argument('frames')} onsets is for {argument('output')} {able}, found {recipe.output}; "
+            f"use {argument('frames')} piano-roll"
+        )
 
 
 MUSIC = DomainDeclared(
@@ -98,6 +111,14 @@ MUSIC = DomainDeclared(
             unset="work for files",
         ),
         Setting(
+            "frames",
+            Literal["onsets", "piano-roll"] | None,
+            None,
+            "Data",
+            "frames say where notes begin, or only what sounds",
+            unset="onsets for bach and files, piano-roll for the published sets",
+        ),
+        Setting(
             "metre",
             bool | None,
             None,
@@ -124,8 +145,19 @@ MUSIC = DomainDeclared(
     ),
     defaults={"data": "bach", "output": "bernoulli"},
     hessian_free={"streams": 64},
-    fixed=("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "key", "split_by"),
+    fixed=(
+        "frames_per_beat",
+        "transpose",
+        "quantize",
+        "pedal",
+        "repeats",
+        "chords",
+        "key",
+        "split_by",
+        "frames",
+    ),
     anew=_anew,
+    check=_check,
     search={
         "hidden_size": {"low": 100, "high": 400},
         "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},

@@ -28,7 +28,7 @@ class MusicModel:
 
     Arguments:
         model: the model, in evaluation mode.
-        visible_size: V, notes in a frame.
+        visible_size: V, rows of a frame: 88 notes, and as many with onsets (`layout`).
         frames_per_beat: frames to a quarter note.
         transposed: whether its pieces were moved to C major or C minor.
         data: name of the data set it was trained on.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 # How files are read: settings of a run, options of commands that read other files, arguments of `load`.
-READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "key")
+READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "key", "frames")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +97,8 @@ class EvaluateOptions:
         Whether the chord symbols of ABC and MusicXML sound in files named by --data.
     key
         What files named by --data are moved to C by: the key guessed from notes, or stated.
+    frames
+        Whether frames of files named by --data say where notes begin; by default as for the run.
     per_song
         List the log-likelihood of each song of a split.
     """
@@ -108,6 +110,7 @@ class EvaluateOptions:
     repeats: Literal["played", "written"] | None = None
     chords: bool = False
     key: Literal["guessed", "stated"] = "guessed"
+    frames: Literal["onsets", "piano-roll"] | None = None
     per_song: Literal["train", "valid", "test"] | None = None
 
 
@@ -133,6 +136,8 @@ class ShowOptions:
         Whether the chord symbols of ABC and MusicXML sound.
     key
         What each piece is moved to C by: the key guessed from its notes, or the one that its file states.
+    frames
+        Whether frames say where notes begin (onsets); by default they say what sounds, a piano-roll.
     """
 
     out: Path | None = None
@@ -143,3 +148,4 @@ class ShowOptions:
     repeats: Literal["played", "written"] | None = None
     chords: bool = False
     key: Literal["guessed", "stated"] = "guessed"
+    frames: Literal["onsets", "piano-roll"] | None = None

@@ -15,7 +15,7 @@ from torch import Tensor
 from ostinato.data.batches import padded
 from ostinato.data.side import inputs
 from ostinato.domains.music.compose import Predictor
-from ostinato.domains.music.notes import LOWEST, spans
+from ostinato.domains.music.layout import LOWEST, spans
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.nn.devices import device_of
@@ -79,7 +79,8 @@ class PieceScore:
         piece: what was scored.
         log_probs: of each frame given those before it, in nats, (T,); NaN where an estimate came out above 0.
         pitch_log_probs: of each sounding note's pitch given everything else in its frame, in nats, (T, V).
-        note_log_probs: of each note's value, sounding or silent, in nats, (T, V).
+        note_log_probs: of what each note does, sounding or silent, in nats, (T, V); with onsets sounding is
+            being struck or held.
         exact: whether `log_probs` are exact; else they are estimates.
         onset_convention: what a note's onset surprisal is, in words.
         beats_per_bar: quarter notes in every bar; None: as the piece's own metres say.

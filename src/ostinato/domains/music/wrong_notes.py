@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ostinato.data.side import Side, inputs
 from ostinato.domains.music.compose import Predictor
-from ostinato.domains.music.notes import COLUMNS, LOWEST, spans
+from ostinato.domains.music.layout import COLUMNS, LOWEST, spans
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.errors import UserError
@@ -133,8 +133,10 @@ def _gains(
     for k, (begin, end, column, target) in enumerate(trials):
         held = end - begin
         for window, offset in ((targets, 0), (read, 1)):
-            window[offset : held + offset, k, column] = 0
-            window[offset : held + offset, k, target] = 1
+            note = window[offset : held + offset, k]
+            for rows in range(0, note.shape[1], COLUMNS):  # what sounds; with onsets what is struck, too
+                note[:, rows + target] = note[:, rows + column]
+                note[:, rows + column] = 0
     if side is not None:
         read = _read_beside(frames, side, targets, begins.tolist())
     ends = torch.tensor([end for _, end, *_ in trials], device=frames.device)

@@ -19,6 +19,7 @@ import numpy as np
 from ostinato.data.sequences import SPLITS, Sequence, Skipped, Splits
 from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, deal, gather, same
 from ostinato.domains.music.grid import Cost, Quantize, fitting
+from ostinato.domains.music.layout import begun, roll
 from ostinato.domains.music.metre import side_of_notes, usual_metres
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
@@ -181,7 +182,11 @@ def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, t
     groups = connected(len(songs), same([_outline(song.values) for song in songs]))
     if len(set(groups)) >= len(SPLITS):
         return gather(songs, assign([song.name for song in songs], groups, seed=seed)), "by piece"
-    return cut_in_time(songs), "in time"
+    cut = cut_in_time(songs)
+    return {
+        split: tuple(Sequence(part.name, begun(part.values), part.side) for part in parts)
+        for split, parts in cut.items()
+    }, "in time"
 
 
 def find(path: Path) -> tuple[list[Path], list[Skipped]]:
@@ -257,7 +262,7 @@ def _songs(
             to_c, called = key(notes, how.key)
             shift = to_c if how.transpose else 0
             moved = notes.transposed(shift)
-            frames = moved.frames(grid, quantize=quantize)
+            frames = moved.frames(grid, quantize=quantize, onsets=how.onsets)
             side = side_of_notes(moved, len(frames), grid, quantize, look_back=how.look_back)
             songs.append(Sequence(name, frames, side if how.metre else None))
             kept.append(_Kept(name, notes, shift, called, moved.cost(grid, quantize)))
@@ -271,7 +276,7 @@ def _songs(
 
 def _outline(frames: np.ndarray) -> tuple[tuple[int, ...], bytes]:
     """The frames without the key: columns from the lowest note that sounds to the highest."""
-    sounding = np.flatnonzero(frames.any(axis=0))
+    sounding = np.flatnonzero(roll(frames).any(axis=0))
     if len(sounding) == 0:  # silence, which a program may have
         return (len(frames), 0), b""
     outline = frames[:, sounding[0] : sounding[-1] + 1]

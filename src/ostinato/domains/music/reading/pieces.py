@@ -35,7 +35,7 @@ class Piece:
 
     Arguments:
         name: of the file.
-        frames: binary (T, 88) uint8.
+        frames: binary (T, 88) uint8, or (T, 176) with onsets.
         frames_per_beat: frames to a quarter note.
         semitones: how far the piece was moved up (down, if negative) from its own key.
         first_beat: where the first frame lies: quarter notes after the first full bar begins.
@@ -198,10 +198,11 @@ def piece_of(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> P
     if not isinstance(grid, int):
         grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
     bars = Bars.of(notes)
+    frames = notes.frames(grid, quantize=quantize, onsets=how.onsets)
     first_beat = notes.first_beat(grid, quantize) + notes.pickup - bars.pickup
     return Piece(
         name,
-        notes.frames(grid, quantize=quantize),
+        frames,
         grid,
         semitones,
         first_beat,
