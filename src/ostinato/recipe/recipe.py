@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ostinato import foreign
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, argument
 from ostinato.nn.outputs.registry import OUTPUTS
@@ -224,15 +225,13 @@ class Recipe:
         Raises:
             UserError: it cannot be read, or names what is no setting.
         """
-        import tomllib
-
         try:
-            settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            settings = foreign.settings(path)
         except OSError as error:
             raise UserError(
                 f"expected a TOML file of settings, cannot read {path}: {error.strerror}"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UserError as error:
             raise UserError(f"expected a TOML file of settings, found none in {path}: {error}") from None
         if not isinstance(settings.get("recipe", ""), str):
             raise UserError(f'expected recipe = "SGD+C", say, in {path}, found {settings["recipe"]!r}')

@@ -21,9 +21,9 @@ from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.folder import find
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.keys import key
-from ostinato.domains.music.reading.notation import contents, labels
-from ostinato.domains.music.reading.readers import read_one
-from ostinato.errors import MissingExtra, UserError
+from ostinato.domains.music.reading.notation import KERN, labels
+from ostinato.domains.music.reading.readers import read_few
+from ostinato.errors import MissingExtra, UserError, check_installed
 
 EIGHTHS = AsFrames(frames_per_beat=2)
 _FEW = 4  # processes of their own take longer to start than so few files to read
@@ -152,7 +152,7 @@ def read_pieces(
     asked, skipped = _expanded(paths)
     files = [parted(path) for path in asked]
     if len(files) < _FEW:
-        readings = [read_one(file, how.playing) for file, _ in files]
+        readings = [read_few(file, how.playing) for file, _ in files]
     else:
         readings = read_files([file for file, _ in files], how.playing, progress=progress)
     pieces: list[tuple[str, Piece]] = []
@@ -215,7 +215,11 @@ def piece_of(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> P
 def one_of(path: Path, how: AsFrames) -> Notes:
     """The only piece of a file, or the one that its name says after a #."""
     file, label = parted(path)
-    found = contents(file, how.playing)
+    if file.suffix.lower() in KERN:
+        check_installed("music", "music21")
+    found = read_few(file, how.playing)
+    if found.reason:
+        raise UserError(found.reason)
     names = labels(found)
     if label is not None:
         if label not in names:
