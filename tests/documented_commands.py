@@ -47,6 +47,7 @@ RULES = (
     ("harmonize", "--particles 10"),
     ("score", ""),
     ("rescore", ""),
+    ("export", ""),
     ("evaluate --baselines", "--data songs"),
     ("evaluate", ""),
     ("data show", ""),

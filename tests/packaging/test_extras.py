@@ -68,6 +68,7 @@ MISSING = {
         "rescore runs/words nbest.txt --tune references.txt": "rapidfuzz",
     }),
     "tensorboard": ((), {f"{TRAIN_WORDS} --tensorboard --run runs/NEW-board": "tensorboard"}),
+    "onnx": ((), {"export runs/words NEW.onnx": "onnx"}),
 }  # fmt: skip
 NO_CURVE = (
     "no learning_curve.png: the extra [pictures] is missing (matplotlib); pip install 'ostinato[pictures]'"
@@ -97,11 +98,13 @@ WORKS = {
         "rescore runs/words nbest.txt --tune references.txt",
     ],
     "tensorboard": [f"{TRAIN_WORDS} --tensorboard --run runs/NEW-events"],
+    "onnx": ["export runs/words NEW-step.onnx"],
 }  # fmt: skip
 FILES = {
     "pictures": ["runs/NEW-curve/learning_curve.png"],
     "music": ["runs/NEW-music/learning_curve.png", "NEW.mid"],
     "tensorboard": ["runs/NEW-events/tensorboard"],
+    "onnx": ["NEW-step.onnx"],
 }
 
 # Which of the modules that are named cannot be imported, and why.

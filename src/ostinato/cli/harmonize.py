@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ostinato.domains.music.harmonize import Constraint
     from ostinato.domains.music.open import MusicModel
     from ostinato.domains.music.particles import Particles
-    from ostinato.domains.music.reading.pieces import Piece
+    from ostinato.domains.music.source import Source
+    from ostinato.domains.music.writing.score import Score
 
 
 def harmonize(
@@ -32,14 +33,16 @@ def harmonize(
     free: list[str] | None = None,
     above: bool = False,
     semitones: int | None = None,
-    tempo: float = 100.0,
+    tempo: float | None = None,
     device: str = "cpu",
     json: bool = False,
 ) -> int:
     """Let a trained model add voices to a melody, or fill a gap in a piece.
 
-    Every given note is kept, and nothing is added above its highest. With --fixed or --free, parts of
-    the file are held exactly as they are, with their silences, and all else is composed anew.
+    Every given note is written as it came, in its own track, with all else that the file says; what is
+    composed has tracks of its own, the highest voice first. Nothing is added above the highest given
+    note. With --fixed or --free, parts of the file are held, with their silences, and all else is composed
+    anew; a note that sounds in what is held is kept whole.
 
     Parameters
     ----------
@@ -48,7 +51,7 @@ def harmonize(
     melody
         The MIDI, MusicXML, ABC or kern file with the given notes.
     out
-        A file to write, .mid, .wav, .png, .svg or .pdf; needed, and can be given several times.
+        A file to write, .mid, .musicxml, .wav, .png, .svg or .pdf; needed, and can be given several times.
     particles
         Drafts that are kept side by side and weighed by how well they lead to the given notes: more are
         better and slower.
@@ -57,8 +60,8 @@ def harmonize(
     seed
         Another number, another harmony.
     fixed
-        A region to hold as it is: 0-16 (quarter notes from the first), C4-G5 (pitches) or 0-16@C4-G5; can be
-        given several times.
+        A region to hold as it is: "bars 5-8" (both are in it, and a pickup is bar 0), 0-16 (quarter notes
+        from the first), C4-G5 (pitches), 0-16@C4-G5 or "bars 5-8@C4-G5"; can be given several times.
     free
         A region to compose anew while the rest is held, written like --fixed; can be given several times.
     above
@@ -66,21 +69,25 @@ def harmonize(
     semitones
         Move the file by so many semitones for the model, instead of to C by its key.
     tempo
-        Quarter notes a minute.
+        Quarter notes a minute, in the place of the file's own; 100 where it has none, of MIDI files 120.
     device
         Where the model computes: cpu, cuda, cuda:1 or auto; a seed draws the same numbers on each.
     json
         Print one JSON object.
     """
     from ostinato.domains.music.chains import chains_notice, chains_record
+    from ostinato.domains.music.writing.score import checked_tempo
 
+    checked_tempo(tempo)
     music = _opened(run, out or [], device)
-    piece = music.read(melody, semitones=semitones)
-    constraint = _constraint(piece, fixed or [], free or [], above=above)
-    found, frames = _drawn(music, constraint, particles, temperature, seed)
-    _write(music, piece, frames, out or [], tempo)
+    source = music.source(melody, semitones=semitones)
+    given, constraint = _constraint(source, fixed or [], free or [], above=above)
+    found, frames = _drawn(music, source, constraint, particles, temperature, seed)
+    score = source.with_frames(frames, given, tempo=tempo)
+    title = f"{source.piece.name}, harmonized"
+    notices = [f"{path}: {text}" for path in out or [] for text in score.write(path, title=title)]
     chains = chains_record(music.model)
-    record = _record(piece, constraint, found, frames, out or [])
+    record = _record(source, score, found, out or []) | {"notices": notices}
     _print(record | ({} if chains is None else {"chains": chains}), json=json)
     if unmixed := chains_notice(chains):
         human().print(unmixed)
@@ -90,7 +97,7 @@ def harmonize(
 def _opened(run: Path, out: list[Path], device: str) -> MusicModel:
     """The run's model; a run on something else is told before a file to write is asked for."""
     from ostinato.domains.music.open import MusicModel
-    from ostinato.domains.music.writing import piano_roll
+    from ostinato.domains.music.writing.score import check_writable
 
     declared = domain_of(run)
     if declared.name != MUSIC.name:
@@ -98,12 +105,17 @@ def _opened(run: Path, out: list[Path], device: str) -> MusicModel:
     if not out:
         raise UserError("expected --out FILE, found none; see ostinato harmonize --help")
     for path in out:
-        piano_roll.check_writable(path)
+        check_writable(path)
     return MusicModel.open(run, device=device)
 
 
 def _drawn(
-    music: MusicModel, constraint: Constraint, particles: int, temperature: float, seed: int
+    music: MusicModel,
+    source: Source,
+    constraint: Constraint,
+    particles: int,
+    temperature: float,
+    seed: int,
 ) -> tuple[Particles, np.ndarray]:
     """The drafts, and one of them, by their weights."""
     from ostinato.domains.music.particles import sample_conditioned
@@ -114,6 +126,7 @@ def _drawn(
         music.model,
         constraint.fixed,
         constraint.values,
+        side=source.piece.side(),
         particles=particles,
         temperature=temperature,
         generator=generator,
@@ -121,44 +134,36 @@ def _drawn(
     return found, found.draw(generator)
 
 
-def _write(music: MusicModel, piece: Piece, frames: np.ndarray, out: list[Path], tempo: float) -> None:
-    from ostinato.domains.music.writing import piano_roll
+def _constraint(
+    source: Source, fixed: list[str], free: list[str], *, above: bool
+) -> tuple[np.ndarray, Constraint]:
+    """Which of the notes are given, (N,), and what is so of the frames."""
+    import numpy as np
 
-    for path in out:
-        piano_roll.write(
-            piece.in_own_key(frames),
-            path,
-            frames_per_beat=music.frames_per_beat,
-            tempo=tempo,
-            title=f"{piece.name}, harmonized",
-        )
+    from ostinato.domains.music.harmonize import melody, region_of
 
-
-def _constraint(piece: Piece, fixed: list[str], free: list[str], *, above: bool) -> Constraint:
-    from ostinato.domains.music import harmonize as harmonization
-    from ostinato.domains.music.harmonize import Region
-
+    piece = source.piece
     if not fixed and not free:
-        return harmonization.melody(piece.frames, above=above)
+        return np.ones(len(source.notes), dtype=bool), melody(piece.frames, above=above)
     if above:
         raise UserError(
             "expected --above with a melody alone, found --fixed or --free too; leave --above out"
         )
-    held, gaps = ([Region.parse(text, piece.frames_per_beat) for text in texts] for texts in (fixed, free))
-    return harmonization.regions(piece.frames, fixed=held, free=gaps, semitones=piece.semitones)
+    held, gaps = ([region_of(text, piece) for text in texts] for texts in (fixed, free))
+    return source.selection(held, gaps)
 
 
-def _record(
-    piece: Piece, constraint: Constraint, found: Particles, frames: np.ndarray, out: list[Path]
-) -> dict[str, Any]:
-    given = constraint.values.astype(bool)
+def _record(source: Source, score: Score, found: Particles, out: list[Path]) -> dict[str, Any]:
+    given, kept = score.counted()
     return {
         "files": [str(path) for path in out],
-        "frames": len(frames),
-        "semitones": piece.semitones,
-        "given_notes": int(given.sum()),
-        "given_notes_kept": int(frames[given].sum()),
-        "added_notes": int(frames.sum()) - int(frames[given].sum()),
+        "frames": len(source.piece),
+        "semitones": source.piece.semitones,
+        "given_notes": given,
+        "given_notes_kept": kept,
+        "given_notes_unseen": source.unseen,
+        "replaced_notes": len(source.notes) + source.drums - given,
+        "added_notes": score.added,
         "particles": len(found.weights),
         "effective_size_mean": float(found.effective_sizes.mean()),
         "effective_size_least": float(found.effective_sizes.min()),
@@ -171,10 +176,14 @@ def _print(record: dict[str, Any], *, json: bool) -> None:
     if json:
         print_json(record)
         return
-    from ostinato.domains.music.commands import moved
+    from ostinato.domains.music.commands import moved, unseen
 
     console = human()
     console.print(moved(record["semitones"]))
+    if record["given_notes_unseen"]:
+        console.print(unseen(record["given_notes_unseen"]))
+    for notice in record["notices"]:
+        console.print(notice)
     if record["log_evidence"] is None:
         console.print("this output cannot weigh drafts: notes given later had no say in earlier frames")
     elif record["effective_size_least"] < 2 and record["particles"] > 1:

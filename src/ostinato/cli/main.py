@@ -35,6 +35,7 @@ COMMANDS = {
         "harmonize": ("harmonize:harmonize", "Add voices to a melody, or fill a gap in a piece."),
         "score": ("score:score", "Say how likely pieces, sentences or series are."),
         "rescore": ("rescore:rescore_list", "Choose among the hypotheses of an n-best list."),
+        "export": ("export:export", "Write a model of text for decoders in other languages."),
     },
     "Keep house": {
         "data": ("data:app", "List, fetch and show data sets."),

@@ -45,6 +45,11 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """Of a command in which a domain has nothing of its own to say."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """A domain's part in a command that several have.
 
@@ -93,7 +98,8 @@ class DomainDeclared(Declared):
         family: what it shares data sets and commands with others as, such as text; by default its name.
         called: what a data set is, in a message: "music", "a problem with long delays".
         reads: what its files are, in a message; "" where there are none.
-        commands: its part in `generate`, `score`, `evaluate` and `data show`, by name ("show" of the last).
+        commands: its part in `generate`, `score`, `export`, `evaluate` and `data show`, by name ("show" of
+            the last).
         claims: the option of `data show` that says a file of any name is its; "" for none.
         models: endings of files that can be named in place of a run.
         unused: settings that all recipes have and that mean nothing here.

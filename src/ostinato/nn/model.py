@@ -99,8 +99,36 @@ class SequenceModel(nn.Module):
         self, inputs: Tensor, states: State | None = None, starts: Tensor | None = None
     ) -> tuple[Distribution, State]:
         """The distribution of every next observation, and the states after the last."""
+        read, last = self.read(inputs, states, starts)
+        return self.distribution(*read), last
+
+    def read(
+        self, inputs: Tensor, states: State | None = None, starts: Tensor | None = None
+    ) -> tuple[tuple[Tensor, ...], State]:
+        """What `distribution` makes the distributions of, each (T, B, ...), and the states after the last.
+
+        Whoever looks at some of the predictions alone, or later, or in another order, takes those rows of it.
+
+        Example:
+            >>> from ostinato.nn import RNN
+            >>> from ostinato.nn.outputs.bernoulli import Bernoulli
+            >>> model = SequenceModel(RNN(88, 10), Bernoulli(10, 88))
+            >>> (hidden,), states = model.read(torch.zeros(7, 2, 88))
+            >>> model.distribution(hidden[-1, :1]).batch_shape
+            torch.Size([1])
+        """
         hidden, last = self.rnn(inputs, states, starts)
-        return self.output(hidden), last
+        return (self.told(hidden, inputs),), last
+
+    def told(self, hidden: Tensor, inputs: Tensor) -> Tensor:
+        """The hidden states (..., H), and behind them what the output is told of the inputs: see `Told`."""
+        size: int = getattr(self.output, "told", 0)
+        return torch.cat([hidden, inputs[..., :size].to(hidden.dtype)], -1) if size else hidden
+
+    def distribution(self, *read: Tensor) -> Distribution:
+        """The distributions of what `read` returned, or of rows of it (..., H)."""
+        found: Distribution = self.output(*read)
+        return found
 
     def loss(
         self,
@@ -133,7 +161,7 @@ class SequenceModel(nn.Module):
             flat = x.flatten(0, 1)
             return flat if chosen is None else flat.index_select(0, chosen)
 
-        hidden, values = frames_of(layers[-1]), frames_of(targets)
+        hidden, values = frames_of(self.told(layers[-1], inputs)), frames_of(targets)
         frames = len(values)
         cost = (objective or self.objective).cost(hidden, values, self.generator)
         total = cost.loss / max(frames, 1)

@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 
 from ostinato.data.sequences import Skipped
+from ostinato.data.side import Side
 from ostinato.domains.answer import Answer, Asked, Notice, Part
 from ostinato.domains.music.chains import chains_notice, chains_record
 from ostinato.domains.music.compose import generate
+from ostinato.domains.music.layout import has_onsets, roll
 from ostinato.domains.music.memory import frames as frames_of
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import ComposeOptions, ScoreOptions
 from ostinato.domains.music.reading.pieces import Piece
+from ostinato.domains.music.rhythm import attacks
+from ostinato.domains.music.source import Source
 from ostinato.domains.music.surprise import CONVENTION, PieceScore, score_piece
-from ostinato.domains.music.writing import piano_roll, pictures
+from ostinato.domains.music.writing import pictures
+from ostinato.domains.music.writing.score import Score, check_writable, checked_tempo
 from ostinato.domains.music.wrong_notes import CONVENTION as CORRECTIONS
 from ostinato.domains.music.wrong_notes import Correction, find_corrections
 from ostinato.domains.seed import seeded
@@ -35,18 +40,34 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
     chains = chains_record(music.model)
 
     def record() -> dict[str, Any]:
-        prime = None if made.beginning is None else {"frames": made.primed, "semitones": made.semitones}
+        prime = None
+        if made.beginning is not None:
+            prime = {
+                "frames": made.primed,
+                "semitones": made.semitones,
+                "notes": made.written[0]["given_notes"],
+            }
         own = {} if chains is None else {"chains": chains}
+        if has_onsets(made.pieces[0]):
+            own["attacks"] = attacks(made.pieces, music.frames_per_beat)
         return {"pieces": made.written, "frames_per_beat": music.frames_per_beat, "prime": prime} | own
 
     def parts() -> Iterator[Part]:
         if made.beginning is not None:
-            yield Notice(f"{made.beginning.name}: {counted(made.primed, 'frame')}, {moved(made.semitones)}")
+            piece = made.beginning.piece
+            yield Notice(f"{piece.name}: {counted(made.primed, 'frame')}, {moved(made.semitones)}")
+            if made.beginning.unseen:
+                yield Notice(unseen(made.beginning.unseen))
         for one in made.written:
+            kept = ""
+            if made.beginning is not None:
+                given = counted(one["given_notes"], "given note")
+                kept = f"{one['given_notes_kept']} of {given} kept, {one['added_notes']} added, "
             yield (
-                f"{', '.join(one['files'])}: {counted(one['frames'], 'frame')}, "
+                f"{', '.join(one['files'])}: {counted(one['frames'], 'frame')}, {kept}"
                 f"{one['notes_per_frame']:.2f} notes a frame"
             )
+            yield from (Notice(notice) for notice in one["notices"])
 
     unmixed = chains_notice(chains)
     return Answer(record, parts(), [] if unmixed is None else [Notice(unmixed)])
@@ -65,21 +86,23 @@ class Composed:
 
     pieces: np.ndarray
     written: list[dict[str, Any]]
-    beginning: Piece | None
+    beginning: Source | None
     primed: int
 
     @property
     def semitones(self) -> int:
         """How far the beginning was moved for the model."""
-        return 0 if self.beginning is None else self.beginning.semitones
+        return 0 if self.beginning is None else self.beginning.piece.semitones
 
 
 def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequence[Path]) -> Composed:
     """Compose music, and write it into files, if there are any."""
     for path in paths:
-        piano_roll.check_writable(path)
+        check_writable(path)
+    checked_tempo(own.tempo)
     beginning = _beginning(music, asked.prime, own)
-    given = None if beginning is None else _first(beginning, own.prime_steps)
+    given = None if beginning is None else _first(beginning.piece, own.prime_steps)
+    primed = 0 if given is None else len(given)
     pieces = generate(
         music.model,
         own.steps,
@@ -87,22 +110,46 @@ def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequen
         count=own.count,
         temperature=own.temperature,
         prime=given,
+        side=_side(music, beginning, primed, own),
         generator=seeded(asked.seed),
     )
     written, own_key = [], []
     for order, frames in enumerate(pieces, start=1):
-        piece = frames if beginning is None else beginning.in_own_key(frames)
-        own_key.append(piece)
+        own_key.append(frames if beginning is None else beginning.piece.in_own_key(frames))
         files = [numbered(path, order, own.count) for path in paths]
-        for path in files:
-            piano_roll.write(
-                piece, path, frames_per_beat=music.frames_per_beat, tempo=own.tempo, title=path.stem
-            )
-        written.append(_composed(files, piece, frames))
-    return Composed(np.stack(own_key), written, beginning, 0 if given is None else len(given))
+        record = _composed(files, own_key[-1], frames)
+        if files:
+            score = _score(music, beginning, frames, primed, own)
+            notices = [f"{path}: {text}" for path in files for text in score.write(path, title=path.stem)]
+            count, kept = score.counted()
+            record |= {"given_notes": count, "given_notes_kept": kept, "added_notes": score.added}
+            record["notices"] = notices
+        written.append(record)
+    return Composed(np.stack(own_key), written, beginning, primed)
 
 
-def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Piece | None:
+def _score(
+    music: MusicModel, beginning: Source | None, frames: np.ndarray, primed: int, own: ComposeOptions
+) -> Score:
+    """What is written: the beginning as it came, and new voices from where it ends."""
+    if beginning is None:
+        beginning = music.source_of_frames(frames[:0], "new", music.bars(own.metre, own.pickup))
+    given = beginning.placed.first < primed
+    # of a whole piece everything stays, what the model cannot see, too
+    whole = primed >= len(beginning.piece)
+    given = given | whole
+    return beginning.with_frames(frames, given, cut=None if whole else primed, tempo=own.tempo)
+
+
+def _side(music: MusicModel, beginning: Source | None, primed: int, own: ComposeOptions) -> Side | None:
+    """The bars that the model is told: those of what it continues, or those that were asked for."""
+    if beginning is None:
+        nothing = np.zeros((0, music.visible_size), np.uint8)
+        return music.piece("", nothing, music.bars(own.metre, own.pickup)).side(own.steps)
+    return beginning.piece.side(primed + own.steps)
+
+
+def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Source | None:
     """What is continued: a file, or frames that a program has, which are in the model's key."""
     if prime is None:
         for name in ("prime_steps", "semitones"):
@@ -112,10 +159,17 @@ def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Piece | No
                 )
         return None
     if isinstance(prime, str | Path):
-        return music.read(Path(prime), semitones=own.semitones)
+        for name in ("metre", "pickup"):
+            if getattr(own, name) is not None:
+                raise UserError(
+                    f"expected {argument(name)} without a file to continue, which has its own, found both; "
+                    "leave it out"
+                )
+        return music.source(Path(prime), semitones=own.semitones)
     if own.semitones is not None:
         raise UserError(f"expected {argument('semitones')} with a file to continue, found frames; move them")
-    return Piece("prime", frames_of(prime, "prime", music.visible_size), music.frames_per_beat)
+    bars = music.bars(own.metre, own.pickup)
+    return music.source_of_frames(frames_of(prime, "prime", music.visible_size), "prime", bars)
 
 
 def _first(beginning: Piece, steps: int | None) -> np.ndarray:
@@ -132,10 +186,18 @@ def _composed(files: list[Path], own: np.ndarray, frames: np.ndarray) -> dict[st
     return {
         "files": [str(path) for path in files],
         "frames": len(own),
-        "notes_per_frame": float(own.sum(axis=1).mean()),
+        "notes_per_frame": float(roll(own).sum(axis=1).mean()),
         # only a piece that is moved back can lose notes
-        "notes_off_the_keyboard": int(frames.sum()) - int(own.sum()),
+        "notes_off_the_keyboard": int(roll(frames).sum()) - int(roll(own).sum()),
     }
+
+
+def unseen(count: int) -> str:
+    """That the model cannot see so many notes of a piece, in words."""
+    return (
+        f"{counted(count, 'given note')} the model cannot see (too short for its frames, off its "
+        "keyboard, or drums): written as they came"
+    )
 
 
 def moved(semitones: int) -> str:

@@ -1,6 +1,6 @@
 """Adding voices to a melody, or notes to any part of a piece: which notes are fixed, and which are free.
 
-Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
+Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column), D = V rows of a frame, or 2 V with onsets.
 """
 
 import math
@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ostinato.domains.music.notes import COLUMNS, LOWEST, checked
+from ostinato.domains.music.layout import COLUMNS, LOWEST, checked, roll, struck
+from ostinato.domains.music.reading.pieces import Piece
 from ostinato.errors import UserError
 
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _NUMBER = r"\d+(?:\.\d+)?"
 _PITCH = r"([A-Ga-g])([#♯b♭]?)(-?\d)"
 _BEATS = re.compile(rf"({_NUMBER})?-({_NUMBER})?")
+_BARS = re.compile(r"bars?[ :]?(\d+)?(-)?(\d+)?(@.+)?")
 _PITCHES = re.compile(rf"{_PITCH}(?:-{_PITCH})?")
 
 
@@ -25,8 +27,8 @@ class Constraint:
     """Which notes are given.
 
     Arguments:
-        fixed: boolean (T, V).
-        values: (T, V) uint8; zero where nothing is fixed.
+        fixed: boolean (T, D).
+        values: (T, D) uint8; zero where nothing is fixed.
     """
 
     fixed: np.ndarray
@@ -40,7 +42,7 @@ def melody(frames: np.ndarray, *, above: bool = False) -> Constraint:
     top voice. Where it rests, its last note (at the beginning its first) is the limit.
 
     Args:
-        frames: the melody, (T, 88).
+        frames: the melody, (T, D); with onsets a given note is struck where it is, and held.
         above: whether notes may be added above it.
 
     Example:
@@ -51,10 +53,15 @@ def melody(frames: np.ndarray, *, above: bool = False) -> Constraint:
     given = checked(frames) != 0
     if not given.any():
         raise UserError("expected a melody, found no notes in it")
-    fixed = given.copy()
+    fixed = roll(given).copy()
     if not above:
-        fixed |= np.arange(COLUMNS) > _top_line(given)[:, None]
-    return Constraint(fixed, given.astype(np.uint8))
+        fixed |= np.arange(COLUMNS) > _top_line(roll(given))[:, None]
+    return Constraint(_both(fixed, given), given.astype(np.uint8))
+
+
+def _both(pitches: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """What is said of pitches (T, V), of all the rows that frames (T, D) have for them."""
+    return np.tile(pitches, (1, frames.shape[1] // COLUMNS))
 
 
 def _top_line(given: np.ndarray) -> np.ndarray:
@@ -139,7 +146,7 @@ def regions(
     """Hold parts of a piece as they are, notes and silences; the rest is free.
 
     Args:
-        frames: the piece, (T, 88).
+        frames: the piece, (T, D); a note that comes out of a free region may go on or be struck anew.
         fixed: the regions that are held; the whole piece if none is named.
         free: regions that are taken out of them: gaps to fill.
         semitones: how far the piece was moved up since the regions' pitches were named.
@@ -149,9 +156,57 @@ def regions(
         >>> np.flatnonzero(~constraint.fixed.all(axis=1))
         array([10, 11, 12, 13, 14, 15, 16, 17, 18, 19])
     """
-    held = np.full(checked(frames).shape, not fixed)
+    held = held_cells(len(checked(frames)), fixed=fixed, free=free, semitones=semitones)
+    rows = _both(held, frames)
+    if rows.shape != held.shape:
+        # whether it was held depends on what is composed before it
+        rows[1:, COLUMNS:] &= held[:-1] | struck(frames)[1:] | (roll(frames)[1:] == 0)
+    return Constraint(rows, ((np.asarray(frames) != 0) & rows).astype(np.uint8))
+
+
+def held_cells(
+    frames: int, *, fixed: SequenceOf[Region] = (), free: SequenceOf[Region] = (), semitones: int = 0
+) -> np.ndarray:
+    """Boolean (T, 88): what `regions` holds of so many frames.
+
+    Example:
+        >>> int(held_cells(2, free=[Region(0, 1)]).sum())
+        88
+    """
+    held = np.full((frames, COLUMNS), not fixed)
     for region in fixed:
-        held |= region.mask(len(frames), semitones)
+        held |= region.mask(frames, semitones)
     for region in free:
-        held &= ~region.mask(len(frames), semitones)
-    return Constraint(held, ((np.asarray(frames) != 0) & held).astype(np.uint8))
+        held &= ~region.mask(frames, semitones)
+    return held
+
+
+def region_of(text: str, piece: Piece) -> Region:
+    """A region of a piece as users write it: as for `Region.parse`, or in bars, `bars 5-8@C4-G5`.
+
+    Bars have the piece's own numbers and metres, and both are in the region; a pickup is bar 0.
+
+    Example:
+        >>> from ostinato.domains.music.bars import Bars
+        >>> piece = Piece("waltz", np.zeros((24, 88), np.uint8), 2, bars=Bars(metres=((0.0, 3, 4),)))
+        >>> region_of("bars 2-3", piece), region_of("bar 4", piece).begin
+        (Region(begin=6, end=18, low=21, high=108), 18)
+    """
+    found = _BARS.fullmatch(text.strip())
+    if found is None:
+        return Region.parse(text, piece.frames_per_beat)
+    grid, first = piece.frames_per_beat, piece.time(0)
+    least = 0 if piece.bars.pickup else 1
+    last = piece.bars.last(first + len(piece) / grid)
+    begin = int(found[1]) if found[1] else least
+    end = int(found[3]) if found[3] else begin if not found[2] else last
+    if not least <= begin <= end <= last or not (found[1] or found[2]):
+        raise UserError(f"expected bars in {least}-{last}, the smaller number first, found {text!r}")
+    pitches = Region.parse(found[4][1:], grid) if found[4] else Region()
+    frames = [
+        min(max(math.ceil((time - first) * grid - 1e-6), 0), len(piece))
+        for time in (piece.bars.begin(begin), piece.bars.begin(end + 1))
+    ]
+    if frames[0] == frames[1]:
+        raise UserError(f"expected bars with a frame of the model in them, found {text!r}")
+    return Region(frames[0], frames[1], pitches.low, pitches.high)

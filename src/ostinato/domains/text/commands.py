@@ -9,6 +9,7 @@ from typing import Any
 from ostinato.domains.answer import Answer, Asked, Notice, Part, Raw
 from ostinato.domains.seed import seeded
 from ostinato.domains.text.generate import Sampling, generate_tokens, pieces, prime_tokens
+from ostinato.domains.text.language_model import LanguageModel
 from ostinato.domains.text.mixture import mixture_of
 from ostinato.domains.text.options import GenerateOptions, ScoreOptions
 from ostinato.domains.text.reading.vocabulary import Vocabulary
@@ -109,6 +110,14 @@ def score_file(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
         yield score_table(scored, unigram, f"{file} under {run}", text, per_token=own.per_token)
 
     return Answer(lambda: as_dict(scored, unigram, text, per_token=own.per_token), parts(), notices)
+
+
+def export_file(run: Path, file: Path) -> Answer:
+    """Write one step of the model as an ONNX file."""
+    if file.suffix != ".onnx":
+        raise UserError(f"expected a name that ends in .onnx, found {file}")
+    LanguageModel.open(run).export_onnx(file)
+    return Answer(lambda: {"file": str(file)}, [f"wrote {file}"])
 
 
 def _line_by_line(

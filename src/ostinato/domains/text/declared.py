@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Literal
 
-from ostinato.domains.declared import Command, DomainDeclared, columns_of
+from ostinato.domains.declared import Command, DomainDeclared, NoOptions, columns_of
 from ostinato.domains.text import options
 from ostinato.domains.text.paper import TABLE2_CHARS, TABLE2_WORDS
 from ostinato.errors import UserError, argument, call
@@ -130,6 +130,7 @@ _SETTINGS: tuple[Setting, ...] = (
 _COMMANDS = {
     "generate": Command(options=options.GenerateOptions, place="ostinato.domains.text.commands:write_text"),
     "score": Command(options=options.ScoreOptions, place="ostinato.domains.text.commands:score_file"),
+    "export": Command(options=NoOptions, place="ostinato.domains.text.commands:export_file"),
     "evaluate": Command(options=options.EvaluateOptions),
     "show": Command(options=options.ShowOptions),
 }

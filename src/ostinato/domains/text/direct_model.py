@@ -56,13 +56,18 @@ class DirectModel(SequenceModel):
             raise ValueError("expected fewer tokens of history than hidden units, and at most 2^24 tokens")
         self.direct = direct
 
-    def forward(
+    def read(
         self, inputs: Tensor, states: State | None = None, starts: Tensor | None = None
-    ) -> tuple[Tokens, State]:
-        """The distribution of every next token, and the states after the last."""
+    ) -> tuple[tuple[Tensor, ...], State]:
+        """The hidden states and the n-grams' contexts; see `SequenceModel.read`."""
         hidden_states, features, history = self._read(inputs, states, starts)
         hidden, last = self.rnn(inputs, hidden_states, starts)
-        return self.output(hidden, features), with_last(last, history)
+        return (hidden, features.contexts), with_last(last, history)
+
+    def distribution(self, *read: Tensor) -> Tokens:
+        """See `SequenceModel.distribution`."""
+        hidden, contexts = read
+        return self.output(hidden, Features(self.direct, contexts))
 
     def loss(
         self,

@@ -204,3 +204,13 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path, monkeypatch):
     (tmp_path / "a.xml").write_text(musicxml())
     read(tmp_path / "a.xml")
     assert not [*(tmp_path / "temporary").rglob("*.p*")]
+
+
+def test_kern_says_tempo_metre_key_and_programs(tmp_path):
+    path = tmp_path / "a.krn"
+    path.write_text("**kern\n*Ivioln\n*k[f#]\n*e:\n*M3/4\n*MM90\n=1\n4e\n4g\n4b\n=2\n*M2/4\n4e\n4e\n==\n*-\n")
+    (piece,) = read(path)
+    assert piece.marks.tempi == ((0.0, 90.0),)
+    assert piece.marks.metres == ((0.0, 3, 4), (3.0, 2, 4))
+    assert piece.marks.keys[-1] == (0.0, 1, True)
+    assert piece.marks.programs == (40,)

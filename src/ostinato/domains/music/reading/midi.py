@@ -7,28 +7,38 @@ note of its channel, in whichever track, until it is lifted or the same key is s
 
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ostinato.domains.music.notes import Marks, Notes
+from ostinato.domains.music.reading import smf
 from ostinato.errors import UserError
 
-_DRUMS = 9
+DRUMS = 9
 _PEDAL, _DOWN = 64, 64
-# data bytes of channel messages, by the high half of their status
-_LENGTHS = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}
-_SYSTEM_LENGTHS = {0xF1: 1, 0xF2: 2, 0xF3: 1}
-_SYSEX, _SYSEX_END, _META = 0xF0, 0xF7, 0xFF
+
+
+class Strike(NamedTuple):
+    """A note: times in ticks, and which events of its track begin and end it."""
+
+    start: int
+    end: int
+    pitch: int
+    velocity: int
+    track: int
+    channel: int
+    on: int
+    off: int
 
 
 @dataclass
 class _File:
     """What was found; times in ticks."""
 
-    notes: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)  # start end pitch velocity
+    notes: list[Strike] = field(default_factory=list)
+    drums: list[Strike] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     programs: dict[tuple[int, int], int] = field(default_factory=dict)
     pedal: dict[int, list[tuple[int, bool]]] = field(default_factory=lambda: defaultdict(list))
@@ -37,7 +47,6 @@ class _File:
     keys: list[tuple[int, int, bool]] = field(default_factory=list)
     end: int = 0
     lost: int = 0
-    drums: bool = False
 
 
 def notes_of(data: bytes) -> Notes:
@@ -46,15 +55,13 @@ def notes_of(data: bytes) -> Notes:
     Raises:
         UserError: it is damaged, has no notes, or its times are not beats; the message is a reason.
     """
-    tracks, ticks = _tracks(data)
-    found = _File()
-    for number, track in enumerate(tracks):
-        _read_track(number, track, found)
+    found, ticks = _read(data)
     if not found.notes:
         raise UserError("no notes but drums" if found.drums else "no notes")
-    notes = sorted(found.notes)
-    start, end, pitch, velocity, track_of, channel = (np.array(column) for column in zip(*notes, strict=True))
-    parts = sorted({(one[4], one[5]) for one in notes})
+    notes = found.notes
+    columns = (np.array(column) for column in zip(*notes, strict=True))
+    start, end, pitch, velocity, track_of, channel, *_ = columns
+    parts = sorted({(one.track, one.channel) for one in notes})
     number_of = {part: k for k, part in enumerate(parts)}
     return Notes(
         start / ticks,
@@ -81,104 +88,55 @@ def _changes(marks: list[Any], ticks: int) -> tuple[Any, ...]:
     return tuple((time / ticks, *rest) for time, rest in last.items())
 
 
-def _tracks(data: bytes) -> tuple[list[bytes], int]:
-    """The tracks, and the ticks of a quarter note; the lengths that the file declares are there."""
-    if data[:4] != b"MThd":
-        found = repr(data[:8].decode("ascii", errors="replace"))
-        raise UserError(f"not a MIDI file: expected MThd at its beginning, found {found}")
-    if len(data) < 14:
-        raise UserError(f"truncated MIDI: {len(data)} bytes, the header alone has 14")
-    division = int.from_bytes(data[12:14], "big")
-    if division == 0 or division & 0x8000:
-        raise UserError(
-            "its times are not in beats (ticks per quarter note), so there are no frames of a beat"
-        )
-    tracks: list[bytes] = []
-    declared, position = int.from_bytes(data[10:12], "big"), 8 + int.from_bytes(data[4:8], "big")
-    while len(tracks) < declared:
-        kind, length = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "big")
-        position += 8
-        if len(data) - position < length or len(kind) < 4:
-            raise UserError(f"truncated MIDI: it ends within track {len(tracks) + 1} of {declared}")
-        if kind == b"MTrk":
-            tracks.append(data[position : position + length])
-        position += length
-    return tracks, division
+def strikes(data: bytes) -> tuple[list[Strike], list[Strike]]:
+    """The notes of a MIDI file, in the order of `notes_of`, and those of its drums.
+
+    Raises:
+        UserError: it is damaged, or its times are not beats.
+    """
+    found, _ = _read(data)
+    return found.notes, found.drums
+
+
+def _read(data: bytes) -> tuple[_File, int]:
+    """What is in a file, and the ticks of a quarter note."""
+    file = smf.parse(data)
+    found = _File()
+    for number, track in enumerate(file.tracks):
+        _read_track(number, track, found)
+    found.notes.sort()
+    found.drums.sort()
+    return found, file.ticks
 
 
 def _read_track(number: int, track: bytes, found: _File) -> None:
-    sounding: dict[tuple[int, int], deque[tuple[int, int]]] = defaultdict(deque)
+    sounding: dict[tuple[int, int], deque[tuple[int, int, int]]] = defaultdict(deque)
     program = dict.fromkeys(range(16), -1)
     now = 0
-    try:
-        for at, status, first, second in _events(track, number, found):
-            now = at
-            kind, channel = status >> 4, status & 15
-            if kind == 0x9 and second:
-                if first > 127:
-                    found.lost += channel != _DRUMS
-                    continue
-                sounding[channel, first].append((now, min(second, 127)))
-                found.programs.setdefault((number, channel), program[channel])
-            elif kind in (0x8, 0x9) and (waiting := sounding.get((channel, first))):
-                begun, velocity = waiting.popleft()
-                found.drums = found.drums or channel == _DRUMS
-                if channel != _DRUMS:
-                    found.notes.append((begun, now, first, velocity, number, channel))
-            elif kind == 0xB and first == _PEDAL:
-                found.pedal[channel].append((now, second >= _DOWN))
-            elif kind == 0xC and first <= 127:
-                program[channel] = first
-    except IndexError:
-        raise UserError(f"damaged MIDI: track {number + 1} ends within an event") from None
-    # a note that nothing ends has no length that the file says
-    found.lost += sum(len(waiting) for (channel, _), waiting in sounding.items() if channel != _DRUMS)
-    found.end = max(found.end, now)
-
-
-def _events(track: bytes, number: int, found: _File) -> Iterator[tuple[int, int, int, int]]:
-    """(time, status, data, data) of each channel message; what else there is goes into `found`."""
-    position = now = status = 0
-    while position < len(track):
-        delta, position = _length(track, position)
-        now += delta
-        if track[position] & 0x80:
-            status, position = track[position], position + 1
-        elif not status:
-            raise UserError(f"damaged MIDI: track {number + 1} has data where an event begins")
-        if status < 0xF0:
-            first, second = track[position], 0
-            if _LENGTHS[status >> 4] == 2:
-                second, position = track[position + 1], position + 1
-            position += 1
-            yield now, status, first, second
+    for index, (now, status, begin, end) in enumerate(smf.events(track, number)):
+        if status >= 0xF0:
+            if status == smf.META:
+                kind, said = smf.meta(track, smf.Event(now, status, begin, end))
+                _meta(kind, said, now, number, found)
             continue
-        if status == _META:
-            kind = track[position]
-            size, position = _length(track, position + 1)
-            if kind == 0x2F:
-                found.end = max(found.end, now)
-                return
-            _meta(kind, track[position : position + size], now, number, found)
-            position += size
-        elif status in (_SYSEX, _SYSEX_END):
-            size, position = _length(track, position)
-            position += size
-        else:
-            position += _SYSTEM_LENGTHS.get(status, 0)
-        status = 0
-
-
-def _length(track: bytes, position: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where it ends."""
-    value = 0
-    for _ in range(4):
-        byte = track[position]
-        position += 1
-        value = value << 7 | byte & 0x7F
-        if byte < 0x80:
-            return value, position
-    raise UserError("damaged MIDI: a time or a length of more than four bytes")
+        kind, channel, first, second = status >> 4, status & 15, track[begin], track[end - 1]
+        if kind == 0x9 and second:
+            if first > 127:
+                found.lost += channel != DRUMS
+                continue
+            sounding[channel, first].append((now, min(second, 127), index))
+            found.programs.setdefault((number, channel), program[channel])
+        elif kind in (0x8, 0x9) and (waiting := sounding.get((channel, first))):
+            begun, velocity, on = waiting.popleft()
+            one = Strike(begun, now, first, velocity, number, channel, on, index)
+            (found.drums if channel == DRUMS else found.notes).append(one)
+        elif kind == 0xB and first == _PEDAL:
+            found.pedal[channel].append((now, second >= _DOWN))
+        elif kind == 0xC and first <= 127:
+            program[channel] = first
+    # a note that nothing ends has no length that the file says
+    found.lost += sum(len(waiting) for (channel, _), waiting in sounding.items() if channel != DRUMS)
+    found.end = max(found.end, now)
 
 
 def _meta(kind: int, data: bytes, now: int, number: int, found: _File) -> None:
@@ -195,23 +153,23 @@ def _meta(kind: int, data: bytes, now: int, number: int, found: _File) -> None:
             found.keys.append((now, fifths, data[1] == 1))
 
 
-def _sustained(notes: list[tuple[int, int, int, int, int, int]], found: _File) -> np.ndarray:
+def _sustained(notes: list[Strike], found: _File) -> np.ndarray:
     """The end of each note with the pedal, in ticks."""
-    strikes: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for start, _, pitch, _, _, channel in notes:
-        strikes[channel, pitch].append(start)
-    last = max(found.end, *(one[1] for one in notes))
+    struck: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for one in notes:
+        struck[one.channel, one.pitch].append(one.start)
+    last = max(found.end, *(one.end for one in notes))
     pedals = {channel: _held(moves, last) for channel, moves in found.pedal.items()}
     ends = []
-    for _, released, pitch, _, _, channel in notes:
+    for _, end, pitch, _, _, channel, *_ in notes:
         downs, ups = pedals.get(channel, ([], []))
-        end = released
         k = bisect_left(downs, end) - 1  # the last that went down before the note's end
         if k >= 0 and ups[k] > end:
-            again = strikes[channel, pitch]
+            again = struck[channel, pitch]
             following = bisect_left(again, end)
-            end = min(ups[k], again[following]) if following < len(again) else ups[k]
-        ends.append(end)
+            ends.append(min(ups[k], again[following]) if following < len(again) else ups[k])
+        else:
+            ends.append(end)
     return np.array(ends)
 
 

@@ -7,10 +7,11 @@ import functools
 import io
 import os
 import wave
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ostinato.domains.music.notes import LOWEST, checked, seconds_per_frame, spans
+from ostinato.domains.music.notes import LOWEST, Notes, checked, seconds_per_frame, spans
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
 
@@ -50,16 +51,22 @@ def synthesize(
     """
     frames = checked(frames)
     frame = seconds_per_frame(frames_per_beat, tempo)
-    if len(frames) * frame > MAX_SECONDS:
+    notes = ((begin * frame, (end - begin) * frame, column + LOWEST) for begin, end, column in spans(frames))
+    return _sound(notes, len(frames) * frame, rate)
+
+
+def _sound(notes: Iterable[tuple[float, float, int]], seconds: float, rate: int) -> np.ndarray:
+    """Notes as (begin, length, pitch), in seconds, (S,) float32."""
+    if seconds > MAX_SECONDS:
         raise UserError(
-            f"a sound file of {len(frames) * frame / 60:,.0f} minutes would be too long, the limit is "
+            f"a sound file of {seconds / 60:,.0f} minutes would be too long, the limit is "
             f"{MAX_SECONDS // 60}; write MIDI, or choose a faster tempo"
         )
-    sound = np.zeros(round((len(frames) * frame + _RELEASE) * rate), dtype=np.float32)
-    note = functools.lru_cache(maxsize=256)(_note)
-    for begin, end, column in spans(frames):
-        tone = note(column + LOWEST, (end - begin) * frame, rate)
-        at = round(begin * frame * rate)
+    sound = np.zeros(round((seconds + _RELEASE) * rate), dtype=np.float32)
+    cached = functools.lru_cache(maxsize=256)(_note)
+    for begin, length, pitch in notes:
+        tone = cached(pitch, length, rate)
+        at = round(begin * rate)
         tone = tone[: len(sound) - at]
         sound[at : at + len(tone)] += tone
     peak = float(np.abs(sound).max(initial=0.0))
@@ -111,7 +118,42 @@ def wav_bytes(
         >>> len(wav_bytes(np.eye(88)[39:40], frames_per_beat=1, tempo=60, rate=8000))  # header and 1.12 s
         17964
     """
-    samples = np.round(synthesize(frames, frames_per_beat=frames_per_beat, tempo=tempo, rate=rate) * 32767)
+    return _wav(synthesize(frames, frames_per_beat=frames_per_beat, tempo=tempo, rate=rate), rate)
+
+
+def wav_of_notes(
+    notes: Notes, end: float, tempi: Sequence[tuple[float, float]], *, rate: int = RATE
+) -> bytes:
+    """A WAV file of notes, up to quarter note `end` at least, at tempi (time, quarter notes a minute).
+
+    Example:
+        >>> note = Notes(np.array([0.0]), np.array([1.0]), np.array([60]))
+        >>> len(wav_of_notes(note, 1.0, [(0.0, 120.0), (0.5, 60.0)], rate=8000))  # header and 0.87 s
+        13964
+    """
+    begins, ends = (in_seconds(times, tempi) for times in (notes.start, notes.end))
+    last = max(float(in_seconds(np.array([end]), tempi)[0]), float(ends.max(initial=0.0)))
+    played = zip(begins.tolist(), (ends - begins).tolist(), notes.pitch.tolist(), strict=True)
+    return _wav(_sound(played, last, rate), rate)
+
+
+def in_seconds(times: np.ndarray, tempi: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Times in quarter notes -> in seconds; the first tempo holds before it is said, too.
+
+    Example:
+        >>> in_seconds(np.array([0.0, 2.0, 4.0]), [(0.0, 60.0), (2.0, 120.0)])
+        array([0., 2., 3.])
+    """
+    changes = [(0.0, tempi[0][1]), *[(time, tempo) for time, tempo in tempi if time > 0]]
+    where = np.array([time for time, _ in changes])
+    pace = np.array([60 / tempo for _, tempo in changes])
+    reached = np.concatenate([[0.0], np.cumsum(np.diff(where) * pace[:-1])])
+    chosen = np.searchsorted(where, times, side="right") - 1
+    return reached[chosen] + (times - where[chosen]) * pace[chosen]
+
+
+def _wav(sound: np.ndarray, rate: int) -> bytes:
+    samples = np.round(sound * 32767)
     data = io.BytesIO()
     with wave.open(data, "wb") as file:
         file.setnchannels(1)

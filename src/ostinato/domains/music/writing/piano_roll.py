@@ -1,24 +1,21 @@
-"""A file of music -> binary frames (T, 88), and frames -> MIDI file or picture.
+"""A file of music -> binary frames (T, 88), and frames -> MIDI file.
 
 Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 """
 
 import os
-from pathlib import Path
 
 import numpy as np
 
 from ostinato.domains.music.notes import LOWEST, checked, seconds_per_frame, spans
 from ostinato.domains.music.reading.frames import AsFrames
-from ostinato.domains.music.reading.notation import MIDI
 from ostinato.domains.music.reading.pieces import read_piece
-from ostinato.domains.music.writing import pictures
 from ostinato.domains.music.writing.audio import to_wav
 from ostinato.domains.music.writing.pictures import picture
-from ostinato.errors import UserError, argument, check_installed, needs
+from ostinato.errors import UserError, argument, needs
 from ostinato.files import atomic_write
 
-__all__ = ["check_writable", "from_file", "picture", "spans", "to_midi", "to_wav", "write"]
+__all__ = ["from_file", "picture", "spans", "to_midi", "to_wav"]
 
 _TICKS = 480
 _VELOCITY = 80
@@ -41,6 +38,7 @@ def from_file(
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "tune.abc"
         >>> _ = path.write_text("X:1\\nL:1/4\\nK:D\\nDEFD|A4|]\\n")
         >>> frames = from_file(path, frames_per_beat=1)
@@ -63,6 +61,7 @@ def to_midi(
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "scale.mid"
         >>> to_midi(np.eye(88), path)
         >>> np.array_equal(from_file(path, transpose=False), np.eye(88))
@@ -91,45 +90,3 @@ def to_midi(
     # silence at the end lasts, too: without an event there, the file would end with its last note
     midi.markers.append(symusic.TextMeta(time=len(frames) * step, text="end"))
     atomic_write(path, midi.dumps_midi())
-
-
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """A UserError if `write` could not write there: better before long work than after it."""
-    pictures.check_writable(path, (*MIDI[:2], ".wav", *pictures.FORMATS))
-    if Path(path).suffix.lower() in MIDI:
-        check_installed("music", "symusic")
-
-
-def write(
-    frames: np.ndarray,
-    path: str | os.PathLike[str],
-    *,
-    frames_per_beat: int = 2,
-    tempo: float = 100.0,
-    title: str = "",
-) -> None:
-    """Write frames (T, 88) as what the file's ending says: MIDI, sound (.wav) or a picture.
-
-    Args:
-        frames: What is not zero sounds.
-        path: The file; it is written in one step.
-        frames_per_beat: Frames to a quarter note.
-        tempo: Quarter notes a minute; a picture has none.
-        title: Of a picture.
-
-    Example:
-        >>> import tempfile
-        >>> write(np.eye(88), Path(tempfile.mkdtemp()) / "scale.txt")
-        Traceback (most recent call last):
-        ...
-        ostinato.errors.UserError: expected a file name ending in .mid, .midi, .wav, .png, .svg, .pdf, \
-found scale.txt
-    """
-    check_writable(path)
-    suffix = Path(path).suffix.lower()
-    if suffix in MIDI:
-        to_midi(frames, path, frames_per_beat=frames_per_beat, tempo=tempo)
-    elif suffix == ".wav":
-        to_wav(frames, path, frames_per_beat=frames_per_beat, tempo=tempo)
-    else:
-        picture(frames, path, frames_per_beat=frames_per_beat, title=title, max_frames=pictures.MOST_FRAMES)
