@@ -13,17 +13,15 @@ import random
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ostinato import seal
+from ostinato.runs.folder import Run
 from torture.mutations import damaged
 from torture.places import Places, command, copied, digest, files_of, large_texts, remove, replaced
 from torture.trials import REFUSED, RIGHT, SILENT, TRACEBACK, Found, each
-
-from ostinato import seal
-from ostinato.errors import UserError
-from ostinato.runs.folder import Run
 
 # What is done to a file, beside other bytes: each has a share.
 WHOLESALE = ("missing", "empty", "a folder", "a link", "a pipe", "of another run", "exchanged")
@@ -52,7 +50,18 @@ class Bench:
 
     # Readers of a run on words are all of them; of the others those that differ.
     READERS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "words": ("library", "evaluate", "score", "generate", "rescore", "compare", "report", "diff", "check", "resume"),
+        "words": (
+            "library",
+            "evaluate",
+            "score",
+            "generate",
+            "rescore",
+            "compare",
+            "report",
+            "diff",
+            "check",
+            "resume",
+        ),
         "music": ("library", "evaluate", "generate", "score", "harmonize", "check", "resume"),
         "series": ("library", "evaluate", "generate", "score", "check", "resume"),
         "study": ("report", "check", "join"),
@@ -189,7 +198,9 @@ class Bench:
 
     def _read_harmonize(self, place: str, folder: Path) -> tuple[str, str]:
         out = folder / "made.mid"
-        kind, said = _said(*command("harmonize", place, self.places.given / "songs/song1.mid", "--out", out.name))
+        kind, said = _said(
+            *command("harmonize", place, self.places.given / "songs/song1.mid", "--out", out.name)
+        )
         return kind, said + (digest(out.read_bytes()) if kind == RIGHT else "")
 
     def _read_rescore(self, place: str, folder: Path) -> tuple[str, str]:
@@ -226,7 +237,8 @@ class Bench:
         whole = _bytes(self.stored[place])
         other = [name for name in whole if found.get(name) != whole[name]]
         return all(
-            name.endswith((".jsonl", "journal.log")) and found.get(name, b"").startswith(whole[name]) for name in other
+            name.endswith((".jsonl", "journal.log")) and found.get(name, b"").startswith(whole[name])
+            for name in other
         )
 
     def _read_resume(self, place: str, folder: Path) -> tuple[str, str]:
@@ -248,7 +260,9 @@ class Bench:
 
         with large_texts():
             data = data_sets.load(str(self.places.given / "text.txt"))
-        return digest([data.version, data.vocabulary.tokens, data.vocabulary.counts, data.train, data.valid, data.test])
+        return digest(
+            [data.version, data.vocabulary.tokens, data.vocabulary.counts, data.train, data.valid, data.test]
+        )
 
     def _read_scores(self, place: str, folder: Path) -> tuple[str, str]:
         from ostinato.domains.music.reading import cache
@@ -294,7 +308,9 @@ _MADE = re.compile("Made [^<]*UTC")
 def without_times(value: Any) -> Any:
     """What is the same whenever and wherever it was made."""
     if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if not any(t in str(k).split("_") for t in _TIMES)}
+        return {
+            k: without_times(v) for k, v in value.items() if not any(t in str(k).split("_") for t in _TIMES)
+        }
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
 

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torture import places
-from torture.damage import outcome, without_times
-from torture.places import Places, command, digest, large_texts, needed
-from torture.trials import LOST, RIGHT, SILENT, TRACEBACK, Found, each
 
 from ostinato import seal
 from ostinato.errors import UserError
 from ostinato.runs.folder import Run
+from torture import places
+from torture.damage import outcome, without_times
+from torture.places import Places, command, digest, large_texts, needed
+from torture.trials import LOST, RIGHT, SILENT, TRACEBACK, Found, each
 
 _SOURCE = Path(__file__).parent / "disk.c"
 VARIABLE = "OSTINATO_TORTURE_DISK"
@@ -327,7 +327,8 @@ def _scores_again() -> str:
 def cases(shop: Workshop, count: int) -> Iterator[Kill]:
     """So many: every call of every work with every loss, the short works' first; spread where there are more."""
     every = [
-        [Kill(name, call, loss) for call in range(calls) for loss in LOSSES] for name, calls in shop.calls.items()
+        [Kill(name, call, loss) for call in range(calls) for loss in LOSSES]
+        for name, calls in shop.calls.items()
     ]
     share = max(1, count // len(every))
     for own in every:

@@ -53,7 +53,11 @@ def without(data: bytes, draw: random.Random) -> bytes:
 def repeated(data: bytes, draw: random.Random) -> bytes:
     """A stretch comes many times."""
     begin = draw.randrange(len(data))
-    return data[:begin] + data[begin : begin + 1 + draw.randrange(64)] * draw.choice((2, 10, 1000)) + data[begin:]
+    return (
+        data[:begin]
+        + data[begin : begin + 1 + draw.randrange(64)] * draw.choice((2, 10, 1000))
+        + data[begin:]
+    )
 
 
 def another_byte(data: bytes, draw: random.Random) -> bytes:

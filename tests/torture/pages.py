@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torture.trials import RIGHT, SILENT, Found, each
 
 from ostinato.nn.kernels import cpu, layer_cpu, nade_cpu
+from torture.trials import RIGHT, SILENT, Found, each
 
 _PAGE = mmap.PAGESIZE
 _LIBC = ctypes.CDLL(None, use_errno=True)

@@ -20,7 +20,7 @@ import torch
 from ostinato import seal
 from ostinato.cli.main import run as run_command
 
-WORDS = "the cat dog sat on a mat and ran to red house big".split()
+WORDS = ["the", "cat", "dog", "sat", "on", "a", "mat", "and", "ran", "to", "red", "house", "big"]
 _SPACE = "[search]\nhidden_size = {low = 3, high = 5}\n"
 
 

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ostinato import seal
+from ostinato.errors import UserError
 from torture.mutations import foreign
 from torture.places import digest
 from torture.trials import REFUSED, RIGHT, SILENT, Found, each
-
-from ostinato import seal
-from ostinato.errors import UserError
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -56,7 +55,7 @@ class Foreign:
 def _music(path: Path) -> Any:
     """As the commands read a piece: notes, and frames of them."""
     from ostinato.domains.music.reading.notation import labels
-    from ostinato.domains.music.reading.pieces import EIGHTHS, _piece
+    from ostinato.domains.music.reading.pieces import EIGHTHS, piece_of
     from ostinato.domains.music.reading.readers import read_one
 
     reading = read_one(path)
@@ -65,7 +64,7 @@ def _music(path: Path) -> Any:
     found: list[Any] = [labels(reading)]
     for notes in reading.pieces:
         try:
-            piece = _piece(path.name, notes, EIGHTHS, None)
+            piece = piece_of(path.name, notes, EIGHTHS, None)
             found.append([piece.frames, piece.semitones, piece.first_beat])
         except UserError as error:
             found.append(str(error))
@@ -106,8 +105,8 @@ def _references(path: Path) -> Any:
 
 
 def _word_list(path: Path) -> Any:
-    from ostinato.domains.text.score import read_text
     from ostinato.domains.text.reading.vocabulary import read_word_list
+    from ostinato.domains.text.score import read_text
 
     return sorted(read_word_list(read_text(path), path.name))
 

@@ -24,7 +24,14 @@ def why_not() -> str:
 def addresses(count: int, scratch: Path) -> Iterator[tuple[str, Found]]:
     """So many calls of kernels under AddressSanitizer and UBSan, each compared with its definition."""
     each = max(1, count // 9)
-    program = (sys.executable, str(ROOT / "tests/native/fuzz.py"), "--calls", str(each), "--build", str(scratch / "asan"))
+    program = (
+        sys.executable,
+        str(ROOT / "tests/native/fuzz.py"),
+        "--calls",
+        str(each),
+        "--build",
+        str(scratch / "asan"),
+    )
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     for name, calls in re.findall(r"^(\w+): (\d+) calls", done.stdout, re.MULTILINE):
         for number in range(int(calls)):

@@ -153,7 +153,11 @@ def _in_a_child(
             found.append(Found(HANG, f"{one.seconds:.1f} s", one.seconds, one.peak) if over else one)
     _, status = os.waitpid(child, 0)
     if found and found[-1].kind == CRASH:
-        about = f"signal {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else f"exit {status}"
+        about = (
+            f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+            if os.WIFSIGNALED(status)
+            else f"exit {status}"
+        )
         found[-1] = Found(CRASH, about)
     return found, _reaped(before)
 
@@ -164,7 +168,9 @@ def _line(file: Any, seconds: float) -> bytes | None:
     return file.readline() if ready else None
 
 
-def _serve(cases: Sequence[Case], work: Callable[[Case], tuple[str, str]], memory: int | None, answers: Any) -> None:
+def _serve(
+    cases: Sequence[Case], work: Callable[[Case], tuple[str, str]], memory: int | None, answers: Any
+) -> None:
     if memory is not None:
         most = _status("VmSize") + memory
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -182,7 +188,9 @@ def _one(case: Case, work: Callable[[Case], tuple[str, str]]) -> Found:
     try:
         kind, about = work(case)
     except UserError as error:
-        kind, about = (TRACEBACK, f"more than a line: {error}") if "\n" in str(error).strip() else (REFUSED, str(error))
+        kind, about = (
+            (TRACEBACK, f"more than a line: {error}") if "\n" in str(error).strip() else (REFUSED, str(error))
+        )
     except BaseException as error:
         kind, about = TRACEBACK, "".join(traceback.format_exception(error)[-3:])[-1500:]
     seconds = time.monotonic() - began

@@ -83,7 +83,9 @@ def run(trials: int, parts: list[str], out: Path) -> dict[str, Any]:
         if name in record["parts"]:
             continue
         began = time.monotonic()
-        scratch = Path(tempfile.mkdtemp(prefix="torture", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        scratch = Path(
+            tempfile.mkdtemp(prefix="torture", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+        )
         try:
             found = in_its_own_process(name, trials * SHARES[name] // 1000, scratch)
         finally:
@@ -129,7 +131,9 @@ def write_docs(record: dict[str, Any]) -> None:
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     minutes = sum(found["minutes"] for found in record["parts"].values())
-    where = f"{record['date']}, ostinato {record['version']}, {record['processor']},\nPython {record['python']}"
+    where = (
+        f"{record['date']}, ostinato {record['version']}, {record['processor']},\nPython {record['python']}"
+    )
     said = f"The last whole run: {where}, {minutes:.0f} minutes.\n\n{table(record)}"
     PAGE.write_text(f"{before}{BEGIN}\n\n{said}\n\n{END}{after}")
 

@@ -76,7 +76,11 @@ class Attempt:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: attempts.FAILED}
+        names = {
+            TrialState.COMPLETE: "complete",
+            TrialState.PRUNED: "pruned",
+            TrialState.FAIL: attempts.FAILED,
+        }
         facts = facts | {"host": socket.gethostname(), attempts.OUTCOME: names[state]}
         storage, trial_id = self.study.storage, self.trial._trial_id
         try:
