@@ -1,9 +1,9 @@
-"""Kills at every call by which training, searches and the cache write, and what a power cut takes away besides.
+"""Kills at every call by which training, searches and the cache write, and what a power cut takes besides.
 
-A process does the work on a disk (disk.c) that ends it before, or in the middle of, the n-th such call. A power
-cut takes what had not been brought to the disk: the content of files without fsync, and then also new names and
-renames without an fsync of their folder. (That a folder itself may be lost is not tried.) Afterwards the same
-command has to go on, and end with the weights, states and results of undisturbed work, to the bit.
+A process does the work on a disk (disk.c) that ends it before, or in the middle of, the n-th such call. A
+power cut takes what had not been brought to the disk: the content of files without fsync, and then also new
+names and renames without an fsync of their folder. (That a folder itself may be lost is not tried.) Then the
+same command has to go on, and end with the weights, states and results of undisturbed work, to the bit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torture.trials import LOST, RIGHT, SILENT, TRACEBACK, Found, each
 _SOURCE = Path(__file__).parent / "disk.c"
 VARIABLE = "OSTINATO_TORTURE_DISK"
 
-# What is lost with the process: nothing; unsynced content; unsynced names too. And a write that was half done.
+# What is lost with the process: nothing; unsynced content; unsynced names too. And a write half done.
 LOSSES = ("nothing", "content", "names", "nothing, half a write", "content, half a write")
 
 
@@ -258,13 +258,10 @@ def _cache_here() -> Iterator[None]:
 
 
 def _folder() -> None:
-    """What a training of three epochs writes, by the classes that training writes with, without the training."""
+    """What a training of three epochs writes, by the classes that training writes with; no training."""
     folder = Path("run")
-    if (folder / "config.toml").exists():
-        run = Run.open(folder)
-    else:
-        run = Run.create(folder, {"data": "jsb"})
-    with run:
+    there = (folder / "config.toml").exists()
+    with Run.open(folder) if there else Run.create(folder, {"data": "jsb"}) as run:
         begin = 0
         if run.has_checkpoint("last"):
             _, state = run.load_checkpoint("last")
@@ -323,9 +320,8 @@ def _scores_again() -> str:
     return digest(found)
 
 
-# Of the calls of these, which take a second each, every so manieth has its turn in a run of few trials.
 def cases(shop: Workshop, count: int) -> Iterator[Kill]:
-    """So many: every call of every work with every loss, the short works' first; spread where there are more."""
+    """So many: of every work its share of all calls with all losses, spread where there are more of them."""
     every = [
         [Kill(name, call, loss) for call in range(calls) for loss in LOSSES]
         for name, calls in shop.calls.items()

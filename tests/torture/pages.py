@@ -133,7 +133,7 @@ Same = Callable[[Tensor | None], Tensor | None]
 
 
 def calls(operation: str, seed: str) -> Callable[[Same], list[Tensor | None]]:
-    """A function that calls a kernel with arguments that went through its own argument, and returns results."""
+    """A function that calls a kernel with arguments that went through its own argument, for the results."""
     draw = random.Random(seed)
     generator = torch.Generator().manual_seed(draw.randrange(1 << 30))
     dtype = draw.choice((torch.float32, torch.float64))

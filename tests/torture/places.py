@@ -73,14 +73,14 @@ def training(kind: str, given: Path, run: str, epochs: int = 2) -> list[str]:
     """The arguments of a small training."""
     data = {"words": "text.txt", "music": "songs", "series": "series.csv"}[kind]
     rule = ["--learning-rate-rule", "constant"] if kind == "series" else []  # so that more epochs may follow
-    return ["train", kind, "--data", str(given / data), "--hidden-size", "4", "--epochs", str(epochs), "--run", run,
-            "--quiet", "--checkpoint-seconds", "0", *rule]  # fmt: skip
+    size = ["--hidden-size", "4", "--epochs", str(epochs), "--checkpoint-seconds", "0", *rule]
+    return ["train", kind, "--data", str(given / data), "--run", run, "--quiet", *size]
 
 
 def searching(given: Path, study: str) -> list[str]:
     """The arguments of a small search."""
-    return ["search", "words", "--data", str(given / "text.txt"), "--recipe", "SGD+C", "--epochs", "1", "--trials", "2",
-            "--space", str(given / "space.toml"), "--study", study]  # fmt: skip
+    data = ["--data", str(given / "text.txt"), "--space", str(given / "space.toml")]
+    return ["search", "words", *data, "--recipe", "SGD+C", "--epochs", "1", "--trials", "2", "--study", study]
 
 
 def make(root: Path) -> Places:
@@ -184,7 +184,5 @@ def remove(path: Path) -> None:
 
 def files_of(folder: Path) -> list[str]:
     """Of ostinato's, but for locks."""
-    return sorted(
-        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"
-        and path.name != ".lock"
-    )  # fmt: skip
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
+    return sorted(str(path.relative_to(folder)) for path in files)

@@ -1,4 +1,4 @@
-"""Files from elsewhere, changed at random, before every reader: an answer or one line, soon, in little memory.
+"""Files from elsewhere, changed at random, before every reader: an answer or a line, soon, in little memory.
 
 `corpus/` holds the files that they begin as, each for the readers of its kind.
 """

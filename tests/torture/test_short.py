@@ -9,6 +9,8 @@ import pytest
 from torture import damage, pages, places, readers, whole
 from torture.trials import FAULTS, HANG, MEMORY, REFUSED, RIGHT, SILENT, Tally, each, tally
 
+pytestmark = pytest.mark.torture
+
 
 def check(found: Tally, at_least: int) -> None:
     faults = "\n".join(f"{one['kind']}: {one['case']}: {one['about']}" for one in found.faults[:5])

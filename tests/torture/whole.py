@@ -2,9 +2,9 @@
 
     python tests/torture/whole.py [--trials 100000] [--parts readers pages ...] [--out torture.json] [--docs]
 
-Each part has its share of the trials; all of them have fixed seeds. What a part came to is kept in the file, and
-the same command goes on behind the parts that are done. Ends with 1 where anything but a right answer or a refusal
-came. --docs writes the table into docs/how_it_is_tested.md, of a whole run.
+Each part has its share of the trials; all of them have fixed seeds. What a part came to is kept in the file,
+and the same command goes on behind the parts that are done. Ends with 1 where anything but a right answer or
+a refusal came. --docs writes the table into docs/how_it_is_tested.md, of a whole run.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def part(name: str, count: int, scratch: Path) -> Tally:
     return tally(title, kills.run(kills.Workshop(whole, scratch / "own"), count))
 
 
-def in_its_own_process(name: str, count: int, scratch: Path) -> dict[str, Any]:
-    """A part; kills need a process that was begun on their disk."""
+def in_its_own_process(name: str, count: int, scratch: Path, *more: str) -> dict[str, Any]:
+    """A part; kills need a process that was begun on their disk. `more` are further options."""
     environment = dict(os.environ)
     if name == "kills":
         environment = kills.with_disk(kills.compiled(scratch))
     made = scratch / "part.json"
-    program = (sys.executable, __file__, "--part", name, "--trials", str(count), "--out", str(made))
+    program = (sys.executable, __file__, "--part", name, "--trials", str(count), "--out", str(made), *more)
     subprocess.run(program, check=True, env=environment | {"OMP_NUM_THREADS": "1"})
     found: dict[str, Any] = json.loads(made.read_text())
     return found
@@ -164,7 +164,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("torture.json"), help="what they came to")
     parser.add_argument("--docs", action="store_true", help="write the table into the documentation")
     parser.add_argument("--part", choices=SHARES, help=argparse.SUPPRESS)
+    parser.add_argument("--without-sync", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.without_sync:
+        os.fsync = lambda descriptor: None
     if options.part:
         _one_part(options.part, options.trials, options.out)
         return 0

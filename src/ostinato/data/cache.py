@@ -105,12 +105,14 @@ def _archive(data: bytes) -> bytes:
 
 
 def _sealed(archive: bytes, name: str) -> bytes:
-    """A ZIP archive with a comment, which ends it after the two bytes of its length: the digest of the archive
-    and of its name, so that two files that are exchanged are damaged."""
+    """A ZIP archive with the digest of its name and itself as its comment, after the two bytes of its length.
+
+    The name, so that two files that are exchanged are damaged; without one for those of before.
+    """
     digest = hashlib.sha256(name.encode() + b"\0" + archive if name else archive).hexdigest().encode()
     return archive[:-2] + len(digest).to_bytes(2, "little") + digest
 
 
 def _is_of_before(data: bytes) -> bool:
-    """Whether it is an archive as they were kept before: without a comment, or with a digest without a name."""
+    """Whether an archive is as they were kept before: without a comment, or without its name in it."""
     return (data[-22:-18] == b"PK\5\6" and data[-2:] == b"\0\0") or is_whole(data, "")

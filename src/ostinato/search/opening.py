@@ -150,7 +150,7 @@ def read_study(folder: str | Path) -> dict[str, Any]:
 
 
 def _is_others(path: Path) -> bool:
-    """Whether a file in a folder is none that a study leaves which was killed before its settings were there."""
+    """Whether a file is none of those that a study leaves which was killed before it had settings."""
     return path.name not in (LOCKS, SEAL) and not path.name.endswith(TEMPORARY_SUFFIX)
 
 

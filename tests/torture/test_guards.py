@@ -1,0 +1,45 @@
+"""One guard at a time is off, and the harness says so; test_short.py has digests, which are quicker."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ostinato.domains.music.reading import content
+from ostinato.domains.music.reading.readers import read_one
+from torture import kills, whole
+from torture.trials import LOST, MEMORY, REFUSED, RIGHT, SILENT, each
+
+pytestmark = [pytest.mark.torture, pytest.mark.long]
+
+
+def test_without_fsync_a_power_cut_takes_work(tmp_path: Path) -> None:
+    try:
+        kills.compiled(tmp_path)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    found = whole.in_its_own_process("kills", 80, tmp_path, "--without-sync")
+    assert found["counts"].get(LOST, 0) + found["counts"].get(SILENT, 0) > 0
+    assert all("content" in one["case"] or "names" in one["case"] for one in found["faults"])
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_without_a_limit_what_unpacks_to_much_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limited: bool
+) -> None:
+    path = tmp_path / "bomb.mxl"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("score.xml", "w", force_zip64=True) as file,
+    ):
+        for _ in range(1100):
+            file.write(b" " * (1 << 20))
+    if not limited:
+        monkeypatch.setattr(content, "MAX_BYTES", 1 << 40)
+
+    def work(path: Path) -> tuple[str, str]:
+        reading = read_one(path)
+        return (REFUSED, reading.reason) if reading.reason else (RIGHT, "")
+
+    ((_, found),) = each([path], work, seconds=60.0, memory=None)
+    assert found.kind == (REFUSED if limited else MEMORY)
