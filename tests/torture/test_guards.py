@@ -1,5 +1,6 @@
-"""One guard at a time is off, and the harness says so; test_short.py has digests, which are quicker."""
+"""One guard at a time is off, and the harness says so."""
 
+import hashlib
 import zipfile
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pytest
 
 from ostinato.domains.music.reading import content
 from ostinato.domains.music.reading.readers import read_one
-from torture import kills, whole
-from torture.trials import LOST, MEMORY, REFUSED, RIGHT, SILENT, each
+from torture import damage, kills, places, whole
+from torture.trials import LOST, MEMORY, REFUSED, RIGHT, SILENT, each, tally
 
 pytestmark = [pytest.mark.torture, pytest.mark.long]
 
@@ -43,3 +44,36 @@ def test_without_a_limit_what_unpacks_to_much_grows(
 
     ((_, found),) = each([path], work, seconds=60.0, memory=None)
     assert found.kind == (REFUSED if limited else MEMORY)
+
+
+def test_without_digests_damage_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file's digest is taken for the right one: results differ, and the harness says so."""
+    whole_places, own = places.make(tmp_path / "places"), tmp_path / "own"
+    own.mkdir()
+
+    class Agreeing(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, str)
+
+        __hash__ = str.__hash__
+
+    real = hashlib.sha256
+
+    class Digest:
+        def __init__(self, data: bytes = b"") -> None:
+            self.own = real(data)
+
+        def update(self, data: bytes) -> None:
+            self.own.update(data)
+
+        def hexdigest(self) -> str:
+            return Agreeing(self.own.hexdigest())
+
+        def digest(self) -> bytes:
+            return self.own.digest()
+
+    monkeypatch.setattr("ostinato.seal.hashlib.sha256", Digest)
+    found = tally("damage", damage.run(damage.Bench(whole_places, own), 300))
+    assert found.counts[SILENT] > 0

@@ -17,7 +17,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -112,11 +112,11 @@ def each(
         memory: in bytes; nothing in the child may take more beside what it began with.
         batch: trials for one child.
     """
-    _adopt_orphans()
     cases = iter(cases)
     while waiting := list(islice(cases, batch)):
         while waiting:
-            found, orphans = _in_a_child(waiting, work, seconds, memory)
+            with _orphans_adopted():
+                found, orphans = _in_a_child(waiting, work, seconds, memory)
             yield from zip(waiting, found, strict=False)
             for orphan in orphans:
                 yield waiting[len(found) - 1], Found(ORPHAN, orphan)
@@ -175,6 +175,7 @@ def _serve(
         most = _status("VmSize") + memory
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write of each oddity of each file
     for case in cases:
         found = _one(case, work)
         answers.write(json.dumps(asdict(found)) + "\n")
@@ -209,9 +210,15 @@ def _status(name: str) -> int:
     return 0
 
 
-def _adopt_orphans() -> None:
-    """Whose parent ends becomes a child of this process, where it can be seen."""
-    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+@contextmanager
+def _orphans_adopted() -> Iterator[None]:
+    """Whose parent ends becomes a child of this process inside, where it can be seen."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def _children(parent: int) -> set[int]:
