@@ -19,12 +19,12 @@ given = melody(tune)  # every note held, nothing above; regions() holds any part
 found = sample_conditioned(music.model, given.fixed, given.values, particles=200, generator=generator)
 harmony = found.draw(generator)
 assert (harmony[tune == 1] == 1).all()
-piano_roll.write(harmony, "harmony.mid", frames_per_beat=music.frames_per_beat)
+piano_roll.to_midi(harmony, "harmony.mid", frames_per_beat=music.frames_per_beat)
 print(
     f"log p(melody) ≈ {found.log_evidence:.1f} nats, {found.effective_sizes.mean():.0f} effective particles"
 )
 
 gap = regions(harmony, free=[Region(4, 8)])
 filled = sample_conditioned(music.model, gap.fixed, gap.values, particles=200, generator=generator)
-piano_roll.write(filled.draw(generator), "filled.mid", frames_per_beat=music.frames_per_beat)
+piano_roll.to_midi(filled.draw(generator), "filled.mid", frames_per_beat=music.frames_per_beat)
 print(f"P(note) in the gap, its most likely: {filled.marginals()[4:8].max(axis=1).round(2)}")

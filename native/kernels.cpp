@@ -4,6 +4,7 @@
 
 #include "nade/curvature.hpp"
 #include "nade/sample.hpp"
+#include "rnn/fed_back.hpp"
 #include "rnn/layer.hpp"
 
 namespace ostinato::OSTINATO_ISA {
@@ -11,9 +12,9 @@ namespace ostinato::OSTINATO_ISA {
 extern const KernelTable table;
 const KernelTable table = {
     {forward<float>, adjoint<float>, tangent<float>, layer_forward<float>, layer_tangent<float>, layer_backward<float>,
-     nade<float>, nade_curvature<float>, nade_sample<float>},
+     fed_back<float>, fed_back_adjoint<float>, nade<float>, nade_curvature<float>, nade_sample<float>},
     {forward<double>, adjoint<double>, tangent<double>, layer_forward<double>, layer_tangent<double>, layer_backward<double>,
-     nade<double>, nade_curvature<double>, nade_sample<double>},
+     fed_back<double>, fed_back_adjoint<double>, nade<double>, nade_curvature<double>, nade_sample<double>},
 };
 
 }  // namespace ostinato::OSTINATO_ISA

@@ -18,6 +18,8 @@ struct Kernels {
   bool (*layer_forward)(const LayerForwardArgs<Real>&);
   bool (*layer_tangent)(const LayerTangentArgs<Real>&);
   bool (*layer_backward)(const LayerBackwardArgs<Real>&);
+  bool (*fed_back)(const FedBackArgs<Real>&);
+  bool (*fed_back_adjoint)(const FedBackAdjointArgs<Real>&);
   bool (*nade)(const NadeArgs<Real>&);
   bool (*nade_curvature)(const NadeCurvatureArgs<Real>&);
   bool (*nade_sample)(const NadeSampleArgs<Real>&);

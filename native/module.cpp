@@ -112,6 +112,46 @@ class NativeKernels {
     float64 ? call(table_->float64) : call(table_->float32);
   }
 
+  // The forward scan with what only some have: a nonlinearity with a parameter, and a push.
+  void forward_further(bool float64, nb::tuple shape, Address drive, Address weight, Address leak, Address push,
+                       Address h0, Address starts, Address states, Address slopes, int nonlinearity, double parameter,
+                       int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.forward, ForwardArgs<Real>{s, at<const Real>(drive), at<const Real>(weight), at<const Real>(leak),
+                                             at<const Real>(h0), at<const unsigned char>(starts), at<Real>(states),
+                                             at<Real>(slopes), static_cast<Nonlinearity>(nonlinearity), threads, false,
+                                             static_cast<Real>(parameter), at<const Real>(push)});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
+  void fed_back(bool float64, nb::tuple shape, Address drive, Address weight, Address leak, Address h0, Address r0,
+                Address starts, Address rates, Address states, Address slopes, int nonlinearity, double parameter,
+                int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.fed_back,
+          FedBackArgs<Real>{s, at<const Real>(drive), at<const Real>(weight), at<const Real>(leak), at<const Real>(h0),
+                            at<const Real>(r0), at<const unsigned char>(starts), at<Real>(rates), at<Real>(states),
+                            at<Real>(slopes), static_cast<Nonlinearity>(nonlinearity), static_cast<Real>(parameter),
+                            threads});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
+  void fed_back_adjoint(bool float64, nb::tuple shape, Address grad_rates, Address force, Address slopes,
+                        Address weight, Address leak, Address starts, Address adjoint, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.fed_back_adjoint,
+          FedBackAdjointArgs<Real>{s, at<const Real>(grad_rates), at<const Real>(force), at<const Real>(slopes),
+                                   at<const Real>(weight), at<const Real>(leak), at<const unsigned char>(starts),
+                                   at<Real>(adjoint), threads});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
   // False where the inputs are too dense, or the weights not finite: the caller then makes the drive. Slopes go part by
   // part.
   bool layer_forward(bool float64, nb::tuple shape, Index inputs, Address binary, Address real, Address weight_ih,
@@ -263,6 +303,9 @@ NB_MODULE(_native, m) {
       .def("layer_forward", &NativeKernels::layer_forward)
       .def("layer_tangent", &NativeKernels::layer_tangent)
       .def("layer_backward", &NativeKernels::layer_backward)
+      .def("forward_further", &NativeKernels::forward_further)
+      .def("fed_back", &NativeKernels::fed_back)
+      .def("fed_back_adjoint", &NativeKernels::fed_back_adjoint)
       .def("nade", &NativeKernels::nade)
       .def("nade_curvature", &NativeKernels::nade_curvature)
       .def("nade_sample", &NativeKernels::nade_sample);

@@ -136,9 +136,11 @@ def doubles(row: Row, source: str) -> tuple[Any, dict[str, Tensor | None], Any]:
     identity, segment = domain.identity(data), domain.streams(recipe, data, 0)[0]
     inputs, targets = segment.inputs[:5], segment.targets[:5]
     if targets.dim() == 3 and targets.dtype == torch.uint8:  # few notes are enough
-        notes = slice(40, 43)
+        # with onsets (`music.layout`) of both their rows
+        notes = [row + first for first in range(0, targets.shape[2], 88) for row in (40, 41, 42)]
         inputs, targets = inputs[..., notes], targets[..., notes]
-        identity |= {"visible_size": 3}
+        # of the frame before, and of nothing besides
+        identity |= {"visible_size": len(notes), "input_size": len(notes)}
     model = domain.model(recipe, identity).eval()
     with torch.no_grad():  # weights of some start small: here all of it should count
         for seed, parameter in enumerate(model.output.parameters()):
@@ -206,7 +208,8 @@ def has_the_explicit_curvature(row: Row, source: str) -> None:
     hidden = hidden.detach()
     targets = segment["targets"].flatten(0, 1)[counted]
     with torch.no_grad():
-        point = model.output.linearize(hidden, targets)
+        inputs = segment["inputs"].flatten(0, 1)[counted]
+        point = model.output.linearize(model.told(hidden, inputs), targets)
         own = dict(model.output.named_parameters())
         sizes = [n, *(p.numel() for p in own.values())]
         columns = []

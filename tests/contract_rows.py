@@ -30,6 +30,7 @@ SETTINGS: dict[str, Any] = {
     "leak_fraction": 0.5,
     "leak_low": 0.1,
     "leak_high": 0.2,
+    "dale": 0.5,
     "nade_size": 3,
     "rbm_size": 3,
     "cd_steps": 2,

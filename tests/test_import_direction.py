@@ -14,7 +14,7 @@ import ostinato
 PACKAGE = Path(ostinato.__file__).parent
 
 # At the root, and what anybody may take from it.
-ROOT_FILES = {"__init__", "__main__", "errors", "files", "seal", "addresses"}
+ROOT_FILES = {"__init__", "__main__", "errors", "files", "seal", "addresses", "foreign"}
 PUBLIC_TO_ALL = {"__version__", "lazily"}
 
 # Every part of the package, lowest first: its modules, and the parts that it may import besides itself. The
@@ -22,7 +22,7 @@ PUBLIC_TO_ALL = {"__version__", "lazily"}
 # folder of any domain.
 RULES = {
     "errors": ("errors", ""),
-    "files": ("files seal addresses", "errors"),
+    "files": ("files foreign seal addresses", "errors"),
     # what settings are, and the declarations of those who have some
     "settings": (
         "recipe.setting recipe.declared recipe.extensions recipe.core recipe.older",
@@ -30,7 +30,10 @@ RULES = {
     ),
     "declarations of cells": ("nn.cells.registry", "errors, settings"),
     "declarations of outputs": ("nn.outputs.registry", "errors, settings"),
-    "declarations of optimizers": ("optim.declared optim.settings optim.of_torch", "errors, settings"),
+    "declarations of optimizers": (
+        "optim.declared optim.settings optim.of_torch",
+        "errors, files, settings",
+    ),
     "evaluation": ("evaluation", "errors"),
     "what domains declare": (
         "domains.declared domains.paper",
@@ -38,13 +41,13 @@ RULES = {
     ),
     "declaration of NAME": (
         "domains.NAME.declared domains.NAME.options domains.NAME.paper",
-        "errors, settings, evaluation, what domains declare",
+        "errors, settings, evaluation, declarations of outputs, what domains declare",
     ),
     "declarations of domains": ("domains.registry", "settings, what domains declare, declaration of NAME"),
     "recipe": (
         "recipe",
-        "errors, settings, declarations of cells, declarations of outputs, declarations of optimizers, "
-        "declarations of domains",
+        "errors, files, settings, declarations of cells, declarations of outputs, "
+        "declarations of optimizers, declarations of domains",
     ),
     # networks and optimizers: for any program
     "devices": ("nn.devices", "errors"),
@@ -59,6 +62,9 @@ RULES = {
     "model": ("nn.model nn.streamwise", "cells, outputs, kernels"),
     "curvature": ("nn.curvature", "cells, curvature of outputs, model"),
     "nn": ("nn", "cells, outputs, model, scan"),
+    # networks as dynamical systems, and readouts of untrained ones
+    "dynamics": ("dynamics", "errors, kernels, cells"),
+    "readouts": ("readouts", "errors, cells"),
     "optim": ("optim", "errors, settings, declarations of optimizers"),
     "data": ("data", "errors, files"),
     # runs on disk, domains as everything else sees them, training

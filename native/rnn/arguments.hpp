@@ -7,7 +7,8 @@
 
 namespace ostinato {
 
-// h_t = a hp_t + (1 - a) f(drive_t + hp_t W'),  d_t = (1 - a) f'(...),  hp_t = 0 where starts[t], else h_{t-1}.
+// h_t = a hp_t + (1 - a) f(drive_t + hp_t W') + push_t,  d_t = (1 - a) f'(...),  hp_t = 0 where starts[t], else
+// h_{t-1}. A push makes the scan ask for its nonlinearity at every vector, as those with a parameter do.
 template <class Real>
 struct ForwardArgs {
   Shape shape;
@@ -21,6 +22,40 @@ struct ForwardArgs {
   Nonlinearity nonlinearity;
   int threads;
   bool by_part = false;
+  Real parameter = 0;          // of the nonlinearity
+  const Real* push = nullptr;  // (T, B, H) or null: none
+};
+
+// h_t = a hp_t + rp_t W' + drive_t,  r_t = f(h_t),  d_t = f'(h_t),  hp_t and rp_t zero where starts[t].
+template <class Real>
+struct FedBackArgs {
+  Shape shape;
+  const Real* drive;            // (T, B, H)
+  const Real* weight;           // (H, H)
+  const Real* leak;             // (H)
+  const Real* h0;               // (B, H)
+  const Real* r0;               // (B, H)
+  const unsigned char* starts;  // (T, B) or null: no start
+  Real* rates;                  // (T, B, H)
+  Real* states;                 // (T, B, H); may be the drive itself
+  Real* slopes;                 // (T, B, H)
+  Nonlinearity nonlinearity;
+  Real parameter;
+  int threads;
+};
+
+// g_t = force_t + d_t (G_t + m g_{t+1} W) + m a g_{t+1},  m zero where starts[t+1].
+template <class Real>
+struct FedBackAdjointArgs {
+  Shape shape;
+  const Real* grad_rates;       // G (T, B, H) or null: zero
+  const Real* force;            // (T, B, H) or null: zero
+  const Real* slopes;           // (T, B, H)
+  const Real* weight;           // (H, H)
+  const Real* leak;             // (H)
+  const unsigned char* starts;  // (T, B) or null
+  Real* adjoint;                // g (T, B, H)
+  int threads;
 };
 
 // g_t = G_t + (delta_{t+1} W + a g_{t+1}, zero where starts[t+1]),  delta_t = d_t g_t.

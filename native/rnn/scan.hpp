@@ -63,8 +63,9 @@ struct DriveMaker {
   Preparation<Real> preparation;
 };
 
-template <class Real, Nonlinearity f, bool leaky>
-bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
+// `pushes` says whether there may be a push.
+template <class Real, bool leaky, bool pushes, class F>
+bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker, const F& f) {
   const Shape& shape = args.shape;
   const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.by_part);
   const auto steps = [&](Share<Real>& share) {
@@ -74,6 +75,8 @@ bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) 
       const Rows<Real> states = trail.rows(t), slopes = share.rows(slope_order, args.slopes, t);
       const Rows<const Real> given = share.rows(by_step, args.drive, t);
       const Rows<const Real> drive = given ? given : Rows<const Real>(states);
+      Rows<const Real> push;
+      if constexpr (pushes) push = share.rows(by_step, args.push, t);
       if (maker.make) maker.make(maker.self, t, share, states);
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
         const Index at = row * shape.hidden + column;
@@ -83,18 +86,20 @@ bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) 
           const Index i = at + c;
           Vec<Real> z = Lanes::get(lanes_used, drive.at(i)), value, slope;
           if (!start) z += load(sums + c);
-          Activation<f>::template apply<Real>(z, value, slope);
+          f.template apply<Real>(z, value, slope);
           if constexpr (leaky) {
             const Vec<Real> a = Lanes::get(lanes_used, args.leak + column + c), rest = Real(1) - a;
             value *= rest;
             slope *= rest;
             if (!start) value += a * Lanes::get(lanes_used, before.at(i));
           }
+          if constexpr (pushes)
+            if (push) value += Lanes::get(lanes_used, push.at(i));
           Lanes::put(lanes_used, states.at(i), value);
           Lanes::put(lanes_used, slopes.at(i), slope);
         });
       };
-      share.step(before, {{given}, {trail.far_rows(t), slopes}}, after);
+      share.step(before, {{given, push}, {trail.far_rows(t), slopes}}, after);
       trail.finish(t);
       before = states;
     }
@@ -104,11 +109,16 @@ bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) 
 
 template <class Real, Nonlinearity f>
 bool forward_of(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
-  return args.leak ? forward_with<Real, f, true>(args, maker) : forward_with<Real, f, false>(args, maker);
+  return args.leak ? forward_with<Real, true, false>(args, maker, Activation<f>{})
+                   : forward_with<Real, false, false>(args, maker, Activation<f>{});
 }
 
 template <class Real>
 bool forward_from(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
+  if (args.push || args.nonlinearity > Nonlinearity::identity) {
+    const AnyActivation<Real> f{args.nonlinearity, args.parameter};
+    return args.leak ? forward_with<Real, true, true>(args, maker, f) : forward_with<Real, false, true>(args, maker, f);
+  }
   switch (args.nonlinearity) {
     case Nonlinearity::tanh: return forward_of<Real, Nonlinearity::tanh>(args, maker);
     case Nonlinearity::relu: return forward_of<Real, Nonlinearity::relu>(args, maker);

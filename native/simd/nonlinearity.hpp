@@ -69,6 +69,41 @@ OSTINATO_INLINE void split_exp(Vec<Real> y, Vec<Real>& scale, Vec<Real>& part) {
   scale = reinterpret_cast<Vec<Real>>(exponent);
 }
 
+// 2 (s + s^3 / 3 + s^5 / 5 + ...) = log((1 + s) / (1 - s)), with `terms` terms after the first.
+template <class Real, int terms>
+OSTINATO_INLINE Vec<Real> twice_atanh(Vec<Real> s) {
+  const Vec<Real> square = s * s;
+  Vec<Real> series = splat<Real>(Real(2) / (2 * terms + 1));
+#pragma GCC unroll 16
+  for (int k = terms - 1; k >= 1; --k) series = series * square + Real(2) / (2 * k + 1);
+  return (series * square) * s + Real(2) * s;
+}
+
+// log(1 + u) for 0 <= u <= 1, in full relative accuracy: s = u / (2 + u) is at most a third.
+template <class Real>
+OSTINATO_INLINE Vec<Real> log1p_of_unit(Vec<Real> u) {
+  return twice_atanh<Real, sizeof(Real) == 4 ? 8 : 16>(u / (u + Real(2)));
+}
+
+// log x of positive normal numbers, as its high part n ln 2 and the rest: x = 2^n m with m within sqrt(2) of 1.
+template <class Real>
+OSTINATO_INLINE Vec<Real> log(Vec<Real> x) {
+  using C = ExpConstants<Real>;
+  using Bits = typename Types<Real>::Bits;
+  using Bit = decltype(C::bias);
+  constexpr Bit one = 1, fraction = (one << C::mantissa) - 1;
+  constexpr Bit shifter = (C::bias + C::mantissa) << C::mantissa;  // 2^mantissa: what is or'ed to it is added
+  const Bits bits = reinterpret_cast<Bits>(x);
+  Vec<Real> m = reinterpret_cast<Vec<Real>>((bits & fraction) | (C::bias << C::mantissa));
+  Vec<Real> n = reinterpret_cast<Vec<Real>>((bits >> C::mantissa) | shifter) -
+                (static_cast<Real>(one << C::mantissa) + static_cast<Real>(C::bias));
+  const Vec<Real> root = splat<Real>(Real(1.4142135623730951)), half = m * Real(0.5), next = n + Real(1);
+  n = m > root ? next : n;
+  m = m > root ? half : m;
+  const Vec<Real> rest = twice_atanh<Real, sizeof(Real) == 4 ? 5 : 11>((m - Real(1)) / (m + Real(1)));
+  return n * C::ln2_high + (n * C::ln2_low + rest);
+}
+
 template <Nonlinearity f>
 struct Activation;
 
@@ -113,6 +148,85 @@ struct Activation<Nonlinearity::identity> {
   OSTINATO_INLINE static void apply(Vec<Real> z, Vec<Real>& value, Vec<Real>& slope) {
     value = z;
     slope = splat<Real>(1);
+  }
+};
+
+// Any of them, chosen at run time, with the parameter that some have.
+template <class Number>
+struct AnyActivation {
+  Nonlinearity nonlinearity;
+  Number parameter;
+
+  template <class Real>
+  OSTINATO_INLINE void apply(Vec<Real> z, Vec<Real>& value, Vec<Real>& slope) const {
+    switch (nonlinearity) {
+      case Nonlinearity::tanh: return Activation<Nonlinearity::tanh>::template apply<Real>(z, value, slope);
+      case Nonlinearity::relu: return Activation<Nonlinearity::relu>::template apply<Real>(z, value, slope);
+      case Nonlinearity::sigmoid: return Activation<Nonlinearity::sigmoid>::template apply<Real>(z, value, slope);
+      case Nonlinearity::softplus: return softplus(z, value, slope);
+      case Nonlinearity::elu: return elu(z, value, slope);
+      case Nonlinearity::leaky_relu: return leaky_relu(z, value, slope);
+      case Nonlinearity::retanh: return retanh(z, value, slope);
+      case Nonlinearity::power: return power(z, value, slope);
+      default: return Activation<Nonlinearity::identity>::template apply<Real>(z, value, slope);
+    }
+  }
+
+ private:
+  using Vector = Vec<Number>;
+
+  // max(z, 0) + log(1 + e^-|z|), and the sigmoid
+  OSTINATO_INLINE void softplus(Vector z, Vector& value, Vector& slope) const {
+    const Vector zero{};
+    Vector scale, part;
+    const Vector down = z > zero ? -z : z;
+    split_exp<Number>(limit<Number>(down, ExpConstants<Number>::exp_limit), scale, part);
+    const Vector exp = scale * part + scale, share = Number(1) / (exp + Number(1));
+    const Vector up = z <= zero ? zero : z;
+    value = up + log1p_of_unit<Number>(exp);
+    slope = z > zero ? share : exp * share;
+  }
+
+  OSTINATO_INLINE void elu(Vector z, Vector& value, Vector& slope) const {
+    const Vector zero{};
+    Vector scale, part;
+    split_exp<Number>(limit<Number>(z > zero ? zero : z, ExpConstants<Number>::exp_limit), scale, part);
+    const Vector below = (scale * part + (scale - Number(1))) * parameter, falls = (scale * part + scale) * parameter;
+    value = z > zero ? z : below;
+    slope = z > zero ? splat<Number>(1) : falls;
+  }
+
+  OSTINATO_INLINE void leaky_relu(Vector z, Vector& value, Vector& slope) const {
+    const Vector zero{}, below = z * parameter;
+    value = z > zero ? z : below;
+    slope = z > zero ? splat<Number>(1) : splat<Number>(parameter);
+  }
+
+  OSTINATO_INLINE void retanh(Vector z, Vector& value, Vector& slope) const {
+    const Vector zero{};
+    Vector tanh, rise;
+    Activation<Nonlinearity::tanh>::template apply<Number>(z, tanh, rise);
+    value = z <= zero ? zero : tanh;
+    slope = z > zero ? rise : zero;
+  }
+
+  // max(z, 0)^p = e^(p log z); what is beyond the exponential's range is infinite. NaN passes.
+  OSTINATO_INLINE void power(Vector z, Vector& value, Vector& slope) const {
+    const Vector zero{};
+    const Vector up = z <= zero ? zero : z;
+    if (parameter == Number(2)) {
+      value = up * up;
+      slope = z > zero ? up + up : zero;
+      return;
+    }
+    const Vector safe = z > zero ? z : splat<Number>(1), y = log<Number>(safe) * parameter;
+    Vector scale, part;
+    split_exp<Number>(limit<Number>(y, ExpConstants<Number>::exp_limit), scale, part);
+    const Vector bound = splat<Number>(ExpConstants<Number>::exp_limit);
+    const Vector infinite = splat<Number>(static_cast<Number>(__builtin_inf())), exp = scale * part + scale;
+    const Vector rise = exp * parameter / safe, inside = y > bound ? infinite : exp;
+    value = z > zero ? inside : up;
+    slope = z > zero ? (y > bound ? infinite : rise) : zero;
   }
 };
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ostinato import dynamics as dynamics
     from ostinato import optim as optim
     from ostinato import search as search
     from ostinato.api.asking import compare as compare
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
     from ostinato.api.training import train as train
     from ostinato.domains.text.language_model import LanguageModel as LanguageModel
     from ostinato.errors import UserError as UserError
+    from ostinato.nn import CTRNN as CTRNN
     from ostinato.nn import GRU as GRU
     from ostinato.nn import LSTM as LSTM
     from ostinato.nn import RNN as RNN
     from ostinato.nn import SequenceModel as SequenceModel
     from ostinato.nn import outputs as outputs
+    from ostinato.readouts import fit_readout as fit_readout
+    from ostinato.readouts import reservoir as reservoir
     from ostinato.recipe.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
@@ -61,6 +65,7 @@ def lazily(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any
 
 
 _PLACES = {
+    "CTRNN": "nn",
     "GRU": "nn",
     "LSTM": "nn",
     "LanguageModel": "domains.text.language_model",
@@ -71,12 +76,15 @@ _PLACES = {
     "TrainingStopped": "api.run",
     "UserError": "errors",
     "compare": "api.asking",
+    "dynamics": "",
     "evaluate": "api.asking",
+    "fit_readout": "readouts",
     "generate": "api.asking",
     "load_data": "api.training",
     "open_run": "api.training",
     "optim": "",
     "outputs": "nn",
+    "reservoir": "readouts",
     "score": "api.asking",
     "search": "",
     "train": "api.training",

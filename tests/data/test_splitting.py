@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 from ostinato.data.sequences import Sequence
-from ostinato.data.splitting import assign, connected, cut_in_time, same
+from ostinato.data.splitting import assign, connected, cut_in_time, deal, same
 from ostinato.errors import UserError
 
 GROUPS = st.lists(st.integers(0, 8), min_size=3, max_size=80).filter(lambda groups: len(set(groups)) >= 3)
@@ -82,3 +82,30 @@ def test_cut_in_time_loses_nothing():
 def test_too_little_to_cut():
     with pytest.raises(UserError, match="found 1, the longest of 19 frames"):
         cut_in_time([Sequence("a", np.zeros((19, 88)))])
+
+
+@pytest.mark.parametrize("count", [10, 100, 1000])
+def test_another_name_moves_few_of_the_others(count) -> None:
+    names = [f"song {k}" for k in range(count)]
+    before = dict(zip(names, deal(names, range(count)), strict=True))
+    assert Counter(before.values()) == {"train": count * 3 // 5, "valid": count // 5, "test": count // 5}
+    more = [*names, "another"]
+    after = dict(zip(more, deal(more, range(count + 1)), strict=True))
+    assert sum(before[name] != after[name] for name in names) <= 2
+
+
+@given(st.lists(st.integers(0, 12), min_size=30, max_size=120), st.integers(0, 5))
+def test_dealt_groups_are_whole_and_no_split_is_empty(groups, seed) -> None:
+    names = [f"{k}" for k in range(len(groups))]
+    where = deal(names, groups, seed=seed)
+    assert all(len({w for w, g in zip(where, groups, strict=True) if g == group}) == 1 for group in groups)
+    if len(set(groups)) >= 3:
+        assert set(where) == {"train", "valid", "test"}
+    order = np.random.default_rng(seed).permutation(len(names))
+    again = deal([names[k] for k in order], [groups[k] for k in order], seed=seed)
+    assert [where[k] for k in order] == again
+
+
+def test_large_groups_are_balanced() -> None:
+    groups = [k // 4 for k in range(120)]
+    assert Counter(deal([f"{k}" for k in range(120)], groups)) == {"train": 72, "valid": 24, "test": 24}

@@ -82,7 +82,7 @@ def harmonize(
     music = _opened(run, out or [], device)
     source = music.source(melody, semitones=semitones)
     given, constraint = _constraint(source, fixed or [], free or [], above=above)
-    found, frames = _drawn(music, constraint, particles, temperature, seed)
+    found, frames = _drawn(music, source, constraint, particles, temperature, seed)
     score = source.with_frames(frames, given, tempo=tempo)
     title = f"{source.piece.name}, harmonized"
     notices = [f"{path}: {text}" for path in out or [] for text in score.write(path, title=title)]
@@ -110,7 +110,12 @@ def _opened(run: Path, out: list[Path], device: str) -> MusicModel:
 
 
 def _drawn(
-    music: MusicModel, constraint: Constraint, particles: int, temperature: float, seed: int
+    music: MusicModel,
+    source: Source,
+    constraint: Constraint,
+    particles: int,
+    temperature: float,
+    seed: int,
 ) -> tuple[Particles, np.ndarray]:
     """The drafts, and one of them, by their weights."""
     from ostinato.domains.music.particles import sample_conditioned
@@ -121,6 +126,7 @@ def _drawn(
         music.model,
         constraint.fixed,
         constraint.values,
+        side=source.piece.side(),
         particles=particles,
         temperature=temperature,
         generator=generator,

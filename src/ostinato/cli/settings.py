@@ -68,7 +68,7 @@ def _options(name: str, *, hidden: Iterable[str] = (), former: Iterable[str] = (
                 Parameter(
                     help=setting.help,
                     group=MOST_USED if setting.name in _MOST_USED else groups[setting.group],
-                    negative=f"--no-{setting.name}" if setting.kind is bool else (),
+                    negative=f"--no-{setting.name}" if setting.kind in (bool, bool | None) else (),
                     show=setting.name not in hidden,
                 ),
             ],

@@ -56,6 +56,8 @@ def locate(file: RemoteFile) -> Path | None:
     """
     folder = data_folder()
     if folder is not None and (path := folder / file.name).exists():
+        if not path.is_file():  # a pipe would be waited for
+            raise UserError(f"expected a file at {path}, found something else; put the published file there")
         verify(path, file, f"remove it from {DATA_VARIABLE}, or put the published file there")
         return path
     path = cache_folder() / "downloads" / file.name

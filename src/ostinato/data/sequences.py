@@ -73,6 +73,7 @@ class Splits:
         kind: what the values are: "piano-roll", later "tokens".
         details: how the data were made (frames_per_beat, transposed, source, ...); can be written as JSON.
         skipped: the files that could not be used.
+        listing: a record of each sequence, where its reader has more to say of it; can be written as JSON.
 
     `version` is the SHA-256 of the sequences' names, values, sides and split membership: equal versions,
     equal data.
@@ -92,6 +93,7 @@ class Splits:
     version: str = ""
     details: dict[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
+    listing: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.version:

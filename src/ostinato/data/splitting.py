@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from ostinato.data.sequences import SPLITS
 from ostinato.data.sequences import Sequence as Piece
@@ -74,6 +74,55 @@ def assign(names: Sequence[str], groups: Sequence[int], *, seed: int = 0) -> lis
         where[group] = min(SPLITS, key=lambda split: filled[split] / SHARES[split])
         filled[where[group]] += len(members[group])
     return [where[group] for group in groups]
+
+
+def deal(names: Sequence[str], groups: Sequence[int], *, seed: int = 0) -> list[str]:
+    """The split of each name: whole groups, 60/20/20, and as few as can be move when a name is added.
+
+    Groups stand in the order of SHA-256(seed, first name). First comes what test has, then valid, then
+    train: another name moves the two boundaries by one, not the order. A group lies where its middle
+    does. Those that a fifth of a split or more would go into are dealt before, the largest first, each to the
+    split that has the least of its share; with three groups or more, no split is empty.
+
+    Example:
+        >>> names = [f"song {k}" for k in range(10)]
+        >>> sorted(Counter(deal(names, range(10))).items())
+        [('test', 2), ('train', 6), ('valid', 2)]
+    """
+    members: dict[int, list[str]] = defaultdict(list)
+    for name, group in zip(names, groups, strict=True):
+        members[group].append(name)
+    digest = {
+        group: hashlib.sha256(repr((seed, min(own))).encode()).digest() for group, own in members.items()
+    }
+    room = {split: len(names) * share for split, share in SHARES.items()}
+    where: dict[int, str] = {}
+    large = [group for group, own in members.items() if len(own) > max(1, 0.2 * room["test"])]
+    for group in sorted(large, key=lambda group: (-len(members[group]), digest[group])):
+        where[group] = max(SPLITS, key=lambda split: room[split] / SHARES[split])
+        room[where[group]] -= len(members[group])
+    rest = sorted(members.keys() - where.keys(), key=digest.__getitem__)
+    total = sum(len(members[group]) for group in rest)
+    room = {split: max(found, 0.0) for split, found in room.items()}
+    scale = total / (sum(room.values()) or 1.0)
+    first, second = room["test"] * scale, (room["test"] + room["valid"]) * scale
+    passed = 0
+    for group in rest:
+        middle = passed + len(members[group]) / 2
+        where[group] = "test" if middle < first else "valid" if middle < second else "train"
+        passed += len(members[group])
+    _fill(where, members, digest)
+    return [where[group] for group in groups]
+
+
+def _fill(where: dict[int, str], members: Mapping[int, list[str]], digest: Mapping[int, bytes]) -> None:
+    """A split that came out empty takes the smallest group of the one that has the most groups."""
+    for split in SPLITS:
+        count = Counter(where.values())
+        if not count[split] and len(where) >= len(SPLITS):
+            most = max(SPLITS, key=count.__getitem__)
+            spare = [group for group, own in where.items() if own == most]
+            where[min(spare, key=lambda group: (len(members[group]), digest[group]))] = split
 
 
 def gather(pieces: Sequence[Piece], where: Sequence[str]) -> dict[str, tuple[Piece, ...]]:

@@ -6,11 +6,14 @@ from ostinato import lazily
 
 if TYPE_CHECKING:
     from ostinato.nn import outputs as outputs
+    from ostinato.nn.cells.constraint import ConstrainedLinear as ConstrainedLinear
+    from ostinato.nn.cells.ctrnn import CTRNN as CTRNN
     from ostinato.nn.cells.gru import GRU as GRU
     from ostinato.nn.cells.initialization import initialize_recurrent_ as initialize_recurrent_
     from ostinato.nn.cells.initialization import sample_leak as sample_leak
     from ostinato.nn.cells.leaky import RNN as RNN
     from ostinato.nn.cells.lstm import LSTM as LSTM
+    from ostinato.nn.cells.regularizer import rate_penalty as rate_penalty
     from ostinato.nn.cells.single import GRUCell as GRUCell
     from ostinato.nn.cells.single import LSTMCell as LSTMCell
     from ostinato.nn.cells.single import RNNCell as RNNCell
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from ostinato.nn.scan.recurrence import leaky_scan as leaky_scan
 
 _PLACES = {
+    "CTRNN": "cells.ctrnn",
+    "ConstrainedLinear": "cells.constraint",
     "GRU": "cells.gru",
     "GRUCell": "cells.single",
     "LSTM": "cells.lstm",
@@ -28,6 +33,7 @@ _PLACES = {
     "initialize_recurrent_": "cells.initialization",
     "leaky_scan": "scan.recurrence",
     "outputs": "",
+    "rate_penalty": "cells.regularizer",
     "sample_leak": "cells.initialization",
 }
 

@@ -118,7 +118,12 @@ class SequenceModel(nn.Module):
             torch.Size([1])
         """
         hidden, last = self.rnn(inputs, states, starts)
-        return (hidden,), last
+        return (self.told(hidden, inputs),), last
+
+    def told(self, hidden: Tensor, inputs: Tensor) -> Tensor:
+        """The hidden states (..., H), and behind them what the output is told of the inputs: see `Told`."""
+        size: int = getattr(self.output, "told", 0)
+        return torch.cat([hidden, inputs[..., :size].to(hidden.dtype)], -1) if size else hidden
 
     def distribution(self, *read: Tensor) -> Distribution:
         """The distributions of what `read` returned, or of rows of it (..., H)."""
@@ -156,7 +161,7 @@ class SequenceModel(nn.Module):
             flat = x.flatten(0, 1)
             return flat if chosen is None else flat.index_select(0, chosen)
 
-        hidden, values = frames_of(layers[-1]), frames_of(targets)
+        hidden, values = frames_of(self.told(layers[-1], inputs)), frames_of(targets)
         frames = len(values)
         cost = (objective or self.objective).cost(hidden, values, self.generator)
         total = cost.loss / max(frames, 1)

@@ -1,9 +1,9 @@
 """What optimizers say of themselves, and settings that many have; nothing here imports PyTorch."""
 
-import tomllib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ostinato import foreign
 from ostinato.errors import UserError, argument
 from ostinato.recipe.declared import Declared
 from ostinato.recipe.setting import Setting, Unless
@@ -141,8 +141,8 @@ def further(text: str | None) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        found = tomllib.loads(f"settings = {{{text}}}")["settings"]
-    except tomllib.TOMLDecodeError as error:
+        found = foreign.parsed(f"settings = {{{text}}}".encode(errors="replace"))["settings"]
+    except UserError as error:
         raise UserError(
             f"expected {argument('optimizer_settings')} like 'betas = [0.9, 0.95]', found {text!r}: {error}"
         ) from None

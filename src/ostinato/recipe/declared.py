@@ -31,6 +31,8 @@ class Declared:
             parameters that learn at it: their names, or patterns of names with * and ?. Of an output or a
             cell they are those of its own module, of a domain or an optimizer those of the whole model. A
             parameter that several rates are for learns at their product.
+        norms: those of its settings that bound the largest singular value of parameters, or are "none", each
+            with the parameters, named as for rates.
         no_decay: parameters that an optimizer's weight decay leaves alone, named in the same way.
         defaults: what is other than the settings' defaults with it, its own or a recipe's common ones.
         letters: what a letter of the recipe means with it, over what the letter means in general.
@@ -45,6 +47,7 @@ class Declared:
     summary: str = ""
     settings: tuple[Setting, ...] = ()
     rates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    norms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     no_decay: tuple[str, ...] = ()
     defaults: Settings = field(default_factory=dict)
     letters: Letters = field(default_factory=dict)
@@ -64,7 +67,8 @@ class Declared:
             ... ).arguments({"own_rate": 2.0, "own_size": 7, "seed": 0})
             {'own_size': 7}
         """
-        return {s.name: settings[s.name] for s in self.settings if s.name not in self.rates}
+        of_training = self.rates.keys() | self.norms.keys()
+        return {s.name: settings[s.name] for s in self.settings if s.name not in of_training}
 
     def load(self) -> Any:
         """The class, imported now."""

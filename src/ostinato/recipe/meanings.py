@@ -48,15 +48,21 @@ def settings_meant(
     _check_contradictions(base, rest, settings)
     chosen = _choices(base, rest, together)
     meant = defaults_of(chosen)
-    if not stored.keys() >= _OF_A_RUN:
+    if not together.keys() >= _OF_A_RUN:
         meant |= domain.anew(chosen)
     meant |= base_settings(base)
     if base == "HF":
         for declared in declared_by(chosen):
             meant |= declared.hessian_free
         meant |= DOMAINS[chosen["domain"]].by_data.get(chosen["data"], {})
+    # a run's own settings say all that its letters meant to it: what has come since is not in them
+    whole = stored.keys() >= _OF_A_RUN and stored.get("recipe") == canon
+    whole = whole and all(stored.get(name, value) == value for name, value in chosen.items())
     for letter in rest:
-        meant |= meaning(letter, chosen)
+        means = meaning(letter, chosen)
+        kept = {name: value for name, value in means.items() if name in stored}
+        # of a letter that is asked for anew nothing is stored
+        meant |= kept if whole and kept else means
     for letter, (switch, companions) in MEANT_TOGETHER.items():
         if letter not in rest and together.get(switch):
             means = meaning(letter, chosen)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ostinato import foreign
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, argument
 from ostinato.nn.outputs.registry import OUTPUTS
@@ -145,9 +146,14 @@ class Recipe:
             UserError: as for `Recipe`.
         """
         values = self._values | changes
+        meant, anew = (DOMAINS[v["domain"]].anew(v) for v in (self._values, values))
+        # what the old choices meant, the new ones may mean otherwise; what they do not say is left open
+        unsaid = meant.keys() - changes.keys()
+        left = {name for name in unsaid if values.get(name) == meant[name] != anew.get(name)}
+        values |= dict.fromkeys(left)
         if values["data"] != self.data:
-            anew = DOMAINS[values["domain"]].anew(values)
-            values |= {name: value for name, value in anew.items() if values.get(name) is None}
+            left |= {name for name in anew if values.get(name) is None}
+        values |= {name: value for name, value in anew.items() if name in left}
         owned = owned_settings(values)
         return Recipe(**{name: value for name, value in values.items() if name in owned or name in changes})
 
@@ -219,15 +225,13 @@ class Recipe:
         Raises:
             UserError: it cannot be read, or names what is no setting.
         """
-        import tomllib
-
         try:
-            settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            settings = foreign.settings(path)
         except OSError as error:
             raise UserError(
                 f"expected a TOML file of settings, cannot read {path}: {error.strerror}"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UserError as error:
             raise UserError(f"expected a TOML file of settings, found none in {path}: {error}") from None
         if not isinstance(settings.get("recipe", ""), str):
             raise UserError(f'expected recipe = "SGD+C", say, in {path}, found {settings["recipe"]!r}')

@@ -2,7 +2,6 @@
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-from ostinato import seal
+from ostinato import foreign, seal
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, call
 from ostinato.evaluation.measure import WATCHED, Measure
@@ -256,9 +255,11 @@ def read_study(folder: Path, name: str) -> StudyRecord:
     path = folder / STUDY
     try:
         # the database's address is not for a page: of before, it may hold a password
-        settings = tomllib.loads(seal.read(folder, STUDY).decode())
+        settings = foreign.parsed(seal.read(folder, STUDY))
         settings.pop("storage", None)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except seal.SealError:
+        raise
+    except UserError as error:
         raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
     base = _common_recipe(path, settings)
     trials = [

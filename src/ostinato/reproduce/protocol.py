@@ -1,12 +1,12 @@
 """How every cell of a table is tuned, trained and scored; `shipped/protocol.toml` is the documents'."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
+from ostinato import foreign
 from ostinato.errors import UserError, near_names
 from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import Cell, check_overrides
@@ -92,11 +92,12 @@ class Protocol:
         """
         place = path or files("ostinato") / "shipped" / "protocol.toml"
         try:
-            return cls.from_dict(tomllib.loads(place.read_text(encoding="utf-8")))
+            found = foreign.parsed(place.read_bytes()) if path is None else foreign.settings(path)
         except OSError as error:
             raise UserError(f"expected a protocol in TOML, cannot read {path}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UserError as error:
             raise UserError(f"expected a protocol in TOML, found none in {path}: {error}") from None
+        return cls.from_dict(found)
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` reads."""

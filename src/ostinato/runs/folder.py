@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 
-from ostinato import seal
+from ostinato import foreign, seal
 from ostinato.errors import UserError, call
 from ostinato.files import TEMPORARY_SUFFIX, FileLock, open_regular, write_error
 from ostinato.runs.metrics import METRICS, Metrics
@@ -139,10 +138,12 @@ class Run:
         """
         path = self.folder / CONFIG
         try:
-            return tomllib.loads(seal.read(self.folder, CONFIG).decode())
+            data = seal.read(self.folder, CONFIG)
         except FileNotFoundError as error:
             raise UserError(f"expected the settings of a run at {path}, found none") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            return foreign.parsed(data)
+        except UserError as error:
             raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
 
     def write_config(self, config: Mapping[str, Any]) -> None:

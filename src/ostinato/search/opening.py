@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ostinato import seal
+from ostinato import foreign, seal
 from ostinato.addresses import without_password
 from ostinato.errors import UserError, argument, near_names
 from ostinato.files import write_error
@@ -120,10 +119,12 @@ def read_settings(folder: Path) -> tuple[StudySettings, str]:
     path = folder / SETTINGS
     tell_unsealed(folder)
     try:
-        content = tomllib.loads(seal.read(folder, SETTINGS).decode())
+        content = foreign.parsed(seal.read(folder, SETTINGS))
     except FileNotFoundError:
         raise UserError(f"expected a study in {folder}, found no {SETTINGS}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except seal.SealError:
+        raise
+    except UserError as error:
         raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from None
     storage = content.get("storage", "")
     return StudySettings.from_dict(content), storage if isinstance(storage, str) else ""

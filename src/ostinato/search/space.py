@@ -1,7 +1,6 @@
 """What a search draws settings from: intervals and choices, by the name of the setting."""
 
 import math
-import tomllib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ostinato import foreign
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, argument, near_names
 from ostinato.recipe.effective import with_draws
@@ -147,12 +147,12 @@ class Space:
             UserError: the file cannot be read, is no TOML, or does not describe a space.
         """
         try:
-            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            content = foreign.settings(path)
         except OSError as error:
             raise UserError(
                 f"expected a TOML file with [search], cannot read {path}: {error.strerror}"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UserError as error:
             raise UserError(f"expected a TOML file with [search], found none in {path}: {error}") from None
         table = content.get("search")
         if not isinstance(table, dict) or set(content) != {"search"}:

@@ -11,7 +11,7 @@ from ostinato.recipe.recipe import Recipe
 
 # What names of parameters stand behind: of a domain, an output, a cell and an optimizer, as
 # `Recipe.declared` gives them.
-_PREFIXES = ("", "output.", "rnn.", "")
+PREFIXES = ("", "output.", "rnn.", "")
 
 
 def parameter_groups(recipe: Recipe, model: SequenceModel) -> list[dict[str, Any]]:
@@ -33,7 +33,7 @@ def parameter_groups(recipe: Recipe, model: SequenceModel) -> list[dict[str, Any
     """
     names = [name for name, _ in model.named_parameters()]
     factors, exempt = dict.fromkeys(names, 1.0), set()
-    for declared, prefix in zip(recipe.declared(), _PREFIXES, strict=True):
+    for declared, prefix in zip(recipe.declared(), PREFIXES, strict=True):
         for setting, patterns in declared.rates.items():
             for name in _matching(names, prefix, patterns, declared.name):
                 factors[name] *= recipe.get(setting)

@@ -22,6 +22,7 @@ from ostinato.nn.streamwise import Minibatch, clipped_backward
 from ostinato.optim import GradientDescent, HessianFree, TrainingOptimizer, clip_grad_norm
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.recipe import Recipe
+from ostinato.training.bounds import Bound, bounds
 from ostinato.training.build import build_curvature_optimizer, build_gradient_descent
 
 
@@ -96,10 +97,18 @@ class GradientUpdates:
         model: the model.
         optimizer: over all of its parameters.
         by_stream: whether each stream's own gradient is clipped, where there is more than one.
+        bounds: what is kept from growing after each step.
     """
 
-    def __init__(self, model: SequenceModel, optimizer: GradientDescent, *, by_stream: bool = False) -> None:
-        self.model, self.optimizer, self.by_stream = model, optimizer, by_stream
+    def __init__(
+        self,
+        model: SequenceModel,
+        optimizer: GradientDescent,
+        *,
+        by_stream: bool = False,
+        bounds: Sequence[Bound] = (),
+    ) -> None:
+        self.model, self.optimizer, self.by_stream, self._bounds = model, optimizer, by_stream, bounds
         self._parameters = list(model.parameters())
 
     def __call__(self, batch: Batch) -> Update:
@@ -115,8 +124,13 @@ class GradientUpdates:
         loss.objective.backward()
         clip = clip_grad_norm(self._parameters, batch.clip_at)
         if clip.finite:
-            self.optimizer.step()
+            self._step()
         return Update(clip.finite, float(loss.nll), loss.frames, loss.states, [clip.norm], clip.clipped)
+
+    def _step(self) -> None:
+        self.optimizer.step()
+        for bound in self._bounds:
+            bound.apply()
 
     def _by_stream(self, batch: Batch) -> Update:
         segment, threshold = batch.segment, batch.clip_at
@@ -125,7 +139,7 @@ class GradientUpdates:
         )
         found = clipped_backward(self.model, minibatch, threshold)
         if found.finite:
-            self.optimizer.step()
+            self._step()
         clipped = sum(threshold is not None and norm > threshold for norm in found.norms)
         loss, notice = found.loss, ""
         if found.uncovered:
@@ -185,7 +199,7 @@ def build_updates(recipe: Recipe, model: SequenceModel, updates: int) -> Updates
     if OPTIMIZERS[recipe.optimizer].curvature:
         return HessianFreeUpdates(model, recipe, build_curvature_optimizer(recipe, model))
     descent = build_gradient_descent(recipe, model, updates)
-    return GradientUpdates(model, descent, by_stream=clips_streams(recipe))
+    return GradientUpdates(model, descent, by_stream=clips_streams(recipe), bounds=bounds(recipe, model))
 
 
 def clips_streams(recipe: Recipe) -> bool:

@@ -61,6 +61,9 @@ def error(found: Tensor, expected: Tensor) -> float:
     return float((found.double() - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
 
 
+# A square grows beyond all numbers within a few steps of random weights.
+STEADY = [*(name for name in NONLINEARITIES if name != "power"), "elu(0.3)", "leaky_relu(0.2)"]
+
 problems = st.builds(
     Problem,
     st.integers(1, 12),
@@ -74,7 +77,7 @@ problems = st.builds(
 
 @pytest.mark.parametrize("instruction_set", SETS)
 @settings(max_examples=30, deadline=None)
-@given(problem=problems, nonlinearity=st.sampled_from(NONLINEARITIES), threads=st.sampled_from([1, 2, 3]))
+@given(problem=problems, nonlinearity=st.sampled_from(STEADY), threads=st.sampled_from([1, 2, 3]))
 def test_every_instruction_set_is_as_accurate_as_torch(
     instruction_set: str, problem: Problem, nonlinearity: str, threads: int
 ) -> None:
@@ -84,8 +87,10 @@ def test_every_instruction_set_is_as_accurate_as_torch(
         kernel = cpu.Kernel(instruction_set)
         expected = problem.run(definition, torch.float64, nonlinearity)
         peer = problem.run(unrolled, torch.float32, nonlinearity)
+        # a slope 1.1 z^0.1 rises so steeply at 0 that it shows the last bit of z
+        factor = 20 if nonlinearity.startswith("power") else 4
         for name, found in problem.run(kernel, torch.float32, nonlinearity).items():
-            assert error(found, expected[name]) <= 4 * error(peer[name], expected[name]) + 1e-6, name
+            assert error(found, expected[name]) <= factor * (error(peer[name], expected[name]) + 2.5e-7), name
         for name, found in problem.run(kernel, torch.float64, nonlinearity).items():
             assert error(found, expected[name]) <= 1e-12, name
     finally:
@@ -178,7 +183,7 @@ def test_wrong_inputs_are_refused() -> None:
         (drive, weight, None, torch.zeros(4, 3), None, "tanh"),
         (drive, weight, None, h0, torch.zeros(2, 3), "tanh"),
         (drive, weight, None, h0, torch.zeros(3, 2, dtype=torch.bool), "tanh"),
-        (drive, weight, None, h0, None, "softplus"),
+        (drive, weight, None, h0, None, "softsign"),
         (drive.to("meta"), weight, None, h0, None, "tanh"),
     ):
         with pytest.raises(ValueError, match=r"must (be|have)|expected"):

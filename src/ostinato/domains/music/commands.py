@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from ostinato.data.sequences import Skipped
+from ostinato.data.side import Side
 from ostinato.domains.answer import Answer, Asked, Notice, Part
 from ostinato.domains.music.chains import chains_notice, chains_record
 from ostinato.domains.music.compose import generate
+from ostinato.domains.music.layout import has_onsets, roll
 from ostinato.domains.music.memory import frames as frames_of
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import ComposeOptions, ScoreOptions
 from ostinato.domains.music.reading.pieces import Piece
+from ostinato.domains.music.rhythm import attacks
 from ostinato.domains.music.source import Source
 from ostinato.domains.music.surprise import CONVENTION, PieceScore, score_piece
 from ostinato.domains.music.writing import pictures
@@ -45,6 +48,8 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
                 "notes": made.written[0]["given_notes"],
             }
         own = {} if chains is None else {"chains": chains}
+        if has_onsets(made.pieces[0]):
+            own["attacks"] = attacks(made.pieces, music.frames_per_beat)
         return {"pieces": made.written, "frames_per_beat": music.frames_per_beat, "prime": prime} | own
 
     def parts() -> Iterator[Part]:
@@ -105,6 +110,7 @@ def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequen
         count=own.count,
         temperature=own.temperature,
         prime=given,
+        side=_side(music, beginning, primed, own),
         generator=seeded(asked.seed),
     )
     written, own_key = [], []
@@ -113,7 +119,7 @@ def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequen
         files = [numbered(path, order, own.count) for path in paths]
         record = _composed(files, own_key[-1], frames)
         if files:
-            score = _score(music, beginning, frames, primed, own.tempo)
+            score = _score(music, beginning, frames, primed, own)
             notices = [f"{path}: {text}" for path in files for text in score.write(path, title=path.stem)]
             count, kept = score.counted()
             record |= {"given_notes": count, "given_notes_kept": kept, "added_notes": score.added}
@@ -123,16 +129,24 @@ def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequen
 
 
 def _score(
-    music: MusicModel, beginning: Source | None, frames: np.ndarray, primed: int, tempo: float | None
+    music: MusicModel, beginning: Source | None, frames: np.ndarray, primed: int, own: ComposeOptions
 ) -> Score:
     """What is written: the beginning as it came, and new voices from where it ends."""
     if beginning is None:
-        beginning = music.source_of_frames(frames[:0], "new")
+        beginning = music.source_of_frames(frames[:0], "new", music.bars(own.metre, own.pickup))
     given = beginning.placed.first < primed
     # of a whole piece everything stays, what the model cannot see, too
     whole = primed >= len(beginning.piece)
     given = given | whole
-    return beginning.with_frames(frames, given, cut=None if whole else primed, tempo=tempo)
+    return beginning.with_frames(frames, given, cut=None if whole else primed, tempo=own.tempo)
+
+
+def _side(music: MusicModel, beginning: Source | None, primed: int, own: ComposeOptions) -> Side | None:
+    """The bars that the model is told: those of what it continues, or those that were asked for."""
+    if beginning is None:
+        nothing = np.zeros((0, music.visible_size), np.uint8)
+        return music.piece("", nothing, music.bars(own.metre, own.pickup)).side(own.steps)
+    return beginning.piece.side(primed + own.steps)
 
 
 def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Source | None:
@@ -145,10 +159,17 @@ def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Source | N
                 )
         return None
     if isinstance(prime, str | Path):
+        for name in ("metre", "pickup"):
+            if getattr(own, name) is not None:
+                raise UserError(
+                    f"expected {argument(name)} without a file to continue, which has its own, found both; "
+                    "leave it out"
+                )
         return music.source(Path(prime), semitones=own.semitones)
     if own.semitones is not None:
         raise UserError(f"expected {argument('semitones')} with a file to continue, found frames; move them")
-    return music.source_of_frames(frames_of(prime, "prime", music.visible_size), "prime")
+    bars = music.bars(own.metre, own.pickup)
+    return music.source_of_frames(frames_of(prime, "prime", music.visible_size), "prime", bars)
 
 
 def _first(beginning: Piece, steps: int | None) -> np.ndarray:
@@ -165,9 +186,9 @@ def _composed(files: list[Path], own: np.ndarray, frames: np.ndarray) -> dict[st
     return {
         "files": [str(path) for path in files],
         "frames": len(own),
-        "notes_per_frame": float(own.sum(axis=1).mean()),
+        "notes_per_frame": float(roll(own).sum(axis=1).mean()),
         # only a piece that is moved back can lose notes
-        "notes_off_the_keyboard": int(frames.sum()) - int(own.sum()),
+        "notes_off_the_keyboard": int(roll(frames).sum()) - int(roll(own).sum()),
     }
 
 

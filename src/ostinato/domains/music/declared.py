@@ -1,10 +1,12 @@
 """Music: songs as binary frames of notes."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from ostinato.domains.declared import Command, DomainDeclared
 from ostinato.domains.music import options
 from ostinato.domains.music.paper import TABLE1
+from ostinato.errors import UserError, argument
+from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.recipe.declared import Settings
 from ostinato.recipe.setting import Setting
 
@@ -12,10 +14,27 @@ NAMES = ("bach", "jsb", "nottingham", "musedata", "piano-midi")
 
 
 def _anew(settings: Settings) -> Settings:
-    """Files are placed at the nearest frame; in runs that say nothing, of before, they are sampled."""
+    """Files are placed at the nearest frame and split by work; frames have onsets if they can, and a metre.
+
+    Runs that say nothing, of before, have samples split by piece, piano-rolls and no metre.
+    """
     # what a program has in memory has a name in angle brackets
-    named = settings["data"] in NAMES or settings["data"].startswith("<")
-    return {} if named else {"quantize": "nearest"}
+    if settings["data"] in NAMES[1:] or settings["data"].startswith("<"):
+        return {}
+    frames = {"frames": "onsets" if OUTPUTS[settings["output"]].onsets else "piano-roll", "metre": True}
+    if settings["data"] == NAMES[0]:
+        return frames  # where bars do not recur, those before mislead: docs/experiments.md
+    return frames | {"look_back": True, "quantize": "nearest", "split_by": "work"}
+
+
+def _check(recipe: Any) -> None:
+    """Onsets are for outputs that can have them."""
+    if recipe.get("frames") == "onsets" and not OUTPUTS[recipe.output].onsets:
+        able = " or ".join(entry.name for entry in OUTPUTS.entries() if entry.onsets)
+        raise UserError(
+            f"{argument('frames')} onsets is for {argument('output')} {able}, found {recipe.output}; "
+            f"use {argument('frames')} piano-roll"
+        )
 
 
 MUSIC = DomainDeclared(
@@ -75,12 +94,70 @@ MUSIC = DomainDeclared(
             "repeats and endings of files are played, or written once",
             unset="played in ABC, not in MusicXML",
         ),
-        Setting("chords", bool, False, "Data", "chord symbols of ABC sound"),
+        Setting("chords", bool, False, "Data", "chord symbols of ABC and MusicXML sound"),
+        Setting(
+            "key",
+            Literal["guessed", "stated"],
+            "guessed",
+            "Data",
+            "what transpose goes by: the key guessed from the notes, or the one a file states",
+        ),
+        Setting(
+            "split_by",
+            Literal["work", "piece"] | None,
+            None,
+            "Data",
+            "what of files stays in one split: versions of one work, or identical pieces alone",
+            unset="work for files",
+        ),
+        Setting(
+            "frames",
+            Literal["onsets", "piano-roll"] | None,
+            None,
+            "Data",
+            "frames say where notes begin, or only what sounds",
+            unset="onsets for bach and files, piano-roll for the published sets",
+        ),
+        Setting(
+            "metre",
+            bool | None,
+            None,
+            "Data",
+            "the model is told the place in bar, beat and phrase",
+            unset="yes for bach and files, no for the published sets",
+        ),
+        Setting(
+            "look_back",
+            bool | None,
+            None,
+            "Data",
+            "the model reads what sounded at the same place 1, 2, 4 and 8 bars before",
+            needs={"metre": (True,)},
+            unset="yes for files",
+        ),
+        Setting(
+            "augment",
+            Literal["none", "transpose"],
+            "none",
+            "Data",
+            "transpose: each epoch moves every training piece to a random key that fits the keyboard",
+        ),
     ),
     defaults={"data": "bach", "output": "bernoulli"},
     hessian_free={"streams": 64},
-    fixed=("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords"),
+    fixed=(
+        "frames_per_beat",
+        "transpose",
+        "quantize",
+        "pedal",
+        "repeats",
+        "chords",
+        "key",
+        "split_by",
+        "frames",
+    ),
     anew=_anew,
+    check=_check,
     search={
         "hidden_size": {"low": 100, "high": 400},
         "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},

@@ -9,20 +9,21 @@ import numpy as np
 from torch import Tensor
 
 from ostinato.data.batches import batches
-from ostinato.data.sequences import SPLITS, Splits
+from ostinato.data.sequences import SPLITS, Sequence, Splits
 from ostinato.data.streams import Streams
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.domain import Each, Overlap, Scores, Segment, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.music import memory
+from ostinato.domains.music.augment import in_random_keys
 from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline, note_frequencies
-from ostinato.domains.music.evaluation.frames import POOLED, evaluate_frames, total_by_song
+from ostinato.domains.music.evaluation.frames import POOLED, evaluate_frames, in_quarters, total_by_song
 from ostinato.domains.music.evaluation.measures import Sampling
 from ostinato.domains.music.memory import frames
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import READING, ComposeOptions, EvaluateOptions
-from ostinato.domains.music.reading import data_sets
+from ostinato.domains.music.reading import data_sets, published
 from ostinato.domains.music.reading.frames import convention_of
 from ostinato.domains.music.reading.overlap import overlap
 from ostinato.domains.music.reading.pieces import Piece
@@ -30,12 +31,18 @@ from ostinato.domains.music.shown import each_song, results_table
 from ostinato.domains.music.surprise import PieceScore, score_together
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument
+from ostinato.evaluation.predictor import Predictor
+from ostinato.evaluation.scores import Score
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
+from ostinato.nn.outputs import Onsets
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model
+
+# Sets the draw of keys apart from other draws of an epoch.
+_KEYS = 1
 
 
 class Music:
@@ -54,6 +61,8 @@ class Music:
         if recipe.data not in data_sets.names():
             # a recipe of before there was a choice says nothing
             how["quantize"] = how["quantize"] or "sample"
+            how["split_by"] = recipe.get("split_by") or "piece"
+        how |= {name: bool(recipe.get(name)) for name in ("metre", "look_back")}
         return data_sets.load(recipe.data, progress=progress, **how)
 
     def knows(self, given: Given) -> bool:
@@ -62,7 +71,7 @@ class Music:
 
     def wrap(self, recipe: Recipe, given: Given) -> Splits:
         """Frames, (T, V), as they are: nothing is transposed."""
-        return memory.wrap(given, recipe.frames_per_beat)
+        return memory.wrap(given, recipe.frames_per_beat, onsets=recipe.get("frames") == "onsets")
 
     def generate(self, trained: TrainedModel, asked: Asked, options: ComposeOptions) -> np.ndarray:
         """Pieces (K, T, V)."""
@@ -83,13 +92,15 @@ class Music:
         return scores_of(each, "nats/frame", POOLED, estimate=estimate)
 
     def identity(self, data: Splits) -> dict[str, Any]:
-        """Name, version, V and details."""
+        """Name, version, V and details; what a model reads, where that is more than a frame."""
         visible = data.train[0].values.shape[1]
+        side = data.train[0].side
         return {
             "name": data.name,
             "version": data.version,
             "visible_size": visible,
             "details": data.details,
+            **({} if side is None else {"input_size": side.size(visible)}),
         }
 
     def summary(self, data: Splits) -> dict[str, Any]:
@@ -106,13 +117,20 @@ class Music:
     ) -> SequenceModel:
         """A model whose output starts at the note frequencies."""
         size = identity["visible_size"]
-        start = {} if data is None else {"frequencies": note_frequencies(data.train)}
-        return build_model(recipe, Sizes(size, size), start, stored)
+        onsets = _onsets(identity["details"])
+        start = {} if data is None else {"frequencies": note_frequencies(data.train, onsets=onsets)}
+        if onsets and stored is not None:
+            stored = {name.replace("output.rows.", "output."): value for name, value in stored.items()}
+        model = build_model(recipe, Sizes(identity.get("input_size", size), size), start, stored)
+        return SequenceModel(model.rnn, Onsets(model.output), recipe.l1, recipe.l2) if onsets else model
 
     def streams(self, recipe: Recipe, data: Splits, epoch: int) -> Streams:
-        """Songs dealt anew each epoch."""
+        """Songs dealt anew each epoch, and moved to another key where that is asked for."""
         generator = np.random.default_rng([recipe.seed, epoch])
-        return Streams(data.train, recipe.streams, recipe.segment_length, generator)
+        songs: SequenceOf[Sequence] = data.train
+        if recipe.get("augment") == "transpose":
+            songs = in_random_keys(data.train, np.random.default_rng([recipe.seed, epoch, _KEYS]))
+        return Streams(songs, recipe.streams, recipe.segment_length, generator)
 
     def lost_to_scaling(self, data: Splits, segment: Segment) -> float:
         """Nothing."""
@@ -137,7 +155,9 @@ class Music:
         """Log-likelihood and expected accuracies."""
         some = [split for split in splits if data.frames(split) > 0]
         sampling = Sampling(recipe.get("accuracy_samples", Sampling().samples))
-        scores: Scores = {"model": {split: evaluate_frames(model, data[split], sampling) for split in some}}
+        scores: Scores = {
+            "model": {split: _scored(model, data, split, sampling) for split in some},
+        }
         return scores | (score_baselines(data, splits) if baselines else {})
 
     def overlap(self, data: Splits, split: str) -> Overlap:
@@ -164,14 +184,22 @@ class Music:
 
     def other_data(self, run: Run | None, data: str, given: Mapping[str, Any]) -> Splits:
         """As they are by themselves: in the frames that they have, and in C if nothing else is said."""
-        if run is not None and data not in data_sets.names():
-            given = as_the_run(run) | dict(given)
-        loaded = data_sets.load(data, **given)
+        told: dict[str, Any] = {"metre": False, "look_back": False}
+        if run is not None:
+            how = _as_the_run(run, data)
+            told = {name: how.pop(name) for name in told}
+            given = how | dict(given)
+            if told["metre"] and data in published.PUBLISHED:
+                raise UserError(
+                    f"expected pieces with bars, which the run's model reads, found {data}, which has none; "
+                    f"train with {argument('metre')} off to evaluate on it"
+                )
+        loaded = data_sets.load(data, **told, **given)
         found = self.identity(loaded)["visible_size"]
         wanted = found if run is None else run.load_checkpoint("last")[1]["data"]["visible_size"]
         if found != wanted:
             raise UserError(
-                f"expected frames of {wanted} notes, which the run was trained on, found {found} in {data}"
+                f"expected frames of {wanted} rows, as the run was trained on, found {found} in {data}"
             )
         return loaded
 
@@ -180,25 +208,53 @@ class Music:
         return None if options.per_song is None else each_song(model, data, options.per_song)
 
 
-def as_the_run(run: Run) -> dict[str, Any]:
-    """How a run's pieces were read, for files to be read in the same way."""
+def _as_the_run(run: Run, data: str) -> dict[str, Any]:
+    """How a run's pieces were read, as far as other data are read in the same way."""
     how = convention_of(run.load_checkpoint("last")[1]["data"]["details"])
-    return {name: getattr(how, name) for name in READING if name != "transpose"}
+    names = [name for name in READING if name != "transpose"]
+    if data in data_sets.names():  # they have their own frames, but of `bach` those with onsets
+        names = ["frames", "frames_per_beat", "quantize"] if how.onsets and data == data_sets.DEFAULT else []
+    return {name: getattr(how, name) for name in (*names, "metre", "look_back")}
+
+
+def _onsets(details: Mapping[str, Any]) -> bool:
+    """Whether the frames of data with these details have onsets."""
+    return details.get("frames") == "onsets"
 
 
 def _piece(music: MusicModel, given: Any, number: int) -> Piece:
     if isinstance(given, str | Path):
         return music.read(given)
     name = f"piece {number}"
-    return Piece(name, frames(given, name, music.visible_size), music.frames_per_beat)
+    return music.piece(name, frames(given, name, music.visible_size))
+
+
+def _scored(
+    predictor: Predictor,
+    data: Splits,
+    split: str,
+    sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+    *,
+    side: bool = True,
+) -> dict[str, Score]:
+    """The scores of a split; in quarter notes too, where data say what their frames are.
+
+    Without `side` the predictor is not told what stands beside the frames.
+    """
+    songs = data[split] if side else [song.without_side() for song in data[split]]
+    scores = evaluate_frames(predictor, songs, sampling)
+    if "frames" not in data.details:
+        return scores
+    return in_quarters(scores, data.details["frames_per_beat"])
 
 
 def score_baselines(data: Splits, splits: tuple[str, ...] = SPLITS) -> Scores:
     """Every baseline, fitted on the training songs, on the splits that have songs."""
     scores: Scores = {}
     for name in BASELINES:
-        baseline = fit_baseline(name, data.train)
+        baseline = fit_baseline(name, data.train, onsets=_onsets(data.details))
+        # which know frames alone
         scores[name] = {
-            split: evaluate_frames(baseline, data[split]) for split in splits if data.frames(split) > 0
+            split: _scored(baseline, data, split, side=False) for split in splits if data.frames(split) > 0
         }
     return scores

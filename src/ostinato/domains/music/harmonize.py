@@ -1,6 +1,6 @@
 """Adding voices to a melody, or notes to any part of a piece: which notes are fixed, and which are free.
 
-Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
+Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column), D = V rows of a frame, or 2 V with onsets.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ostinato.domains.music.notes import COLUMNS, LOWEST, checked
+from ostinato.domains.music.layout import COLUMNS, LOWEST, checked, roll, struck
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.errors import UserError
 
@@ -27,8 +27,8 @@ class Constraint:
     """Which notes are given.
 
     Arguments:
-        fixed: boolean (T, V).
-        values: (T, V) uint8; zero where nothing is fixed.
+        fixed: boolean (T, D).
+        values: (T, D) uint8; zero where nothing is fixed.
     """
 
     fixed: np.ndarray
@@ -42,7 +42,7 @@ def melody(frames: np.ndarray, *, above: bool = False) -> Constraint:
     top voice. Where it rests, its last note (at the beginning its first) is the limit.
 
     Args:
-        frames: the melody, (T, 88).
+        frames: the melody, (T, D); with onsets a given note is struck where it is, and held.
         above: whether notes may be added above it.
 
     Example:
@@ -53,10 +53,15 @@ def melody(frames: np.ndarray, *, above: bool = False) -> Constraint:
     given = checked(frames) != 0
     if not given.any():
         raise UserError("expected a melody, found no notes in it")
-    fixed = given.copy()
+    fixed = roll(given).copy()
     if not above:
-        fixed |= np.arange(COLUMNS) > _top_line(given)[:, None]
-    return Constraint(fixed, given.astype(np.uint8))
+        fixed |= np.arange(COLUMNS) > _top_line(roll(given))[:, None]
+    return Constraint(_both(fixed, given), given.astype(np.uint8))
+
+
+def _both(pitches: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """What is said of pitches (T, V), of all the rows that frames (T, D) have for them."""
+    return np.tile(pitches, (1, frames.shape[1] // COLUMNS))
 
 
 def _top_line(given: np.ndarray) -> np.ndarray:
@@ -141,7 +146,7 @@ def regions(
     """Hold parts of a piece as they are, notes and silences; the rest is free.
 
     Args:
-        frames: the piece, (T, 88).
+        frames: the piece, (T, D); a note that comes out of a free region may go on or be struck anew.
         fixed: the regions that are held; the whole piece if none is named.
         free: regions that are taken out of them: gaps to fill.
         semitones: how far the piece was moved up since the regions' pitches were named.
@@ -152,7 +157,11 @@ def regions(
         array([10, 11, 12, 13, 14, 15, 16, 17, 18, 19])
     """
     held = held_cells(len(checked(frames)), fixed=fixed, free=free, semitones=semitones)
-    return Constraint(held, ((np.asarray(frames) != 0) & held).astype(np.uint8))
+    rows = _both(held, frames)
+    if rows.shape != held.shape:
+        # whether it was held depends on what is composed before it
+        rows[1:, COLUMNS:] &= held[:-1] | struck(frames)[1:] | (roll(frames)[1:] == 0)
+    return Constraint(rows, ((np.asarray(frames) != 0) & rows).astype(np.uint8))
 
 
 def held_cells(

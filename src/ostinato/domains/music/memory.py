@@ -1,11 +1,13 @@
 """Songs that a program has in memory, as frames: arrays (T, V) of zeros and ones. Shapes: T time, V notes."""
 
+from collections.abc import Sequence as SequenceOf
 from typing import Any
 
 import numpy as np
 
 from ostinato.data.sequences import SPLITS, Sequence, Splits
 from ostinato.domains.given import UNSPLIT, Given
+from ostinato.domains.music.layout import invalid
 from ostinato.domains.music.reading.folder import FRAMES_PER_BEAT, SHARES, split_songs
 from ostinato.errors import UserError, argument
 
@@ -25,7 +27,7 @@ def knows(given: Given) -> bool:
     return first.ndim == 2 and first.dtype.kind in "bui" and _is_binary(first)
 
 
-def wrap(given: Given, frames_per_beat: int | str | None) -> Splits:
+def wrap(given: Given, frames_per_beat: int | str | None, *, onsets: bool = False) -> Splits:
     """Frames as a data set; where they are not split, as files of music are.
 
     Raises:
@@ -49,11 +51,14 @@ def wrap(given: Given, frames_per_beat: int | str | None) -> Splits:
     if len(widths) > 1:
         (few, one), (many, other), *_ = sorted(widths.items())
         raise UserError(f"expected songs of one width, found {few} in {one} and {many} in {other}")
+    if onsets:
+        _check_onsets([song for each in songs.values() for song in each])
     details: dict[str, Any] = {
         "source": "memory",
         "frames_per_beat": frames_per_beat or FRAMES_PER_BEAT,
         "transposed": False,
         "split": "given",
+        **({"frames": "onsets"} if onsets else {}),
     }
     if not given.is_split:
         dealt, how = split_songs(songs[UNSPLIT])
@@ -61,6 +66,18 @@ def wrap(given: Given, frames_per_beat: int | str | None) -> Splits:
     else:
         dealt = {split: tuple(songs.get(split, ())) for split in SPLITS}
     return Splits("memory", dealt["train"], dealt["valid"], dealt["test"], details=details)
+
+
+def _check_onsets(songs: SequenceOf[Sequence]) -> None:
+    """A UserError where a song has no frames with onsets."""
+    for song in songs:
+        odd = song.values.shape[1] % 2
+        reason = "an odd number of rows" if odd else invalid(song.values)
+        if reason:
+            raise UserError(
+                f"expected frames (T, 2 P) for {song.name}, the P pitches that sound and then those that are "
+                f"struck, found {reason}; {argument('frames')} piano-roll says what sounds alone"
+            )
 
 
 def frames(values: Any, name: str, width: int | None = None) -> np.ndarray:

@@ -1,18 +1,21 @@
 """A piece as notes in beats, and what follows from notes alone: binary frames, the key, transposition.
 
-Shapes: N notes, T time (frames), V = 88 notes of the piano (MIDI pitch 21 + column).
+Shapes: N notes, T time (frames), V = 88 notes of the piano (MIDI pitch 21 + column), or 2 V where frames have
+onsets: see `layout`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ostinato.domains.music.grid import Cost, Placed, Quantize, cost, place
+from ostinato.domains.music.layout import COLUMNS as COLUMNS
+from ostinato.domains.music.layout import HIGHEST as HIGHEST
+from ostinato.domains.music.layout import LOWEST as LOWEST
+from ostinato.domains.music.layout import checked as checked
+from ostinato.domains.music.layout import shifted as shifted
+from ostinato.domains.music.layout import spans as spans
 from ostinato.errors import UserError, argument
-
-LOWEST, HIGHEST = 21, 108
-COLUMNS = HIGHEST - LOWEST + 1
 
 # Far beyond any real piece (14 hours of eighths at tempo 120 are 201,600): longer ones have damaged times.
 MAX_FRAMES = 200_000
@@ -86,13 +89,19 @@ class Notes:
         return len(self.pitch)
 
     def frames(
-        self, frames_per_beat: int, *, transpose: bool = False, quantize: Quantize = "sample"
+        self,
+        frames_per_beat: int,
+        *,
+        transpose: bool = False,
+        quantize: Quantize = "sample",
+        onsets: bool = False,
     ) -> np.ndarray:
         """Binary (T, 88) uint8: what sounds in each frame, from the first sounding frame to the last.
 
-        There are `frames_per_beat` frames to a quarter note and the beats fall on frames; a held and a
-        repeated note look alike; notes outside 21..108 are dropped. How others are placed says `quantize`:
-        see `grid.place`. With `transpose`, the piece is first moved to C major or C minor: see `tonic`.
+        There are `frames_per_beat` frames to a quarter note and the beats fall on frames; notes outside
+        21..108 are dropped. How others are placed says `quantize`: see `grid.place`. A held and a repeated
+        note look alike, unless `onsets` adds 88 rows that say where notes begin: (T, 176), see `layout`.
+        With `transpose`, the piece is first moved to C major or C minor: see `tonic`.
 
         Raises:
             UserError: no note is left, or the times are absurd; the message is a reason, without a file's
@@ -104,18 +113,21 @@ class Notes:
             array([60, 64, 67])
         """
         if transpose and len(self):
-            return self.transposed(self.to_c()).frames(frames_per_beat, quantize=quantize)
+            moved = self.transposed(self.to_c())
+            return moved.frames(frames_per_beat, quantize=quantize, onsets=onsets)
         placed = self.placed(frames_per_beat, quantize)
         first, last = placed.first[placed.kept], placed.last[placed.kept]
         start = _begin(placed, quantize)
         length = last.max() - start
         if not length <= MAX_FRAMES:
             raise UserError(f"lasts {length:.3g} frames, more than {MAX_FRAMES:,}: its times look damaged")
-        frames = np.zeros((int(length), COLUMNS), dtype=np.uint8)
+        frames = np.zeros((int(length), 2 * COLUMNS if onsets else COLUMNS), dtype=np.uint8)
         begins = np.maximum(first - start, 0).astype(int)
         columns = self.pitch[placed.kept] - LOWEST
         for begin, stop, column in zip(begins, (last - start).astype(int), columns, strict=True):
             frames[begin:stop, column] = 1
+        if onsets:
+            frames[begins, COLUMNS + columns] = 1
         return frames
 
     def to_c(self) -> int:
@@ -200,23 +212,18 @@ def seconds_per_frame(frames_per_beat: int, tempo: float) -> float:
     return 60 / tempo / frames_per_beat
 
 
-def shifted(frames: np.ndarray, semitones: int) -> np.ndarray:
-    """The frames (T, 88) moved up by `semitones`; what leaves the keyboard is dropped.
+def tonic(pitch: np.ndarray, weight: np.ndarray) -> int:
+    """The tonic's pitch class (0 = C) of the key that fits the notes best: see `key_of`.
 
     Example:
-        >>> shifted(np.eye(88), 2)[0].argmax(), shifted(np.eye(88), 2).sum()
-        (np.int64(2), np.float64(86.0))
+        >>> tonic(np.array([62, 66, 69, 74]), np.ones(4))
+        2
     """
-    moved = np.zeros_like(checked(frames))
-    kept = COLUMNS - abs(semitones)
-    if kept > 0:
-        low = max(semitones, 0)
-        moved[:, low : low + kept] = frames[:, low - semitones : low - semitones + kept]
-    return moved
+    return key_of(pitch, weight)[0]
 
 
-def tonic(pitch: np.ndarray, weight: np.ndarray) -> int:
-    """The tonic's pitch class (0 = C) of the major or minor key that fits the notes best.
+def key_of(pitch: np.ndarray, weight: np.ndarray) -> tuple[int, bool]:
+    """The major or minor key that fits the notes best: its tonic's pitch class (0 = C), whether it is minor.
 
     The total `weight` (duration) of each of the 12 pitch classes is correlated with a profile of each of the
     24 keys. The profiles are Craig Sapp's; measured on the published frames, which are already in C, they
@@ -224,8 +231,8 @@ def tonic(pitch: np.ndarray, weight: np.ndarray) -> int:
     78, 81%).
 
     Example:
-        >>> tonic(np.array([62, 66, 69, 74]), np.ones(4))
-        2
+        >>> key_of(np.array([62, 65, 69, 74]), np.ones(4))
+        (2, True)
     """
     histogram = np.bincount(np.asarray(pitch, dtype=int) % 12, weights=weight, minlength=12)
     histogram = histogram - histogram.mean()
@@ -235,7 +242,8 @@ def tonic(pitch: np.ndarray, weight: np.ndarray) -> int:
     fit = np.round(
         profiles @ histogram / np.linalg.norm(profiles, axis=1) / (np.linalg.norm(histogram) + 1e-12), 9
     )
-    return int(np.argmax(fit)) % 12
+    best = int(np.argmax(fit))
+    return best % 12, best >= 12
 
 
 def to_c(tonic: int) -> int:
@@ -246,27 +254,3 @@ def to_c(tonic: int) -> int:
         [0, -2, -6, 5, 1]
     """
     return -tonic if tonic <= 6 else 12 - tonic
-
-
-def spans(frames: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Held notes (first frame, frame after the last, column), in the order of their beginnings.
-
-    Example:
-        >>> list(spans(np.array([[1, 0], [1, 1], [0, 1]])))
-        [(0, 2, 0), (1, 3, 1)]
-    """
-    sounds = np.pad(np.asarray(frames) != 0, ((1, 1), (0, 0))).astype(np.int8)
-    change = np.diff(sounds, axis=0)
-    # column by column, beginnings and ends alternate, so the k-th of each belong together
-    columns, begins = np.nonzero(change.T == 1)
-    ends = np.nonzero(change.T == -1)[1]
-    order = np.lexsort((columns, begins))
-    return zip(begins[order].tolist(), ends[order].tolist(), columns[order].tolist(), strict=True)
-
-
-def checked(frames: np.ndarray) -> np.ndarray:
-    """The same frames, if their shape is (T, 88)."""
-    frames = np.asarray(frames)
-    if frames.ndim != 2 or frames.shape[1] != COLUMNS:
-        raise UserError(f"expected frames of shape (T, {COLUMNS}), found {frames.shape}")
-    return frames

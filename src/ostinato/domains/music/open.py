@@ -1,19 +1,22 @@
 """A run's model, as composing and scoring use it: with the frames and the key that its data had."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ostinato.data.sequences import Skipped
+from ostinato.domains.music.bars import COMMON_TIME, Bars
+from ostinato.domains.music.metre import parsed
 from ostinato.domains.music.reading.frames import BEFORE, AsFrames, convention_of
 from ostinato.domains.music.reading.pieces import Piece, read_piece, read_pieces
 from ostinato.domains.music.source import Source, read_source, source_of_frames
 from ostinato.domains.trained import TrainedModel
-from ostinato.errors import UserError, call
+from ostinato.errors import UserError, argument, call
 from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
@@ -25,11 +28,12 @@ class MusicModel:
 
     Arguments:
         model: the model, in evaluation mode.
-        visible_size: V, notes in a frame.
+        visible_size: V, rows of a frame: 88 notes, and as many with onsets (`layout`).
         frames_per_beat: frames to a quarter note.
         transposed: whether its pieces were moved to C major or C minor.
         data: name of the data set it was trained on.
         how: in what else its pieces were read; by default as before there was a choice.
+        metres: of a model that reads bars: the usual one, and the usual pickups (`metre.usual_metres`).
     """
 
     model: SequenceModel
@@ -38,6 +42,7 @@ class MusicModel:
     transposed: bool = True
     data: str = ""
     how: AsFrames = BEFORE
+    metres: Mapping[str, Any] | None = None
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> "MusicModel":
@@ -68,7 +73,51 @@ class MusicModel:
             details["transposed"],
             trained.data["name"],
             convention_of(details),
+            details.get("metre"),
         )
+
+    def bars(self, metre: str | None = None, pickup: float | None = None) -> Bars:
+        """The bars of a piece that has none: in a metre, by default the usual one of the data.
+
+        Args:
+            metre: such as "3/4".
+            pickup: quarter notes before the first full bar; by default as many as is usual in the metre, or
+                0 where the data do not have it.
+
+        Raises:
+            UserError: the model was trained without metre.
+
+        Example:
+            >>> from ostinato.nn import RNN
+            >>> from ostinato.nn.outputs import Bernoulli
+            >>> model = SequenceModel(RNN(88, 10), Bernoulli(10, 88))
+            >>> known = {"usual": "2/4", "pickups": {"2/4": 0.5}, "pieces": {"2/4": 9}}
+            >>> str(MusicModel(model, metres=known).bars().place(0.0).metre)
+            '2/4'
+        """
+        if self.metres is None:
+            for name, value in (("metre", metre), ("pickup", pickup)):
+                if value is not None:
+                    raise UserError(
+                        f"expected no {argument(name)} of a run trained without metre, found {value}; leave "
+                        f"it out, or train on files, or bach, with {argument('metre')}"
+                    )
+            return COMMON_TIME
+        asked = parsed(metre or self.metres["usual"])
+        usual = self.metres["pickups"].get(str(asked), 0.0)
+        before = usual if pickup is None else pickup
+        if not 0 <= before < asked.bar:
+            raise UserError(
+                f"expected {argument('pickup')} of at least 0 and less than a bar of {asked} "
+                f"({asked.bar:g} quarter notes), found {before:g}"
+            )
+        return Bars(before, ((0.0, *asked),))
+
+    def piece(self, name: str, frames: np.ndarray, bars: Bars | None = None) -> Piece:
+        """Frames of a program's own, in the model's key, as a piece; by default in the usual metre."""
+        there = self.bars() if bars is None else bars
+        metre = self.metres is not None
+        return Piece(name, frames, self.frames_per_beat, 0, -there.pickup, there, metre, self.how.look_back)
 
     def read(self, path: str | os.PathLike[str], *, semitones: int | None = None) -> Piece:
         """A piece as the model reads it: with its frames to a beat, moved to C if its data were.
@@ -83,9 +132,9 @@ class MusicModel:
         """A user's piece: what `read` gives, and its notes as they came, to be written again."""
         return read_source(path, self._how, semitones=semitones)
 
-    def source_of_frames(self, frames: np.ndarray, name: str) -> Source:
-        """Frames that a program has, in the model's key, as a piece."""
-        return source_of_frames(Piece(name, frames, self.frames_per_beat))
+    def source_of_frames(self, frames: np.ndarray, name: str, bars: Bars | None = None) -> Source:
+        """Frames that a program has, in the model's key, as a piece; see `piece`."""
+        return source_of_frames(self.piece(name, frames, bars))
 
     def read_all(
         self, paths: Sequence[Path], *, semitones: int | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 # How files are read: settings of a run, options of commands that read other files, arguments of `load`.
-READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords")
+READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "key", "frames")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,10 @@ class ComposeOptions:
         Quarter notes a minute; by default those of --prime, or 100.
     temperature
         Below 1 the model keeps to what is likely, above 1 it is bolder.
+    metre
+        The time signature, such as 3/4; by default what most pieces of the data have. --prime has its own.
+    pickup
+        Quarter notes before the first full bar; by default as many as most pieces in this metre have.
     out
         A file to write, .mid, .musicxml, .wav, .png, .svg or .pdf; can be given several times. By default
         RUN-SEED.mid, .wav and .png in the current folder.
@@ -39,6 +43,8 @@ class ComposeOptions:
     count: int = 1
     tempo: float | None = None
     temperature: float = 1.0
+    metre: str | None = None
+    pickup: float | None = None
     out: list[Path] | None = None
 
 
@@ -88,7 +94,11 @@ class EvaluateOptions:
     repeats
         Repeats are played, or written once, in files named by --data.
     chords
-        Whether the chord symbols of ABC sound in files named by --data.
+        Whether the chord symbols of ABC and MusicXML sound in files named by --data.
+    key
+        What files named by --data are moved to C by: the key guessed from notes, or stated.
+    frames
+        Whether frames of files named by --data say where notes begin; by default as for the run.
     per_song
         List the log-likelihood of each song of a split.
     """
@@ -99,6 +109,8 @@ class EvaluateOptions:
     pedal: bool = False
     repeats: Literal["played", "written"] | None = None
     chords: bool = False
+    key: Literal["guessed", "stated"] = "guessed"
+    frames: Literal["onsets", "piano-roll"] | None = None
     per_song: Literal["train", "valid", "test"] | None = None
 
 
@@ -119,9 +131,13 @@ class ShowOptions:
     pedal
         Whether the sustain pedal of MIDI files holds notes.
     repeats
-        Repeats and endings are played, or written once; by default played in ABC, not in MusicXML.
+        Repeats and endings are played, or written once; by default played in ABC alone.
     chords
-        Whether the chord symbols of ABC sound.
+        Whether the chord symbols of ABC and MusicXML sound.
+    key
+        What each piece is moved to C by: the key guessed from its notes, or the one that its file states.
+    frames
+        Whether frames say where notes begin (onsets); by default they say what sounds, a piano-roll.
     """
 
     out: Path | None = None
@@ -131,3 +147,5 @@ class ShowOptions:
     pedal: bool = False
     repeats: Literal["played", "written"] | None = None
     chords: bool = False
+    key: Literal["guessed", "stated"] = "guessed"
+    frames: Literal["onsets", "piano-roll"] | None = None

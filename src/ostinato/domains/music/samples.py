@@ -3,6 +3,8 @@
 import shlex
 from pathlib import Path
 
+import numpy as np
+
 from ostinato.domains.music.compose import generate
 from ostinato.domains.music.notes import LOWEST, spans
 from ostinato.domains.music.open import MusicModel
@@ -44,7 +46,9 @@ def make(name: str, folder: Path, count: int, seed: int, most_bytes: int) -> lis
     made = []
     for own in range(seed, seed + count):
         generator = seeded(own)
-        roll = generate(music.model, frames, visible_size=music.visible_size, generator=generator)[0]
+        size = music.visible_size
+        side = music.piece("", np.zeros((frames, size), np.uint8)).side()
+        roll = generate(music.model, frames, visible_size=size, side=side, generator=generator)[0]
         sound = wav_bytes(roll, frames_per_beat=music.frames_per_beat, tempo=TEMPO, rate=rate)
         made.append(
             Sample(

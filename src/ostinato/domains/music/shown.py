@@ -1,6 +1,6 @@
 """Tables of what models of music come to, and of what is in their data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ostinato.data.sequences import Splits
@@ -8,11 +8,14 @@ from ostinato.domains.answer import Part
 from ostinato.domains.domain import Each, Scores
 from ostinato.domains.music.evaluation.estimated import efforts
 from ostinato.domains.music.evaluation.frames import score_songs
-from ostinato.domains.music.reading.frames import report_lines
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.evaluation.numbers import counted, number
+from ostinato.evaluation.scores import Score
 from ostinato.evaluation.tables import Column, Table, number_columns, show, table_of
 from ostinato.nn import SequenceModel
+
+# Of a large folder the beginning of the listing; names so long that a line has 80 columns.
+MOST_LISTED, LONGEST_NAME = 50, 34
 
 SCORE_NAMES = {
     "log_likelihood": "log-likelihood\n(nats/frame)",
@@ -43,6 +46,7 @@ def results_table(scores: Scores, title: str, splits: tuple[str, ...] = ("valid"
         cells = [show(by_split.get(split, {}).get("log_likelihood")) for split in splits]
         cells += [show(last.get(name)) for name in accuracies]
         table.add(system, *cells, bold=system == "model")
+    table.notes += list(_quarters(scores.get("model", {}), splits))
     every = [s for by_split in scores.values() for own in by_split.values() for s in own.values()]
     if any(score.estimate for score in every):
         table.notes.append(ESTIMATE_NOTE)
@@ -50,6 +54,16 @@ def results_table(scores: Scores, title: str, splits: tuple[str, ...] = ("valid"
         own = scores.get("model", {}).get(split, {})
         table.notes += [f"{split}: {text}" for text in efforts({n: s.effort for n, s in own.items()})]
     return table
+
+
+def _quarters(scores: Mapping[str, Mapping[str, Score]], splits: tuple[str, ...]) -> Iterator[str]:
+    """The model's log-likelihood a quarter note, and that of what sounds alone where onsets are said."""
+    for split in splits:
+        own = scores.get(split, {})
+        if "log_likelihood_per_quarter" in own:
+            whole, roll = own["log_likelihood_per_quarter"], own.get("log_likelihood_roll_per_quarter")
+            more = "" if roll is None else f"; {show(roll)} for what sounds, onsets left out"
+            yield f"{split}: {show(whole)} nats a quarter note{more}"
 
 
 def each_song(model: SequenceModel, data: Splits, split: str) -> Each:
@@ -72,8 +86,13 @@ def described(found: dict[str, Any]) -> Iterator[Part]:
     keys = "in C major and C minor" if details["transposed"] else "in their own keys"
     beat = counted(details["frames_per_beat"], "frame")
     yield f"{beat} to a quarter note, {keys}, split {details['split']}"
-    if "reading" in details:
-        yield from report_lines(details["reading"])
+    yield from details.get("notices", ())
+    if "attacks" in found["all"]:
+        shares = found["all"]["attacks"]
+        yield (
+            f"{shares['repeated']:.1%} of strikes repeat a pitch that sounds, {shares['off_beat']:.1%} are "
+            f"off the beat; {shares['held']:.1%} of what sounds is held"
+        )
     table = table_of("split", "songs", "frames", "notes per frame", "silent frames", "pitches")
     for split, own in found["splits"].items():
         low, high = own["pitch_range"] or (None, None)
@@ -81,3 +100,28 @@ def described(found: dict[str, Any]) -> Iterator[Part]:
         notes, silent = f"{own['polyphony_mean']:.2f}", f"{own['silent_frames']:.1%}"
         table.add(split, f"{own['songs']:,}", f"{own['frames']:,}", notes, silent, pitches)
     yield table
+    if found.get("listing"):
+        yield ""
+        yield _listing(found["listing"])
+
+
+def _listing(records: list[dict[str, Any]]) -> Table:
+    """Each piece: where it is, how far it was moved and from which key, what of its notes is lost."""
+    table = Table(
+        [
+            Column("piece", text=True),
+            Column("split", text=True),
+            *number_columns("shift", "key", "notes", "lost"),
+        ]
+    )
+    for one in records[:MOST_LISTED]:
+        cells = one["split"], f"{one['shift']:+d}", one["key"], f"{one['notes']:,}", f"{one['lost']:,}"
+        table.add(_short(one["name"]), *cells)
+    if (more := len(records) - MOST_LISTED) > 0:
+        table.notes = [f"and {more:,} more; all are in --json"]
+    return table
+
+
+def _short(name: str) -> str:
+    """The end of a long name: it tells pieces of one folder apart."""
+    return name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"

@@ -14,7 +14,7 @@ import numpy as np
 
 from ostinato.domains.music.grid import Placed
 from ostinato.domains.music.harmonize import Constraint, Region, held_cells
-from ostinato.domains.music.notes import COLUMNS, LOWEST, Notes, checked, spans
+from ostinato.domains.music.notes import COLUMNS, LOWEST, Marks, Notes, checked, spans
 from ostinato.domains.music.reading.content import bytes_of, out_of_riff
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.midi import strikes
@@ -168,6 +168,14 @@ def source_of_frames(piece: Piece) -> Source:
     grid = piece.frames_per_beat
     lines = np.array(list(spans(piece.frames)), dtype=int).reshape(-1, 3)
     first, last, column = lines.T
-    notes = Notes(first / grid, last / grid, column + LOWEST, parts=("given",))
+    bars = piece.bars
+    notes = Notes(
+        first / grid,
+        last / grid,
+        column + LOWEST,
+        pickup=bars.pickup,
+        parts=("given",),
+        marks=Marks(metres=bars.metres),
+    )
     every = np.ones(len(notes), dtype=bool)
     return Source(notes, piece, Placed(first.astype(float), last.astype(float), every, ~every))

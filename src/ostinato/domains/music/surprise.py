@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ostinato.data.batches import padded
+from ostinato.data.side import inputs
 from ostinato.domains.music.compose import Predictor
-from ostinato.domains.music.notes import LOWEST, spans
+from ostinato.domains.music.layout import LOWEST, spans
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.nn.devices import device_of
@@ -78,7 +79,8 @@ class PieceScore:
         piece: what was scored.
         log_probs: of each frame given those before it, in nats, (T,); NaN where an estimate came out above 0.
         pitch_log_probs: of each sounding note's pitch given everything else in its frame, in nats, (T, V).
-        note_log_probs: of each note's value, sounding or silent, in nats, (T, V).
+        note_log_probs: of what each note does, sounding or silent, in nats, (T, V); with onsets sounding is
+            being struck or held.
         exact: whether `log_probs` are exact; else they are estimates.
         onset_convention: what a note's onset surprisal is, in words.
         beats_per_bar: quarter notes in every bar; None: as the piece's own metres say.
@@ -222,9 +224,9 @@ def score_together(
 ) -> list[PieceScore]:
     """`score_piece` of several pieces at once, each by itself; the shorter ones are padded at their ends."""
     frames = torch.from_numpy(padded([piece.frames for piece in pieces])).to(device_of(model))
-    inputs = torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])
+    read = torch.from_numpy(padded([inputs(piece.frames, piece.side()) for piece in pieces]))
     with torch.no_grad():
-        predicted = model(inputs)[0]
+        predicted = model(read.to(frames.device))[0]
         pitches = predicted.pitch_log_probs(frames).double().cpu()
         notes = predicted.note_log_probs(frames).double().cpu()
         estimates = [None] * len(pieces) if predicted.exact else _estimates(predicted, frames, pieces)

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ostinato.data.side import Side, inputs
 from ostinato.domains.music.compose import Predictor
-from ostinato.domains.music.notes import COLUMNS, LOWEST, spans
+from ostinato.domains.music.layout import COLUMNS, LOWEST, spans
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.writing.pictures import pitch_name
 from ostinato.errors import UserError
@@ -73,7 +74,8 @@ def find_corrections(model: Predictor, piece: Piece, *, horizon: int = 16) -> li
         (4, 'F4', 'E4')
     """
     frames = torch.from_numpy(np.ascontiguousarray(piece.frames)).to(device_of(model))
-    states, log_probs = _walked(model, frames)
+    side = piece.side()
+    states, log_probs = _walked(model, frames, side)
     trials = [
         (begin, end, column, column + step)
         for begin, end, column in spans(piece.frames)
@@ -85,7 +87,7 @@ def find_corrections(model: Predictor, piece: Piece, *, horizon: int = 16) -> li
     best: dict[tuple[int, int, int], tuple[float, int]] = {}
     for first in range(0, len(trials), _TOGETHER):
         chosen = trials[first : first + _TOGETHER]
-        gains = _gains(model, frames, states, log_probs, chosen, horizon)
+        gains = _gains(model, frames, side, states, log_probs, chosen, horizon)
         for (begin, end, column, target), gain in zip(chosen, gains, strict=True):
             best[begin, end, column] = max(best.get((begin, end, column), (-math.inf, 0)), (gain, target))
     own = LOWEST - piece.semitones
@@ -96,14 +98,14 @@ def find_corrections(model: Predictor, piece: Piece, *, horizon: int = 16) -> li
     return sorted(found, key=lambda correction: (-correction.gain, correction.begin, correction.pitch))
 
 
-def _walked(model: Predictor, frames: Tensor) -> tuple[list[Any], Tensor]:
+def _walked(model: Predictor, frames: Tensor, side: Side | None) -> tuple[list[Any], Tensor]:
     """The model's states before each frame, and log p of each frame (T,) in nats."""
-    inputs = torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])
+    read = torch.from_numpy(inputs(frames.cpu().numpy(), side)).to(frames.device)
     states: list[Any] = [None]
     with torch.no_grad():
-        for frame in inputs:
+        for frame in read:
             states.append(model(frame[None, None], states[-1])[1])
-        predicted = model(inputs[:, None])[0]
+        predicted = model(read[:, None])[0]
         if not predicted.exact:
             raise UserError(
                 "expected a model with exact likelihoods, to compare pieces that differ by one note"
@@ -115,6 +117,7 @@ def _walked(model: Predictor, frames: Tensor) -> tuple[list[Any], Tensor]:
 def _gains(
     model: Predictor,
     frames: Tensor,
+    side: Side | None,
     states: list[Any],
     log_probs: Tensor,
     trials: list[tuple[int, int, int, int]],
@@ -126,19 +129,35 @@ def _gains(
     # one silent frame before the piece, filler after it that is not counted
     padded = torch.cat([torch.zeros_like(frames[:1]), frames, frames.new_zeros(length, frames.shape[1])])
     times = begins + torch.arange(length, device=frames.device)[:, None]
-    inputs, targets = padded[times], padded[times + 1]
+    read, targets = padded[times], padded[times + 1]
     for k, (begin, end, column, target) in enumerate(trials):
         held = end - begin
-        for window, offset in ((targets, 0), (inputs, 1)):
-            window[offset : held + offset, k, column] = 0
-            window[offset : held + offset, k, target] = 1
+        for window, offset in ((targets, 0), (read, 1)):
+            note = window[offset : held + offset, k]
+            for rows in range(0, note.shape[1], COLUMNS):  # what sounds; with onsets what is struck, too
+                note[:, rows + target] = note[:, rows + column]
+                note[:, rows + column] = 0
+    if side is not None:
+        read = _read_beside(frames, side, targets, begins.tolist())
     ends = torch.tensor([end for _, end, *_ in trials], device=frames.device)
     counted = times < (ends + horizon).clamp_max(len(frames))
     before = torch.cat([log_probs, log_probs.new_zeros(length)])[times]
     with torch.no_grad():
-        after = model(inputs, _states(states, begins))[0].log_prob(targets).double()
+        after = model(read, _states(states, begins))[0].log_prob(targets).double()
     gain = ((after - before) * counted).sum(0) / math.log(2)
     return gain.tolist()
+
+
+def _read_beside(frames: Tensor, side: Side, windows: Tensor, begins: list[int]) -> Tensor:
+    """What a model reads in each of K windows (S, K, V) that replace a part of frames (T, V), (S, K, I)."""
+    found = []
+    for k, begin in enumerate(begins):
+        changed = frames[: begin + len(windows)].clone()
+        changed[begin:] = windows[: len(changed) - begin, k]
+        read = inputs(changed.cpu().numpy(), side[: len(changed)])[begin:]
+        # after the piece is filler, which is not counted
+        found.append(np.pad(read, ((0, len(windows) - len(read)), (0, 0))))
+    return torch.from_numpy(np.stack(found, 1)).to(frames.device)
 
 
 def _states(states: list[Any], begins: Tensor) -> State | None:

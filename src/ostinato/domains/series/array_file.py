@@ -8,6 +8,8 @@ import numpy as np
 from ostinato.domains.series.table import Table, check_finite
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import counted
+from ostinato.files import open_regular
+from ostinato.foreign import check_packed
 
 _SHAPES = "(T,), (T, D) or (N, T, D): T steps, D columns, N series"
 
@@ -54,11 +56,14 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays by name; that of an NPY file has none."""
     try:
         # a file of our own: NumPy leaves its own open where an archive is cut off
-        with path.open("rb") as file:
+        with open(open_regular(path.resolve()), "rb") as file:
             found = np.load(file, allow_pickle=False)
             if isinstance(found, np.ndarray):
                 return {"": found}
+            check_packed(found.zip, str(path))
             arrays = {name: found[name] for name in found.files}
+    except UserError:
+        raise
     except ValueError as error:
         if str(error).startswith("Object arrays"):
             raise UserError(

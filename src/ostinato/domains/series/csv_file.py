@@ -22,6 +22,7 @@ from ostinato.domains.series.times import (
     unequal_steps,
 )
 from ostinato.errors import UserError
+from ostinato.files import open_regular
 
 MISSING = ("", "na", "n/a", "nan", "null")
 
@@ -51,7 +52,7 @@ def read_csv(path: Path) -> Table:
         (('x', 'y'), [[1.0, nan], [2.5, 3.0]], ("column 'time' is the time and left out",))
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open(open_regular(path.resolve()), newline="", encoding="utf-8-sig") as file:
             delimiter = sniff(list(islice(file, _SAMPLE)))
             file.seek(0)
             return _Reader(path).read(csv.reader(file, delimiter=delimiter, strict=True))

@@ -1,10 +1,11 @@
-"""Recurrent cells: GRU and LSTM, and what a model asks of any of them."""
+"""Recurrent cells: RNN, GRU, LSTM and CTRNN, and what a model asks of any of them."""
 
 from typing import TYPE_CHECKING
 
 from ostinato import lazily
 
 if TYPE_CHECKING:
+    from ostinato.nn.cells.ctrnn import CTRNN as CTRNN
     from ostinato.nn.cells.gru import GRU as GRU
     from ostinato.nn.cells.leaky import RNN as RNN
     from ostinato.nn.cells.lstm import LSTM as LSTM
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ostinato.nn.cells.state import State as State
 
 _PLACES = {
+    "CTRNN": "ctrnn",
     "GRU": "gru",
     "GRUCell": "single",
     "LSTM": "lstm",

@@ -28,7 +28,9 @@ class RNN(RecurrentStack):
         input_size: I, the size of a frame, or the number of tokens.
         hidden_size: H, units in a layer.
         num_layers: L, layers; each one above the first reads the states of the one below.
-        nonlinearity: phi: "tanh", "relu", "sigmoid" or "identity".
+        nonlinearity: phi: "tanh", "relu", "sigmoid", "identity", "softplus", "elu", "leaky_relu", "retanh"
+            (the rectified tanh) or "power" (max(z, 0)^2); "elu", "leaky_relu" and "power" take a parameter,
+            as in "power(1.5)".
         bias: whether there are b_ih and b_hh.
         batch_first: whether inputs, outputs and starts have the stream before the time dimension.
         dropout: probability of dropping an output of every layer but the last, while training.
@@ -68,12 +70,14 @@ class RNN(RecurrentStack):
         bidirectional: bool = False,
         **further: Any,
     ) -> None:
-        if nonlinearity not in nonlinearities.NONLINEARITIES:
+        try:
+            nonlinearities.check(nonlinearity)
+        except ValueError as error:
             names = ", ".join(map(repr, nonlinearities.NONLINEARITIES[:-1]))
             raise ValueError(
                 f"Unknown nonlinearity {nonlinearity!r}. Select from {names} or "
-                f"{nonlinearities.NONLINEARITIES[-1]!r}."
-            )
+                f"{nonlinearities.NONLINEARITIES[-1]!r}: {error}"
+            ) from None
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **further
         )

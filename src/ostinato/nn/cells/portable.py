@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ostinato.nn.kernels.nonlinearities import NONLINEARITIES
 from ostinato.nn.kernels.projection import TOKEN_TYPES
 
 _is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
+# In the places by which `rnn_step` knows them.
+_PORTABLE = ("tanh", "relu", "sigmoid", "identity")
 # Blocks of rows as ONNX has them, in places of PyTorch's: r z n and i f g o here, z r h and i o f c there.
 _ONNX_ROWS = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2)}
 
@@ -74,6 +75,11 @@ def run(
         state: before the first step, each tensor (1, B, H) or (1, B, P).
         starts: boolean (T, B), where a sequence starts.
     """
+    if layer.nonlinearity not in _PORTABLE:
+        raise RuntimeError(
+            f"expected one of the nonlinearities {', '.join(_PORTABLE)} to trace or export, which other "
+            f"programs have, got {layer.nonlinearity!r}"
+        )
     tokens = below.dtype in TOKEN_TYPES
     if not tokens:
         below = below.to(layer.weight_hh.dtype)
@@ -253,7 +259,7 @@ def _traced(
     """The outputs, and the last of each tensor of the state, by a loop of TorchScript."""
     weight, (h, *c) = layer.weight_hh, state
     if layer.cell == "RNN":
-        place = NONLINEARITIES.index(layer.nonlinearity)
+        place = _PORTABLE.index(layer.nonlinearity)
         found: tuple[Tensor, ...] = _scripted(_rnn_loop)(drive, weight, leak, starts, h, place)
     elif layer.cell == "GRU":
         found = _scripted(_gru_loop)(drive, weight, _gru_bias(layer), leak, starts, h)
@@ -279,7 +285,7 @@ def _scanned(
     weight, bias, leak, drive = (x.detach() for x in (layer.weight_hh, _gru_bias(layer), leak, drive))
     projection = None if layer.projection is None else layer.projection.detach()
     state = tuple(x.detach() for x in state)
-    place = NONLINEARITIES.index(layer.nonlinearity)
+    place = _PORTABLE.index(layer.nonlinearity)
 
     def step(carried: tuple[Tensor, ...], given: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         own, mark = given

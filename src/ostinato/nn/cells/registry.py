@@ -20,6 +20,14 @@ def _check_leaks(recipe: Any) -> None:
         )
 
 
+def _check_rates(recipe: Any) -> None:
+    if recipe.tau < recipe.dt:
+        raise UserError(
+            f"expected {argument('dt')} <= {argument('tau')}, found {recipe.dt} > {recipe.tau}: a step is at "
+            "most a time constant long"
+        )
+
+
 # What every cell with leaky units has.
 LEAKS: tuple[Setting, ...] = (
     Setting("leak_fraction", float, 0.0, "Model", "share of the units that leak", low=0, high=1),
@@ -76,6 +84,16 @@ _RECURRENT_WEIGHTS: tuple[Setting, ...] = (
     ),
 )
 _RATES = {"recurrent_rate": ("weight_hh*",)}
+_RECURRENT_NORM = Setting(
+    "recurrent_norm",
+    float | Literal["none"],
+    "none",
+    "Optimization",
+    "largest singular value that an update may leave the recurrent weights with",
+    low=0,
+    above=True,
+    needs={"learning_rate": ()},
+)
 
 CELLS.register(
     Declared(
@@ -84,6 +102,7 @@ CELLS.register(
         summary="one state a unit, and a nonlinearity",
         check=_check_leaks,
         rates=_RATES,
+        norms={"recurrent_norm": ("weight_hh*",)},
         settings=(
             Setting(
                 "nonlinearity",
@@ -93,6 +112,7 @@ CELLS.register(
                 "of the recurrent units",
             ),
             *_RECURRENT_WEIGHTS,
+            _RECURRENT_NORM,
             *LEAKS,
         ),
     )
@@ -115,6 +135,47 @@ CELLS.register(
         check=_check_leaks,
         rates=_RATES,
         settings=(*_RECURRENT_WEIGHTS, *LEAKS),
+    )
+)
+CELLS.register(
+    Declared(
+        name="ctrnn",
+        place="ostinato.nn.cells.ctrnn:CTRNN",
+        summary="a rate network in continuous time, with noise and Dale's law",
+        check=_check_rates,
+        rates=_RATES,
+        settings=(
+            Setting(
+                "nonlinearity",
+                Literal[
+                    "tanh", "relu", "sigmoid", "identity", "softplus", "elu", "leaky_relu", "retanh", "power"
+                ],
+                "tanh",
+                "Model",
+                "of the recurrent units",
+            ),
+            Setting(
+                "form",
+                Literal["outside", "preactivation", "inside"],
+                "outside",
+                "Model",
+                "where the leak is: outside of the nonlinearity, on the pre-activation, or inside",
+            ),
+            Setting("dt", float, 1.0, "Model", "time step, in the units of tau", low=0, above=True),
+            Setting("tau", float, 5.0, "Model", "time constant, at least dt", low=0, above=True),
+            Setting("noise", float, 0.0, "Model", "standard deviation of the units' private noise", low=0),
+            Setting(
+                "dale",
+                float | None,
+                None,
+                "Model",
+                "share of excitatory units under Dale's law",
+                low=0,
+                high=1,
+                unset="signs are free",
+            ),
+            *_RECURRENT_WEIGHTS,
+        ),
     )
 )
 # A network of a program's own has none of these settings.

@@ -182,7 +182,7 @@ class RNNCell(_Cell):
 
     Args:
         input_size, hidden_size, bias: as in `torch.nn.RNNCell`.
-        nonlinearity: phi: "tanh", "relu", "sigmoid" or "identity".
+        nonlinearity: phi, as in `RNN`.
         leak, generator, device, dtype: as in `RNN`.
 
     Example:

@@ -166,7 +166,7 @@ class _Point:
         self.chosen = None if self.mask is None else self.mask.flatten().nonzero().squeeze(1)
         with torch.no_grad():
             self.rnn = model.rnn.linearize(inputs, states, starts)
-            hidden, values = self._frames(self.rnn.outputs), self._frames(targets)
+            hidden, values = self._frames(model.told(self.rnn.outputs, inputs)), self._frames(targets)
             output: LinearizedOutput = model.output.linearize(hidden, values)  # type: ignore[attr-defined]
         self.output, self.frames = output, max(len(values), 1)
 

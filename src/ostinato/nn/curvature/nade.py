@@ -46,12 +46,15 @@ class KernelCurvature:
     variance: Tensor
 
     @classmethod
-    def at(cls, values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> "KernelCurvature":
-        """At this point."""
+    def at(
+        cls, values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor, asked: Tensor | None = None
+    ) -> "KernelCurvature":
+        """At this point; of the notes that are asked for, (N, V), by default all."""
         _, gradients = likelihood(values, biases, encoder, decoder, gradients=True)
         assert gradients is not None
         wrong = gradients.biases[:, : len(encoder)].abs()  # |p - v|
-        return cls(values, biases, encoder, decoder, wrong - wrong * wrong)
+        variance = wrong - wrong * wrong
+        return cls(values, biases, encoder, decoder, variance if asked is None else variance * asked)
 
     def product(self, change: Gradients) -> Gradients:
         """See `LogitCurvature`."""
@@ -80,8 +83,10 @@ class RowCurvature:
     variance: Tensor
 
     @classmethod
-    def at(cls, values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor) -> "RowCurvature":
-        """At this point."""
+    def at(
+        cls, values: Tensor, biases: Tensor, encoder: Tensor, decoder: Tensor, asked: Tensor | None = None
+    ) -> "RowCurvature":
+        """At this point; of the notes that are asked for, (N, V), by default all."""
         on, visible = values.bool(), len(encoder)
         counts = on.sum(1)
         frame = torch.repeat_interleave(torch.arange(len(on), device=on.device), counts + 1)
@@ -92,7 +97,8 @@ class RowCurvature:
         before = (on[frame] & (place < slot.unsqueeze(1))).to(biases.dtype)
         units = torch.sigmoid(torch.addmm(biases[:, visible:][frame], before, encoder))
         p = torch.sigmoid(torch.addmm(biases[:, :visible][frame], units, decoder.T))
-        return cls(decoder, before, frame, units, (p - p * p).masked_fill_(place != slot.unsqueeze(1), 0))
+        variance = (p - p * p).masked_fill_(place != slot.unsqueeze(1), 0)
+        return cls(decoder, before, frame, units, variance if asked is None else variance * asked[frame])
 
     def product(self, change: Gradients) -> Gradients:
         """See `LogitCurvature`."""
@@ -163,8 +169,9 @@ def nade_curvature(
     decoder: Tensor,
     order: Tensor | None = None,
     state_scale: float = 1.0,
+    asked: Tensor | None = None,
 ) -> NADECurvature:
-    """The curvature of `NADE.nll` at states (N, H) and binary frames (N, V).
+    """The curvature of `NADE.nll` at states (N, H) and binary frames (N, V), of the notes `asked` for (N, V).
 
     Example:
         >>> hidden, frames = torch.ones(1, 1), torch.tensor([[1, 0]])
@@ -179,5 +186,6 @@ def nade_curvature(
     frames = order_frames(values, order).to(torch.uint8)
     native = eager(hidden, values, weight, bias, encoder, decoder) and select.is_native(hidden)
     kind = KernelCurvature if native else RowCurvature
-    logits = kind.at(frames, biases, order_rows(encoder, order), order_rows(decoder, order))
+    own = None if asked is None else order_frames(asked, order).to(biases.dtype)
+    logits = kind.at(frames, biases, order_rows(encoder, order), order_rows(decoder, order), own)
     return NADECurvature(scaled, weight, logits, order, encoder, state_scale)

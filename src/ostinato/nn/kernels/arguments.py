@@ -24,6 +24,36 @@ def of_scan(
     _check("drive", drive, weight, leak, starts, (("h0", h0, drive.shape[1:]),))
 
 
+def of_pushed(
+    drive: Tensor,
+    weight: Tensor,
+    leak: Tensor,
+    push: Tensor,
+    h0: Tensor,
+    starts: Tensor | None,
+    nonlinearity: str,
+) -> None:
+    """Refuse arguments of a pushed scan that do not go together; raises as `of_scan` does."""
+    nonlinearities.check(nonlinearity)
+    others = (("h0", h0, drive.shape[1:]), ("push", push, drive.shape))
+    _check("drive", drive, weight, leak, starts, others)
+
+
+def of_fed_back(
+    drive: Tensor,
+    weight: Tensor,
+    leak: Tensor,
+    h0: Tensor,
+    r0: Tensor,
+    starts: Tensor | None,
+    nonlinearity: str,
+) -> None:
+    """Refuse arguments of a scan with rates fed back that do not go together; raises as `of_scan` does."""
+    nonlinearities.check(nonlinearity)
+    others = (("h0", h0, drive.shape[1:]), ("r0", r0, drive.shape[1:]))
+    _check("drive", drive, weight, leak, starts, others)
+
+
 def of_adjoint(
     grad_states: Tensor, slopes: Tensor, weight: Tensor, leak: Tensor | None, starts: Tensor | None
 ) -> None:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ostinato.errors import UserError
-from ostinato.nn.kernels import arguments, nonlinearities
+from ostinato.nn.kernels import arguments, nonlinearities, unrolled
 
 try:  # after torch: the extension borrows torch's thread pool
     from ostinato.nn.kernels import _native
@@ -33,6 +33,7 @@ else:
     _missing = ""
 
 VARIABLE = "OSTINATO_KERNEL"
+_FIRST = nonlinearities.NONLINEARITIES[:4]  # those that every build of the extension has
 _HUGE = 4 << 20  # bytes from which a fresh tensor is asked to live on huge pages
 
 
@@ -114,6 +115,49 @@ def tangent(
     return _chosen().tangent(force, slopes, weight, leak, h0_tangent, starts)
 
 
+def has_rates() -> bool:
+    """Whether the extension has the scans of rate networks, as one built before they existed does not."""
+    return _native is not None and hasattr(_native.Kernels, "fed_back")
+
+
+def pushed(
+    drive: Tensor,
+    weight: Tensor,
+    leak: Tensor,
+    push: Tensor,
+    h0: Tensor,
+    starts: Tensor | None,
+    nonlinearity: str,
+) -> tuple[Tensor, Tensor]:
+    """States h and slopes (1 - a) phi'(z), each (T, B, H), of h_t = a hp_t + (1 - a) phi(z_t) + push_t."""
+    return _chosen().pushed(drive, weight, leak, push, h0, starts, nonlinearity)
+
+
+def fed_back(
+    drive: Tensor,
+    weight: Tensor,
+    leak: Tensor,
+    h0: Tensor,
+    r0: Tensor,
+    starts: Tensor | None,
+    nonlinearity: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rates phi(h), states h and slopes phi'(h), each (T, B, H), of h_t = a hp_t + rp_t W^T + drive_t."""
+    return _chosen().fed_back(drive, weight, leak, h0, r0, starts, nonlinearity)
+
+
+def fed_back_adjoint(
+    grad_rates: Tensor | None,
+    force: Tensor | None,
+    slopes: Tensor,
+    weight: Tensor,
+    leak: Tensor,
+    starts: Tensor | None,
+) -> Tensor:
+    """g_t = force_t + d_t (G_t + m_{t+1} g_{t+1} W) + m_{t+1} a g_{t+1}, (T, B, H); None is zero."""
+    return _chosen().fed_back_adjoint(grad_rates, force, slopes, weight, leak, starts)
+
+
 class Kernel:
     """The kernels of one instruction set; the functions of this module are those of the best one.
 
@@ -141,6 +185,10 @@ class Kernel:
         """See the module's function of this name."""
         shape = _shape(drive)
         arguments.of_scan(drive, weight, leak, h0, starts, nonlinearity)
+        if nonlinearity not in _FIRST:
+            if not has_rates():
+                return unrolled.forward(drive, weight, leak, h0, starts, nonlinearity)
+            return self._further(drive, weight, leak, None, h0, starts, nonlinearity)
         owned = drive.contiguous()
         weight, h0, starts, leak = weight.contiguous(), h0.contiguous(), _dense(starts), _dense(leak)
         states = empty(drive, shape)
@@ -160,6 +208,122 @@ class Kernel:
                 torch.get_num_threads(),
             )
         return states, slopes
+
+    def pushed(
+        self,
+        drive: Tensor,
+        weight: Tensor,
+        leak: Tensor,
+        push: Tensor,
+        h0: Tensor,
+        starts: Tensor | None,
+        nonlinearity: str,
+    ) -> tuple[Tensor, Tensor]:
+        """See `ostinato.nn.kernels.rates`."""
+        _shape(drive)
+        arguments.of_pushed(drive, weight, leak, push, h0, starts, nonlinearity)
+        return self._further(drive, weight, leak, push, h0, starts, nonlinearity)
+
+    def _further(
+        self,
+        drive: Tensor,
+        weight: Tensor,
+        leak: Tensor | None,
+        push: Tensor | None,
+        h0: Tensor,
+        starts: Tensor | None,
+        nonlinearity: str,
+    ) -> tuple[Tensor, Tensor]:
+        """The forward scan with any nonlinearity, and maybe a push; the arguments were checked."""
+        shape, (name, parameter) = tuple(drive.shape), nonlinearities.parse(nonlinearity)
+        drive, weight, h0 = drive.contiguous(), weight.contiguous(), h0.contiguous()
+        leak, push, starts = _dense(leak), _dense(push), _dense(starts)
+        states, slopes = empty(drive, shape), empty(drive, shape)
+        if states.numel():
+            self.native.forward_further(
+                drive.dtype is torch.float64,
+                shape,
+                drive.data_ptr(),
+                weight.data_ptr(),
+                _pointer(leak),
+                _pointer(push),
+                h0.data_ptr(),
+                _pointer(starts),
+                states.data_ptr(),
+                slopes.data_ptr(),
+                nonlinearities.NONLINEARITIES.index(name),
+                parameter,
+                torch.get_num_threads(),
+            )
+        return states, slopes
+
+    def fed_back(
+        self,
+        drive: Tensor,
+        weight: Tensor,
+        leak: Tensor,
+        h0: Tensor,
+        r0: Tensor,
+        starts: Tensor | None,
+        nonlinearity: str,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `ostinato.nn.kernels.rates`."""
+        shape = _shape(drive)
+        arguments.of_fed_back(drive, weight, leak, h0, r0, starts, nonlinearity)
+        name, parameter = nonlinearities.parse(nonlinearity)
+        drive, weight, leak = drive.contiguous(), weight.contiguous(), leak.contiguous()
+        h0, r0, starts = h0.contiguous(), r0.contiguous(), _dense(starts)
+        rates, states, slopes = (empty(drive, shape) for _ in range(3))
+        if states.numel():
+            self.native.fed_back(
+                drive.dtype is torch.float64,
+                shape,
+                drive.data_ptr(),
+                weight.data_ptr(),
+                leak.data_ptr(),
+                h0.data_ptr(),
+                r0.data_ptr(),
+                _pointer(starts),
+                rates.data_ptr(),
+                states.data_ptr(),
+                slopes.data_ptr(),
+                nonlinearities.NONLINEARITIES.index(name),
+                parameter,
+                torch.get_num_threads(),
+            )
+        return rates, states, slopes
+
+    def fed_back_adjoint(
+        self,
+        grad_rates: Tensor | None,
+        force: Tensor | None,
+        slopes: Tensor,
+        weight: Tensor,
+        leak: Tensor,
+        starts: Tensor | None,
+    ) -> Tensor:
+        """g_t = force_t + d_t (G_t + m_{t+1} g_{t+1} W) + m_{t+1} a g_{t+1}, (T, B, H); None is zero."""
+        shape = _shape(slopes)
+        for given in (grad_rates, force):
+            if given is not None:
+                arguments.of_adjoint(given, slopes, weight, leak, starts)
+        slopes, weight, leak = slopes.contiguous(), weight.contiguous(), leak.contiguous()
+        grad_rates, force, starts = _dense(grad_rates), _dense(force), _dense(starts)
+        total = empty(slopes, shape)
+        if total.numel():
+            self.native.fed_back_adjoint(
+                slopes.dtype is torch.float64,
+                shape,
+                _pointer(grad_rates),
+                _pointer(force),
+                slopes.data_ptr(),
+                weight.data_ptr(),
+                leak.data_ptr(),
+                _pointer(starts),
+                total.data_ptr(),
+                torch.get_num_threads(),
+            )
+        return total
 
     def adjoint(
         self,

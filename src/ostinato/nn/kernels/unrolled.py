@@ -10,7 +10,7 @@ from torch import Tensor
 from ostinato.nn.kernels import arguments, nonlinearities
 
 
-def _start_rows(starts: Tensor | None, steps: int) -> list[Tensor | None]:
+def start_rows(starts: Tensor | None, steps: int) -> list[Tensor | None]:
     """For each step the (B, 1) mask of streams that start there, or None where none does."""
     if starts is None:
         return [None] * steps
@@ -24,9 +24,9 @@ def forward(
     """States h (T, B, H) and slopes (1 - a) phi'(z) (T, B, H)."""
     arguments.of_scan(drive, weight, leak, h0, starts, nonlinearity)
     states, phi = torch.empty_like(drive), drive.clone()
-    start_rows, transposed, h = _start_rows(starts, len(drive)), weight.T, h0
+    begins, transposed, h = start_rows(starts, len(drive)), weight.T, h0
     for t in range(len(drive)):
-        row = start_rows[t]
+        row = begins[t]
         previous = h if row is None else h.masked_fill(row, 0)
         value = nonlinearities.value_(nonlinearity, phi[t].addmm_(previous, transposed))
         h = states[t]
@@ -51,14 +51,14 @@ def adjoint(
     arguments.of_adjoint(grad_states, slopes, weight, leak, starts)
     delta = torch.empty_like(slopes)
     totals = torch.empty_like(slopes) if want_adjoint_states else None
-    carried, start_rows = slopes.new_zeros(slopes.shape[1:]), _start_rows(starts, len(slopes))
+    carried, begins = slopes.new_zeros(slopes.shape[1:]), start_rows(starts, len(slopes))
     for t in reversed(range(len(slopes))):
         total = carried.add_(grad_states[t])
         if totals is not None:
             totals[t] = total
         torch.mul(slopes[t], total, out=delta[t])
         carried = delta[t] @ weight if leak is None else total.mul_(leak).addmm_(delta[t], weight)
-        row = start_rows[t]
+        row = begins[t]
         if row is not None:
             carried.masked_fill_(row, 0)
     return delta, carried, totals
@@ -75,9 +75,9 @@ def tangent(
     """s_t = a s_{t-1} + slope_t * (s_{t-1} W^T) + force_t, from s_{-1} = h0_tangent (T, B, H)."""
     arguments.of_tangent(force, slopes, weight, leak, h0_tangent, starts)
     states, state = torch.empty_like(slopes), h0_tangent
-    start_rows, transposed = _start_rows(starts, len(slopes)), weight.T
+    begins, transposed = start_rows(starts, len(slopes)), weight.T
     for t in range(len(slopes)):
-        row = start_rows[t]
+        row = begins[t]
         previous = state if row is None else state.masked_fill(row, 0)
         state = torch.mm(previous, transposed, out=states[t]).mul_(slopes[t]).add_(force[t])
         if leak is not None:

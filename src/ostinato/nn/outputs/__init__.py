@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ostinato.nn.outputs.gaussian_mixture import MixtureOfGaussians as MixtureOfGaussians
     from ostinato.nn.outputs.nade import NADE as NADE
     from ostinato.nn.outputs.nade import NADEFrames as NADEFrames
+    from ostinato.nn.outputs.onsets import OnsetFrames as OnsetFrames
+    from ostinato.nn.outputs.onsets import Onsets as Onsets
     from ostinato.nn.outputs.rbm import RBM as RBM
     from ostinato.nn.outputs.rbm_frames import RBMFrames as RBMFrames
     from ostinato.nn.outputs.softmax import Softmax as Softmax
@@ -38,6 +40,8 @@ _PLACES = {
     "MultivariateGaussian": "gaussian",
     "NADE": "nade",
     "NADEFrames": "nade",
+    "OnsetFrames": "onsets",
+    "Onsets": "onsets",
     "RBM": "rbm",
     "RBMFrames": "rbm_frames",
     "Softmax": "softmax",

@@ -8,6 +8,7 @@ that does what `OutputLayer` says, and an entry in `registry`. What else it has 
     initialize_bias_ training starts from what the data alone say
     linearize        Hessian-free optimisation: the curvature, at one point, of what it is trained on
     from_settings    made from settings in a way of its own: see `OutputSpec`
+    told             it reads, behind the hidden state, a part of the model's input: see `Told`
     the distribution it returns: log_prob to score, sample(generator=...) to draw; where `exact` is False,
                      the methods of `EstimatedFrames`
     sampling         a record of the chains that draw: see `ChainSampled`
@@ -176,6 +177,15 @@ class OutputSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     start: Mapping[str, Tensor] = field(default_factory=dict)
     stored: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Told(Protocol):
+    """An output layer that has to know the observation before: which notes sounded, say.
+
+    Its hidden states are (..., H + told): behind each stand the first `told` values of the model's input.
+    """
+
+    told: int
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from ostinato.nn.curvature.outputs import AffineCurvature
 from ostinato.nn.devices import uniform
 from ostinato.nn.kernels.by_stream import affine, recorder
 from ostinato.nn.kernels.operator import eager
-from ostinato.nn.outputs.distribution import BinaryFrames, check_real
+from ostinato.nn.outputs.distribution import BinaryFrames, check_real, settled
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 
@@ -81,6 +81,14 @@ class BernoulliFrames(BinaryFrames):
     def flattened(self) -> "BernoulliFrames":
         """The same frames in one batch dimension (N, V)."""
         return BernoulliFrames.of_layer(self.logits.reshape(-1, *self.event_shape))
+
+    def first(self, rows: int) -> "BernoulliFrames":
+        """The distribution of the first notes."""
+        return BernoulliFrames.of_layer(self.logits[..., :rows])
+
+    def settled(self, certain: Tensor, values: Tensor) -> "BernoulliFrames":
+        """The same, with notes that are `certain` (..., V) to have their `values`."""
+        return BernoulliFrames.of_layer(settled(self.logits, certain, values))
 
     def entropy(self) -> Tensor:
         """Entropy of a frame in nats, shape (...)."""
@@ -189,10 +197,15 @@ class Bernoulli(nn.Module):
             return -self.forward(hidden)._log_prob(targets).sum()
         return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets)
 
-    def linearize(self, hidden: Tensor, targets: Tensor) -> AffineCurvature:
-        """The curvature of `nll` at these states (N, H): H = diag(p (1 - p)) at the logits."""
+    def linearize(self, hidden: Tensor, targets: Tensor, *, asked: Tensor | None = None) -> AffineCurvature:
+        """The curvature of `nll` at these states (N, H): H = diag(p (1 - p)) at the logits.
+
+        Of the notes that are `asked` for alone, boolean (N, V), where others are certain.
+        """
         logits = F.linear(hidden, self.weight, self.bias)
         variance = logits.sigmoid_().mul_(1 - logits)
+        if asked is not None:
+            variance.mul_(asked)
         return AffineCurvature(hidden, self.weight, variance.mul)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:

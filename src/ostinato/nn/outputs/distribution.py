@@ -54,6 +54,20 @@ def check_ids(targets: Tensor, hidden: Tensor | None = None) -> None:
         )
 
 
+# A logit of what is certain: exp(-LOGIT) is 0, and other terms of a logit do not come near it.
+CERTAIN = 1000.0
+
+
+def settled(logits: Tensor, certain: Tensor, values: Tensor) -> Tensor:
+    """Logits (..., V), those of notes that are `certain` so large that these have their `values`.
+
+    Example:
+        >>> settled(torch.zeros(3), torch.tensor([True, True, False]), torch.tensor([1, 0, 0]))
+        tensor([ 1000., -1000.,     0.])
+    """
+    return torch.where(certain, CERTAIN * (2 * values.to(logits.dtype) - 1), logits)
+
+
 class OutputDistribution(Distribution):
     """A distribution of what comes next, as an output layer returns it.
 

@@ -16,7 +16,7 @@ from ostinato.nn.kernels import nade
 from ostinato.nn.kernels.by_stream import affine
 from ostinato.nn.kernels.note_order import order_biases, order_frames, order_rows
 from ostinato.nn.outputs.base import OutputSpec
-from ostinato.nn.outputs.distribution import BinaryFrames
+from ostinato.nn.outputs.distribution import BinaryFrames, settled
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 # How many frames `NADEFrames.mean` averages over, and the seed it draws them with.
@@ -122,6 +122,20 @@ class NADEFrames(BinaryFrames):
             return self._with(biases[rows])._log_prob(frames)
 
         return pitch_log_probs(score, value.expand(shape).reshape(-1, shape[-1])).reshape(shape)
+
+    def first(self, rows: int) -> "NADEFrames":
+        """The distribution of so many notes, which have to come first in the order of drawing."""
+        visible = len(self.encoder)
+        biases = torch.cat([self.biases[..., :rows], self.biases[..., visible:]], -1)
+        order = None if self.order is None else self.order[:rows]
+        return NADEFrames.of_layer(biases, self.encoder[:rows], self.decoder[:rows], order)
+
+    def settled(self, certain: Tensor, values: Tensor) -> "NADEFrames":
+        """The same, with notes that are `certain` (..., V) to have their `values`, whatever comes before."""
+        visible = len(self.encoder)
+        notes = settled(self.biases[..., :visible], certain, values)
+        hidden = self.biases[..., visible:].expand(*notes.shape[:-1], -1)
+        return self._with(torch.cat([notes, hidden], -1))
 
     def nll(self, value: Tensor) -> Tensor:
         """Sum over frames of -log p(value), a scalar; its gradients come with its value. (N, V) frames."""
@@ -268,8 +282,18 @@ class NADE(nn.Module):
         """
         return self(hidden).nll(targets)
 
-    def linearize(self, hidden: Tensor, targets: Tensor) -> NADECurvature:
-        """The curvature of `nll` at these states (N, H) and frames (N, V), at the logits of the notes."""
+    def in_parts(self, parts: int) -> None:
+        """Let a frame's notes come in so many parts of one size, each in the order that is the layer's."""
+        if self.order is not None:
+            size = self.visible_size // parts
+            own = self.order[self.order < size]
+            self.order = torch.cat([own + part * size for part in range(parts)])
+
+    def linearize(self, hidden: Tensor, targets: Tensor, *, asked: Tensor | None = None) -> NADECurvature:
+        """The curvature of `nll` at these states (N, H) and frames (N, V), at the logits of the notes.
+
+        Of the notes that are `asked` for alone, boolean (N, V), where others are certain.
+        """
         return nade_curvature(
             hidden,
             targets,
@@ -279,6 +303,7 @@ class NADE(nn.Module):
             self.decoder,
             self.order,
             self.state_scale,
+            asked,
         )
 
     @classmethod

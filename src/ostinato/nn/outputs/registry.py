@@ -37,6 +37,7 @@ class Output(Declared):
         evaluated_by: of its settings, those that decide how its scores are estimated, not what is learned:
             `ostinato evaluate` takes other values for them.
         pretraining: stages that come before the joint training, in their order.
+        onsets: whether frames that it predicts can say where notes begin: see `nn.outputs.onsets`.
     """
 
     targets: Targets
@@ -44,6 +45,7 @@ class Output(Declared):
     exact: bool = True
     evaluated_by: tuple[str, ...] = ()
     pretraining: tuple[Stage, ...] = ()
+    onsets: bool = False
 
     def arguments(self, settings: Settings) -> dict[str, Any]:
         """Those of a `Declared`, without the epochs of pre-training."""
@@ -121,6 +123,7 @@ OUTPUTS.register(
         place="ostinato.nn.outputs.bernoulli:Bernoulli",
         summary="independent notes",
         targets="binary",
+        onsets=True,
         hessian_free=_HF_MINIBATCHES | {"streams": 8, "l2": 1e-3},
     )
 )
@@ -132,6 +135,7 @@ OUTPUTS.register(
         place="ostinato.nn.outputs.nade:NADE",
         summary="each note given those before it in the frame",
         targets="binary",
+        onsets=True,
         settings=(
             Setting("nade_size", int, 150, "Output", "hidden units of NADE", low=1, high=100_000),
             Setting(
@@ -147,7 +151,8 @@ OUTPUTS.register(
         defaults={"learning_rate": 0.3, "streams": 4},
         letters={
             "C": {"clip": 1.0},
-            "R": {"initialization": "identity", "l1": 1e-5},
+            # without the bound the first updates make a state grow by a fifth a step (docs/experiments.md)
+            "R": {"initialization": "identity", "l1": 1e-5, "recurrent_norm": 1.0},
             "M": {"learning_rate": 0.3, "momentum_schedule": "sutskever"},
         },
         hessian_free=_HF_MINIBATCHES | {"streams": 4, "l2": 1e-4, "state_scale": 0.3},

@@ -93,7 +93,7 @@ def _name(kernel: Kernel) -> str:
     return "unrolled" if kernel is unrolled else ""
 
 
-def _below_autograd(operator: Any, *arguments: Any) -> Any:
+def below_autograd(operator: Any, *arguments: Any) -> Any:
     """An operator without its derivatives, which the function that calls this is."""
     with torch._C._AutoDispatchBelowAutograd():
         return operator(*arguments)
@@ -135,19 +135,15 @@ def differentiable_slopes(
 ) -> Tensor:
     """The slopes again, as a differentiable function of the states and the leak.
 
-    phi is recovered from h = a hp + (1 - a) phi. The rectifier's mask is taken from the saved slopes,
-    since rounding in the recovery could turn an exact zero into a small positive number.
+    phi is recovered from h = a hp + (1 - a) phi. On which side of a kink it is the saved slopes say, since
+    rounding in the recovery could turn an exact zero into a small positive number.
     """
     keep: Any = 1.0 if leak is None else 1 - leak
-    if nonlinearity == "relu":
-        return keep * (slopes > 0).to(slopes.dtype)
-    if nonlinearity == "identity":
-        return keep * torch.ones_like(slopes)
     phi = states if leak is None else (states - leak * previous) / keep
-    return keep * nonlinearities.slope(nonlinearity, phi)
+    return keep * nonlinearities.slope_again(nonlinearity, phi, slopes)
 
 
-def _batched(operator: Any, streams: tuple[int | None, ...], output_streams: tuple[int, ...]) -> Any:
+def batched(operator: Any, streams: tuple[int | None, ...], output_streams: tuple[int, ...]) -> Any:
     """How an operator is batched: models as more streams where they share the weights, else one by one.
 
     Args:
@@ -199,7 +195,7 @@ class Scan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """Run the kernel."""
         if isinstance(kernel, str):
-            return _below_autograd(SCAN, drive, weight, leak, h0, starts, nonlinearity, kernel)
+            return below_autograd(SCAN, drive, weight, leak, h0, starts, nonlinearity, kernel)
         return kernel.forward(drive, weight, leak, h0, starts, nonlinearity)
 
     @staticmethod
@@ -271,7 +267,7 @@ class Adjoint(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Run the kernel."""
         if isinstance(kernel, str):
-            return _below_autograd(ADJOINT, grad_states, slopes, weight, leak, starts, kernel)
+            return below_autograd(ADJOINT, grad_states, slopes, weight, leak, starts, kernel)
         return kernel.adjoint(grad_states, slopes, weight, leak, starts, want_adjoint_states=want_total)
 
     @staticmethod
@@ -336,7 +332,7 @@ class Tangent(torch.autograd.Function):
     ) -> Tensor:
         """Run the kernel."""
         if isinstance(kernel, str):
-            return _below_autograd(TANGENT, force, slopes, weight, leak, h0_tangent, starts, kernel)
+            return below_autograd(TANGENT, force, slopes, weight, leak, h0_tangent, starts, kernel)
         return kernel.tangent(force, slopes, weight, leak, h0_tangent, starts)
 
     @staticmethod
@@ -382,4 +378,4 @@ for _operator, _function, _streams, _output_streams in (
     (ADJOINT, Adjoint, (1, 1, None, None, 1), (1, 0, 1)),
     (TANGENT, Tangent, (1, 1, None, None, 0, 1), (1,)),
 ):
-    add_rules(_operator, _function, _batched(_operator, _streams, _output_streams), LIBRARY)
+    add_rules(_operator, _function, batched(_operator, _streams, _output_streams), LIBRARY)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ostinato.nn.kernels import layer_cpu, select
+from ostinato.nn.kernels import layer_cpu, nonlinearities, select
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
 from ostinato.nn.kernels.plain import check_memory, plain, still_plain
@@ -44,7 +44,8 @@ def recurrent_layer(
     tensors = (inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts)
     if not plain(*tensors):
         return LAYER(*tensors, nonlinearity)
-    return (_apply if _fuses(*tensors) else _composition)(*tensors, nonlinearity)
+    fused = nonlinearity in layer_cpu.FUSED and _fuses(*tensors)
+    return (_apply if fused else _composition)(*tensors, nonlinearity)
 
 
 LIBRARY.define(
@@ -174,9 +175,9 @@ def _differentiable_backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | No
     start = torch.zeros_like(states[0]) if h0 is None else _row(h0)
     assert start is not None
     previous = previous_states(states, start, starts)
-    # Of the saved slopes only the native code knows the order; those of the rectifier alone are needed.
+    # Of the saved slopes only the native code knows the order; those of kinked ones alone are needed.
     slopes = states
-    if ctx.nonlinearity == "relu" and leak is not None:
+    if leak is not None and nonlinearities.parse(ctx.nonlinearity)[0] in nonlinearities.KINKED:
         drive = project(x, weight_ih, bias, second_bias)
         slopes = functions.scan(drive, weight_hh, leak, start, starts, ctx.nonlinearity)[1]
     slopes = functions.differentiable_slopes(states, previous, leak, slopes, ctx.nonlinearity)

@@ -40,7 +40,8 @@ def leaky_scan(
         h0: the state before the first step, shape (B, H); zero by default.
         starts: boolean, shape (T, B): True where a new sequence starts; the state before that step is
             zero and no gradient passes.
-        nonlinearity: "tanh", "relu", "sigmoid" or "identity".
+        nonlinearity: "tanh", "relu", "sigmoid", "identity", or another one of those in
+            `ostinato.nn.kernels.nonlinearities`.
         kernel: "definition", "unrolled" or "cpu"; by default the fastest that applies.
 
     Returns:

@@ -38,7 +38,7 @@ def test_a_folder_is_split_by_piece(songs):
     assert [len(found) for _, found in data.items()] == [6, 2, 2]
     assert names(data) == [f"{k}.mid" for k in range(10)]
     assert data.name == "songs"
-    assert data.details["split"] == "by piece"
+    assert data.details["split"] == "by work"
     assert data.details["frames_per_beat"] == 2
 
 

@@ -1,5 +1,8 @@
+from xml.etree.ElementTree import fromstring
+
 import pytest
 
+from ostinato.domains.music.reading import harmony as kinds
 from ostinato.domains.music.reading import musicxml
 from ostinato.errors import UserError
 
@@ -156,3 +159,59 @@ def test_damage(body, expected):
         musicxml.notes_of(score([body]))
     with pytest.raises(UserError, match="damaged"):
         musicxml.notes_of(score([note("C")], divisions=0))
+
+
+def harmony(root, kind, more=""):
+    return f"<harmony><root><root-step>{root}</root-step></root><kind>{kind}</kind>{more}</harmony>"
+
+
+def test_chord_symbols_sound_when_asked_each_until_the_next():
+    c, g = harmony("C", "major"), harmony("G", "dominant", "<offset>1</offset>")
+    data = score([c + note("E", 5, 2) + g + note("D", 5, 2), harmony("C", "none") + note("C", 5, 4)])
+    melody = [(0, 2, 76), (2, 4, 74), (4, 8, 72)]
+    assert rows(data) == melody
+    piece = musicxml.notes_of(data, chords=True)
+    found = list(zip(piece.start.tolist(), piece.end.tolist(), piece.pitch.tolist(), strict=True))
+    chords = [(0, 3, p) for p in (48, 52, 55)] + [(3, 4, p) for p in (55, 59, 62, 65)]
+    assert sorted(found) == sorted(melody + chords)
+    assert piece.parts[-1] == "chords"
+    assert sorted(set(piece.track[piece.pitch < 70].tolist())) == [1]
+
+
+def test_chord_symbols_of_a_transposing_instrument_and_in_repeats():
+    clarinet = TIME + "<transpose><chromatic>-2</chromatic></transpose>"
+    body = harmony("D", "minor") + note("A", 4, 4) + repeat("backward")
+    piece = musicxml.notes_of(score([body], attributes=clarinet), repeats=True, chords=True)
+    found = sorted(zip(piece.start.tolist(), piece.pitch.tolist(), strict=True))
+    assert found == [(t, p) for t in (0, 4) for p in (48, 51, 55, 67)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds._KINDS if kind not in ("none", "pedal")])
+@pytest.mark.parametrize("root", ["C", "A"])
+def test_chords_are_those_of_music21(kind, root):
+    from music21.harmony import ChordSymbol
+
+    other = {pitch.midi % 12 for pitch in ChordSymbol(root=root, kind=kind).pitches}
+    assert {pitch % 12 for pitch in kinds.pitches(fromstring(harmony(root, kind)))} == other
+
+
+@pytest.mark.parametrize(
+    ("degree", "expected"),
+    [((9, 0, "add"), {0, 4, 7, 10, 2}), ((5, -1, "alter"), {0, 4, 6, 10}), ((3, 0, "subtract"), {0, 7, 10})],
+)
+def test_degrees_of_a_chord(degree, expected):
+    value, by, how = degree
+    more = (
+        f"<degree><degree-value>{value}</degree-value><degree-alter>{by}</degree-alter>"
+        f"<degree-type>{how}</degree-type></degree><bass><bass-step>B</bass-step></bass>"
+    )
+    bass, *chord = kinds.pitches(fromstring(harmony("C", "dominant", more)))
+    assert bass == 47
+    assert {pitch % 12 for pitch in chord} == expected
+
+
+def test_a_chord_of_no_kind_is_an_error_only_where_chords_are_asked_for():
+    data = score([harmony("C", "Tristan") + note("E", 5, 4)])
+    assert len(rows(data)) == 1
+    with pytest.raises(UserError, match="found kind 'Tristan'; read it without chords"):
+        musicxml.notes_of(data, chords=True)

@@ -11,6 +11,7 @@ from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.notation import Playing
 from ostinato.domains.music.reading.readers import read_all
 from ostinato.domains.music.reading.stored import Reading, pack, unpack
+from ostinato.errors import UserError
 from ostinato.seal import telling
 
 
@@ -219,3 +220,34 @@ def test_the_progress_bar_is_on_standard_error(files, capsys):
     read_files(files, use_cache=False, progress=True)
     # and in a log file there is none
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_by_itself_is_supervised(tmp_path, monkeypatch):
+    """A length that takes years to compute costs its file the time that it may have; the next one is read."""
+    from ostinato.domains.music.reading.pieces import read_piece
+
+    monkeypatch.setattr(reading, "_BY_ITSELF", worker := reading._Worker(1.0))
+    bad, good = tmp_path / "bad.musicxml", tmp_path / "good.abc"
+    note = "<note><pitch><step>C</step><octave>4</octave></pitch><duration>{}</duration></note>"
+    score = f"<score-partwise><part><measure>{note}</measure></part></score-partwise>"
+    bad.write_text(score.format("1e999999999"))
+    good.write_text("X:1\nL:1/4\nK:C\nCDEF|\n")
+    try:
+        with pytest.raises(UserError, match="took more than 1 seconds"):
+            read_piece(bad)
+        assert len(read_piece(good)) == 8
+        first = worker._process
+        assert len(read_piece(good)) == 8
+        assert worker._process is first  # it stays
+        first.kill()
+        first.wait()
+        assert len(read_piece(good)) == 8  # another one is started
+    finally:
+        worker.stop()
+
+
+def test_a_small_midi_file_needs_no_process(tmp_path, monkeypatch):
+    path = tmp_path / "a.mid"
+    path.write_bytes(b"MThd")
+    monkeypatch.setattr(reading, "_BY_ITSELF", None)
+    assert "truncated" in reading.read_few(path).reason

@@ -30,12 +30,33 @@ from ostinato.nn.outputs.agreement import Estimate
 from ostinato.nn.outputs.base import EstimatedFrames
 
 POOLED = "pooled over all frames, first frame of each song included (predicted from a zero input)"
+ROLL = "of what sounds in each frame, given the frames before with their onsets; pooled over all frames"
 PER_SONG = "mean over songs of each song's mean over frames, first frame included"
 
 SAMPLED = "from {} drawn frames; interval: 2 sampling errors"
 
 # Enough to keep the kernel busy; scores do not depend on either (tests/evaluation/test_frames.py).
 STREAMS, SEGMENT_LENGTH = 16, 200
+
+
+def in_quarters(scores: dict[str, Score], frames_per_beat: int) -> dict[str, Score]:
+    """The scores, and every pooled log-likelihood in nats per quarter note: those of all grids compare.
+
+    Example:
+        >>> frame = Score(-4.0, "nats/frame", POOLED, 9, 3, 0.1)
+        >>> quarter = in_quarters({"log_likelihood": frame}, 2)["log_likelihood_per_quarter"]
+        >>> quarter.value, quarter.unit, quarter.standard_error
+        (-8.0, 'nats/quarter', 0.2)
+    """
+    added = {}
+    for name in ("log_likelihood", "log_likelihood_roll"):
+        if name in scores and not scores[name].estimate:
+            one = scores[name]
+            value, error = one.value * frames_per_beat, one.standard_error * frames_per_beat
+            added[f"{name}_per_quarter"] = replace(
+                one, value=value, standard_error=error, unit="nats/quarter"
+            )
+    return scores | added
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,7 @@ class SongTotals:
         names: of the songs.
         frames: in each song, (S,).
         log_prob: log-likelihood in nats, (S,); with `cheap` totals the stand-in for it.
+        log_prob_roll: of frames with onsets, log-likelihood of what sounds in each, given all before, (S,).
         hits: right notes, (S,), or (D, S) where frames were drawn.
         errors: notes predicted or true, likewise.
         overlap: per-frame accuracy, likewise.
@@ -57,6 +79,7 @@ class SongTotals:
     names: tuple[str, ...]
     frames: np.ndarray
     log_prob: np.ndarray
+    log_prob_roll: np.ndarray | None = None
     hits: np.ndarray | None = None
     errors: np.ndarray | None = None
     overlap: np.ndarray | None = None
@@ -76,6 +99,8 @@ class SongTotals:
         if self.estimate is not None and self.songs is not None:
             per_song = annealed_score(per_song, self.estimate, torch.from_numpy(1 / self.frames[self.songs]))
         scores = {"log_likelihood": self.log_likelihood(), "log_likelihood_per_song": per_song}
+        if self.log_prob_roll is not None:
+            scores["log_likelihood_roll"] = pooled_score(self.log_prob_roll, self.frames, "nats/frame", ROLL)
         if self.chains is not None:
             scores |= self.chains.scores()
         if self.hits is not None and self.errors is not None and self.overlap is not None:

@@ -3,8 +3,9 @@
 Which: the corpus' pieces by Bach (MusicXML, kern) with exactly four parts, called Soprano, Alto, Tenor and
 Bass. That leaves out movements with instruments of their own and keyboard pieces, and keeps 365 chorales.
 
-Frames: one a quarter note, as in the published `jsb`, so that the two can be compared: a chorale's harmony
-changes with the beat, and with two frames a beat half of all frames repeat the one before. Repeats are not
+Frames: of piano-rolls one a quarter note, as in the published `jsb`, so that the two can be compared: a
+chorale's harmony changes with the beat, and with two frames a beat half of all frames repeat the one before.
+With onsets those that suit the notes, two, so that passing notes and repeated ones are there. Repeats are not
 played twice.
 
 Split: by work, 60/20/20. Chorales are kept in one split when they share the number in Bach's catalogue (so
@@ -24,6 +25,7 @@ from typing import Any
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.data.splitting import SHARES, assign, connected, gather, same
 from ostinato.domains.music.grid import fitting
+from ostinato.domains.music.metre import side_of_notes, usual_metres
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.frames import USUAL, AsFrames
@@ -47,14 +49,15 @@ def load(
     chorales = read_chorales(use_cache=use_cache, progress=progress)
     names = list(chorales)
     groups = works(chorales)
-    quantize = how.quantize or "sample"
-    grid = how.frames_per_beat or FRAMES_PER_BEAT
+    quantize = how.quantize or ("nearest" if how.onsets else "sample")
+    grid = how.frames_per_beat or ("auto" if how.onsets else FRAMES_PER_BEAT)
     if grid == "auto":
         grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup) for notes in chorales.values()])
-    songs = [
-        Sequence(name, notes.frames(grid, transpose=how.transpose, quantize=quantize))
-        for name, notes in chorales.items()
-    ]
+    songs = []
+    for name, notes in chorales.items():
+        frames = notes.frames(grid, transpose=how.transpose, quantize=quantize, onsets=how.onsets)
+        side = side_of_notes(notes, len(frames), grid, quantize, look_back=how.look_back)
+        songs.append(Sequence(name, frames, side if how.metre else None))
     splits = gather(songs, assign(names, groups, seed=split_seed))
     return Splits(
         "bach",
@@ -69,7 +72,13 @@ def load(
             "split_seed": split_seed,
             "shares": SHARES,
             "works": len(set(groups)),
-            **({} if how.quantize is None else {"quantize": quantize}),
+            **({} if how.quantize is None and not how.onsets else {"quantize": quantize}),
+            **({} if how.frames is None else {"frames": how.frames}),
+            **(
+                {"metre": usual_metres(list(chorales.values())) | {"look_back": how.look_back}}
+                if how.metre
+                else {}
+            ),
         },
     )
 

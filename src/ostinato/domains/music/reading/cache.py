@@ -76,7 +76,7 @@ def _key(path: Path, playing: Playing) -> str:
     decides: tuple[object, ...] = (FORMAT, READERS, suffix)
     if suffix in KERN:
         with needs("music"):
-            decides += (version("music21"),)
+            decides += (version("music21"), playing.repeats)
     elif suffix not in MIDI:
         decides += (playing.repeats, playing.chords)
     try:

@@ -1,7 +1,9 @@
 """What is in a file, before anyone reads music in it: bytes within a limit, text, what a box holds."""
 
 import io
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,19 @@ def unzipped(data: bytes) -> bytes:
             if not inside:
                 raise UserError("damaged: the archive holds no MusicXML")
             return within_limit(archive.open(inside[0]))
-    # RuntimeError: the archive is encrypted
-    except (zipfile.BadZipFile, ElementTree.ParseError, EOFError, NotImplementedError, RuntimeError) as error:
+    except UserError:
+        raise
+    # whatever a damaged archive makes of Python's reader; RuntimeError: it is encrypted
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ElementTree.ParseError,
+        ValueError,
+        LookupError,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        struct.error,
+    ) as error:
         raise UserError(f"damaged archive: {line(error)}") from error

@@ -9,8 +9,10 @@ from ostinato.data.listing import COMES_WITH, TO_INSTALL, Listed, origin_of
 from ostinato.data.sequences import Splits
 from ostinato.domains.answer import Part
 from ostinato.domains.music.grid import Quantize
+from ostinato.domains.music.layout import Frames
 from ostinato.domains.music.reading import bach, folder, published, statistics
 from ostinato.domains.music.reading.frames import USUAL, AsFrames, Repeats
+from ostinato.domains.music.reading.keys import KeyFrom
 from ostinato.domains.music.reading.notation import SUFFIXES
 from ostinato.errors import MissingExtra, UserError, argument, needs, no_such_data
 from ostinato.evaluation.numbers import counted
@@ -79,23 +81,37 @@ def load(
     pedal: bool = False,
     repeats: Repeats | None = None,
     chords: bool = False,
+    frames: Frames | None = None,
+    metre: bool = False,
+    look_back: bool = False,
+    key: KeyFrom = "guessed",
+    split_by: folder.SplitBy | None = None,
     split_seed: int = 0,
     cache: bool = True,
     progress: bool = True,
 ) -> Splits:
-    """A data set of binary piano-roll frames (T, 88), in train, valid and test.
+    """A data set of binary frames in train, valid and test: piano-rolls (T, 88), or (T, 176) with onsets.
 
     Args:
         name_or_path: One of `names()`, else a file or folder of MIDI, MusicXML, ABC or kern. A folder with
             the name of a data set is written `./bach`.
-        frames_per_beat: Frames to a quarter note: by default 1 for `bach`, and for files "auto", what suits
-            their own notes (`grid.fitting`). The published sets have the frames that they have.
+        frames_per_beat: Frames to a quarter note: by default 1 for piano-rolls of `bach`, and otherwise
+            "auto", what suits the notes (`grid.fitting`). The published sets have the frames that they have.
         transpose: Move each piece to C major or C minor (the published sets are there already).
-        quantize: How notes become frames (`grid.place`): by default "sample" for `bach`, "nearest" for files.
+        quantize: How notes become frames (`grid.place`): by default "sample" for piano-rolls of `bach`, and
+            "nearest" otherwise.
         pedal: Whether the sustain pedal of MIDI files holds notes.
         repeats: Whether repeats and endings are "played", or every bar once, as "written": by default played
             in ABC, and not in MusicXML.
-        chords: Whether the chord symbols of ABC sound.
+        chords: Whether the chord symbols of ABC and MusicXML sound.
+        frames: Whether frames say where notes begin ("onsets"), see `layout`. By default they are a
+            "piano-roll", though training has onsets of `bach` and of files where nothing else is said.
+        metre: Whether each song has its place in bar, beat and phrase beside it (`metre.side_of`), for a
+            model to read; the published sets have no bars.
+        look_back: Whether the same place 1, 2, 4 and 8 bars before is read, too.
+        key: What `transpose` goes by: the key "guessed" from the notes, or the one that a file has "stated",
+            where it has one.
+        split_by: "work" of files, by default, so that versions of one stay in one split, or "piece".
         split_seed: Another number, another split; the published sets keep theirs.
         cache: Whether what is read is kept in the user's cache folder.
         progress: Whether to show a progress bar, on standard error, while music is read.
@@ -109,18 +125,24 @@ def load(
         ...
         ostinato.errors.UserError: expected a data set or a path, found 'notingham'; did you mean nottingham?
     """
-    asked = AsFrames(frames_per_beat, transpose, quantize, pedal, repeats, chords)
+    asked = AsFrames(
+        frames_per_beat, transpose, quantize, pedal, repeats, chords, metre, look_back, key, frames
+    )
     if isinstance(frames_per_beat, int) and not 1 <= frames_per_beat <= MAX_FRAMES_PER_BEAT:
         raise UserError(
             f"expected {argument('frames_per_beat')} of 1 to {MAX_FRAMES_PER_BEAT}, found {frames_per_beat}"
+        )
+    if split_by is not None and name_or_path in names():
+        raise UserError(
+            f"{argument('split_by')} is for files of your own, found {name_or_path}; leave it out"
         )
     if name_or_path in published.PUBLISHED:
         return _published(str(name_or_path), asked)
     options: dict[str, Any] = {"split_seed": split_seed, "use_cache": cache, "progress": progress}
     if name_or_path == DEFAULT:
-        _only_for_files(asked, "bach", ("pedal", "repeats", "chords"))
+        _only_for_files(asked, "bach", ("pedal", "repeats", "chords", "key"))
         return bach.load(asked, **options)
-    return folder.load(_existing(name_or_path), asked, **options)
+    return folder.load(_existing(name_or_path), asked, split_by=split_by or "work", **options)
 
 
 def listed(name: str) -> Listed:
@@ -159,7 +181,12 @@ def _published(name: str, asked: AsFrames) -> Splits:
             f"{name} is published in C major and C minor, the first keys are lost; "
             f"leave {argument('transpose')} out, or use bach or files of your own"
         )
-    _only_for_files(asked, name, ("quantize", "pedal", "repeats", "chords"))
+    if asked.onsets:
+        raise UserError(
+            f"{name} is published without onsets, found {argument('frames')} onsets asked for; leave it out, "
+            "or use bach or files of your own"
+        )
+    _only_for_files(asked, name, ("quantize", "pedal", "repeats", "chords", "metre", "look_back", "key"))
     return published.load(name)
 
 

@@ -1,27 +1,38 @@
 """A user's own music: one file, or a folder with all that is in it, of MIDI, MusicXML, ABC or kern.
 
-Split: by piece, 60/20/20, in an order made from the names; pieces that are identical (in any key, silence at
-the ends aside) stay together. With fewer than three different pieces, each is cut in time instead. A file
-that cannot be used costs nothing but itself: it is listed in `Splits.skipped` with the reason.
+Split: as the folder says itself (`given_splits`), else by work, 60/20/20, in an order made from the names:
+versions of one work (`works.works`) stay together, and identical pieces. With fewer than three different
+works, each piece is cut in time instead. A file that cannot be used costs nothing but itself: it is listed in
+`Splits.skipped` with the reason.
 """
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from ostinato.data.sequences import SPLITS, Sequence, Skipped, Splits
-from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, gather, same
+from ostinato.data.splitting import SHARES, assign, connected, cut_in_time, deal, gather, same
 from ostinato.domains.music.grid import Cost, Quantize, fitting
+from ostinato.domains.music.layout import begun, roll
+from ostinato.domains.music.metre import side_of_notes, usual_metres
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.frames import USUAL, AsFrames, report_lines, report_of
+from ostinato.domains.music.reading.given_splits import given_splits
+from ostinato.domains.music.reading.keys import key
 from ostinato.domains.music.reading.notation import SUFFIXES, labels
 from ostinato.domains.music.reading.stored import Reading
+from ostinato.domains.music.reading.works import works
 from ostinato.errors import UserError
+from ostinato.evaluation.numbers import counted
+
+SplitBy = Literal["work", "piece"]
 
 FRAMES_PER_BEAT = 2  # in samples, where nothing is said: eighth notes, as in the published sets
 
@@ -31,13 +42,23 @@ def load(
     how: AsFrames = USUAL,
     *,
     split_seed: int = 0,
+    split_by: SplitBy = "work",
     use_cache: bool = True,
     progress: bool = True,
 ) -> Splits:
     """A file or folder as a data set.
 
+    Args:
+        path: of it.
+        how: the frames.
+        split_seed: another number, another split.
+        split_by: "piece" is as in runs of before: only identical pieces stay together, and splits that the
+            folder says itself are not looked at.
+        use_cache: whether what is read is kept.
+        progress: whether to show a progress bar.
+
     Raises:
-        UserError: there is no music there, or none that can be used.
+        UserError: there is no music there, or none that can be used; the folder's own splits do not fit it.
     """
     files, skipped = find(path)
     names = [file.relative_to(path).as_posix() if path.is_dir() else file.name for file in files]
@@ -45,11 +66,17 @@ def load(
     pieces, reasons = _pieces(names, readings, pedal=how.pedal)
     quantize = how.quantize or "nearest"
     grid = _grid(how.frames_per_beat, quantize, pieces)
-    songs, unusable, report = _songs(pieces, grid, quantize, transpose=how.transpose)
+    songs, kept, unusable, report = _songs(pieces, grid, quantize, how)
     skipped = sorted([*skipped, *reasons, *unusable], key=lambda skip: skip.path)
     if not songs:
         raise UserError(_nothing_usable(path, skipped))
-    splits, dealt = split_songs(songs, split_seed)
+    asked = _Asked(split_by, split_seed, progress)
+    splits, dealt, notices = _split(path, songs, [one.notes for one in kept], skipped, asked)
+    where = {song.name.removesuffix(f" [{split}]"): split for split, own in splits.items() for song in own}
+    cut = dealt == "in time"
+    listing = [
+        one.record("in time" if cut else where[song.name]) for song, one in zip(songs, kept, strict=True)
+    ]
     return Splits(
         path.resolve().name,
         splits["train"],
@@ -63,11 +90,90 @@ def load(
             "split_seed": split_seed,
             "shares": SHARES,
             **how.convention(quantize),
+            **({"metre": _told(pieces, how)} if how.metre else {}),
             "reading": report,
-            "notices": report_lines(report),
+            "notices": [*report_lines(report), *notices, *_key_lines(listing, how)],
         },
         skipped=tuple(skipped),
+        listing=tuple(listing),
     )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How to split."""
+
+    by: SplitBy
+    seed: int
+    progress: bool
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A piece that can be used, and what became of it."""
+
+    name: str
+    notes: Notes
+    shift: int
+    key: str
+    cost: Cost
+
+    def record(self, split: str) -> dict[str, Any]:
+        """A line of the listing."""
+        own = {"name": self.name, "split": split, "shift": self.shift, "key": self.key}
+        return own | {"notes": self.cost.notes, "lost": self.cost.lost}
+
+
+def _split(
+    path: Path,
+    songs: SequenceOf[Sequence],
+    notes: SequenceOf[Notes],
+    skipped: SequenceOf[Skipped],
+    asked: _Asked,
+) -> tuple[dict[str, tuple[Sequence, ...]], str, list[str]]:
+    """The songs by split, how they were dealt, and what is to be said of it."""
+    if asked.by == "piece":
+        return *split_songs(songs, asked.seed), []
+    names = [song.name for song in songs]
+    given = given_splits(path, names, [one.path for one in skipped])
+    links = works(notes, names) + same([_outline(song.values) for song in songs])
+    groups = connected(len(songs), links)
+    if given is not None:
+        return gather(songs, [given[name] for name in names]), "as given", _leaks(names, groups, given)
+    if len(set(groups)) < len(SPLITS):
+        return cut_in_time(songs), "in time", []
+    together = len(songs) - len(set(groups))
+    lines = [f"{counted(len(set(groups)), 'work')}; versions of one stay in one split"] if together else []
+    return gather(songs, deal(names, groups, seed=asked.seed)), "by work", lines
+
+
+def _leaks(names: SequenceOf[str], groups: SequenceOf[int], given: Mapping[str, str]) -> list[str]:
+    """What the given splits have in more than one of them."""
+    members: dict[int, list[str]] = defaultdict(list)
+    for name, group in zip(names, groups, strict=True):
+        members[group].append(name)
+    leaking = [own for own in members.values() if len({given[name] for name in own}) > 1]
+    if not leaking:
+        return []
+    first = leaking[0][0]
+    other = next(name for name in leaking[0] if given[name] != given[first])
+    return [
+        f"the given splits leak: {counted(len(leaking), 'work')} in more than one of them, such as "
+        f"{first} ({given[first]}) and {other} ({given[other]})"
+    ]
+
+
+def _key_lines(listing: SequenceOf[dict[str, Any]], how: AsFrames) -> list[str]:
+    """How many files state no key, where their keys were asked for."""
+    guessed = sum(one["key"].endswith("guessed") for one in listing)
+    if how.key == "guessed" or not guessed:
+        return []
+    return [f"{counted(guessed, 'piece')} of {len(listing):,} state no key: theirs is guessed"]
+
+
+def _told(pieces: SequenceOf[tuple[str, Notes]], how: AsFrames) -> dict[str, Any]:
+    """What a run keeps of its songs' metres."""
+    return usual_metres([notes for _, notes in pieces]) | {"look_back": how.look_back}
 
 
 def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, tuple[Sequence, ...]], str]:
@@ -76,7 +182,11 @@ def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, t
     groups = connected(len(songs), same([_outline(song.values) for song in songs]))
     if len(set(groups)) >= len(SPLITS):
         return gather(songs, assign([song.name for song in songs], groups, seed=seed)), "by piece"
-    return cut_in_time(songs), "in time"
+    cut = cut_in_time(songs)
+    return {
+        split: tuple(Sequence(part.name, begun(part.values), part.side) for part in parts)
+        for split, parts in cut.items()
+    }, "in time"
 
 
 def find(path: Path) -> tuple[list[Path], list[Skipped]]:
@@ -140,27 +250,33 @@ def _grid(
 
 
 def _songs(
-    pieces: SequenceOf[tuple[str, Notes]], grid: int, quantize: Quantize, *, transpose: bool
-) -> tuple[list[Sequence], list[Skipped], dict[str, Any]]:
-    """The pieces as frames, those that have none, and what the frames cost the others."""
+    pieces: SequenceOf[tuple[str, Notes]], grid: int, quantize: Quantize, how: AsFrames
+) -> tuple[list[Sequence], list[_Kept], list[Skipped], dict[str, Any]]:
+    """The pieces as frames with what became of them, those that have none, and what the frames cost."""
     songs: list[Sequence] = []
+    kept: list[_Kept] = []
     skipped: list[Skipped] = []
     costs, played = Cost(), (0.0, 0.0)
     for name, notes in pieces:
         try:
-            moved = notes.transposed(notes.to_c()) if transpose and len(notes) else notes
-            songs.append(Sequence(name, moved.frames(grid, quantize=quantize)))
-            costs += moved.cost(grid, quantize)
+            to_c, called = key(notes, how.key)
+            shift = to_c if how.transpose else 0
+            moved = notes.transposed(shift)
+            frames = moved.frames(grid, quantize=quantize, onsets=how.onsets)
+            side = side_of_notes(moved, len(frames), grid, quantize, look_back=how.look_back)
+            songs.append(Sequence(name, frames, side if how.metre else None))
+            kept.append(_Kept(name, notes, shift, called, moved.cost(grid, quantize)))
+            costs += kept[-1].cost
             total, sounding = notes.polyphony()
             played = played[0] + total, played[1] + sounding
         except UserError as error:
             skipped.append(Skipped(name, str(error)))
-    return songs, skipped, report_of(costs, played, [song.values for song in songs])
+    return songs, kept, skipped, report_of(costs, played, [song.values for song in songs])
 
 
 def _outline(frames: np.ndarray) -> tuple[tuple[int, ...], bytes]:
     """The frames without the key: columns from the lowest note that sounds to the highest."""
-    sounding = np.flatnonzero(frames.any(axis=0))
+    sounding = np.flatnonzero(roll(frames).any(axis=0))
     if len(sounding) == 0:  # silence, which a program may have
         return (len(frames), 0), b""
     outline = frames[:, sounding[0] : sounding[-1] + 1]

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ostinato.domains.music.grid import Cost, Quantize
+from ostinato.domains.music.layout import Frames, roll
+from ostinato.domains.music.reading.keys import KeyFrom
 from ostinato.domains.music.reading.notation import Playing
 from ostinato.evaluation.numbers import counted
 
@@ -24,7 +26,11 @@ class AsFrames:
         pedal: whether the sustain pedal of MIDI holds notes.
         repeats: whether repeats and endings are played, or every bar once as it is written; by default they
             are played in ABC and not in MusicXML.
-        chords: whether the chord symbols of ABC sound.
+        chords: whether the chord symbols of ABC and MusicXML sound.
+        metre: whether the place in bar and beat is a side input.
+        look_back: whether the bars before are, too.
+        key: what `transpose` goes by: the key "guessed" from the notes, or the one that a file has "stated".
+        frames: whether they say where notes begin (`layout`); by default they are piano-rolls.
     """
 
     frames_per_beat: int | Literal["auto"] | None = None
@@ -33,6 +39,15 @@ class AsFrames:
     pedal: bool = False
     repeats: Repeats | None = None
     chords: bool = False
+    metre: bool = False
+    look_back: bool = False
+    key: KeyFrom = "guessed"
+    frames: Frames | None = None
+
+    @property
+    def onsets(self) -> bool:
+        """Whether frames say where notes begin."""
+        return self.frames == "onsets"
 
     @property
     def playing(self) -> Playing:
@@ -42,6 +57,10 @@ class AsFrames:
     def convention(self, quantize: Quantize) -> dict[str, Any]:
         """What a run keeps of it, to read other pieces in the same way."""
         kept: dict[str, Any] = {"quantize": quantize, "pedal": self.pedal, "chords": self.chords}
+        if self.key != "guessed":
+            kept["key"] = self.key
+        if self.frames is not None:
+            kept["frames"] = self.frames
         return kept if self.repeats is None else kept | {"repeats": self.repeats}
 
 
@@ -63,6 +82,10 @@ def convention_of(details: Mapping[str, Any]) -> AsFrames:
         details.get("pedal", False),
         details.get("repeats"),
         details.get("chords", False),
+        bool(details.get("metre")),
+        bool(details.get("metre", {}).get("look_back")),
+        details.get("key", "guessed"),
+        details.get("frames", "piano-roll"),
     )
 
 
@@ -72,8 +95,9 @@ def report_of(cost: Cost, played: tuple[float, float], songs: Sequence[np.ndarra
     Args:
         cost: of all pieces.
         played: quarter notes of all notes together, and those in which at least one sounds.
-        songs: the frames (T, 88).
+        songs: the frames (T, 88), or (T, 176) with onsets.
     """
+    songs = [roll(song) for song in songs]
     sounding = sum(int(song.any(axis=1).sum()) for song in songs)
     return {
         "notes": cost.notes,

@@ -1,37 +1,55 @@
 """kern -> notes, with music21."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ostinato.domains.music.notes import Marks, Notes
 from ostinato.domains.music.reading.content import line
+from ostinato.domains.music.reading.repeats import order
 from ostinato.errors import UserError, needs
 
+_Row = tuple[float, float, int, bool, bool]
 
-def notes_of(text: str) -> list[Notes]:
+
+def notes_of(text: str, *, repeats: bool = False) -> list[Notes]:
     """The pieces of a kern file, which may be a collection.
 
+    Args:
+        text: of the file.
+        repeats: whether repeats between bar lines are played; else each bar is played once.
+
     Raises:
-        UserError: it is damaged, or no kern; the message is a reason.
+        UserError: it is damaged, or no kern, or its repeats are in a list of sections, which is not read; the
+            message is a reason.
     """
+    if repeats and any(line.startswith("*>[") for line in text.splitlines()):
+        raise UserError(
+            "expected repeats between bar lines, found a list of sections (*>[...]); read as written"
+        )
     with needs("music"):
         from music21 import converter, stream
 
     try:  # music21 raises all kinds of exceptions on damaged files
         parsed = converter.parseData(text, format="humdrum")
         tunes = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
-        return [_notes(tune) for tune in tunes]
+        return [_notes(tune, repeats) for tune in tunes]
     except Exception as error:
         raise UserError(f"damaged, or not kern: {line(error)}") from error
 
 
-def _notes(tune: Any) -> Notes:
+def _notes(tune: Any, repeats: bool) -> Notes:
     """The notes of a music21 `Score`, at the pitches that sound (a clarinet's part is written higher)."""
     tune.toSoundingPitch(inPlace=True)
     parts = list(tune.parts) or [tune]
-    rows = [(*row, track) for track, part in enumerate(parts) for row in _tied(_rows(part))]
+    spans = _played(parts[0]) if repeats else []
+    rows = [
+        (*row, track)
+        for track, part in enumerate(parts)
+        for row in _tied(_again(list(_rows(part)), spans) if spans else _rows(part))
+    ]
     start, end, pitch, track = np.array(rows, dtype=float).reshape(-1, 4).T
     bars = list(parts[0].getElementsByClass("Measure"))
     pickup = 0.0
@@ -70,7 +88,45 @@ def _marks(tune: Any, parts: list[Any]) -> Marks:
     )
 
 
-def _rows(part: Any) -> Iterator[tuple[float, float, int, bool, bool]]:
+def _played(part: Any) -> list[tuple[float, float, float]]:
+    """(begin, end, later by) of the bars of a part as they are played; none where it has no bars."""
+    bars = list(part.getElementsByClass("Measure"))
+    signs = [_signs(bar) for bar in bars]
+    edges = [float(bar.offset) for bar in bars] + [float(part.duration.quarterLength)]
+    now = edges[0]
+    found = []
+    for k in order(signs, repeats=True):
+        found.append((edges[k], edges[k + 1], now - edges[k]))
+        now += edges[k + 1] - edges[k]
+    return found
+
+
+@dataclass
+class _Signs:
+    """The signs of repetition at a bar's ends, see `repeats.Bar`."""
+
+    opens: int
+    closes: int
+    double: bool
+    ending: tuple[int, ...] = ()
+    part: str = ""
+
+
+def _signs(bar: Any) -> _Signs:
+    before, after = (getattr(line, "direction", "") for line in (bar.leftBarline, bar.rightBarline))
+    double = getattr(bar.rightBarline, "type", "") in ("double", "final")
+    return _Signs(99 if before == "start" else 0, 1 if after == "end" else 0, double and not after)
+
+
+def _again(rows: list[_Row], spans: list[tuple[float, float, float]]) -> Iterator[_Row]:
+    """The notes of a part in the order in which its bars are played."""
+    for begin, end, later in spans:
+        for start, stop, pitch, before, after in rows:
+            if begin - 1e-9 <= start < end - 1e-9:
+                yield start + later, stop + later, pitch, before, after
+
+
+def _rows(part: Any) -> Iterator[_Row]:
     """(start, end, pitch, tied to the one before, to the next) of each note; grace notes last no time."""
     for note in part.flatten().notes:
         length = float(note.quarterLength)
@@ -82,7 +138,7 @@ def _rows(part: Any) -> Iterator[tuple[float, float, int, bool, bool]]:
                     yield float(note.offset), float(note.offset) + length, one.pitch.midi, *tied
 
 
-def _tied(rows: Iterator[tuple[float, float, int, bool, bool]]) -> list[tuple[float, float, int]]:
+def _tied(rows: Iterable[_Row]) -> list[tuple[float, float, int]]:
     """(start, end, pitch), notes that are tied in one."""
     found: list[tuple[float, float, int]] = []
     waiting: dict[int, int] = {}

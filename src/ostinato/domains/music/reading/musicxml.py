@@ -13,6 +13,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from ostinato.domains.music.notes import Marks, Notes
+from ostinato.domains.music.reading import harmony
+from ostinato.domains.music.reading.abc.notes import CHORDS
 from ostinato.domains.music.reading.content import line, unzipped
 from ostinato.domains.music.reading.repeats import order
 from ostinato.errors import UserError
@@ -56,26 +58,27 @@ class _State:
     bar: Fraction = Fraction(4)
 
 
-def notes_of(data: bytes, *, repeats: bool = False) -> Notes:
+def notes_of(data: bytes, *, repeats: bool = False, chords: bool = False) -> Notes:
     """The notes of a MusicXML file, plain or compressed.
 
     Args:
         data: of the file.
         repeats: whether repeats and endings are played; else each bar is played once.
+        chords: whether chord symbols sound: each until the next one, in a part of their own.
 
     Raises:
         UserError: it is damaged, or no MusicXML; the message is a reason.
     """
     root = _root(data)
     try:
-        return _score(root, repeats)
+        return _score(root, repeats, chords=chords)
     except (ValueError, ZeroDivisionError, KeyError, TypeError, OverflowError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"damaged MusicXML: {line(error)}") from error
 
 
-def _score(root: Element, repeats: bool) -> Notes:
+def _score(root: Element, repeats: bool, *, chords: bool) -> Notes:
     parts = root.findall("part")
     count = max((len(part.findall("measure")) for part in parts), default=0)
     measures = [_Measure([[] for _ in parts]) for _ in range(count)]
@@ -102,8 +105,11 @@ def _score(root: Element, repeats: bool) -> Notes:
                     waiting[track, note.pitch] = before
         marks += [(now + offset, kind, value) for offset, kind, value in measures[k].marks]
         now += measures[k].length
-    rows.sort(key=lambda row: (row[0], row[2].pitch, row[3]))
     names, programs = _part_list(root, parts)
+    if chords and (sounding := _chords(marks, now, len(parts))):
+        rows += sounding
+        names, programs = (*names, CHORDS), (*programs, -1)
+    rows.sort(key=lambda row: (row[0], row[2].pitch, row[3]))
     return Notes(
         np.array([float(row[0]) for row in rows]),
         np.array([float(row[1]) for row in rows]),
@@ -116,6 +122,25 @@ def _score(root: Element, repeats: bool) -> Notes:
         marks=_marks(marks, programs),
         title=(root.findtext("work/work-title") or root.findtext("movement-title") or "").strip(),
     )
+
+
+def _chords(
+    marks: list[tuple[Fraction, str, Any]], end: Fraction, track: int
+) -> list[tuple[Fraction, Fraction, _Note, int]]:
+    """The notes of the chord symbols: each until the next one, or the end."""
+    # written for the player, as the notes are; in any octave
+    said = {
+        at: [pitch + (value[1] + 6) % 12 - 6 for pitch in harmony.pitches(value[0])]
+        for at, kind, value in marks
+        if kind == "harmony"
+    }
+    times = sorted(said)
+    return [
+        (at, until, _Note(at, until - at, pitch, -1, -1, begins=True, ends=True), track)
+        for at, until in zip(times, [*times[1:], end], strict=True)
+        for pitch in said[at]
+        if until > at
+    ]
 
 
 def _measure(element: Element, measure: _Measure, track: int, state: _State) -> None:
@@ -137,6 +162,9 @@ def _measure(element: Element, measure: _Measure, track: int, state: _State) -> 
             _attributes(child, measure, now, state, first=track == 0)
         elif child.tag in ("direction", "sound"):
             _sound(child, measure, now, state)
+        elif child.tag == "harmony":
+            offset = Fraction((child.findtext("offset") or "0").strip()) / state.divisions
+            measure.marks.append((max(now + offset, Fraction(0)), "harmony", (child, state.transpose)))
         elif child.tag == "barline":
             _barline(child, measure)
         measure.length = max(measure.length, now)

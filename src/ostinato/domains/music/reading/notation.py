@@ -24,9 +24,9 @@ class Playing:
     """What of the notation is played.
 
     Arguments:
-        repeats: repeats and endings; by default they are in ABC, and not in MusicXML. Kern has none, MIDI
-            has them played.
-        chords: the chord symbols of ABC.
+        repeats: repeats and endings; by default they are in ABC, and not in MusicXML and kern. MIDI has them
+            played.
+        chords: the chord symbols of ABC and MusicXML.
     """
 
     repeats: bool | None = None
@@ -75,11 +75,11 @@ def contents(path: Path, playing: Playing = USUAL) -> Contents:
     if suffix in MIDI:
         pieces = [midi.notes_of(out_of_riff(data))]
     elif suffix in MUSICXML:
-        pieces = [musicxml.notes_of(data, repeats=bool(playing.repeats))]
+        pieces = [musicxml.notes_of(data, repeats=bool(playing.repeats), chords=playing.chords)]
     elif suffix == ".abc":
         pieces, faults = _book(text_of(data), playing)
     else:
-        pieces = kern.notes_of(text_of(data))
+        pieces = kern.notes_of(text_of(data), repeats=bool(playing.repeats))
     pieces = [piece for piece in pieces if len(piece)]
     if not pieces:
         raise UserError(faults[0] if faults else "no notes")

@@ -11,6 +11,7 @@ import numpy as np
 
 from ostinato.data.sequences import Sequence
 from ostinato.domains.domain import Overlap
+from ostinato.domains.music.layout import roll
 from ostinato.domains.music.reading.similarity import versions
 
 # A run that is seen in training is this many frames long, and changes this often at least: one chord that is
@@ -35,10 +36,10 @@ def overlap(training: SequenceOf[Sequence], pieces: SequenceOf[Sequence]) -> Ove
         ([1.0, 0.0], [True, False])
     """
     pieces = [piece for piece in pieces if len(piece) > 0]
-    marked = seen_frames([p.values for p in training], [p.values for p in pieces])
+    marked = seen_frames([roll(p.values) for p in training], [roll(p.values) for p in pieces])
     shares = np.array([frames.mean() for frames in marked])
     seen = shares >= SEEN
-    pairs = versions([piece.values for piece in (*training, *pieces)])
+    pairs = versions([roll(piece.values) for piece in (*training, *pieces)])
     first = len(training)
     seen[[j - first for i, j, _ in pairs if i < first <= j]] = True
     how = (

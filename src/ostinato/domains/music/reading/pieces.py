@@ -12,15 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from ostinato.data.sequences import Skipped
+from ostinato.data.side import Side
 from ostinato.domains.music.bars import COMMON_TIME, Bars
 from ostinato.domains.music.grid import fitting
+from ostinato.domains.music.metre import side_of
 from ostinato.domains.music.notes import Notes, shifted
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.folder import find
 from ostinato.domains.music.reading.frames import AsFrames
-from ostinato.domains.music.reading.notation import contents, labels
-from ostinato.domains.music.reading.readers import read_one
-from ostinato.errors import MissingExtra, UserError
+from ostinato.domains.music.reading.keys import key
+from ostinato.domains.music.reading.notation import KERN, labels
+from ostinato.domains.music.reading.readers import read_few
+from ostinato.errors import MissingExtra, UserError, check_installed
 
 EIGHTHS = AsFrames(frames_per_beat=2)
 _FEW = 4  # processes of their own take longer to start than so few files to read
@@ -32,11 +35,13 @@ class Piece:
 
     Arguments:
         name: of the file.
-        frames: binary (T, 88) uint8.
+        frames: binary (T, 88) uint8, or (T, 176) with onsets.
         frames_per_beat: frames to a quarter note.
         semitones: how far the piece was moved up (down, if negative) from its own key.
         first_beat: where the first frame lies: quarter notes after the first full bar begins.
         bars: of the piece; without any time signature, they have four quarters.
+        metre: whether the model that it is for reads its bars.
+        look_back: whether it reads what sounded in the bars before.
     """
 
     name: str
@@ -45,6 +50,8 @@ class Piece:
     semitones: int = 0
     first_beat: float = 0.0
     bars: Bars = COMMON_TIME
+    metre: bool = False
+    look_back: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -59,6 +66,18 @@ class Piece:
         """
         # frames of a program's own may be on another keyboard: such a piece was not moved
         return frames if self.semitones == 0 else shifted(frames, -self.semitones)
+
+    def side(self, frames: int | None = None) -> Side | None:
+        """What a model reads of the bars; None for nothing.
+
+        Args:
+            frames: so many from the first; by default all.
+        """
+        if not self.metre:
+            return None
+        frames = len(self) if frames is None else frames
+        grid, look_back = self.frames_per_beat, self.look_back
+        return side_of(self.bars, self.time(0), frames, grid, look_back=look_back)
 
     def beat(self, frame: int) -> float:
         """Quarter notes from the beginning of the first full bar to a frame."""
@@ -133,7 +152,7 @@ def read_pieces(
     asked, skipped = _expanded(paths)
     files = [parted(path) for path in asked]
     if len(files) < _FEW:
-        readings = [read_one(file, how.playing) for file, _ in files]
+        readings = [read_few(file, how.playing) for file, _ in files]
     else:
         readings = read_files([file for file, _ in files], how.playing, progress=progress)
     pieces: list[tuple[str, Piece]] = []
@@ -173,20 +192,34 @@ def piece_of(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> P
     if how.pedal:
         notes = notes.pedalled()
     if semitones is None:
-        semitones = notes.to_c() if how.transpose and len(notes) else 0
+        semitones = key(notes, how.key)[0] if how.transpose and len(notes) else 0
     notes = notes.transposed(semitones)
     quantize, grid = how.quantize or "nearest", how.frames_per_beat
     if not isinstance(grid, int):
         grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
     bars = Bars.of(notes)
+    frames = notes.frames(grid, quantize=quantize, onsets=how.onsets)
     first_beat = notes.first_beat(grid, quantize) + notes.pickup - bars.pickup
-    return Piece(name, notes.frames(grid, quantize=quantize), grid, semitones, first_beat, bars)
+    return Piece(
+        name,
+        frames,
+        grid,
+        semitones,
+        first_beat,
+        bars,
+        how.metre,
+        how.look_back,
+    )
 
 
 def one_of(path: Path, how: AsFrames) -> Notes:
     """The only piece of a file, or the one that its name says after a #."""
     file, label = parted(path)
-    found = contents(file, how.playing)
+    if file.suffix.lower() in KERN:
+        check_installed("music", "music21")
+    found = read_few(file, how.playing)
+    if found.reason:
+        raise UserError(found.reason)
     names = labels(found)
     if label is not None:
         if label not in names:

@@ -1,15 +1,17 @@
-"""Many files of music at once, in processes of their own: a reader that crashes or hangs costs one file.
+"""Files of music, in processes of their own: a reader that crashes, hangs or grows costs one file.
 
 Each worker is this module run as a program: it takes one path a line and answers with one line of JSON. (Not
 `multiprocessing`: its workers import the user's script again, which needs a guard that newcomers do not
 write, and a crash of one of its workers takes the whole pool with it.)
 """
 
+import atexit
 import base64
 import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -19,13 +21,22 @@ from typing import IO
 
 import numpy as np
 
-from ostinato.domains.music.reading.notation import USUAL, Playing, contents
+from ostinato.domains.music.reading.notation import KERN, MIDI, USUAL, Playing, contents
 from ostinato.domains.music.reading.stored import Reading, pack, unpack
 from ostinato.errors import UserError
+from ostinato.foreign import cpu_seconds, limited
 
-# A long orchestral work takes half a minute; what takes longer than this will never end.
+# Of a processor's time, with as much again for each megabyte: the longest works that are known take a tenth.
+CPU_SECONDS = 9.0
+# music21 takes half a minute for a long orchestral work.
+KERN_CPU_SECONDS = 120.0
+# On a busy machine a file takes far longer than its computing; what takes longer than this will never end.
 SECONDS_PER_FILE = 120.0
+# Of MIDI, whose notes are no more than its bytes: such a file is read at once, without a process.
+_SMALL = 1 << 20
 MAX_WORKERS = 4
+# Until a worker whose output has ended, or whose input has, is gone.
+_LAST_SECONDS = 0.5
 
 # -P: not even a module of the same name in the current folder is imported
 _PROGRAM = ("-P", "-m", "ostinato.domains.music.reading.readers")
@@ -54,11 +65,11 @@ def read_all(
     done: queue.SimpleQueue[tuple[int, Reading] | BaseException] = queue.SimpleQueue()
 
     def serve() -> None:
-        worker = _Worker(playing, seconds_per_file)
+        worker = _Worker(seconds_per_file)
         try:
             while not stopping.is_set():
                 index = waiting.get_nowait()
-                done.put((index, worker.read(paths[index])))
+                done.put((index, worker.read(paths[index], playing)))
         except queue.Empty:
             pass
         except BaseException as error:  # handed to the caller's thread, which raises it
@@ -92,12 +103,13 @@ def _processors() -> int:
 class _Worker:
     """A process that reads files, one at a time; started when needed, and again after a crash."""
 
-    def __init__(self, playing: Playing, seconds_per_file: float) -> None:
-        self._playing = playing
+    def __init__(self, seconds_per_file: float) -> None:
         self._seconds = seconds_per_file
         self._process: subprocess.Popen[str] | None = None
 
-    def read(self, path: Path) -> Reading:
+    def read(self, path: Path, playing: Playing) -> Reading:
+        if self._process is not None and self._process.poll() is not None:
+            self.stop()  # it ends with the thread that started it
         process = self._process or self._start()
         late = threading.Event()
 
@@ -105,12 +117,12 @@ class _Worker:
             late.set()
             process.kill()
 
-        seconds = self._seconds * (1 + _megabytes(path))
+        seconds = self._seconds * (1 + (_size(path) >> 20))
         timer = threading.Timer(seconds, give_up)
         timer.daemon = True
         timer.start()
         try:
-            asked = os.fspath(path.absolute()), self._playing.repeats, self._playing.chords
+            asked = os.fspath(path.absolute()), playing.repeats, playing.chords
             _ends(process)[0].write(json.dumps(asked) + "\n")
             _ends(process)[0].flush()
             answer = _ends(process)[1].readline()
@@ -120,10 +132,12 @@ class _Worker:
             timer.cancel()
         if answer:
             return _decode(answer)
-        self.stop()
+        code = self.stop()
         reason = "reading it crashed the reader: the file is damaged, or too large for the memory"
         if late.is_set():
             reason = f"reading it took more than {seconds:.3g} seconds"
+        elif code == -getattr(signal, "SIGPROF", 0):
+            reason = f"reading it took more than {_cpu_seconds(path):.3g} seconds of a processor's time"
         return Reading(reason=reason, final=False)
 
     def _start(self) -> "subprocess.Popen[str]":
@@ -136,18 +150,25 @@ class _Worker:
             stderr=subprocess.DEVNULL,  # music21 warns about each oddity of each file
             text=True,
             encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": paths},
+            # one thread each: others would only cost memory
+            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
         return self._process
 
-    def stop(self) -> None:
-        if self._process:
-            self._process.kill()
-            for end in _ends(self._process):
-                with contextlib.suppress(OSError):  # what was meant for a worker that is gone
-                    end.close()
-            self._process.wait()
-        self._process = None
+    def stop(self) -> int | None:
+        """End the process; its exit code, where it had ended by itself."""
+        if self._process is None:
+            return None
+        process, self._process = self._process, None
+        for end in _ends(process):
+            with contextlib.suppress(OSError):  # what was meant for a worker that is gone
+                end.close()
+        # who answers no more has just ended, or will not
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(_LAST_SECONDS)
+        process.kill()
+        process.wait()
+        return None
 
 
 def _ends(process: "subprocess.Popen[str]") -> tuple[IO[str], IO[str]]:
@@ -174,11 +195,29 @@ def _decode(line: str) -> Reading:
     return found
 
 
-def _megabytes(path: Path) -> int:
+def _cpu_seconds(path: Path) -> float:
+    """What reading a file may take."""
+    seconds = KERN_CPU_SECONDS if path.suffix.lower() in KERN else CPU_SECONDS
+    return seconds * (1 + (_size(path) >> 20))
+
+
+def _size(path: Path) -> int:
     try:
-        return path.stat().st_size >> 20
+        return path.stat().st_size
     except OSError:
         return 0
+
+
+_BY_ITSELF, _BY_ITSELF_LOCK = _Worker(SECONDS_PER_FILE), threading.Lock()
+atexit.register(_BY_ITSELF.stop)
+
+
+def read_few(path: Path, playing: Playing = USUAL) -> Reading:
+    """Read a file, as one of a few: here where it cannot hang or grow, else in a process that stays."""
+    if path.suffix.lower() in MIDI and _size(path) <= _SMALL:
+        return read_one(path, playing)
+    with _BY_ITSELF_LOCK:
+        return _BY_ITSELF.read(path, playing)
 
 
 def read_one(path: Path, playing: Playing = USUAL) -> Reading:
@@ -194,12 +233,16 @@ def read_one(path: Path, playing: Playing = USUAL) -> Reading:
 
 def main() -> None:
     """The worker: a path and what is played a line in, an answer a line out."""
+    limited()
     # Readers may print: only answers go to the real standard output.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:
-        path, *playing = json.loads(line)
-        answers.write(_encode(read_one(Path(path), Playing(*playing))) + "\n")
+        name, *playing = json.loads(line)
+        path = Path(name)
+        with cpu_seconds(_cpu_seconds(path)):
+            answer = _encode(read_one(path, Playing(*playing)))
+        answers.write(answer + "\n")
         answers.flush()
 
 

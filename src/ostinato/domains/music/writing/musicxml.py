@@ -56,7 +56,8 @@ def of_notes(notes: Notes, *, end: Fraction) -> tuple[bytes, str]:
         groups = _chords(notes, own, starts, ends)
         score.insert(0, _part(notes, track, _voices(groups), bars, lines))
     if notes.title:
-        from music21 import metadata
+        with needs("music"):
+            from music21 import metadata
 
         score.insert(0, metadata.Metadata(title=notes.title))
     data: bytes = GeneralObjectExporter(score).parse()
@@ -119,7 +120,8 @@ def _voices(notes: list[_Note]) -> list[list[_Note]]:
 
 
 def _part(notes: Notes, track: int, voices: list[list[_Note]], bars: Bars, lines: list[Fraction]) -> Any:
-    from music21 import instrument, stream
+    with needs("music"):
+        from music21 import instrument, stream
 
     part = stream.Part(id=f"P{track + 1}")
     part.partName = notes.parts[track] if track < len(notes.parts) else ""
@@ -147,7 +149,8 @@ def _part(notes: Notes, track: int, voices: list[list[_Note]], bars: Bars, lines
 
 def _signs(notes: Notes, bars: Bars) -> Iterator[tuple[Fraction, bool, Any]]:
     """(time, whether only the first part has it, what makes it)."""
-    from music21 import key, meter, tempo
+    with needs("music"):
+        from music21 import key, meter, tempo
 
     for k, stretch in enumerate(bars.stretches if notes.marks.metres else ()):
         at = Fraction(0) if k == 0 else fraction(stretch.begin)
@@ -164,7 +167,8 @@ def _signs(notes: Notes, bars: Bars) -> Iterator[tuple[Fraction, bool, Any]]:
 
 def _fill(inside: Any, voice: list[_Note], begin: Fraction, end: Fraction, notes: Notes) -> None:
     """A voice's notes in a bar, cut at its lines, and rests between them."""
-    from music21 import chord, note, tie
+    with needs("music"):
+        from music21 import chord, note, tie
 
     now = begin
     for one in voice:
@@ -190,7 +194,8 @@ def _fill(inside: Any, voice: list[_Note], begin: Fraction, end: Fraction, notes
 
 
 def _rest(inside: Any, first: Fraction, last: Fraction, begin: Fraction) -> None:
-    from music21 import note
+    with needs("music"):
+        from music21 import note
 
     for length in _values(last - first):
         inside.insert(first - begin, note.Rest(quarterLength=length))

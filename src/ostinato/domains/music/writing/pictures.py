@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ostinato.domains.music.notes import COLUMNS, LOWEST, checked, spans
+from ostinato.domains.music.layout import COLUMNS, LOWEST, checked, roll, spans
 from ostinato.errors import UserError, check_installed, needs
 from ostinato.files import atomic_write
 
@@ -99,7 +99,7 @@ def _draw(
         from matplotlib.figure import Figure
         from matplotlib.ticker import MultipleLocator
 
-    sounding = np.flatnonzero(frames.any(axis=0)) + LOWEST
+    sounding = np.flatnonzero(roll(frames).any(axis=0)) + LOWEST
     low, high = (int(sounding[0]), int(sounding[-1])) if len(sounding) else (60, 72)
     low, high = min(low, 60) - 2, max(high, 60) + 2
     beats = max(len(frames) / frames_per_beat, 1.0)
@@ -169,7 +169,7 @@ def _coloured(
         from matplotlib.collections import PatchCollection
         from matplotlib.patches import Rectangle
 
-    times, columns = np.nonzero(frames)
+    times, columns = np.nonzero(roll(frames))
     cells = [
         Rectangle((t / frames_per_beat, column + LOWEST - 0.42), 1 / frames_per_beat, 0.84)
         for t, column in zip(times, columns, strict=True)

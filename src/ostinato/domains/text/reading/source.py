@@ -1,21 +1,19 @@
 """Where text comes from: strings in memory, or ranges of UTF-8 files that are read a block at a time.
 
 What is compressed by gzip, and what comes through a pipe or standard input (named -), is read to its end into
-memory.
+memory, within `foreign.MOST_UNPACKED`.
 """
 
-import gzip
 import io
 import itertools
 import re
 import stat
-import sys
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from ostinato import foreign
 from ostinato.errors import UserError, argument
 
 BLOCK = 4 << 20
@@ -155,7 +153,7 @@ def whole_file(path: Path) -> FileSource:
         if path.is_dir():
             raise UserError(f"expected a text file, found a folder: {path}")
         if not _is_plain(path):
-            return _in_memory(path, _read_to_the_end(path))
+            return _in_memory(path, foreign.piped(path))
         with path.open("rb") as file:
             packed = file.read(len(_GZIP)) == _GZIP
         if packed:
@@ -182,20 +180,10 @@ def _is_plain(path: Path) -> bool:
     return path not in STANDARD_INPUT and stat.S_ISREG(path.stat().st_mode)
 
 
-def _read_to_the_end(path: Path) -> bytes:
-    if path in STANDARD_INPUT:
-        return sys.stdin.buffer.read()
-    with path.open("rb") as file:
-        return file.read()
-
-
 def _in_memory(path: Path, data: bytes) -> BytesSource:
     called = "standard input" if path in STANDARD_INPUT else str(path)
     if data.startswith(_GZIP):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"expected a whole gzip file, found a damaged one: {called} ({error})") from None
+        data = foreign.unpacked(data, called)
     if not data:
         raise UserError(f"expected text in {called}, found nothing in it")
     return BytesSource(path, 0, len(data), data)

@@ -1,0 +1,81 @@
+// The scan of a network whose rates are fed back, r = f(h), and its adjoint, which is the leaky scan's tangent over the
+// transposed matrix, backwards in time.
+#pragma once
+
+#include "rnn/scan.hpp"
+
+namespace ostinato::OSTINATO_ISA {
+namespace {
+
+template <class Real>
+bool fed_back(const FedBackArgs<Real>& args) {
+  const Shape& shape = args.shape;
+  const Order by_step = Order::by_step(shape);
+  const AnyActivation<Real> f{args.nonlinearity, args.parameter};
+  const auto steps = [&](Share<Real>& share) {
+    const Trail<Real> trail(share, shape, args.rates);
+    Rows<const Real> before = share.rows(by_step, args.h0, 0), fed = share.rows(by_step, args.r0, 0);
+    for (Index t = 0; t < shape.steps; ++t) {
+      const Rows<Real> rates = trail.rows(t), states = share.rows(by_step, args.states, t);
+      const Rows<Real> slopes = share.rows(by_step, args.slopes, t);
+      const Rows<const Real> drive = share.rows(by_step, args.drive, t);
+      const auto after = [&](const Real* sums, Index row, Index column, Index count) {
+        const Index at = row * shape.hidden + column;
+        const bool start = is_start(args.starts, shape, t, row);
+        for_vectors<Real>(count, [&](Index c, auto lanes_used) {
+          using Lanes = decltype(lanes_used);
+          const Index i = at + c;
+          Vec<Real> h = Lanes::get(lanes_used, drive.at(i)), rate, slope;
+          if (!start)
+            h += load(sums + c) + Lanes::get(lanes_used, args.leak + column + c) * Lanes::get(lanes_used, before.at(i));
+          f.template apply<Real>(h, rate, slope);
+          Lanes::put(lanes_used, states.at(i), h);
+          Lanes::put(lanes_used, rates.at(i), rate);
+          Lanes::put(lanes_used, slopes.at(i), slope);
+        });
+      };
+      share.step(fed, {{drive}, {states, slopes}}, after);
+      trail.finish(t);
+      before = states;
+      fed = rates;
+    }
+  };
+  return run_scan<Real>(shape, by_step.split, args.weight, true, args.threads, steps);
+}
+
+template <class Real>
+bool fed_back_adjoint(const FedBackAdjointArgs<Real>& args) {
+  const Shape& shape = args.shape;
+  const Order by_step = Order::by_step(shape);
+  const auto steps = [&](Share<Real>& share) {
+    const Trail<Real> trail(share, shape, args.adjoint);
+    Rows<const Real> later;
+    for (Index t = shape.steps - 1; t >= 0; --t) {
+      const Rows<Real> adjoint = trail.rows(t);
+      const Rows<const Real> grads = share.rows(by_step, args.grad_rates, t), slopes = share.rows(by_step, args.slopes, t);
+      const Rows<const Real> force = share.rows(by_step, args.force, t);
+      const auto after = [&](const Real* sums, Index row, Index column, Index count) {
+        const Index at = row * shape.hidden + column;
+        const bool joined = later && !is_start(args.starts, shape, t + 1, row);
+        for_vectors<Real>(count, [&](Index c, auto lanes_used) {
+          using Lanes = decltype(lanes_used);
+          const Index i = at + c;
+          Vec<Real> g{};
+          if (joined) g = load(sums + c);
+          if (grads) g += Lanes::get(lanes_used, grads.at(i));
+          g *= Lanes::get(lanes_used, slopes.at(i));
+          if (force) g += Lanes::get(lanes_used, force.at(i));
+          if (joined) g += Lanes::get(lanes_used, args.leak + column + c) * Lanes::get(lanes_used, later.at(i));
+          Lanes::put(lanes_used, adjoint.at(i), g);
+        });
+      };
+      share.step(later, {{grads, slopes}, {trail.far_rows(t)}}, after);
+      trail.finish(t);
+      later = adjoint;
+    }
+  };
+  return run_scan<Real>(shape, by_step.split, args.weight, false, args.threads, steps);
+}
+
+}  // namespace
+}  // namespace ostinato::OSTINATO_ISA
