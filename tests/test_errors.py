@@ -63,6 +63,6 @@ def test_a_missing_extra_is_no_fault_of_the_file(tmp_path, monkeypatch) -> None:
     def read(path, how):
         check_installed("music", "no_such_library")
 
-    monkeypatch.setattr(pieces, "_one", read)
+    monkeypatch.setattr(pieces, "one_of", read)
     with pytest.raises(MissingExtra, match=r"^the extra"):
         pieces.read_piece(tmp_path / "song.mid")

@@ -11,7 +11,8 @@ import pytest
 import ostinato
 
 PACKAGE = Path(ostinato.__file__).parent
-HOUSE = """RNN GRU LSTM SequenceModel outputs optim Recipe load_data train open_run evaluate compare generate
+HOUSE = """RNN GRU LSTM CTRNN SequenceModel LanguageModel dynamics fit_readout reservoir
+outputs optim Recipe load_data train open_run evaluate compare generate
 score search UserError TrainedRun TrainingStopped"""
 
 

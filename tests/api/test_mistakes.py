@@ -146,9 +146,7 @@ def test_frames_of_other_notes_are_no_data_of_the_run(tmp_path) -> None:
             np.eye(88, dtype=np.uint8)[30 + np.random.default_rng(k).permutation(40)], tmp_path / f"{k}.mid"
         )
     run = ostinato.train("SGD", SONGS, **TINY)
-    with pytest.raises(
-        UserError, match="expected frames of 12 notes, which the run was trained on, found 88"
-    ):
+    with pytest.raises(UserError, match="expected frames of 12 rows, as the run was trained on, found 88"):
         run.evaluate(tmp_path)
     with pytest.raises(UserError, match="expected frames of shape"):
         run.generate(steps=4, out=tmp_path / "new.mid")

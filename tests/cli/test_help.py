@@ -227,7 +227,7 @@ def test_help_says_for_what_a_setting_is(ostinato) -> None:
     assert "[for optimizer hessian-free]" in shown["--damping"]
     assert "[for every optimizer but hessian-free]" in shown["--learning-rate"]
     assert "[for " not in shown["--hidden-size"]
-    assert "[for cell rnn]" in shown["--nonlinearity"]
+    assert "[for cell rnn or ctrnn]" in shown["--nonlinearity"]
     # a setting that this recipe does not have: what it is by default where it is had
     assert "[default: 150]" in shown["--rbm-size"]
     assert "[choices: bernoulli, nade, rbm]" in shown["--output"]

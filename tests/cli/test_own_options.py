@@ -47,7 +47,7 @@ class Sing:
     """
 
     verses: int = 3
-    tempo: float = 100.0
+    tempo: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,10 @@ def test_a_domain_from_outside_brings_its_options(singing) -> None:
     fields = {field.name: field.type.__metadata__[0] for field in dataclasses.fields(merged)}
     verses, tempo = fields["verses"], fields["tempo"]  # music has the second too
     assert (verses.help, verses.show_default) == ("How many verses to sing.", "3")
-    assert tempo.help == "Music: Quarter notes a minute. Song: Beats a minute."
+    assert (
+        tempo.help
+        == "Music: Quarter notes a minute; by default those of --prime, or 100. Song: Beats a minute."
+    )
     assert [group._name for group in (*verses.group, *tempo.group)] == ["Song", "Music and song"]
     assert options_for(song, "generate", merged(verses=2), "") == Sing(verses=2)
     with pytest.raises(UserError, match="--verses is for runs on song, found one on music"):

@@ -46,7 +46,7 @@ MISSING = {
     "music": ((), {
         f"train {QUICK}": "music21",
         "data fetch bach": "music21",
-        "generate runs/music --out a.mid": "symusic",
+        "generate runs/music --out a.musicxml": "music21",
         "generate runs/music --out a.png": "matplotlib",
     }),
     "series": ((), {

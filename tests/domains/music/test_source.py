@@ -10,7 +10,8 @@ from ostinato.domains.music.harmonize import region_of
 from ostinato.domains.music.reading import musicxml as own_musicxml
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.midi import strikes
-from ostinato.domains.music.source import read_source
+from ostinato.domains.music.reading.pieces import Piece
+from ostinato.domains.music.source import read_source, source_of_frames
 
 TICKS = 480
 ABC = "X:1\nT:Tune\nM:3/4\nL:1/8\nQ:1/4=90\nK:Bb\nV:1 name=Top\n(3FGA|B2 c3 d|(3efg f2 e2|d6|]\n"
@@ -236,9 +237,9 @@ def test_musicxml_of_times_without_notation_says_what_it_moved(source, tmp_path)
 
 def test_new_voices_are_on_channels_that_the_file_does_not_use(source) -> None:
     piece = source()
-    score = piece.with_frames(
-        piece.piece.frames | np.eye(88, dtype=np.uint8)[40], np.ones(len(piece.notes), bool)
-    )
+    frames = piece.piece.frames.copy()
+    frames[:, [5, 10, 15, 20]] = 1  # four voices
+    score = piece.with_frames(frames, np.ones(len(piece.notes), bool))
     used = {(one.track >= 4, one.channel) for group in strikes(score.as_midi) for one in group}
     assert {channel for new, channel in used if not new} == {2, 3, 9}
     assert not {channel for new, channel in used if new} & {2, 3, 9}
@@ -255,3 +256,9 @@ def test_velocities_of_musicxml_are_written(source) -> None:
     score = piece.with_frames(piece.piece.frames, np.ones(2, bool))
     ((name, _, _, notes), *_) = heard(score.as_midi)[0]
     assert (name, sorted(notes)) == ("Viola", [(0, 1, 60, 45), (1, 1, 62, 90)])
+
+
+def test_frames_of_another_keyboard_cannot_be_written() -> None:
+    piece = source_of_frames(Piece("small", np.zeros((0, 12), np.uint8), 1))
+    with pytest.raises(ValueError, match=r"expected frames of shape \(T, 88\)"):
+        piece.with_frames(np.eye(12, dtype=np.uint8), np.zeros(0, bool))

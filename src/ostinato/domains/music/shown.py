@@ -118,7 +118,7 @@ def _listing(records: list[dict[str, Any]]) -> Table:
         cells = one["split"], f"{one['shift']:+d}", one["key"], f"{one['notes']:,}", f"{one['lost']:,}"
         table.add(_short(one["name"]), *cells)
     if (more := len(records) - MOST_LISTED) > 0:
-        table.notes = [f"and {more:,} more; all are in --json"]
+        table.notes = [f"and {more:,} more; the JSON object has all"]
     return table
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ostinato.domains.music.grid import Placed
 from ostinato.domains.music.harmonize import Constraint, Region, held_cells
-from ostinato.domains.music.notes import COLUMNS, LOWEST, Marks, Notes, spans
+from ostinato.domains.music.notes import COLUMNS, LOWEST, Marks, Notes, checked, spans
 from ostinato.domains.music.reading.content import bytes_of, out_of_riff
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.midi import strikes
@@ -98,7 +98,7 @@ class Source:
             cut: nothing of the piece that begins in this frame or later is written.
             tempo: quarter notes a minute, in the place of the piece's own.
         """
-        cells = self.cells(given, len(frames))
+        cells = self.cells(given, len(checked(frames)))
         added = frames * ~np.tile(cells, (1, frames.shape[1] // COLUMNS))
         up = LOWEST - self.piece.semitones
         lines = [Line(b, e, column + up) for b, e, column in spans(added) if 0 <= column + up <= 127]

@@ -113,7 +113,8 @@ def _read_track(number: int, track: bytes, found: _File) -> None:
     sounding: dict[tuple[int, int], deque[tuple[int, int, int]]] = defaultdict(deque)
     program = dict.fromkeys(range(16), -1)
     now = 0
-    for index, (now, status, begin, end) in enumerate(smf.events(track, number)):
+    for index, (time, status, begin, end) in enumerate(smf.events(track, number)):
+        now = time
         if status >= 0xF0:
             if status == smf.META:
                 kind, said = smf.meta(track, smf.Event(now, status, begin, end))

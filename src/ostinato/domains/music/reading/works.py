@@ -15,7 +15,7 @@ pieces have say nothing.
 import re
 import unicodedata
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
@@ -24,7 +24,6 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from ostinato.domains.music.notes import Notes
-from ostinato.errors import needs
 
 RUN = 6
 BOUND, NAMED_BOUND = 0.3, 0.15
@@ -194,9 +193,6 @@ def _prevailing(
 
 def _candidates(views: Sequence[Sequence[_View]]) -> set[tuple[int, int]]:
     """Pairs with rare runs in common."""
-    with needs("music"):
-        from scipy.sparse import csr_array
-
     none = np.empty(0, np.int64)
     runs = [np.unique(np.concatenate([none, *(view.runs for view in own)])) for own in views]
     row = np.repeat(np.arange(len(runs)), [len(own) for own in runs])
@@ -208,14 +204,21 @@ def _candidates(views: Sequence[Sequence[_View]]) -> set[tuple[int, int]]:
     affordable = int(np.searchsorted(np.cumsum(by_count**2), _MOST_PAIRS))
     most = by_count[min(affordable, len(by_count) - 1)]
     kept = (count[column] <= most) & (count[column] > 1)
-    shape = (len(runs), len(count))
-    has = csr_array((np.ones(int(kept.sum()), np.int32), (row[kept], column[kept])), shape=shape)
-    shared = (has @ has.T).tocoo()
+    shared: Counter[int] = Counter()
+    inside = np.flatnonzero(kept)
+    inside = inside[np.argsort(column[inside], kind="stable")]
+    for times in np.unique(count[column[inside]]).tolist():
+        # the pieces of each run that so many have, in a row
+        rows = row[inside[count[column[inside]] == times]].reshape(-1, times)
+        first, second = np.triu_indices(times, 1)
+        pairs, found = np.unique(rows[:, first] * len(runs) + rows[:, second], return_counts=True)
+        shared.update(dict(zip(pairs.tolist(), found.tolist(), strict=True)))
     size = np.bincount(row[kept], minlength=len(runs))
-    few = np.minimum(size[shared.row], size[shared.col])
-    least = np.maximum(_LEAST_SHARED, _WORTH_A_LOOK * few)
-    enough = (shared.row < shared.col) & (shared.data >= least)
-    return set(zip(shared.row[enough].tolist(), shared.col[enough].tolist(), strict=True))
+    pairs = np.array(list(shared), dtype=np.int64)
+    one, other = np.divmod(pairs, len(runs))
+    least = np.maximum(_LEAST_SHARED, _WORTH_A_LOOK * np.minimum(size[one], size[other]))
+    enough = np.array(list(shared.values()), dtype=np.int64) >= least
+    return set(zip(one[enough].tolist(), other[enough].tolist(), strict=True))
 
 
 def _namesakes(pieces: Sequence[Notes], names: Sequence[str]) -> set[tuple[int, int]]:

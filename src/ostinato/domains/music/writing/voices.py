@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ostinato.errors import needs
-
 _CROSSING = 1000.0  # semitones that a voice would rather leap than cross one that sounds
 
 
@@ -25,7 +23,7 @@ def led(notes: Sequence[Line]) -> list[list[Line]]:
     """The notes by voice: as many voices as ever sound together, the highest first.
 
     Where notes begin, the voices that do not sound are given to them so that the sum of leaps is least
-    (Kuhn's assignment) and, where that can be, no voice crosses one that sounds. A voice that has not sounded
+    (a matching) and, where that can be, no voice crosses one that sounds. A voice that has not sounded
     yet waits at the mean pitch of its rank in full chords.
 
     Example:
@@ -35,8 +33,7 @@ def led(notes: Sequence[Line]) -> list[list[Line]]:
     """
     if not notes:
         return []
-    with needs("music"):
-        from scipy.optimize import linear_sum_assignment
+    import networkx
 
     begins = sorted({note.begin for note in notes})
     chords = [sorted((n.pitch for n in notes if n.begin <= t < n.end), reverse=True) for t in begins]
@@ -51,7 +48,11 @@ def led(notes: Sequence[Line]) -> list[list[Line]]:
         for i, note in enumerate(starting):
             crossed = [sum((j < k) != (pitch > note.pitch) for j, pitch in held.items()) for k in free]
             costs[i] += _CROSSING * np.array(crossed)
-        for i, column in zip(*linear_sum_assignment(costs), strict=True):
+        pairs = networkx.Graph()
+        for (i, column), cost in np.ndenumerate(costs):
+            pairs.add_edge(("note", i), ("voice", column), weight=-cost)
+        for pair in networkx.max_weight_matching(pairs, maxcardinality=True):
+            (_, i), (_, column) = sorted(pair)
             voices[free[column]].append(starting[i])
             last[free[column]] = starting[i].pitch
     return voices
