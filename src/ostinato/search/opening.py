@@ -10,11 +10,14 @@ from typing import Any
 from ostinato import foreign, seal
 from ostinato.addresses import without_password
 from ostinato.errors import UserError, argument, near_names
-from ostinato.files import TEMPORARY_SUFFIX, write_error
+from ostinato.files import TEMPORARY_SUFFIX, read_regular, write_error
 from ostinato.seal import SEAL, tell, tell_unsealed
 from ostinato.search.settings import StudySettings
-from ostinato.search.storage import LOCKS, Mutex, open_database
+from ostinato.search.storage import JOURNAL, LOCKS, Mutex, open_database
 from ostinato.search.study import ATTRIBUTE, RESULTS, SETTINGS, SNAPSHOT, Study
+
+# How Optuna writes down that a trial is made.
+_HAS_TRIALS = b'"op_code":4'
 
 
 def create_study(
@@ -151,6 +154,8 @@ def read_study(folder: str | Path) -> dict[str, Any]:
 
 def _is_others(path: Path) -> bool:
     """Whether a file is none of those that a study leaves which was killed before it had settings."""
+    if path.name == JOURNAL:  # one with trials is of a study whose settings are lost
+        return _HAS_TRIALS in read_regular(path)
     return path.name not in (LOCKS, SEAL) and not path.name.endswith(TEMPORARY_SUFFIX)
 
 
