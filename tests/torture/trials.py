@@ -195,19 +195,28 @@ def _one(case: Case, work: Callable[[Case], tuple[str, str]]) -> Found:
     except BaseException as error:
         kind, about = TRACEBACK, "".join(traceback.format_exception(error)[-3:])[-1500:]
     seconds = time.monotonic() - began
-    peak = max(_status("VmHWM"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10)
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
+    peak = max(_status("VmHWM"), ended, *(_status("VmHWM", child) for child in _readers()))
     if peak > MEMORY_LIMIT and kind in (RIGHT, REFUSED):
         kind, about = MEMORY, f"{peak >> 20} MiB"
     return Found(kind, about[:2000], seconds, peak)
 
 
-def _status(name: str) -> int:
-    """Of this process, in bytes."""
-    with open("/proc/self/status") as lines:
+def _status(name: str, process: int | str = "self") -> int:
+    """Of a process, in bytes; 0 where it has ended."""
+    with suppress(OSError), open(f"/proc/{process}/status") as lines:
         for line in lines:
             if line.startswith(f"{name}:"):
                 return int(line.split()[1]) << 10
     return 0
+
+
+def _readers() -> list[str]:
+    """The processes that this one has started and that are running, where the system lists them."""
+    with suppress(OSError):
+        own = os.getpid()
+        return Path(f"/proc/{own}/task/{own}/children").read_text().split()
+    return []
 
 
 @contextmanager
