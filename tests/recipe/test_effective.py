@@ -90,6 +90,8 @@ NOT_TRIED = {"leak_fraction", "nonlinearity", "initialization"}
 NOT_TRIED |= {"augment"}
 # These act when data are read from files.
 READING = {
+    "key",
+    "split_by",
     "frames_per_beat",
     "transpose",
     "quantize",

@@ -60,17 +60,10 @@ def assign(names: Sequence[str], groups: Sequence[int], *, seed: int = 0) -> lis
         >>> sorted(Counter(assign([f"song {k}" for k in range(10)], range(10))).items())
         [('test', 2), ('train', 6), ('valid', 2)]
     """
-    members: dict[int, list[str]] = defaultdict(list)
-    for name, group in zip(names, groups, strict=True):
-        members[group].append(name)
-
-    def order(group: int) -> tuple[int, bytes]:
-        digest = hashlib.sha256(repr((seed, min(members[group]))).encode()).digest()
-        return -len(members[group]), digest
-
+    members, digest = _members(names, groups, seed)
     filled: Counter[str] = Counter()
     where: dict[int, str] = {}
-    for group in sorted(members, key=order):
+    for group in sorted(members, key=lambda group: (-len(members[group]), digest[group])):
         where[group] = min(SPLITS, key=lambda split: filled[split] / SHARES[split])
         filled[where[group]] += len(members[group])
     return [where[group] for group in groups]
@@ -89,12 +82,7 @@ def deal(names: Sequence[str], groups: Sequence[int], *, seed: int = 0) -> list[
         >>> sorted(Counter(deal(names, range(10))).items())
         [('test', 2), ('train', 6), ('valid', 2)]
     """
-    members: dict[int, list[str]] = defaultdict(list)
-    for name, group in zip(names, groups, strict=True):
-        members[group].append(name)
-    digest = {
-        group: hashlib.sha256(repr((seed, min(own))).encode()).digest() for group, own in members.items()
-    }
+    members, digest = _members(names, groups, seed)
     room = {split: len(names) * share for split, share in SHARES.items()}
     where: dict[int, str] = {}
     large = [group for group, own in members.items() if len(own) > max(1, 0.2 * room["test"])]
@@ -113,6 +101,19 @@ def deal(names: Sequence[str], groups: Sequence[int], *, seed: int = 0) -> list[
         passed += len(members[group])
     _fill(where, members, digest)
     return [where[group] for group in groups]
+
+
+def _members(
+    names: Sequence[str], groups: Sequence[int], seed: int
+) -> tuple[dict[int, list[str]], dict[int, bytes]]:
+    """The names of each group, and SHA-256(seed, first name) of each."""
+    members: dict[int, list[str]] = defaultdict(list)
+    for name, group in zip(names, groups, strict=True):
+        members[group].append(name)
+    digest = {
+        group: hashlib.sha256(repr((seed, min(own))).encode()).digest() for group, own in members.items()
+    }
+    return members, digest
 
 
 def _fill(where: dict[int, str], members: Mapping[int, list[str]], digest: Mapping[int, bytes]) -> None:

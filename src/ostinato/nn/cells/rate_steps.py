@@ -103,6 +103,25 @@ def _start(h0: Tensor | None, drive: Tensor) -> Tensor:
     return torch.zeros_like(drive[0]) if h0 is None else h0
 
 
+def _scanned(
+    layer: RateLayer,
+    drive: Tensor,
+    weight: Tensor,
+    leak: Tensor | None,
+    push: Tensor | None,
+    first: Tensor,
+    starts: Tensor | None,
+) -> Tensor:
+    """All states of h' = a h + (1 - a) phi(W h + drive) + push, (T, B, H); step by step of a function phi."""
+    if not isinstance(layer.phi, str):
+        kept = torch.zeros_like(layer.alpha) if leak is None else leak
+        return rates.steps(drive, weight, kept, push, first, starts, layer.phi, feeds_back=False)[0]
+    if push is None:
+        return leaky_scan(drive, weight, leak, first, starts, layer.phi)
+    assert leak is not None
+    return pushed_scan(drive, weight, leak, push, first, starts, layer.phi)
+
+
 def _outside(
     layer: RateLayer,
     below: Tensor,
@@ -128,12 +147,7 @@ def _outside(
         drive = _at_starts(drive, resets, layer.weight @ layer.initial)
         push = _at_starts(torch.zeros_like(drive) if push is None else push, resets, leak * layer.initial)
     first = _start(h0, drive)
-    if not isinstance(layer.phi, str):
-        out, _ = rates.steps(drive, layer.weight, leak, push, first, starts, layer.phi, feeds_back=False)
-    elif push is None:
-        out = leaky_scan(drive, layer.weight, leak, first, starts, layer.phi)
-    else:
-        out = pushed_scan(drive, layer.weight, leak, push, first, starts, layer.phi)
+    out = _scanned(layer, drive, layer.weight, leak, push, first, starts)
     return out, out[-1:].clone()
 
 
@@ -157,11 +171,7 @@ def _inside(
     if resets is not None and layer.initial is not None:
         drive = _at_starts(drive, resets, weight @ layer.initial)
     first = _start(h0, drive)
-    if isinstance(layer.phi, str):
-        out = leaky_scan(drive, weight, None, first, starts, layer.phi)
-    else:
-        none = torch.zeros_like(alpha)
-        out, _ = rates.steps(drive, weight, none, None, first, starts, layer.phi, feeds_back=False)
+    out = _scanned(layer, drive, weight, None, None, first, starts)
     return out, out[-1:].clone()
 
 

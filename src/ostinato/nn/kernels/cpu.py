@@ -33,7 +33,6 @@ else:
     _missing = ""
 
 VARIABLE = "OSTINATO_KERNEL"
-_FIRST = nonlinearities.NONLINEARITIES[:4]  # those that every build of the extension has
 _HUGE = 4 << 20  # bytes from which a fresh tensor is asked to live on huge pages
 
 
@@ -185,7 +184,7 @@ class Kernel:
         """See the module's function of this name."""
         shape = _shape(drive)
         arguments.of_scan(drive, weight, leak, h0, starts, nonlinearity)
-        if nonlinearity not in _FIRST:
+        if nonlinearity not in nonlinearities.FUSED:
             if not has_rates():
                 return unrolled.forward(drive, weight, leak, h0, starts, nonlinearity)
             return self._further(drive, weight, leak, None, h0, starts, nonlinearity)

@@ -18,9 +18,7 @@ from ostinato.nn.kernels import cpu, nonlinearities
 from ostinato.nn.kernels.projection import sum_of_biases
 
 BINARY = (torch.uint8, torch.bool)
-# The nonlinearities that it has; the scan alone has the others as well.
-FUSED = ("tanh", "relu", "sigmoid", "identity")
-_CODES = {name: code for code, name in enumerate(FUSED)}
+_CODES = {name: code for code, name in enumerate(nonlinearities.FUSED)}
 
 
 class Layer(NamedTuple):
@@ -61,7 +59,7 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
     x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
     if nonlinearity not in _CODES:
         nonlinearities.check(nonlinearity)
-        raise ValueError(f"a fused layer has {', '.join(FUSED)}, got {nonlinearity!r}")
+        raise ValueError(f"a fused layer has {', '.join(nonlinearities.FUSED)}, got {nonlinearity!r}")
     _check(layer)
     steps, streams, inputs = x.shape
     shape, threads = (steps, streams, weight.shape[0]), torch.get_num_threads()

@@ -27,6 +27,8 @@ NONLINEARITIES = (
     "retanh",
     "power",
 )
+# The fused layer has these alone, and so do the scans of an extension that was built before the others came.
+FUSED = NONLINEARITIES[:4]
 
 # Of those that have a parameter: its value where none is said, and the range of what may be.
 _PARAMETERS = {

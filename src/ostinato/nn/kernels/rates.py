@@ -15,8 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ostinato.nn.kernels import arguments, nonlinearities
-from ostinato.nn.kernels.unrolled import start_rows
+from ostinato.nn.kernels import arguments, nonlinearities, unrolled
 
 
 def steps(
@@ -67,14 +66,7 @@ def pushed(
 ) -> tuple[Tensor, Tensor]:
     """States h and slopes (1 - a) phi'(z), each (T, B, H)."""
     arguments.of_pushed(drive, weight, leak, push, h0, starts, nonlinearity)
-    states, phi = torch.empty_like(drive), drive.clone()
-    rows, transposed, h = start_rows(starts, len(drive)), weight.T, h0
-    for t in range(len(drive)):
-        row = rows[t]
-        previous = h if row is None else h.masked_fill(row, 0)
-        value = nonlinearities.value_(nonlinearity, phi[t].addmm_(previous, transposed))
-        h = torch.lerp(value, previous, leak, out=states[t]).add_(push[t])
-    return states, nonlinearities.slope(nonlinearity, phi).mul_(1 - leak)
+    return unrolled.forward(drive, weight, leak, h0, starts, nonlinearity, push)
 
 
 def fed_back(
@@ -89,7 +81,7 @@ def fed_back(
     """Rates r, states h and slopes phi'(h), each (T, B, H)."""
     arguments.of_fed_back(drive, weight, leak, h0, r0, starts, nonlinearity)
     states, rates = drive.clone(), torch.empty_like(drive)
-    rows, transposed, h, r = start_rows(starts, len(drive)), weight.T, h0, r0
+    rows, transposed, h, r = unrolled.start_rows(starts, len(drive)), weight.T, h0, r0
     for t in range(len(drive)):
         row = rows[t]
         if row is not None:

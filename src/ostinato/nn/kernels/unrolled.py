@@ -19,9 +19,15 @@ def start_rows(starts: Tensor | None, steps: int) -> list[Tensor | None]:
 
 
 def forward(
-    drive: Tensor, weight: Tensor, leak: Tensor | None, h0: Tensor, starts: Tensor | None, nonlinearity: str
+    drive: Tensor,
+    weight: Tensor,
+    leak: Tensor | None,
+    h0: Tensor,
+    starts: Tensor | None,
+    nonlinearity: str,
+    push: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """States h (T, B, H) and slopes (1 - a) phi'(z) (T, B, H)."""
+    """States h (T, B, H), to which a push is added, if there is one, and slopes (1 - a) phi'(z) (T, B, H)."""
     arguments.of_scan(drive, weight, leak, h0, starts, nonlinearity)
     states, phi = torch.empty_like(drive), drive.clone()
     begins, transposed, h = start_rows(starts, len(drive)), weight.T, h0
@@ -34,6 +40,8 @@ def forward(
             h.copy_(value)
         else:
             torch.lerp(value, previous, leak, out=h)
+        if push is not None:
+            h.add_(push[t])
     slopes = nonlinearities.slope(nonlinearity, phi)
     return states, slopes if leak is None else slopes.mul_(1 - leak)
 

@@ -44,7 +44,7 @@ def recurrent_layer(
     tensors = (inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts)
     if not plain(*tensors):
         return LAYER(*tensors, nonlinearity)
-    fused = nonlinearity in layer_cpu.FUSED and _fuses(*tensors)
+    fused = nonlinearity in nonlinearities.FUSED and _fuses(*tensors)
     return (_apply if fused else _composition)(*tensors, nonlinearity)
 
 
