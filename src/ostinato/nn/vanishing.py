@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ostinato.nn.cells.linearized_rnn import LinearizedLayer, LinearizedRNN
+from ostinato.nn.cells.linearized_rnn import LinearizedLayer
 from ostinato.nn.cells.state import State
 from ostinato.nn.model import SequenceModel, check_frames
 from ostinato.nn.outputs.base import Objective
@@ -96,10 +96,11 @@ def _layers(
     model: SequenceModel, inputs: Tensor, states: State | None, starts: Tensor | None
 ) -> list[LinearizedLayer]:
     linearize = getattr(model.rnn, "linearize", None)
-    point = None if linearize is None else linearize(inputs, states, starts)
-    if not isinstance(point, LinearizedRNN):
+    layers = None if linearize is None else getattr(linearize(inputs, states, starts), "layers", None)
+    if layers is None:
         raise TypeError(f"expected a model whose recurrence is an RNN, found {type(model.rnn).__name__}")
-    return point.layers
+    found: list[LinearizedLayer] = layers
+    return found
 
 
 def _of_outputs(
