@@ -4,6 +4,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,7 +121,8 @@ class Setting:
         if (value in choices and not isinstance(value, bool)) or (value is None and type(None) in kinds):
             return value
         if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            with suppress(OverflowError):  # otherwise it is none
+                value = float(value)
         plain = tuple(kind for kind in kinds if isinstance(kind, type) and kind is not type(None))
         if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
             wanted = [kind.__name__ for kind in plain] + [repr(choice) for choice in choices]
@@ -132,7 +134,7 @@ class Setting:
     def _check_range(self, value: float) -> None:
         inside = self.low < value if self.above else self.low <= value
         inside = inside and (value < self.high if self.below else value <= self.high)
-        finite = math.isfinite(value)
+        finite = isinstance(value, int) or math.isfinite(value)
         if inside and finite:
             if abs(value) > _LARGEST:
                 raise UserError(f"expected {argument(self.name)} of at most {_LARGEST}, found {value}")
