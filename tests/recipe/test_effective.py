@@ -81,6 +81,7 @@ OTHER = {
     "white_space": "ascii",
     "valid_data": "valid.txt",
     "test_data": "test.txt",
+    "independent": True,
 }
 # These act when validation hardly improves, damping has fallen far, or the last solution is a good start:
 # two epochs may not come to it.
@@ -107,6 +108,7 @@ READING = {
     "keep_singletons",
     "unknown_types",
     "white_space",
+    "independent",
     "valid_data",
     "test_data",
 }
