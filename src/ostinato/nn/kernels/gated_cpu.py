@@ -7,6 +7,7 @@ weight and bias. Whoever calls has asked `ostinato.nn.kernels.plain` about the t
 Shapes: T time, B streams, H hidden, and K, D, S, C, R of a cell.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -74,7 +75,7 @@ class Kernel:
         bias, leak, starts = _dense(bias), _dense(leak), _dense(starts)
         states = cpu.empty(drive, shape)
         cells = cpu.empty(drive, shape) if cell.has_cell else drive.new_empty(*shape[:2], 0)
-        saved = cpu.empty(drive, (*shape[:2], cell.saved if want_saved else 0, shape[2]))
+        saved = _kept((*shape[:2], cell.saved if want_saved else 0, shape[2]), drive.dtype)
         if states.numel():
             self.native.gated_forward(
                 cell.code,
@@ -181,7 +182,7 @@ class Kernel:
         grad_states, grad_cells, starts = grad_states.contiguous(), _dense(grad_cells), _dense(starts)
         want_totals, want_weight, want_bias = wanted
         own, of_c = shape[1:], (*shape[:2], shape[2] if cell.has_cell else 0)
-        deltas = cpu.empty(weight, (*shape[:2], cell.deltas, shape[2]))
+        deltas = _kept((*shape[:2], cell.deltas, shape[2]), weight.dtype)
         total_states = cpu.empty(weight, shape) if want_totals else None
         total_cells = cpu.empty(weight, of_c) if want_totals else None
         start_h, start_c = weight.new_empty(*own), weight.new_empty(*of_c[1:])
@@ -253,6 +254,12 @@ class Kernel:
 
 
 BEST = Kernel()
+
+
+def _kept(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A fresh tensor in memory that is kept for the next one; see `cpu.scratch`."""
+    numbers = math.prod(shape)
+    return cpu.scratch(numbers, dtype).view(shape) if numbers else torch.empty(shape, dtype=dtype)
 
 
 def _dense(tensor: Tensor | None) -> Tensor | None:
