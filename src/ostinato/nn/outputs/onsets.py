@@ -226,6 +226,10 @@ class Onsets(nn.Module):
         certain, _ = OnsetFrames.of_layer(self.rows(state), before)._certain(targets)
         return OnsetCurvature(self.rows.linearize(state, targets, asked=~certain))
 
+    def initialize_offsets_(self) -> None:
+        """As that of the rows."""
+        self.rows.initialize_offsets_()
+
     def _parted(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         return hidden[..., : -self.told], hidden[..., -self.told :] != 0
 

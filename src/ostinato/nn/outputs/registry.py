@@ -38,6 +38,7 @@ class Output(Declared):
             `ostinato evaluate` takes other values for them.
         pretraining: stages that come before the joint training, in their order.
         onsets: whether frames that it predicts can say where notes begin: see `nn.outputs.onsets`.
+        offsets: whether what was seen before can be copied into its notes: see `nn.outputs.copy_gates`.
     """
 
     targets: Targets
@@ -46,6 +47,7 @@ class Output(Declared):
     evaluated_by: tuple[str, ...] = ()
     pretraining: tuple[Stage, ...] = ()
     onsets: bool = False
+    offsets: bool = False
 
     def arguments(self, settings: Settings) -> dict[str, Any]:
         """Those of a `Declared`, without the epochs of pre-training."""
@@ -124,6 +126,7 @@ OUTPUTS.register(
         summary="independent notes",
         targets="binary",
         onsets=True,
+        offsets=True,
         hessian_free=_HF_MINIBATCHES | {"streams": 8, "l2": 1e-3},
     )
 )
@@ -136,6 +139,7 @@ OUTPUTS.register(
         summary="each note given those before it in the frame",
         targets="binary",
         onsets=True,
+        offsets=True,
         settings=(
             Setting("nade_size", int, 150, "Output", "hidden units of NADE", low=1, high=100_000),
             Setting(
