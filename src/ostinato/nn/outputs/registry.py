@@ -6,7 +6,7 @@ To add one: a module with its class, and an entry here, or a call of `OUTPUTS.re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ostinato.recipe.declared import Declared, Registry, Settings
+from ostinato.recipe.declared import Declared, Registry, Settings, loaded
 from ostinato.recipe.setting import Setting
 
 Targets = Literal["binary", "category", "real", "any"]
@@ -37,7 +37,8 @@ class Output(Declared):
         evaluated_by: of its settings, those that decide how its scores are estimated, not what is learned:
             `ostinato evaluate` takes other values for them.
         pretraining: stages that come before the joint training, in their order.
-        onsets: whether frames that it predicts can say where notes begin: see `nn.outputs.onsets`.
+        onsets: where the layer is that lets its frames say where notes begin, and has its rows as its one
+            argument; None where they cannot: see `nn.outputs.onsets`.
     """
 
     targets: Targets
@@ -45,7 +46,17 @@ class Output(Declared):
     exact: bool = True
     evaluated_by: tuple[str, ...] = ()
     pretraining: tuple[Stage, ...] = ()
-    onsets: bool = False
+    onsets: str | type[Any] | None = None
+
+    def with_onsets(self, layer: Any) -> Any:
+        """A layer of 2 P rows, as one of frames with onsets.
+
+        Raises:
+            ValueError: its frames cannot have them.
+        """
+        if self.onsets is None:
+            raise ValueError(f"expected an output whose frames can have onsets, found {self.name}")
+        return loaded(self.onsets)(layer)
 
     def arguments(self, settings: Settings) -> dict[str, Any]:
         """Those of a `Declared`, without the epochs of pre-training."""
@@ -117,13 +128,16 @@ _HF_MINIBATCHES = {
     "averaging": 0.98,
 }
 
+# Of outputs that have what follows from other rows as certain.
+_ONSETS = "ostinato.nn.outputs.onsets:Onsets"
+
 OUTPUTS.register(
     Output(
         name="bernoulli",
         place="ostinato.nn.outputs.bernoulli:Bernoulli",
         summary="independent notes",
         targets="binary",
-        onsets=True,
+        onsets=_ONSETS,
         hessian_free=_HF_MINIBATCHES | {"streams": 8, "l2": 1e-3},
     )
 )
@@ -135,7 +149,7 @@ OUTPUTS.register(
         place="ostinato.nn.outputs.nade:NADE",
         summary="each note given those before it in the frame",
         targets="binary",
-        onsets=True,
+        onsets=_ONSETS,
         settings=(
             Setting("nade_size", int, 150, "Output", "hidden units of NADE", low=1, high=100_000),
             Setting(
@@ -164,6 +178,7 @@ OUTPUTS.register(
         place="ostinato.nn.outputs.rbm:RBM",
         summary="notes tied by hidden units",
         targets="binary",
+        onsets="ostinato.nn.outputs.rbm_onsets:OnsetRBM",
         curvature=False,
         exact=False,
         evaluated_by=tuple(setting.name for setting in _RBM_SAMPLING),
