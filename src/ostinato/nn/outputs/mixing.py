@@ -72,8 +72,8 @@ class Machines:
         def own(x: Tensor) -> Tensor:
             return x[:count].repeat(repeats, 1)
 
-        held = tuple(None if x is None else own(x) for x in (self.fixed, self.given))
-        return Machines(own(self.b), own(self.c), self.weight, self.draws, *held, units=self.units)
+        fixed, given = (None if x is None else own(x) for x in (self.fixed, self.given))
+        return Machines(own(self.b), own(self.c), self.weight, self.draws, fixed, given, self.units)
 
     def independent(self) -> Tensor:
         """Draws of the independent units nearby, (N, V)."""

@@ -87,7 +87,7 @@ class RBMFrames(BinaryFrames):
     @property
     def exact(self) -> bool:  # type: ignore[override]
         """Whether `log_prob` is exact."""
-        return enumeration.is_quick(*self.weight.shape, self.units)
+        return enumeration.is_quick(*self.weight.shape, units=self.units)
 
     @property
     def mean(self) -> Tensor:
@@ -280,7 +280,7 @@ class RBMFrames(BinaryFrames):
 
     def sample_given(
         self, fixed_mask: Tensor, fixed_values: Tensor, *, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, None]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Frames whose fixed notes have given values, by Gibbs chains with these clamped, until they have
         mixed.
 

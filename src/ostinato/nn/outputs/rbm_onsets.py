@@ -150,7 +150,7 @@ class OnsetRBMFrames(RBMFrames):
 
     def flattened(self) -> "OnsetRBMFrames":
         """The same frames in one batch dimension (N, 2 P)."""
-        return self._alike(*(x.reshape(-1, x.shape[-1]) for x in (self.rows, self.before)))
+        return self._alike(self.rows.reshape(-1, self.rows.shape[-1]), self.before.reshape(-1, self.pitches))
 
     def tempered(self, temperature: float) -> "OnsetRBMFrames":
         """Biases and weights divided by a temperature; what cannot be is still impossible."""
