@@ -182,7 +182,7 @@ def _smaller_first(
     b: Tensor, c: Tensor, weight: Tensor, units: VisibleUnits = BINARY
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The biases of the layer to enumerate, those of the other, and W from the first to the other."""
-    if not is_small(*weight.shape, units=units):
+    if not is_small(weight.shape[0], weight.shape[1], units):
         raise ValueError(
             f"enumeration needs a layer of at most {MOST_UNITS} units, got {tuple(weight.shape)}"
         )

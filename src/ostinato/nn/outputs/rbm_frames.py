@@ -87,7 +87,8 @@ class RBMFrames(BinaryFrames):
     @property
     def exact(self) -> bool:  # type: ignore[override]
         """Whether `log_prob` is exact."""
-        return enumeration.is_quick(*self.weight.shape, units=self.units)
+        visible, hidden = self.weight.shape
+        return enumeration.is_quick(visible, hidden, self.units)
 
     @property
     def mean(self) -> Tensor:
