@@ -36,7 +36,7 @@ from ostinato.evaluation.scores import Score
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
-from ostinato.nn.outputs.registry import OUTPUTS
+from ostinato.nn.outputs.base import with_onsets
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model
@@ -124,7 +124,7 @@ class Music:
         model = build_model(recipe, Sizes(identity.get("input_size", size), size), start, stored)
         if not onsets:
             return model
-        output = OUTPUTS[recipe.output].with_onsets(model.output)
+        output = with_onsets(recipe.output, model.output)
         return SequenceModel(model.rnn, output, recipe.l1, recipe.l2)
 
     def streams(self, recipe: Recipe, data: Splits, epoch: int) -> Streams:

@@ -6,7 +6,7 @@ To add one: a module with its class, and an entry here, or a call of `OUTPUTS.re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ostinato.recipe.declared import Declared, Registry, Settings, loaded
+from ostinato.recipe.declared import Declared, Registry, Settings
 from ostinato.recipe.setting import Setting
 
 Targets = Literal["binary", "category", "real", "any"]
@@ -47,16 +47,6 @@ class Output(Declared):
     evaluated_by: tuple[str, ...] = ()
     pretraining: tuple[Stage, ...] = ()
     onsets: str | type[Any] | None = None
-
-    def with_onsets(self, layer: Any) -> Any:
-        """A layer of 2 P rows, as one of frames with onsets.
-
-        Raises:
-            ValueError: its frames cannot have them.
-        """
-        if self.onsets is None:
-            raise ValueError(f"expected an output whose frames can have onsets, found {self.name}")
-        return loaded(self.onsets)(layer)
 
     def arguments(self, settings: Settings) -> dict[str, Any]:
         """Those of a `Declared`, without the epochs of pre-training."""
