@@ -40,6 +40,7 @@ RULES = (
     ("train delays", f"{TRAINING} --length 10 --cg-iterations 2"),
     ("train task", f"{TRAINING} --length 10 --cg-iterations 2"),
     ("train series", f"{TRAINING} --data sensors.csv"),
+    ("train --init-from", "--quiet --epochs 1"),
     ("train --resume", "--quiet --epochs 2"),
     ("train", f"{TRAINING} --data songs --cg-iterations 2 --ais-steps 2"),
     ("generate runs/sensors-1", "--samples 20"),
