@@ -38,7 +38,8 @@ from ostinato.evaluation.scores import Score
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
-from ostinato.nn.outputs import CopyGates, Onsets, Seen
+from ostinato.nn.outputs import CopyGates, Seen
+from ostinato.nn.outputs.base import with_onsets
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model
@@ -121,14 +122,14 @@ class Music:
         size = identity["visible_size"]
         onsets = _onsets(identity["details"])
         start = {} if data is None else {"frequencies": note_frequencies(data.train, onsets=onsets)}
-        looks_back = bool(identity["details"].get("metre", {}).get("look_back"))
-        copies = looks_back and bool(recipe.get("copy_gates"))
+        inputs = identity.get("input_size", size)
+        looks_back = inputs > size and identity["details"].get("metre", {}).get("look_back")
+        copies = bool(looks_back and recipe.get("copy_gates"))
         for kept, within in ((copies, "output.output."), (onsets, "output.rows.")):
             if kept and stored is not None:
                 stored = {name.replace(within, "output."): value for name, value in stored.items()}
-        inputs = identity.get("input_size", size)
         model = build_model(recipe, Sizes(inputs, size, offsets=copies), start, stored)
-        output: Any = Onsets(model.output) if onsets else model.output
+        output: Any = with_onsets(recipe.output, model.output) if onsets else model.output
         if copies:
             places = len(BARS_AGO)
             seen = Seen(inputs, *columns(inputs, size, places), places)
