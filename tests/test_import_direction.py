@@ -66,6 +66,8 @@ RULES = {
     "dynamics": ("dynamics", "errors, kernels, cells"),
     "readouts": ("readouts", "errors, cells"),
     "optim": ("optim", "errors, settings, declarations of optimizers"),
+    # why training fails: of any network
+    "diagnostics": ("diagnostics", "errors, kernels, cells, model, dynamics, optim"),
     "data": ("data", "errors, files"),
     # runs on disk, domains as everything else sees them, training
     "run folders": ("runs.folder runs.checkpoint runs.metrics runs.names", "errors, files"),
@@ -88,6 +90,10 @@ RULES = {
         "runs",
         "errors, files, evaluation, recipe, devices, nn, data, run folders, domain, training, pictures of "
         "runs",
+    ),
+    "diagnoses of runs": (
+        "diagnostics.of_run",
+        "errors, recipe, devices, nn, data, run folders, domain, training, runs, diagnostics",
     ),
     "NAME": (
         "domains.NAME",
@@ -124,8 +130,8 @@ RULES = {
         "cli",
         "errors, files, settings, declarations of cells, declarations of outputs, declarations of "
         "optimizers, evaluation, what domains declare, declarations of domains, recipe, devices, kernels, "
-        "nn, data, run folders, domain, training, pictures of runs, runs, planning, report, search, "
-        "reproduce, root",
+        "nn, data, run folders, domain, training, pictures of runs, runs, diagnostics, diagnoses of runs, "
+        "planning, report, search, reproduce, root",
     ),
     "entry": ("__main__", "cli"),
     "root": ("= =domains", "errors"),

@@ -110,6 +110,10 @@ class Delays:
         """Fresh sequences, `streams` of them in a minibatch."""
         return TaskStreams(data.task, recipe.streams, recipe.seed, epoch, sequences=data.frames("train"))
 
+    def needed_lag(self, recipe: Recipe) -> int | None:
+        """The problem's delay."""
+        return find_task(recipe.data, recipe.length).delay
+
     def lost_to_scaling(self, data: TaskData, segment: Segment) -> float:
         """Nothing."""
         return 0.0

@@ -63,6 +63,10 @@ class Task(Protocol):
     def classes(self) -> int:
         """Different targets."""
 
+    @property
+    def delay(self) -> int:
+        """The least number of steps between what must be remembered and the step that asks for it."""
+
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""
 
@@ -96,6 +100,11 @@ class TemporalOrder:
     name: str = "temporal-order"
     symbols: int = 6
     classes: int = 4
+
+    @property
+    def delay(self) -> int:
+        """From the latest place of the first symbol to the last step."""
+        return self.length - 2 * (self.length // 10)
 
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""
@@ -136,6 +145,11 @@ class Memorization:
     symbols: int = 4
     classes: int = 3
     bits: int = 5
+
+    @property
+    def delay(self) -> int:
+        """From a bit to its recall."""
+        return self.length + self.bits
 
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences; 32 or more hold every string of bits nearly equally often."""

@@ -183,6 +183,10 @@ class Text:
         generator = np.random.default_rng([recipe.seed, epoch])
         return TokenStreams(data.train, recipe.streams, recipe.segment_length, generator)
 
+    def needed_lag(self, recipe: Recipe) -> int | None:
+        """Not known."""
+        return None
+
     def lost_to_scaling(self, data: TextData, segment: Segment) -> float:
         """Nothing."""
         return 0.0

@@ -1,0 +1,148 @@
+"""A run's diagnosis: its model on its data, and what its folder tells of the training."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ostinato.data.placement import moved
+from ostinato.diagnostics.diagnosis import SEGMENTS, Diagnosis, diagnose_model
+from ostinato.diagnostics.findings import HARM
+from ostinato.domains.domain import Data, Domain, Segment, domain_named, load_data
+from ostinato.errors import UserError, argument, call
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.runs.trained import load_model, own_data
+
+FRESH = "fresh"
+WHICH = ("last", "best", FRESH)
+
+
+@dataclass(frozen=True)
+class RunDiagnosis:
+    """What was found in a run.
+
+    Attributes:
+        folder: the run's.
+        of: which of its models: "last", "best" or "fresh".
+        data: the name of what it was measured on.
+        found: the diagnosis.
+    """
+
+    folder: Path
+    of: str
+    data: str
+    found: Diagnosis
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        about = {"run": str(self.folder), "checkpoint": self.of, "data": self.data}
+        return about | self.found.to_dict()
+
+
+def diagnose_run(
+    run: Run | str | Path,
+    *,
+    checkpoint: str = "last",
+    data: str | Data | None = None,
+    device: torch.device | str = "cpu",
+) -> RunDiagnosis:
+    """Measure a run's model on the training data, and say what keeps it from learning.
+
+    Args:
+        run: its folder.
+        checkpoint: "last" is where training stands, "best" the model with the best validation score,
+            "fresh" the one that training began with.
+        data: others than the run's own, by name; their training split is taken.
+        device: where the model computes.
+
+    Raises:
+        UserError: there is no such model, or there are no data to measure it on.
+    """
+    opened = run if isinstance(run, Run) else Run.open(run)
+    if checkpoint not in WHICH:
+        raise UserError(f"expected {argument('checkpoint')} {', '.join(WHICH)}, found {checkpoint}")
+    recipe = Recipe.from_dict(opened.config())
+    domain = domain_named(recipe.domain)
+    begun = opened.has_checkpoint("last")
+    if not begun and checkpoint != FRESH:
+        raise UserError(
+            f"expected a run that has begun in {opened.folder}, found no checkpoint; "
+            f"{call('train', resume=opened.folder)} begins, and {argument('checkpoint')} {FRESH} is the "
+            "model that it begins with"
+        )
+    taken, at_first = _data(opened, recipe, domain, data, begun=begun)
+    if taken.frames("train") == 0:
+        raise UserError(f"expected training {domain.what} in {taken.name}, found none")
+    identity = opened.load_checkpoint("last")[1]["data"] if begun else domain.identity(taken)
+    fresh = domain.model(recipe, identity, at_first).to(device)
+    if checkpoint == FRESH:
+        model = fresh
+    else:
+        model = load_model(opened, checkpoint, device=device, data=taken).model
+    segments = _segments(domain, recipe, taken, torch.device(device))
+    about = training_of(opened, recipe, domain, began=begun)
+    found = diagnose_model(
+        model, segments, carries_state=domain.carries_state, at_first=fresh, training=about
+    )
+    return RunDiagnosis(opened.folder, checkpoint, taken.name, found)
+
+
+def _data(
+    run: Run, recipe: Recipe, domain: Domain, data: str | Data | None, *, begun: bool
+) -> tuple[Data, Data | None]:
+    """The data to measure on, and those that a fresh model starts from."""
+    if isinstance(data, str):
+        return domain.other_data(run, data, {}), None
+    if data is not None:
+        return data, data
+    own = (
+        own_data(load_model(run, "last")) if begun and not domain.declared.own_network else load_data(recipe)
+    )
+    return own, own
+
+
+def _segments(domain: Domain, recipe: Recipe, data: Data, device: torch.device) -> list[Segment]:
+    """The first segments of an epoch."""
+    streams = domain.streams(recipe, data, 0)
+    return [moved(streams[k], device) for k in range(min(SEGMENTS, len(streams)))]
+
+
+def training_of(run: Run, recipe: Recipe, domain: Domain, *, began: bool) -> dict[str, Any]:
+    """What settings and records say of a training, for `ostinato.diagnostics.findings`."""
+    records = run.metrics()
+    epochs = [record for record in records if "best" in record]
+    norms = run.load_checkpoint("last")[1].get("recorder", {}).get("norms", []) if began else []
+    finite = sorted(norm for norm in norms if norm is not None and math.isfinite(norm))
+    trouble = [
+        _trouble(record) for record in records if record.get("event") in ("recorded", "non-finite gradient")
+    ]
+    return {
+        "clipped": recipe.get("clip", "none") != "none",
+        "l1": recipe.l1,
+        "learning_rate": recipe.get("learning_rate"),
+        "needed_lag": domain.needed_lag(recipe),
+        "solved": any(record.get("solved") for record in epochs),
+        "learns": any(record["best"] for record in epochs[1:]),
+        "epochs": len(epochs),
+        "largest_norm": finite[-1] if finite else None,
+        "median_norm": finite[len(finite) // 2] if finite else None,
+        "trouble": _first(trouble),
+    }
+
+
+def _trouble(record: dict[str, Any]) -> dict[str, str]:
+    if record["event"] == "recorded":
+        return {"why": record["why"], "what": record["what"]}
+    return {"why": HARM[1], "what": f"the gradient is not finite at {record['where']}"}
+
+
+def _first(trouble: Sequence[dict[str, str]], most: int = 3) -> list[dict[str, str]]:
+    """The first of each kind, and no more than a few."""
+    seen: dict[str, dict[str, str]] = {}
+    for each in trouble:
+        seen.setdefault(each["why"], each)
+    return [*seen.values()][:most]
