@@ -62,6 +62,8 @@ RULES = (
     ("reproduce", f"{REPRODUCTION} --budget 15s"),
     ("report", "--samples 0"),
     ("compare", ""),
+    ("diagnose", ""),
+    ("replay", ""),
 )
 # Options that a run of text does not know.
 NOT_FOR_TEXT = ("--steps",)

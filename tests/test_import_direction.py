@@ -67,7 +67,7 @@ RULES = {
     "readouts": ("readouts", "errors, cells"),
     "optim": ("optim", "errors, settings, declarations of optimizers"),
     # why training fails: of any network
-    "diagnostics": ("diagnostics", "errors, kernels, cells, model, dynamics, optim"),
+    "diagnostics": ("diagnostics", "errors, kernels, cells, outputs, model, dynamics, optim"),
     "data": ("data", "errors, files"),
     # runs on disk, domains as everything else sees them, training
     "run folders": ("runs.folder runs.checkpoint runs.metrics runs.names", "errors, files"),
@@ -79,8 +79,9 @@ RULES = {
     ),
     "training": (
         "training",
-        "errors, evaluation, declarations of cells, declarations of outputs, declarations of optimizers, "
-        "recipe, devices, kernels, cells, outputs, model, curvature, nn, optim, data, run folders, domain",
+        "errors, files, evaluation, declarations of cells, declarations of outputs, declarations of "
+        "optimizers, recipe, devices, kernels, cells, outputs, model, curvature, nn, optim, diagnostics, "
+        "data, run folders, domain",
     ),
     "pictures of runs": (
         "report.curves report.measures report.numbers",

@@ -142,10 +142,7 @@ def test_spans_add_up_to_what_autograd_finds(name, starts):
         for layer in on_outputs[:-1]:
             layer.zero_()
         first = net.flow.formed(run.before[0])
-        total = (
-            on_outputs[-1]
-            * _time_first(module, module(_own_layout(net, run.inputs), first)[0])
-        ).sum()
+        total = (on_outputs[-1] * _time_first(module, module(_own_layout(net, run.inputs), first)[0])).sum()
     else:
         first = net.flow.formed(run.before[0])
         inputs = _own_layout(net, run.inputs)
@@ -161,10 +158,6 @@ def test_spans_add_up_to_what_autograd_finds(name, starts):
             expected = torch.zeros_like(whole) if gradient is None else gradient.to_dense()
             torch.testing.assert_close(whole, expected, rtol=0, atol=1e-10)
         assert sum(each["share"] for each in shares(spans)) == pytest.approx(1)
-
-
-def net:
-    return net
 
 
 def _time_first(module, x):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ostinato.cli.output import human, print_json, say
 from ostinato.cli.own_options import option
 from ostinato.cli.spelling import as_command
 from ostinato.errors import MissingExtra, UserError, named
 from ostinato.files import atomic_write
-
-if TYPE_CHECKING:
-    from ostinato.diagnostics.of_run import RunDiagnosis
 
 # Of a run's folder: what is written there, if nothing else is said.
 PICTURE = "diagnosis.png"
@@ -48,14 +46,16 @@ def diagnose(
         Print every number as one JSON object.
     """
     from ostinato.diagnostics.of_run import diagnose_run
+    from ostinato.diagnostics.pictures import drawn
     from ostinato.nn.devices import find_device
 
     place = find_device(device)
     picture = Path(PICTURE) if out is None else out
-    if picture.suffix not in (".png", ".svg", ".pdf"):
-        raise UserError(f"expected --out as a .png, .svg or .pdf file, found {picture}")
+    check_picture(picture)
     found = diagnose_run(run, checkpoint=checkpoint, data=data, device=place)
-    drawn = _draw(found, picture, wanted=out is not None)
+    title = f"{found.folder.name}, {found.of} model on {found.data}"
+    record = found.found.record
+    made = write_picture(picture, lambda kind: drawn(record, kind, title=title), wanted=out is not None)
     if json:
         print_json(found.to_dict())
         return 0
@@ -63,17 +63,20 @@ def diagnose(
         say("nothing that was measured keeps this run from learning")
     for each in found.found.findings:
         say(f"{each.sentence}: {named(each.advice, option, as_command)}")
-    if drawn:
+    if made:
         say(f"picture: {picture}")
     return 0
 
 
-def _draw(found: RunDiagnosis, path: Path, *, wanted: bool) -> bool:
-    from ostinato.diagnostics.pictures import drawn
+def write_picture(path: Path, draw: Callable[[str], bytes], *, wanted: bool) -> bool:
+    """Draw a picture in the format of its ending; say where the extra for it is missing, unless it is wanted.
 
+    Raises:
+        UserError: there is no such format.
+        MissingExtra: the picture is wanted, and cannot be drawn.
+    """
     try:
-        title = f"{found.folder.name}, {found.of} model on {found.data}"
-        picture = drawn(found.found.record, path.suffix.removeprefix("."), title=title)
+        picture = draw(path.suffix.removeprefix("."))
     except MissingExtra as error:
         if wanted:
             raise
@@ -81,3 +84,11 @@ def _draw(found: RunDiagnosis, path: Path, *, wanted: bool) -> bool:
         return False
     atomic_write(path, picture)
     return True
+
+
+def check_picture(path: Path) -> None:
+    """A UserError unless a picture can be written there: better before the work than after it."""
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"expected {option('out')} as a .png, .svg or .pdf file, found {path}")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"expected a folder to write {path.name} in, found none at {path.parent}")

@@ -18,7 +18,7 @@ from ostinato.diagnostics.networks import Network, network
 from ostinato.diagnostics.products import singular_values, spectral_radii
 from ostinato.diagnostics.spans import gradient_by_span, shares
 from ostinato.diagnostics.trajectory import Trajectory, trajectory, whole_gradients
-from ostinato.diagnostics.units import gradient_shape, state_norms, unit_gradients, units_of
+from ostinato.diagnostics.units import gradient_shape, growth, state_norms, unit_gradients, units_of
 from ostinato.dynamics.lyapunov import lyapunov_exponents
 from ostinato.errors import UserError, argument, without_marks
 from ostinato.nn.cells.state import State, finite, select
@@ -137,7 +137,7 @@ def measured(
     """Everything that is read from one run and the gradient of its losses by the outputs, as JSON values."""
     record: dict[str, Any] = {"steps": run.steps, "streams": run.streams}
     norms = state_norms(run)
-    record["states"] = {"norms": norms, "growth": _growth(norms)}
+    record["states"] = {"norms": norms, "growth": growth(norms)}
     record["units"] = {
         name: own.to_dict() | _bounds(run, k) for k, (name, own) in enumerate(units_of(run, mask).items())
     }
@@ -152,16 +152,6 @@ def measured(
 def _bounds(run: Trajectory, layer: int) -> dict[str, bool]:
     """Whether a layer's outputs are within -1 and 1."""
     return {"bounded": bool(run.outputs[layer].abs().max() <= 1)}
-
-
-def _growth(norms: Sequence[float]) -> float | None:
-    """What states are at the end over what they are half-way, infinite where they are not finite."""
-    if len(norms) < 4:
-        return None
-    if not math.isfinite(norms[-1]):
-        return math.inf
-    middle = norms[len(norms) // 2]
-    return norms[-1] / middle if middle > 0 else None
 
 
 def _of_gradients(run: Trajectory, on_outputs: Sequence[Tensor], mask: Tensor | None) -> dict[str, Any]:
@@ -293,7 +283,7 @@ def _walked(
     carries = carries_state and not has_starts
     return {
         "gradient_norms": _distribution(norms),
-        "walked_states": {"carried": sizes, "carries": carries, "carried_growth": _growth(sizes)},
+        "walked_states": {"carried": sizes, "carries": carries, "carried_growth": growth(sizes)},
         "last": last,
     }
 
@@ -357,12 +347,8 @@ def _run_on(
         on_outputs = [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, own, strict=True)]
         if not model.l1:
             return run, on_outputs, None
-        size = (
-            model.l1
-            / max(len(values), 1)
-            * torch.stack([frames_of(leaf).abs().sum() for leaf in leaves]).sum()
-        )
-        penalty = torch.autograd.grad(size, leaves)
+        size = torch.stack([frames_of(leaf).abs().sum() for leaf in leaves]).sum()
+        penalty = torch.autograd.grad(model.l1 / max(len(values), 1) * size, leaves)
     pair = float(penalty[-1].abs().mean()), float(on_outputs[-1].abs().mean())
     return run, [a + b for a, b in zip(on_outputs, penalty, strict=True)], pair
 

@@ -20,6 +20,8 @@ MOST = 0.5
 GROWS = 1.5
 # A step so many times as long as the usual one leaves the region where the gradient describes the loss.
 BURST = 10.0
+# A penalty whose gradient is this share of the loss's decides with it where units go.
+STRONG = 0.1
 
 _UNBOUNDED = ("relu", "identity", "softplus", "elu", "leaky_relu", "power")
 
@@ -96,7 +98,18 @@ def _growing(record: Mapping[str, Any]) -> Iterator[Finding]:
         f"lower {argument('learning_rate')} or clip ({argument('clip')}), hold the recurrent weights back "
         f"({argument('l2')}), begin with smaller ones ({argument('initialization')}), or use tanh"
     )
-    if states.get("carries") and carried is not None and not carried <= GROWS:
+    trouble = _about(record).get("trouble") or []
+    broken = [each for each in trouble if each.get("cause") == "state" or (each.get("growth") or 0) > GROWS]
+    if broken:
+        over = "from segment to segment" if states.get("carries") else "over a segment"
+        yield Finding(
+            "carried state grows" if states.get("carries") else "states grow",
+            True,
+            f"{'the carried state grows' if states.get('carries') else 'states grow'} without bound {over}, "
+            f"which {kind} units allow: {_broke(broken[0])}",
+            remedy,
+        )
+    elif states.get("carries") and carried is not None and not carried <= GROWS:
         first, last = states["carried"][0], states["carried"][-1]
         yield Finding(
             "carried state grows",
@@ -116,6 +129,13 @@ def _growing(record: Mapping[str, Any]) -> Iterator[Finding]:
             f"{_figure(segment)} times what it is half-way",
             remedy,
         )
+
+
+def _broke(trouble: Mapping[str, Any]) -> str:
+    """How states failed where training first went wrong."""
+    if trouble.get("cause") == "state":
+        return str(trouble["place"])
+    return f"where {trouble['what']} they were {_figure(trouble['growth'])} times as large as half-way"
 
 
 def _is_unbounded(record: Mapping[str, Any]) -> bool:
@@ -166,10 +186,9 @@ def _silent(record: Mapping[str, Any]) -> Iterator[Finding]:
         return
     l1 = _about(record).get("l1") or 0.0
     push, pull = record.get("l1_gradient"), record.get("loss_gradient")
-    if l1 > 0:
-        why = f"; the L1 penalty of {l1:g} is too strong"
-        if push and pull:
-            why += f" (at the units its gradient is {_figure(push / pull)} times that of the loss at first)"
+    if l1 > 0 and push and (not pull or push > STRONG * pull):
+        times = f"its gradient at the units is {_figure(push / pull)} times that of the loss at first"
+        why = f"; the L1 penalty of {l1:g} is too strong ({times if pull else 'the loss has none'})"
         advice = f"divide {argument('l1')} by 10 or more and start anew: a silent unit gets no gradient"
     else:
         why = ", so that no gradient reaches their weights"
@@ -235,10 +254,11 @@ def _percent(share: float) -> str:
 
 def _slow(record: Mapping[str, Any]) -> str:
     """What the slowest units would carry, where there are slow ones."""
-    leak = record.get("largest_leak")
-    if not leak or leak >= 1:
+    leak, horizon = record.get("largest_leak"), (record.get("gradient_over_lag") or {}).get("horizon")
+    if not leak or leak >= 1 or horizon is None:
         return ""
-    return f"; units of leak {leak:.3g} carry a gradient over {math.log(0.01) / math.log(leak):.0f} steps"
+    steps = math.log(0.01) / math.log(leak)
+    return f"; units of leak {leak:.3g} carry a gradient over {steps:.0f} steps" if steps > horizon else ""
 
 
 def _lag_explodes(record: Mapping[str, Any]) -> Iterator[Finding]:
@@ -296,8 +316,17 @@ def _products(record: Mapping[str, Any]) -> Iterator[Finding]:
         False,
         f"over {lag} steps the largest singular value of the Jacobians' product is {_figure(value)}, "
         f"{rate:.3g} a step",
-        "no gradient is carried that far" if value < 0.01 else "some direction is carried that far",
+        _directions(products["singular_values"][-1]),
     )
+
+
+def _directions(values: list[float]) -> str:
+    """How many directions are carried, as far as they were looked at."""
+    count = sum(value >= 0.01 for value in values)
+    if count == 0:
+        return "no gradient is carried that far"
+    least = "at least " if count == len(values) else ""
+    return f"{least}{count} of the directions that were looked at ({len(values)}) keep 1 % or more"
 
 
 def _units(record: Mapping[str, Any]) -> Iterator[Finding]:

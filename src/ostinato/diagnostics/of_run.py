@@ -79,9 +79,8 @@ def diagnose_run(
         raise UserError(f"expected training {domain.what} in {taken.name}, found none")
     identity = opened.load_checkpoint("last")[1]["data"] if begun else domain.identity(taken)
     fresh = domain.model(recipe, identity, at_first).to(device)
-    if checkpoint == FRESH:
-        model = fresh
-    else:
+    model = fresh
+    if checkpoint != FRESH:
         model = load_model(opened, checkpoint, device=device, data=taken).model
     segments = _segments(domain, recipe, taken, torch.device(device))
     about = training_of(opened, recipe, domain, began=begun)
@@ -134,15 +133,21 @@ def training_of(run: Run, recipe: Recipe, domain: Domain, *, began: bool) -> dic
     }
 
 
-def _trouble(record: dict[str, Any]) -> dict[str, str]:
+def _trouble(record: dict[str, Any]) -> dict[str, Any]:
     if record["event"] == "recorded":
-        return {"why": record["why"], "what": record["what"]}
-    return {"why": HARM[1], "what": f"the gradient is not finite at {record['where']}"}
+        grown = record.get("growth")
+        names = ("why", "what", "cause", "place")
+        return {
+            **{name: record.get(name, "") for name in names},
+            "growth": None if grown is None else float(grown),
+        }
+    what = f"the gradient is not finite at {record['where']}"
+    return {"why": HARM[1], "what": what, "cause": "", "place": "", "growth": None}
 
 
-def _first(trouble: Sequence[dict[str, str]], most: int = 3) -> list[dict[str, str]]:
+def _first(trouble: Sequence[dict[str, Any]], most: int = 3) -> list[dict[str, Any]]:
     """The first of each kind, and no more than a few."""
-    seen: dict[str, dict[str, str]] = {}
+    seen: dict[str, dict[str, Any]] = {}
     for each in trouble:
         seen.setdefault(each["why"], each)
     return [*seen.values()][:most]

@@ -42,6 +42,38 @@ def drawn(record: Mapping[str, Any], kind: str = "png", *, title: str = "") -> b
     return buffer.getvalue()
 
 
+def replayed(found: Mapping[str, Any], kind: str, title: str) -> bytes:
+    """The losses of a replayed step's frames, the gradient going back, and the norms up to the step.
+
+    Raises:
+        MissingExtra: the extra [pictures] is not installed.
+    """
+    with needs("pictures"):
+        from matplotlib.figure import Figure
+
+    blame, last = found["blame"], found["last"]
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    rows = (
+        (blame["losses"], "loss", "nats", "frame"),
+        (blame["back"], "gradient at the states, going back from the end", "norm", "frame"),
+        (last["losses"], "losses of the updates up to this one", "nats a step", "update"),
+        (last["norms"], "gradient norms of the updates up to this one", "norm", "update"),
+    )
+    for place, (values, name, unit, along) in enumerate(rows, start=1):
+        axes = figure.add_subplot(2, 2, place)
+        shown = _positive([v if isinstance(v, int | float) else math.nan for v in values])
+        axes.plot(range(len(shown)), shown, color=_MAIN, marker="." if len(shown) < 40 else "")
+        if along == "frame":
+            axes.axvline(blame["frame"], color=_OTHERS[0], linestyle="--", linewidth=1)
+        _log(axes, shown)
+        axes.set(xlabel=along, ylabel=unit, title=name)
+        axes.grid(alpha=0.25)
+    figure.suptitle(f"{title}\n{blame['sentence']}")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=110)
+    return buffer.getvalue()
+
+
 def _has(record: Mapping[str, Any], name: str) -> bool:
     return bool(record.get(name))
 

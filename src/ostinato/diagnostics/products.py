@@ -2,9 +2,9 @@
 
     sigma_i(J_{t+k} ... J_{t+1}),  i = 1 ... R
 
-by subspace iteration through tangent and adjoint scans: no matrix is formed. A gradient is carried back by the
-transpose of such a product, so the first singular value bounds how it grows, and where even that one is far
-below 1 nothing is carried over k steps. Pascanu, Mikolov & Bengio 2013 (arXiv 1211.5063), section 2.1.
+by subspace iteration through tangent and adjoint scans: no matrix is formed. A gradient is carried back by
+the transpose of such a product, so the first singular value bounds how it grows, and where even that one is
+far below 1 nothing is carried over k steps. Pascanu, Mikolov & Bengio 2013 (arXiv 1211.5063), section 2.1.
 
 Shapes: T time, N streams, S numbers in a flat state, R singular values, K lags.
 """

@@ -9,6 +9,7 @@ Shapes: T time, N streams, H units.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -135,6 +136,16 @@ def state_norms(run: Trajectory) -> list[float]:
     flow = run.network.flow
     states = flow.trajectory(run.network.beginning(run.streams), run.inputs, run.steps).double()
     return states.square().mean(2).sqrt().amax(1).tolist()
+
+
+def growth(norms: Sequence[float]) -> float | None:
+    """What states are at the end over what they are half-way, infinite where they are not finite."""
+    if len(norms) < 4:
+        return None
+    if not math.isfinite(norms[-1]):
+        return math.inf
+    middle = norms[len(norms) // 2]
+    return norms[-1] / middle if middle > 0 else None
 
 
 @dataclass(frozen=True)
