@@ -74,18 +74,19 @@ def diagnose_run(
             f"{call('train', resume=opened.folder)} begins, and {argument('checkpoint')} {FRESH} is the "
             "model that it begins with"
         )
-    taken, at_first = _data(opened, recipe, domain, data, begun=begun)
+    taken, own = _data(opened, recipe, domain, data, begun=begun)
     if taken.frames("train") == 0:
         raise UserError(f"expected training {domain.what} in {taken.name}, found none")
     identity = opened.load_checkpoint("last")[1]["data"] if begun else domain.identity(taken)
-    fresh = domain.model(recipe, identity, at_first).to(device)
+    fresh = domain.model(recipe, identity, own).to(device)
     model = fresh
     if checkpoint != FRESH:
         model = load_model(opened, checkpoint, device=device, data=taken).model
     segments = _segments(domain, recipe, taken, torch.device(device))
     about = training_of(opened, recipe, domain, began=begun)
+    at_first = None if recipe.get("init_from") is not None else fresh  # it began with another run's weights
     found = diagnose_model(
-        model, segments, carries_state=domain.carries_state, at_first=fresh, training=about
+        model, segments, carries_state=domain.carries_state, at_first=at_first, training=about
     )
     return RunDiagnosis(opened.folder, checkpoint, taken.name, found)
 
