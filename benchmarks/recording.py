@@ -46,7 +46,7 @@ def main() -> None:
             # in turns, which of the two comes first in turns too
             for how in sorted(times, reverse=bool(pair % 2)):
                 began = time.thread_time()
-                look = recorders[how].begin(1.0)
+                look = recorders[how].begin(1.0, "joint")
                 batch = Batch(segment, None, model.objective, 0, pair, 1.0, lambda *_: None, look)
                 recorders[how].after(batch, updates(batch), place)
                 if pair >= 20:

@@ -79,6 +79,7 @@ BENCHMARKS = {
     "benchmarks/hessian_free.py": "--repeat 1",
     "benchmarks/hessian_free_modules.py": "--gradients 5",
     "benchmarks/nade.py": "--rounds 1 --threads 1",
+    "benchmarks/recording.py": "--pairs 4",
     "benchmarks/training_curves.py": "",
 }
 

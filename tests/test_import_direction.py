@@ -67,7 +67,7 @@ RULES = {
     "readouts": ("readouts", "errors, cells"),
     "optim": ("optim", "errors, settings, declarations of optimizers"),
     # why training fails: of any network
-    "diagnostics": ("diagnostics", "errors, kernels, cells, outputs, model, dynamics, optim"),
+    "diagnostics": ("diagnostics", "errors, kernels, cells, outputs, model, curvature, dynamics, optim"),
     "data": ("data", "errors, files"),
     # runs on disk, domains as everything else sees them, training
     "run folders": ("runs.folder runs.checkpoint runs.metrics runs.names", "errors, files"),

@@ -150,8 +150,9 @@ def test_stopping_going_on_and_ignoring(tmp_path):
     bad = (3, 6, 1, math.nan)
     told = Notices()
     trained(tmp_path / "a", recipe(), bad=bad, monitor=told)
-    assert "frame 6 of stream 1" in told.texts[0]
-    assert "clip auto" in told.texts[0]
+    (text,) = [text for text in told.texts if "replay" in text]
+    assert "frame 6 of stream 1" in text
+    assert "clip auto" in text
     assert Run.open(tmp_path / "a").load_checkpoint("last")[1]["progress"]["epoch"] == 2
     with pytest.raises(Diverged, match="training stopped: the loss is nan"):
         trained(tmp_path / "b", recipe(), bad=bad, on_failure="stop")
@@ -234,6 +235,25 @@ def test_what_is_unusual():
     assert json.dumps(again.state_dict()) == json.dumps(recorder.state_dict())
     reasons = {getattr(recorder.look(Seen(7 + 0.1 * k, 1.0, 1.0)), "why", None) for k in range(200)}
     assert "loss diverged" in reasons
+
+
+def test_the_end_of_a_sequence_is_too_short_to_jump():
+    recorder = Recorder()
+    for _ in range(50):
+        recorder.look(Seen(5.0, 1.0, 1.0, frames=30))
+    assert recorder.look(Seen(30.0, 1.0, 1.0, frames=2)) is None
+    assert recorder.look(Seen(math.inf, 1.0, 1.0, frames=2)).why == "loss not finite"
+    assert recorder.look(Seen(30.0, 1.0, 1.0, frames=15)).why == "loss jumped"
+
+
+def test_another_stage_is_nothing_to_compare_with():
+    recorder = Recorder()
+    recorder.enter("frames")
+    for _ in range(50):
+        recorder.look(Seen(5.0, 1.0, 1.0))
+    recorder.enter("joint")
+    assert recorder.look(Seen(30.0, 1.0, 1.0)) is None
+    assert len(recorder.losses) == 1
 
 
 def test_losses_below_zero_jump_as_well():

@@ -22,6 +22,7 @@ def diagnose(
     checkpoint: Literal["last", "best", "fresh"] = "last",
     data: str | None = None,
     out: Path | None = None,
+    surface: bool = False,
     device: str = "cpu",
     json: bool = False,
 ) -> int:
@@ -40,6 +41,9 @@ def diagnose(
         Other data than the run was trained on; their training part is taken.
     out
         The picture, .png, .svg or .pdf; diagnosis.png in the working folder by default.
+    surface
+        Also the loss in a plane through the model, along the gradient and the largest curvature, with the
+        steps that training would take, clipped and not; and its derivatives on the way across.
     device
         Where the model computes: cpu, cuda, cuda:1 or auto.
     json
@@ -52,7 +56,7 @@ def diagnose(
     place = find_device(device)
     picture = Path(PICTURE) if out is None else out
     check_picture(picture)
-    found = diagnose_run(run, checkpoint=checkpoint, data=data, device=place)
+    found = diagnose_run(run, checkpoint=checkpoint, data=data, device=place, surface=surface)
     title = f"{found.folder.name}, {found.of} model on {found.data}"
     record = found.found.record
     made = write_picture(picture, lambda kind: drawn(record, kind, title=title), wanted=out is not None)

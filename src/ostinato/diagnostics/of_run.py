@@ -9,10 +9,13 @@ from typing import Any
 import torch
 
 from ostinato.data.placement import moved
-from ostinato.diagnostics.diagnosis import SEGMENTS, Diagnosis, diagnose_model
+from ostinato.diagnostics.diagnosis import SEGMENTS, STREAMS, Diagnosis, diagnose_model
 from ostinato.diagnostics.findings import HARM
+from ostinato.diagnostics.surface import loss_surface
 from ostinato.domains.domain import Data, Domain, Segment, domain_named, load_data
 from ostinato.errors import UserError, argument, call
+from ostinato.nn import SequenceModel
+from ostinato.nn.cells.state import finite, select
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model, own_data
@@ -49,6 +52,7 @@ def diagnose_run(
     checkpoint: str = "last",
     data: str | Data | None = None,
     device: torch.device | str = "cpu",
+    surface: bool = False,
 ) -> RunDiagnosis:
     """Measure a run's model on the training data, and say what keeps it from learning.
 
@@ -58,6 +62,8 @@ def diagnose_run(
             "fresh" the one that training began with.
         data: others than the run's own, by name; their training split is taken.
         device: where the model computes.
+        surface: also the loss in a plane through the model, on its last segment's first streams; see
+            `ostinato.diagnostics.surface`.
 
     Raises:
         UserError: there is no such model, or there are no data to measure it on.
@@ -88,7 +94,37 @@ def diagnose_run(
     found = diagnose_model(
         model, segments, carries_state=domain.carries_state, at_first=at_first, training=about
     )
+    if surface:
+        found.record["surface"] = _surface(model, segments, recipe, found, domain.carries_state)
     return RunDiagnosis(opened.folder, checkpoint, taken.name, found)
+
+
+def _surface(
+    model: SequenceModel, segments: Sequence[Segment], recipe: Recipe, found: Diagnosis, carries: bool
+) -> dict[str, Any]:
+    """Of the segment that all else was measured on, with the state that is carried there."""
+    segment = segments[-1]
+
+    def few(x: Any) -> Any:
+        return None if x is None else x[:, :STREAMS]
+
+    states = None
+    if carries:
+        with torch.no_grad():
+            for one in segments[:-1]:
+                states = finite(model.loss(one.inputs, one.targets, states, one.starts, one.mask).states)
+        if states is not None:
+            states = select(states, torch.arange(min(STREAMS, segment.inputs.shape[1])))
+    return loss_surface(
+        model,
+        few(segment.inputs),
+        few(segment.targets),
+        states,
+        few(segment.starts),
+        few(segment.mask),
+        learning_rate=recipe.get("learning_rate"),
+        threshold=found.record["gradient_norms"].get("threshold"),
+    ).to_dict()
 
 
 def _data(

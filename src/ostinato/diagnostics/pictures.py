@@ -10,6 +10,8 @@ from ostinato.errors import needs
 _MAIN, _OTHERS, _BAND = "#0b6e99", ("#c8452c", "#3a9460", "#b1569b", "#857a22", "#6b74d6"), "#9fc5d8"
 # What is below this share of the largest value is drawn at the edge: a logarithm has no zero.
 _LEAST = 1e-12
+# Where numbers end that a logarithmic axis has ticks for.
+_MOST = 1e100
 
 
 def drawn(record: Mapping[str, Any], kind: str = "png", *, title: str = "") -> bytes:
@@ -26,6 +28,7 @@ def drawn(record: Mapping[str, Any], kind: str = "png", *, title: str = "") -> b
         from matplotlib.figure import Figure
 
     panels = [(name, draw) for name, draw in PANELS.items() if _has(record, name)]
+    panels += [(name, draw) for name, draws in MORE.items() if _has(record, name) for draw in draws]
     rows = max(1, math.ceil(len(panels) / 2))
     figure = Figure(figsize=(11, 3.4 * rows), layout="constrained")
     for place, (name, draw) in enumerate(panels, start=1):
@@ -81,8 +84,8 @@ def _has(record: Mapping[str, Any], name: str) -> bool:
 def _positive(values: Sequence[float | None]) -> list[float]:
     """For a logarithmic axis: gaps where there is nothing to draw."""
     known = [v for v in values if v is not None and math.isfinite(v)]
-    least = _LEAST * max(known, default=1.0)
-    return [v if v is not None and math.isfinite(v) and v > least else math.nan for v in values]
+    least = _LEAST * min(max(known, default=1.0), _MOST)
+    return [min(v, _MOST) if v is not None and math.isfinite(v) and v > least else math.nan for v in values]
 
 
 def _log(axes: Any, values: Sequence[float]) -> None:
@@ -173,6 +176,25 @@ def _units(axes: Any, found: Mapping[str, Mapping[str, Any]], record: Mapping[st
     axes.set(ylabel="share", ylim=(0, 1), title="units")
 
 
+def _surface(axes: Any, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    axes.contourf(found["along"], found["across"], found["loss"], levels=20, cmap="Blues_r")
+    for name, color, mark in (("step", _OTHERS[0], "x"), ("clipped", _OTHERS[1], "o")):
+        if found[name] is not None:
+            x, y = found[name]
+            axes.plot([0, x], [0, y], color=color, marker=mark, markevery=[1], label=name)
+    axes.plot(0, 0, "k.", label="model")
+    axes.set(xlabel="along the gradient", ylabel="largest curvature", title="loss around the model")
+
+
+def _across(axes: Any, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    line = found["line"]
+    for name, color in (("first", _MAIN), ("second", _OTHERS[0])):
+        values = _positive([abs(v) for v in line[name]])
+        axes.plot(line["at"], values, color=color, label=f"{name} derivative")
+    _log(axes, [abs(v) for v in line["first"]])
+    axes.set(xlabel="along the gradient", ylabel="absolute value", title="derivatives of the loss")
+
+
 Draw = Callable[[Any, Any, Mapping[str, Any]], None]
 
 PANELS: dict[str, Draw] = {
@@ -185,3 +207,5 @@ PANELS: dict[str, Draw] = {
     "states": _states,
     "units": _units,
 }
+# of the surface there are two
+MORE: dict[str, tuple[Draw, ...]] = {"surface": (_surface, _across)}

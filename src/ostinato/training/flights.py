@@ -76,8 +76,11 @@ class FlightRecorder:
         self._trouble: Trouble | None = None
         self._clip_at: float | None = None
 
-    def begin(self, clip_at: float | None) -> Callable[[float | None, Sequence[float]], None]:
-        """Before an update: what its batch's `before` is to be."""
+    def begin(
+        self, clip_at: float | None, stage: str
+    ) -> Callable[[float | None, int, Sequence[float]], None]:
+        """Before an update of a stage of training: what its batch's `before` is to be."""
+        self.recorder.enter(stage)
         self._kept, self._trouble, self._clip_at = None, None, clip_at
         if self.on_failure == IGNORE:
             return lambda *_: None
@@ -85,11 +88,11 @@ class FlightRecorder:
         self._random = None if generator is None else generator.get_state()
         return self._before
 
-    def _before(self, loss: float | None, norms: Sequence[float]) -> None:
-        if loss is None:  # nothing is known yet, and an update of this kind is long
+    def _before(self, nll: float | None, frames: int, norms: Sequence[float]) -> None:
+        if nll is None:  # nothing is known yet, and an update of this kind is long
             self._keep()
             return
-        self._trouble = self.recorder.look(Seen(loss, largest(norms), self._clip_at))
+        self._trouble = self.recorder.look(_seen(nll, frames, norms, self._clip_at))
         if self._trouble is not None and self.recorder.wants(self._trouble):
             self._keep()
 
@@ -103,8 +106,8 @@ class FlightRecorder:
         if self.on_failure == IGNORE:
             return None
         if self._kept is not None and self._trouble is None:
-            loss = update.nll / max(update.frames, 1)
-            self._trouble = self.recorder.look(Seen(loss, largest(update.norms), batch.clip_at))
+            seen = _seen(update.nll, update.frames, update.norms, batch.clip_at)
+            self._trouble = self.recorder.look(seen)
         trouble = self._trouble
         if trouble is None or self._kept is None or not self.recorder.wants(trouble):
             return None
@@ -201,6 +204,10 @@ class FlightRecorder:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.recorder.load_state_dict(state)
+
+
+def _seen(nll: float, frames: int, norms: Sequence[float], clip_at: float | None) -> Seen:
+    return Seen(nll / max(frames, 1), largest(norms), clip_at, frames)
 
 
 def made(model: SequenceModel, optimizer: TrainingOptimizer, update: Update) -> dict[str, Any]:

@@ -234,14 +234,15 @@ class Trainer:
             self._heed_stop()
 
         epoch, objective, clip_at = progress.epoch, self._objective(), self.threshold.value
-        look = self._recorder.begin(clip_at)
+        look = self._recorder.begin(clip_at, objective.name)
         batch = Batch(segment, self._carried, objective, epoch, index, clip_at, watch, look)
         update = self._updates(batch)
-        self._record(batch, update, streams)
         self._carried = update.states if self.domain.carries_state else None
         if not update.usable:
             self._skip(streams, index)
+            self._record(batch, update, streams)
             return
+        self._record(batch, update, streams)
         self._tell_once(update.notice, update.notice)
         burst = BURST * (self.threshold.value or 1.0)
         if self.domain.forgets_bursts and update.clipped and max(update.norms, default=0.0) > burst:

@@ -1,7 +1,8 @@
 """The flight recorder: what the last updates were like, and a bundle of the step where training goes wrong.
 
     loss not finite      gradient not finite
-    loss jumped          a segment's loss above median + max(|median|, 10 (q75 - q25)) of the last ones
+    loss jumped          that of a segment of usual length above m + max(|m|, 10 (q75 - q25)) of the last
+                         ones, m their median
     gradient jumped      its norm above 30 times their median, where nothing clips it
     loss diverged        the median of the losses above the lowest it has been by as much as a jump
 
@@ -43,11 +44,13 @@ class Seen:
         loss: nats per step that counts.
         norm: of the gradient; where each stream's is clipped, of the largest.
         clip_at: the threshold; None for no clipping.
+        frames: how many count.
     """
 
     loss: float
     norm: float
     clip_at: float | None
+    frames: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,17 @@ class Recorder:
         self.norms: deque[float] = deque(maxlen=KEPT)
         self.thresholds: deque[float | None] = deque(maxlen=KEPT)
         self.written: list[str] = []
-        self._count = 0
+        self._stage = ""
+        self._count = self._frames = 0
         self._usual: _Usual | None = None
         self._lowest: _Usual | None = None
+
+    def enter(self, stage: str) -> None:
+        """A stage of training begins, or goes on: losses of another one are nothing to compare with."""
+        if stage != self._stage:
+            self._stage, self._count, self._usual, self._lowest = stage, 0, None, None
+            for own in (self.losses, self.norms, self.thresholds):
+                own.clear()
 
     def look(self, seen: Seen) -> Trouble | None:
         """Take an update into account; say what is wrong with it, None for nothing."""
@@ -118,7 +129,9 @@ class Recorder:
         if not math.isfinite(seen.norm):
             return Trouble("gradient not finite", f"the gradient norm is {seen.norm}")
         usual = self._usual
-        if usual is None:
+        self._frames = max(self._frames, seen.frames)
+        # what is left of a sequence at its end has few steps, whose mean says little
+        if usual is None or 2 * seen.frames < self._frames:
             return None
         if seen.loss > usual.loss + usual.jump:
             about = f"from a median of {usual.loss:.4g} to {seen.loss:.4g} nats a step"
@@ -161,7 +174,9 @@ class Recorder:
             "norms": [*self.norms],
             "thresholds": [*self.thresholds],
             "written": self.written,
+            "stage": self._stage,
             "count": self._count,
+            "frames": self._frames,
             "usual": None if self._usual is None else asdict(self._usual),
             "lowest": None if self._lowest is None else asdict(self._lowest),
         }
@@ -172,7 +187,7 @@ class Recorder:
             own.clear()
             own.extend(state[name])
         self.written = [*state["written"]]
-        self._count = state["count"]
+        self._count, self._frames, self._stage = state["count"], state["frames"], state["stage"]
         self._usual, self._lowest = (
             None if state[name] is None else _Usual(**state[name]) for name in ("usual", "lowest")
         )
