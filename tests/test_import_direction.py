@@ -94,7 +94,7 @@ RULES = {
     ),
     "diagnoses of runs": (
         "diagnostics.of_run",
-        "errors, recipe, devices, nn, data, run folders, domain, training, runs, diagnostics",
+        "errors, recipe, devices, cells, nn, data, run folders, domain, training, runs, diagnostics",
     ),
     "NAME": (
         "domains.NAME",
@@ -124,8 +124,8 @@ RULES = {
     # the tables are those of a paper, which the declarations of the domains hold
     "reproduce": (
         "reproduce",
-        "errors, files, settings, evaluation, what domains declare, declaration of NAME, declarations of "
-        "domains, recipe, run folders, domain, training, runs, search",
+        "errors, files, settings, declarations of optimizers, evaluation, what domains declare, declaration "
+        "of NAME, declarations of domains, recipe, run folders, domain, training, runs, search",
     ),
     "cli": (
         "cli",
