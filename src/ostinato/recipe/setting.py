@@ -42,6 +42,8 @@ class Setting:
             tuple stands for any number above 0, `Unless` for all values but some.
         unset: what the default None stands for, in words.
         files: whether it names a data set, or files, which are to be found again from another folder.
+        free: whether it may be another one where training starts from weights that are there; those of how
+            training goes on may anyway.
 
     Example:
         >>> leak = Setting("leak_low", float, 0.02, "Model", "smallest leak", low=0, high=1, below=True)
@@ -69,6 +71,19 @@ class Setting:
     needs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     unset: str = ""
     files: bool = False
+    free: bool = False
+
+    @property
+    def of_weights(self) -> bool:
+        """Whether it says what weights are of: those that were trained under another one are of no use.
+
+        Example:
+            >>> Setting("hidden_size", int, 200, "Model", "").of_weights
+            True
+            >>> Setting("learning_rate", float, 0.1, "Optimization", "").of_weights
+            False
+        """
+        return not (self.free or self.files or self.group in _OF_TRAINING) or self.name in _CHOOSES
 
     @property
     def option(self) -> str:
@@ -131,6 +146,9 @@ class Setting:
         raise UserError(f"expected {argument(self.name)}{kind}{span}, found {value}")
 
 
+# The groups of settings that say how training goes on, and what on.
+_OF_TRAINING = ("Recipe", "Data", "Optimization", "Hessian-free", "Training")
+_CHOOSES = ("domain",)
 # Of float32, in which models compute by default.
 _LARGEST = 3.4e38
 
