@@ -14,6 +14,8 @@ from ostinato.reproduce.cells import find_cells
 ROOT = Path(__file__).parent.parent
 # what extending.md prints needs the modules that it prints: tests/docs/test_extending.py runs all of it
 APART = ("extending.md",)
+# whose Python is one program, run in an environment of its own by tests/docs/test_tutorial_decisions.py
+ONE_PROGRAM = ("tutorial_decisions.md",)
 PAGES = (ROOT / "README.md", *(p for p in sorted((ROOT / "docs").glob("*.md")) if p.name not in APART))
 
 SHELL = ("sh", "bash", "shell", "console")

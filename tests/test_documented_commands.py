@@ -12,6 +12,7 @@ import pytest
 from documented_commands import (
     BENCHMARKS,
     NOT_RUN,
+    ONE_PROGRAM,
     PAGES,
     ROOT,
     SPAN,
@@ -278,7 +279,7 @@ PYTHON = [
     (page.name, place, block)
     for page in PAGES
     for place, (language, block) in enumerate(blocks(page.read_text(encoding="utf-8")))
-    if language == "python"
+    if language == "python" and page.name not in ONE_PROGRAM
 ]
 
 
