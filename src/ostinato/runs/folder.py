@@ -3,6 +3,7 @@
     config.toml                    the settings; a run that is extended has its new epochs there
     metrics.jsonl                  one JSON object per line, appended as training goes on
     checkpoints/NAME.safetensors   tensors, and the rest of the state in the same file's metadata
+    flight/                        bundles of steps where training went wrong
     seal.json                      the digests of all these, by which whoever reads them sees damage
     .lock                          held by the process that trains here
 
@@ -36,11 +37,14 @@ if TYPE_CHECKING:
 
 CONFIG, CHECKPOINTS, LOCK = "config.toml", "checkpoints", ".lock"
 
+# Where bundles of steps that went wrong are; each has checksums of its own.
+FLIGHT = "flight"
+
 # What a run comes to, written when it has ended, and what a domain may keep beside the weights.
 RESULTS, CURVE, VOCABULARY = "results.json", "learning_curve.png", "vocabulary.json"
 
 # What is ostinato's own in a run's folder; TensorBoard's files begin with events.out.
-OWN_FILES = (CONFIG, METRICS, CHECKPOINTS, LOCK, seal.SEAL, RESULTS, CURVE, VOCABULARY)
+OWN_FILES = (CONFIG, METRICS, CHECKPOINTS, LOCK, seal.SEAL, RESULTS, CURVE, VOCABULARY, FLIGHT)
 
 
 class Run:
