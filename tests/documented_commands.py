@@ -67,6 +67,8 @@ RULES = (
     ("reproduce", f"{REPRODUCTION} --budget 15s"),
     ("report", "--samples 0"),
     ("compare", ""),
+    ("diagnose", ""),
+    ("replay", ""),
 )
 # Options that a run of text does not know.
 NOT_FOR_TEXT = ("--steps",)
@@ -76,9 +78,11 @@ BENCHMARKS = {
     "benchmarks/class_softmax.py": "--turns 1",
     "benchmarks/composition.py": "--particles 2",
     "benchmarks/sealed_runs.py": "--megabytes 1 --turns 2",
+    "benchmarks/sealed_training.py": "--data songs --turns 2 --seconds 0.1",
     "benchmarks/hessian_free.py": "--repeat 1",
     "benchmarks/hessian_free_modules.py": "--gradients 5",
     "benchmarks/nade.py": "--rounds 1 --threads 1",
+    "benchmarks/recording.py": "--pairs 4",
     "benchmarks/training_curves.py": "",
 }
 

@@ -30,6 +30,8 @@ COMMANDS = {
         "evaluate": ("evaluate:evaluate", "Score a run on its data, beside the baselines."),
         "compare": ("compare:compare", "Compare runs on the same songs, sentences or series."),
         "report": ("report:report", "Write a page about runs and studies."),
+        "diagnose": ("diagnose:diagnose", "Say what keeps a run from learning."),
+        "replay": ("replay:replay", "Make again the step where training went wrong."),
     },
     "Use": {
         "generate": ("generate:generate", "Compose music, write text, or forecast a series."),

@@ -135,6 +135,10 @@ class Music:
             songs = in_random_keys(data.train, np.random.default_rng([recipe.seed, epoch, _KEYS]))
         return Streams(songs, recipe.streams, recipe.segment_length, generator)
 
+    def needed_lag(self, recipe: Recipe) -> int | None:
+        """Not known."""
+        return None
+
     def lost_to_scaling(self, data: Splits, segment: Segment) -> float:
         """Nothing."""
         return 0.0
