@@ -78,6 +78,7 @@ BENCHMARKS = {
     "benchmarks/class_softmax.py": "--turns 1",
     "benchmarks/composition.py": "--particles 2",
     "benchmarks/sealed_runs.py": "--megabytes 1 --turns 2",
+    "benchmarks/sealed_training.py": "--data songs --turns 2 --seconds 0.1",
     "benchmarks/hessian_free.py": "--repeat 1",
     "benchmarks/hessian_free_modules.py": "--gradients 5",
     "benchmarks/nade.py": "--rounds 1 --threads 1",

@@ -14,7 +14,6 @@ recorded twice. The metrics are sealed up to the last checkpoint. Links in the f
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -143,7 +142,7 @@ class Run:
         """
         path = self.folder / CONFIG
         try:
-            data = seal.read(self.folder, CONFIG)
+            data = seal.read(self.folder, CONFIG, foreign.MOST_SETTINGS)
         except FileNotFoundError as error:
             raise UserError(f"expected the settings of a run at {path}, found none") from error
         try:
@@ -185,12 +184,12 @@ class Run:
             UserError: it is damaged, or is no JSON.
         """
         try:
-            return json.loads(seal.read(self.folder, name))
+            data = seal.read(self.folder, name, foreign.MOST_JSON)
         except FileNotFoundError:
             return None
-        except UserError:
-            raise
-        except (ValueError, RecursionError) as error:
+        try:
+            return foreign.of_json(data)
+        except UserError as error:
             raise UserError(
                 f"expected JSON in {self.folder / name}, found an error: {error}; correct the file"
             ) from error
