@@ -20,6 +20,9 @@ struct Kernels {
   bool (*layer_backward)(const LayerBackwardArgs<Real>&);
   bool (*fed_back)(const FedBackArgs<Real>&);
   bool (*fed_back_adjoint)(const FedBackAdjointArgs<Real>&);
+  bool (*rate_forward)(const RateForwardArgs<Real>&);
+  bool (*fed_back_backward)(const FedBackBackwardArgs<Real>&);
+  bool (*noise)(const NoiseArgs<Real>&);
   bool (*nade)(const NadeArgs<Real>&);
   bool (*nade_curvature)(const NadeCurvatureArgs<Real>&);
   bool (*nade_sample)(const NadeSampleArgs<Real>&);

@@ -88,6 +88,63 @@ class NativeKernels {
     float64 ? call(table_->float64) : call(table_->float32);
   }
 
+  // A rate network's layer. Its slopes go part by part; without an address for rates the states are the rates.
+  void rate_forward(bool float64, nb::tuple shape, Index inputs, Address input, Address weight_ih, Address bias,
+                    Address second_bias, Address drive, Address noise_scale, Address draws, unsigned long long key,
+                    bool noise_at_state, Address weight, Address leak, Address h0, Address r0, Address starts,
+                    Address rates, Address states, Address slopes, int nonlinearity, double parameter,
+                    int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      prefer_huge_pages_for<Real>(states, s.steps, s);
+      if (rates) prefer_huge_pages_for<Real>(rates, s.steps, s);
+      const ForwardArgs<Real> scan{s, at<const Real>(drive), at<const Real>(weight), at<const Real>(leak),
+                                   at<const Real>(h0), at<const unsigned char>(starts), at<Real>(states),
+                                   at<Real>(slopes), static_cast<Nonlinearity>(nonlinearity), threads, true,
+                                   static_cast<Real>(parameter)};
+      run(kernels.rate_forward,
+          RateForwardArgs<Real>{scan, inputs, at<const Real>(input), at<const Real>(weight_ih), at<const Real>(bias),
+                                at<const Real>(second_bias),
+                                {at<const Real>(noise_scale), at<const Real>(draws), key, noise_at_state},
+                                at<const Real>(r0), at<Real>(rates)});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
+  // Slopes go part by part; g lives in scratch memory, and at `adjoint` as well if there is such an address.
+  void fed_back_backward(bool float64, nb::tuple shape, Index inputs, Address input, Address grad_rates,
+                         Address slopes, Address rates, Address r0, Address weight, Address leak, Address starts,
+                         Address adjoint, Address first, Address grad_hh, Address grad_ih, Address grad_bias,
+                         Address second_grad_bias, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      const Scratch scratch(static_cast<unsigned long>(s.steps * s.streams * s.hidden) * sizeof(Real));
+      Real* parts = static_cast<Real*>(scratch.memory);
+      if (adjoint) prefer_huge_pages_for<Real>(adjoint, s.steps, s);
+      const auto* begins = at<const unsigned char>(starts);
+      const FedBackAdjointArgs<Real> scan{s, at<const Real>(grad_rates), nullptr, at<const Real>(slopes),
+                                          at<const Real>(weight), at<const Real>(leak), begins, at<Real>(adjoint),
+                                          threads, true, parts, at<Real>(first)};
+      const AdjointArgs<Real> place{s, nullptr, nullptr, nullptr, nullptr, begins, nullptr, nullptr, nullptr, threads,
+                                    true, parts};
+      run(kernels.fed_back_backward,
+          FedBackBackwardArgs<Real>{scan, LayerBackwardArgs<Real>{place, at<const Real>(rates), at<const Real>(r0),
+                                                                  input_at<Real>(inputs, 0, input), false,
+                                                                  at<Real>(grad_hh), at<Real>(grad_ih),
+                                                                  at<Real>(grad_bias), at<Real>(second_grad_bias)}});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
+  void noise(bool float64, nb::tuple shape, unsigned long long key, Address out, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      prefer_huge_pages_for<Real>(out, s.steps, s);
+      run(kernels.noise, NoiseArgs<Real>{s, key, at<Real>(out), threads});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
   void adjoint(bool float64, nb::tuple shape, Address grad_states, Address slopes, Address weight, Address leak,
                Address starts, Address delta, Address grad_h0, Address adjoint_states, int threads) const {
     const Shape s = to_shape(shape);
@@ -306,6 +363,9 @@ NB_MODULE(_native, m) {
       .def("forward_further", &NativeKernels::forward_further)
       .def("fed_back", &NativeKernels::fed_back)
       .def("fed_back_adjoint", &NativeKernels::fed_back_adjoint)
+      .def("rate_forward", &NativeKernels::rate_forward)
+      .def("fed_back_backward", &NativeKernels::fed_back_backward)
+      .def("noise", &NativeKernels::noise)
       .def("nade", &NativeKernels::nade)
       .def("nade_curvature", &NativeKernels::nade_curvature)
       .def("nade_sample", &NativeKernels::nade_sample);

@@ -14,7 +14,8 @@ bool project_and_scan(const LayerForwardArgs<Real>& args, const ForwardArgs<Real
   const bool begun =
       projection.begin(scan.shape, args.input, args.weight_ih, args.bias, args.second_bias, scan.threads);
   if (!begun) return false;
-  const auto make = [](const void* self, Index step, const Share<Real>& share, const Rows<Real>& to) {
+  const auto make = [](const void* self, Index step, const Share<Real>& share, const Rows<Real>& to,
+                       const Rows<Real>&) {
     static_cast<const SparseProjection<Real>*>(self)->project(step, share, to);
   };
   return forward_from(scan, DriveMaker<Real>{make, &projection, projection.preparation()});

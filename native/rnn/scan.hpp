@@ -55,12 +55,15 @@ class Trail {
   bool takes_turns_, copies_;
 };
 
-// What makes a share of a step's drive just before the step, where its states will be.
+// What makes a share of a step's drive just before the step, where its states will be, and maybe its push as well. It
+// may read the drive that is given.
 template <class Real>
 struct DriveMaker {
-  void (*make)(const void* self, Index step, const Share<Real>& share, const Rows<Real>& to) = nullptr;
+  void (*make)(const void* self, Index step, const Share<Real>& share, const Rows<Real>& to, const Rows<Real>& push) =
+      nullptr;
   const void* self = nullptr;
   Preparation<Real> preparation;
+  bool pushes = false;
 };
 
 // `pushes` says whether there may be a push.
@@ -73,11 +76,12 @@ bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker, 
     Rows<const Real> before = share.rows(by_step, args.h0, 0);
     for (Index t = 0; t < shape.steps; ++t) {
       const Rows<Real> states = trail.rows(t), slopes = share.rows(slope_order, args.slopes, t);
-      const Rows<const Real> given = share.rows(by_step, args.drive, t);
+      const Rows<const Real> given = maker.make ? Rows<const Real>{} : share.rows(by_step, args.drive, t);
       const Rows<const Real> drive = given ? given : Rows<const Real>(states);
-      Rows<const Real> push;
-      if constexpr (pushes) push = share.rows(by_step, args.push, t);
-      if (maker.make) maker.make(maker.self, t, share, states);
+      const Rows<Real> made = pushes && maker.pushes ? share.own_rows(2) : Rows<Real>{};
+      Rows<const Real> push = made;
+      if (pushes && !push) push = share.rows(by_step, args.push, t);
+      if (maker.make) maker.make(maker.self, t, share, states, made);
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
         const Index at = row * shape.hidden + column;
         const bool start = is_start(args.starts, shape, t, row);
@@ -115,7 +119,7 @@ bool forward_of(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
 
 template <class Real>
 bool forward_from(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
-  if (args.push || args.nonlinearity > Nonlinearity::identity) {
+  if (args.push || maker.pushes || args.nonlinearity > Nonlinearity::identity) {
     const AnyActivation<Real> f{args.nonlinearity, args.parameter};
     return args.leak ? forward_with<Real, true, true>(args, maker, f) : forward_with<Real, false, true>(args, maker, f);
   }
