@@ -88,16 +88,15 @@ class NativeKernels {
     float64 ? call(table_->float64) : call(table_->float32);
   }
 
-  // A rate network's layer. Its slopes go part by part; without an address for rates the states are the rates.
+  // A rate network's layer. Its slopes go part by part; with an r0 its rates are fed back, and written where else the states are.
   void rate_forward(bool float64, nb::tuple shape, Index inputs, Address input, Address weight_ih, Address bias,
                     Address second_bias, Address drive, Address noise_scale, Address draws, unsigned long long key,
                     bool noise_at_state, Address weight, Address leak, Address h0, Address r0, Address starts,
-                    Address rates, Address states, Address slopes, int nonlinearity, double parameter,
+                    Address states, Address last, Address slopes, int nonlinearity, double parameter,
                     int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       prefer_huge_pages_for<Real>(states, s.steps, s);
-      if (rates) prefer_huge_pages_for<Real>(rates, s.steps, s);
       const ForwardArgs<Real> scan{s, at<const Real>(drive), at<const Real>(weight), at<const Real>(leak),
                                    at<const Real>(h0), at<const unsigned char>(starts), at<Real>(states),
                                    at<Real>(slopes), static_cast<Nonlinearity>(nonlinearity), threads, true,
@@ -106,7 +105,7 @@ class NativeKernels {
           RateForwardArgs<Real>{scan, inputs, at<const Real>(input), at<const Real>(weight_ih), at<const Real>(bias),
                                 at<const Real>(second_bias),
                                 {at<const Real>(noise_scale), at<const Real>(draws), key, noise_at_state},
-                                at<const Real>(r0), at<Real>(rates)});
+                                at<const Real>(r0), at<Real>(last)});
     };
     float64 ? call(table_->float64) : call(table_->float32);
   }

@@ -37,12 +37,13 @@ struct FedBackArgs {
   const Real* r0;               // (B, H)
   const unsigned char* starts;  // (T, B) or null: no start
   Real* rates;                  // (T, B, H)
-  Real* states;                 // (T, B, H); may be the drive itself
+  Real* states;                 // (T, B, H), maybe the drive itself; or null: not wanted
   Real* slopes;                 // (T, B, H)
   Nonlinearity nonlinearity;
   Real parameter;
   int threads;
   bool by_part = false;
+  Real* last = nullptr;  // (B, H) or null: the last states once more
 };
 
 // g_t = force_t + d_t (G_t + m g_{t+1} W) + m a g_{t+1},  m zero where starts[t+1].
@@ -152,8 +153,8 @@ struct Noise {
   bool at_state = false;  // whether it is a push, and not in the drive
 };
 
-// A layer of a rate network, whose drive and noise are made step by step: the forward scan, or where there are rates the
-// one that feeds them back.
+// A layer of a rate network, whose drive and noise are made step by step: the forward scan, or where there is an r0 the
+// one that feeds rates back, and whose states are then these rates.
 template <class Real>
 struct RateForwardArgs {
   ForwardArgs<Real> scan;  // the drive is null where it is x U' + b + b2; it may be the states themselves
@@ -163,8 +164,8 @@ struct RateForwardArgs {
   const Real* bias;        // (H) or null
   const Real* second_bias;
   Noise<Real> noise;
-  const Real* r0;  // (B, H), with rates
-  Real* rates;     // (T, B, H), or null: the states are the rates
+  const Real* r0;  // (B, H) or null
+  Real* last;      // (B, H), with r0: the last state
 };
 
 // The way back through a layer whose rates are fed back: the adjoint scan, then the sums over its g.

@@ -16,10 +16,12 @@ bool fed_back(const FedBackArgs<Real>& args, const DriveMaker<Real>& maker) {
     const Trail<Real> trail(share, shape, args.rates);
     Rows<const Real> before = share.rows(by_step, args.h0, 0), fed = share.rows(by_step, args.r0, 0);
     for (Index t = 0; t < shape.steps; ++t) {
-      const Rows<Real> rates = trail.rows(t), states = share.rows(by_step, args.states, t);
-      const Rows<Real> slopes = share.rows(slope_order, args.slopes, t);
-      const Rows<const Real> drive = maker.make ? Rows<const Real>(states) : share.rows(by_step, args.drive, t);
-      if (maker.make) maker.make(maker.self, t, share, states, {});
+      const Rows<Real> rates = trail.rows(t), slopes = share.rows(slope_order, args.slopes, t);
+      const Rows<Real> wanted = share.rows(by_step, args.states, t), states = wanted ? wanted : share.own_rows(2);
+      const Rows<const Real> given = maker.make ? Rows<const Real>{} : share.rows(by_step, args.drive, t);
+      const Rows<const Real> drive = given ? given : Rows<const Real>(rates);
+      Real* const last = t + 1 == shape.steps ? args.last : nullptr;
+      if (maker.make) maker.make(maker.self, t, share, rates, {});
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
         const Index at = row * shape.hidden + column;
         const bool start = is_start(args.starts, shape, t, row);
@@ -31,11 +33,12 @@ bool fed_back(const FedBackArgs<Real>& args, const DriveMaker<Real>& maker) {
             h += load(sums + c) + Lanes::get(lanes_used, args.leak + column + c) * Lanes::get(lanes_used, before.at(i));
           f.template apply<Real>(h, rate, slope);
           Lanes::put(lanes_used, states.at(i), h);
+          if (last) Lanes::put(lanes_used, last + i, h);
           Lanes::put(lanes_used, rates.at(i), rate);
           Lanes::put(lanes_used, slopes.at(i), slope);
         });
       };
-      share.step(fed, {{drive}, {states, slopes}}, after);
+      share.step(fed, {{given, wanted}, {trail.far_rows(t), slopes}}, after);
       trail.finish(t);
       before = states;
       fed = rates;

@@ -97,10 +97,10 @@ template <class Real>
 bool rate_forward(const RateForwardArgs<Real>& args) {
   const RateDrive<Real> drive(args);
   const ForwardArgs<Real>& scan = args.scan;
-  if (!args.rates) return forward_from(scan, drive.maker());
+  if (!args.r0) return forward_from(scan, drive.maker());
   return fed_back(FedBackArgs<Real>{scan.shape, scan.drive, scan.weight, scan.leak, scan.h0, args.r0, scan.starts,
-                                    args.rates, scan.states, scan.slopes, scan.nonlinearity, scan.parameter,
-                                    scan.threads, scan.by_part},
+                                    scan.states, nullptr, scan.slopes, scan.nonlinearity, scan.parameter, scan.threads,
+                                    scan.by_part, args.last},
                   drive.maker());
 }
 

@@ -123,8 +123,11 @@ OSTINATO_INLINE void put_normals(PackedWords first, PackedWords second, Real* on
   using Bits = typename WordsOf<Real>::Bits;
 #pragma GCC unroll 2
   for (int i = 0; i < lanes<float>; i += n) {
+    Bits radius, angle;
+    __builtin_memcpy(&radius, reinterpret_cast<const char*>(&first) + 4 * i, sizeof(Bits));
+    __builtin_memcpy(&angle, reinterpret_cast<const char*>(&second) + 4 * i, sizeof(Bits));
     Vec<Real> x, y;
-    box_muller<Real>(reinterpret_cast<const Bits*>(&first)[i / n], reinterpret_cast<const Bits*>(&second)[i / n], x, y);
+    box_muller<Real>(radius, angle, x, y);
     store(one + i, x);
     store(other + i, y);
   }

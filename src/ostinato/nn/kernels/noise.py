@@ -64,7 +64,17 @@ def _words(key: int, steps: range, streams: int, columns: int) -> tuple[Tensor, 
     x = torch.arange(columns).expand(shape)
     y = torch.arange(streams).unsqueeze(1).expand(shape)
     z = torch.arange(steps.start, steps.stop).view(-1, 1, 1).expand(shape)
-    w = torch.zeros(shape, dtype=torch.int64)
+    return philox(x, y, z, torch.zeros(shape, dtype=torch.int64), key)
+
+
+def philox(x: Tensor, y: Tensor, z: Tensor, w: Tensor, key: int) -> tuple[Tensor, ...]:
+    """Four words of a counter's four words: Philox-4x32-10. Words are int64 from 0 to 2^32 - 1.
+
+    Example:
+        >>> zero = torch.tensor(0)
+        >>> [hex(int(word)) for word in philox(zero, zero, zero, zero, 0)]
+        ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
+    """
     first, second = key & _LOW, key >> 32
     for _ in range(_ROUNDS):
         p, q = x * 0xD2511F53, z * 0xCD9E8D57

@@ -10,7 +10,7 @@ the tensors. The way back of the leaky one is `layer_cpu.backward`.
 Shapes: T time, B streams, I inputs, H hidden.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,23 +46,23 @@ class Rates(NamedTuple):
     slopes: Tensor  # (T * B * H,), for the native code's use, in the order of native/linear/frames.hpp
 
 
-def forward(layer: RateLayer, nonlinearity: str, noise_at_state: bool) -> Rates:
+def forward(layer: RateLayer, nonlinearity: str, noise_at_state: bool, extension: Any = None) -> Rates:
     """The rates, and what the way back needs besides."""
     shape = _check(layer)
     layer = RateLayer(*(None if t is None else t.contiguous() for t in layer))
     name, parameter = nonlinearities.parse(nonlinearity)
     weight = layer.weight_hh
-    states = weight.new_empty(*shape)
-    rates = states if layer.r0 is None else weight.new_empty(*shape)
-    slopes = cpu.scratch(states.numel(), weight.dtype)
+    rates = weight.new_empty(*shape)
+    last = None if layer.r0 is None else weight.new_empty(1, *shape[1:])
+    slopes = cpu.scratch(rates.numel(), weight.dtype)
     drive = layer.drive
     if drive is None:
         assert layer.inputs is not None
         assert layer.weight_ih is not None
         if layer.inputs.shape[2] > _FEW_INPUTS:
-            layer_cpu.project_to(states, layer.inputs, layer.weight_ih, layer.bias, layer.second_bias)
-            drive = states
-    cpu.extension().rate_forward(
+            layer_cpu.project_to(layer.inputs, layer.weight_ih, layer.bias, layer.second_bias, rates)
+            drive = rates
+    (extension or cpu.extension()).rate_forward(
         weight.dtype is torch.float64,
         shape,
         0 if layer.inputs is None else layer.inputs.shape[2],
@@ -80,14 +80,14 @@ def forward(layer: RateLayer, nonlinearity: str, noise_at_state: bool) -> Rates:
         layer.h0.data_ptr(),
         _address(layer.r0),
         _address(layer.starts),
-        0 if layer.r0 is None else rates.data_ptr(),
-        states.data_ptr(),
+        rates.data_ptr(),
+        _address(last),
         slopes.data_ptr(),
         nonlinearities.NONLINEARITIES.index(name),
         parameter,
         torch.get_num_threads(),
     )
-    return Rates(rates, states[-1:].clone(), slopes)
+    return Rates(rates, rates[-1:].clone() if last is None else last, slopes)
 
 
 class FedBackGradients(NamedTuple):
@@ -108,6 +108,7 @@ def fed_back_backward(
     grad_rates: Tensor,
     wanted: tuple[bool, bool, bool, bool],
     want_adjoint: bool,
+    extension: Any = None,
 ) -> FedBackGradients:
     """All gradients of a layer whose rates are fed back, but the inputs', which is `adjoint @ weight_ih`.
 
@@ -118,6 +119,7 @@ def fed_back_backward(
         grad_rates: of the rates (T, B, H).
         wanted: whether those of U, b, b2 and W are.
         want_adjoint: whether g is; where it is not, it needs no tensor of its own.
+        extension: the native kernels of one instruction set; the best by default.
     """
     shape = tuple(rates.shape)
     if tuple(grad_rates.shape) != shape or grad_rates.dtype is not rates.dtype:
@@ -139,7 +141,7 @@ def fed_back_backward(
         )
     ]
     grad_ih, grad_bias, second, grad_hh = outs
-    cpu.extension().fed_back_backward(
+    (extension or cpu.extension()).fed_back_backward(
         weight.dtype is torch.float64,
         shape,
         0 if layer.inputs is None else layer.inputs.shape[2],
