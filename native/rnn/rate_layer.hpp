@@ -52,7 +52,7 @@ class RateDrive {
         const Index begin = k * noise_block > first ? k * noise_block : first;
         const Index end = (k + 1) * noise_block < last ? (k + 1) * noise_block : last;
         const Real* noise = nullptr;
-        if (args_.noise.draws) {
+        if (args_.noise.scale && args_.noise.draws) {
           noise = args_.noise.draws + frame * shape.hidden + begin;
         } else if (args_.noise.scale) {
           fill_noise(philox_, step, row, k, drawn);

@@ -309,6 +309,7 @@ void check_layer(const Problem<Real>& p, const Kernels<Real>& kernels, const cha
 }  // namespace
 
 #include "check_nade.hpp"
+#include "check_rates.hpp"
 
 namespace {
 
@@ -326,6 +327,7 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
       check_tangent(p, kernels, isa, threads);
       check_layer(p, kernels, isa, h % 90 + 1, turn % 5 ? 0.05 : 0.5, turn & 1, threads);
       check_nade(kernels, isa, b, h % 90 + 1, h, threads);
+      check_rates(p, kernels, isa, turn, threads);
       ++turn;
     }
   // one stream on one thread: most of W's gradient is made while the adjoint scan runs
@@ -341,6 +343,7 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
       check_tangent(many, kernels, isa, threads);
       check_layer(many, kernels, isa, 40, 0.05, true, threads);
       check_layer(many, kernels, isa, 40, 0.5, false, threads);
+      for (int way = 0; way < 32; ++way) check_rates(many, kernels, isa, way, threads);
     }
   }
 }

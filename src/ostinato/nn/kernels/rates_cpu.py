@@ -177,8 +177,8 @@ def _check(layer: RateLayer) -> tuple[int, int, int]:
     dtype = layer.weight_hh.dtype
     if dtype not in (torch.float32, torch.float64) or not layer.weight_hh.is_cpu:
         raise ValueError(f"weights must be float32 or float64 on the CPU, got {dtype}")
-    if (layer.draws is None) == (layer.key is None) and layer.scale is not None:
-        raise ValueError("noise has either draws or a key")
+    if (layer.draws is not None) + (layer.key is not None) != (layer.scale is not None):
+        raise ValueError("noise has a scale and either draws or a key")
     if layer.r0 is not None and layer.leak is None:
         raise ValueError("rates that are fed back have a leak")
     row, frame = (hidden,), (steps, streams, hidden)
