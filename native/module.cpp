@@ -110,27 +110,32 @@ class NativeKernels {
     float64 ? call(table_->float64) : call(table_->float32);
   }
 
-  // Slopes go part by part; g lives in scratch memory, and at `adjoint` as well if there is such an address.
-  void fed_back_backward(bool float64, nb::tuple shape, Index inputs, Address input, Address grad_rates,
-                         Address slopes, Address rates, Address r0, Address weight, Address leak, Address starts,
-                         Address adjoint, Address first, Address grad_hh, Address grad_ih, Address grad_bias,
-                         Address second_grad_bias, int threads) const {
+  // The way back through a rate network's layer. Slopes go part by part; delta, which is g where rates are fed back, lives
+  // in scratch memory, and at `delta` as well if there is such an address. `first` is the gradient of the initial state,
+  // or where rates are fed back g of the first step.
+  void rate_backward(bool float64, nb::tuple shape, bool feeds_back, Index inputs, Address input, Address grad_rates,
+                     Address slopes, Address rates, Address start, Address weight, Address leak, Address starts,
+                     Address delta, Address first, Address grad_hh, Address grad_ih, Address grad_bias,
+                     Address second_grad_bias, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const Scratch scratch(static_cast<unsigned long>(s.steps * s.streams * s.hidden) * sizeof(Real));
       Real* parts = static_cast<Real*>(scratch.memory);
-      if (adjoint) prefer_huge_pages_for<Real>(adjoint, s.steps, s);
+      if (delta) prefer_huge_pages_for<Real>(delta, s.steps, s);
       const auto* begins = at<const unsigned char>(starts);
-      const FedBackAdjointArgs<Real> scan{s, at<const Real>(grad_rates), nullptr, at<const Real>(slopes),
-                                          at<const Real>(weight), at<const Real>(leak), begins, at<Real>(adjoint),
-                                          threads, true, parts, at<Real>(first)};
-      const AdjointArgs<Real> place{s, nullptr, nullptr, nullptr, nullptr, begins, nullptr, nullptr, nullptr, threads,
-                                    true, parts};
-      run(kernels.fed_back_backward,
-          FedBackBackwardArgs<Real>{scan, LayerBackwardArgs<Real>{place, at<const Real>(rates), at<const Real>(r0),
-                                                                  input_at<Real>(inputs, 0, input), false,
-                                                                  at<Real>(grad_hh), at<Real>(grad_ih),
-                                                                  at<Real>(grad_bias), at<Real>(second_grad_bias)}});
+      const AdjointArgs<Real> scan{s, at<const Real>(grad_rates), at<const Real>(slopes), at<const Real>(weight),
+                                   at<const Real>(leak), begins, at<Real>(delta), at<Real>(first), nullptr, threads,
+                                   true, parts};
+      const FedBackAdjointArgs<Real> fed_back{s, scan.grad_states, nullptr, scan.slopes, scan.weight, scan.leak, begins,
+                                              scan.delta, threads, true, parts, scan.grad_h0};
+      const bool sums = grad_hh || grad_ih || grad_bias || second_grad_bias;
+      if (!sums && feeds_back) return run(kernels.fed_back_adjoint, fed_back);
+      if (!sums) return run(kernels.adjoint, scan);
+      const LayerBackwardArgs<Real> layer{scan, at<const Real>(rates), at<const Real>(start),
+                                          input_at<Real>(inputs, 0, input), false, at<Real>(grad_hh), at<Real>(grad_ih),
+                                          at<Real>(grad_bias), at<Real>(second_grad_bias), feeds_back || s.streams > 1};
+      feeds_back ? run(kernels.fed_back_backward, FedBackBackwardArgs<Real>{fed_back, layer})
+                 : run(kernels.layer_backward, layer);
     };
     float64 ? call(table_->float64) : call(table_->float32);
   }
@@ -363,7 +368,7 @@ NB_MODULE(_native, m) {
       .def("fed_back", &NativeKernels::fed_back)
       .def("fed_back_adjoint", &NativeKernels::fed_back_adjoint)
       .def("rate_forward", &NativeKernels::rate_forward)
-      .def("fed_back_backward", &NativeKernels::fed_back_backward)
+      .def("rate_backward", &NativeKernels::rate_backward)
       .def("noise", &NativeKernels::noise)
       .def("nade", &NativeKernels::nade)
       .def("nade_curvature", &NativeKernels::nade_curvature)

@@ -140,6 +140,7 @@ struct LayerBackwardArgs {
   Real* grad_ih;           // (H, I)
   Real* grad_bias;         // (H)
   Real* second_grad_bias;  // (H): the same once more
+  bool on_the_way = false;  // whether sums are made while the scan runs, from the last frames to the first; not sparse
 
   __attribute__((always_inline)) const Real* delta() const { return scan.by_part ? scan.delta_in_parts : scan.delta; }
 };

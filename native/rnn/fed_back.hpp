@@ -83,6 +83,7 @@ bool fed_back_adjoint(const FedBackAdjointArgs<Real>& args, const Then& then) {
       };
       share.step(later, {{grads, slopes}, {trail.far_rows(t)}}, after);
       trail.finish(t);
+      then.finish_step(t, share);
       later = adjoint;
     }
   };

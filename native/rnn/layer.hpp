@@ -94,10 +94,11 @@ bool layer_backward(const LayerBackwardArgs<Real>& args) {
   const AdjointArgs<Real>& scan = args.scan;
   InterleavedGradient<Real> gradient_of_hh(scan.shape, args.delta(), args.states, scan.starts, args.grad_hh);
   InterleavedGradient<Real>* interleaved =
-      args.grad_hh && gradient_of_hh.pays(scan.shape, scan.threads) ? &gradient_of_hh : nullptr;
-  const LayerGradient<Real> gradient(args, scan.threads < 1 ? 1 : scan.threads, interleaved);
+      args.grad_hh && !args.on_the_way && gradient_of_hh.pays(scan.shape, scan.threads) ? &gradient_of_hh : nullptr;
+  const int threads = scan.threads < 1 ? 1 : scan.threads;
+  const LayerGradient<Real> gradient(args, threads, interleaved);
   if (!gradient.has_memory()) return false;
-  return adjoint(scan, [&gradient](int rank, int size) { gradient.run(rank, size); }, interleaved);
+  return adjoint(scan, MakeGradient<Real>(gradient, threads), interleaved);
 }
 
 }  // namespace

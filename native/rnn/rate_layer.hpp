@@ -106,9 +106,10 @@ bool rate_forward(const RateForwardArgs<Real>& args) {
 
 template <class Real>
 bool fed_back_backward(const FedBackBackwardArgs<Real>& args) {
-  const LayerGradient<Real> gradient(args.sums, args.scan.threads < 1 ? 1 : args.scan.threads, nullptr);
+  const int threads = args.scan.threads < 1 ? 1 : args.scan.threads;
+  const LayerGradient<Real> gradient(args.sums, threads, nullptr);
   if (!gradient.has_memory()) return false;
-  return fed_back_adjoint(args.scan, [&gradient](int rank, int size) { gradient.run(rank, size); });
+  return fed_back_adjoint(args.scan, MakeGradient<Real>(gradient, threads));
 }
 
 template <class Real>

@@ -138,9 +138,9 @@ bool forward(const ForwardArgs<Real>& args) {
 
 // `carried` holds g of step t + 1 when it is needed there: in adjoint_states when those are wanted, otherwise in rows
 // that every step reads and then overwrites in place.
-template <class Real, bool leaky>
+template <class Real, bool leaky, class Then>
 void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Share<Real>& share,
-                   InterleavedGradient<Real>* gradient) {
+                   InterleavedGradient<Real>* gradient, const Then& then) {
   const Shape& shape = args.shape;
   const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.by_part);
   Rows<const Real> delta_next, carried;
@@ -177,20 +177,22 @@ void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Shar
     if (!inside) break;
     trail.finish(t);
     if (gradient) gradient->finish_step(t);
+    then.finish_step(t, share);
     delta_next = deltas;
     carried = keep;
   }
   if (gradient) gradient->finish();
 }
 
-// With `gradient`, of one stream on one thread, its sums are made meanwhile.
+// With `gradient`, of one stream on one thread, its sums are made meanwhile. `then` hears of every step's end, and is
+// called when all are done.
 template <class Real, class Then>
 bool adjoint(const AdjointArgs<Real>& args, const Then& then, InterleavedGradient<Real>* gradient = nullptr) {
-  const auto steps = [&args, gradient](Share<Real>& share) {
+  const auto steps = [&args, &then, gradient](Share<Real>& share) {
     const Trail<Real> trail = args.by_part ? Trail<Real>(share, args.shape, args.delta_in_parts, args.delta)
                                           : Trail<Real>(share, args.shape, args.delta);
-    args.leak ? adjoint_steps<Real, true>(args, trail, share, gradient)
-              : adjoint_steps<Real, false>(args, trail, share, gradient);
+    args.leak ? adjoint_steps<Real, true>(args, trail, share, gradient, then)
+              : adjoint_steps<Real, false>(args, trail, share, gradient, then);
   };
   return run_scan<Real>(args.shape, Order::of(args.shape, args.by_part).split, args.weight, false, args.threads, steps,
                         nullptr, {}, then);

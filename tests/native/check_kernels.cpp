@@ -234,6 +234,15 @@ void check_backward(const Problem<Real>& p, const Kernels<Real>& kernels, const 
                           nullptr});
   if (hh_again != found_hh || ih_again != found_ih || bias_again != found_bias || p.by_step(parts) != delta)
     std::printf("gradients of deltas in parts are others, %s\n", isa), std::exit(1);
+
+  std::vector<Real> hh_soon(hh.size()), ih_soon(ih.size()), bias_soon(bias.size());
+  kernels.layer_backward({{p.s, p.in.data(), slopes_in_parts.data(), p.weight.data(), leak, starts, nullptr, h0.data(),
+                           nullptr, threads, true, parts.data()},
+                          states.data(), p.h0.data(), x, false, hh_soon.data(), ih_soon.data(), bias_soon.data(),
+                          nullptr, true});
+  expect_close("gradient of W on the way", isa, p.s, hh_soon, hh);
+  expect_close("gradient of U on the way", isa, p.s, ih_soon, ih);
+  expect_close("gradient of b on the way", isa, p.s, bias_soon, bias);
 }
 
 // A layer's states are those of the scan over the drive that plain loops make.

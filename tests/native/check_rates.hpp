@@ -115,7 +115,7 @@ void check_fed_back_adjoint(const Problem<Real>& p, const Kernels<Real>& kernels
   const AdjointArgs<Real> place{p.s, nullptr, nullptr, nullptr, nullptr, starts, nullptr, nullptr, nullptr, threads,
                                 true, parts.data()};
   kernels.fed_back_backward({scan, {place, rates.data(), p.h0.data(), {3, nullptr, x.data()}, false, found_hh.data(),
-                                    found_ih.data(), found_bias.data(), second.data()}});
+                                    found_ih.data(), found_bias.data(), second.data(), true}});
   expect_close("adjoint in parts of rates fed back", isa, p.s, p.by_step(parts), total);
   if (keep) expect_close("adjoint once more", isa, p.s, copy, total);
   expect_close("adjoint of the first step", isa, p.s, first,

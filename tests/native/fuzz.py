@@ -233,7 +233,7 @@ class Fuzzer:
         return self.torch.stack(made[::-1])
 
     def rate_layer(self) -> list[tuple[Any, Any]]:
-        """A rate network's layer in one call, and the way back where its rates are fed back."""
+        """A rate network's layer in one call, and the way back."""
         from ostinato.nn.kernels import definition, noise, rates, rates_cpu
 
         torch, draw = self.torch, self.draw
@@ -272,26 +272,30 @@ class Fuzzer:
         if scale is not None:
             push, total = (xi * scale, total) if at_state else (push, total + xi * scale)
         rest = (self.weight, leak)
-        if not feeds_back:
-            given = (total, *rest, push, h0, self.starts, "tanh")
-            states = self.reference(rates.pushed, *given)[0]
-            return [(made.rates, states), (made.last, states[-1:])]
-        expected, states, slopes = self.reference(
-            rates.fed_back, total, *rest, h0, r0, self.starts, "tanh"
-        )
         upstream = self.frames(self.hidden)
-        grad = rates_cpu.fed_back_backward(
+        grad = rates_cpu.backward(
             layer, made.rates, made.slopes, upstream, (True,) * 4, True, self.kernel.native
         )
-        g = self._fed_back_adjoint(upstream, slopes, leak)
-        previous = definition.previous_states(expected, r0.double(), self.starts)
+        wide = [t.double() for t in (self.weight, leak, h0)]
+        if feeds_back:
+            given = (total, *wide, r0.double(), self.starts, "tanh")
+            expected, states, slopes = rates.fed_back(*given)
+            start, g = r0, self._fed_back_adjoint(upstream, slopes, leak)
+            first = g[0] if self.starts is None else g[0].masked_fill(self.starts[0].unsqueeze(-1), 0)
+            starts = [(grad.h0, wide[1] * first), (grad.r0, first @ wide[0])]
+        else:
+            states, slopes = rates.pushed(total, *wide[:2], push, wide[2], self.starts, "tanh")
+            expected, start = states, h0
+            g, first, _ = definition.adjoint(upstream.double(), slopes, *wide[:2], self.starts)
+            starts = [(grad.h0, first)]
         flat = g.flatten(0, 1)
+        previous = definition.previous_states(expected, start.double(), self.starts)
         pairs = [
             (made.rates, expected),
             (made.last, states[-1:]),
-            (grad.adjoint, g),
-            (grad.first, g[0]),
+            (grad.drive, g),
             (grad.weight_hh, flat.T @ previous.flatten(0, 1)),
+            *starts,
         ]
         if driven:
             return pairs

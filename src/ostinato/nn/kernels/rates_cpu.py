@@ -5,7 +5,7 @@
     fed back    h_t = a h_{t-1} + W r_{t-1} + drive_t,   r_t = phi(h_t)
 
 Drive and noise are made step by step and kept nowhere. Whoever calls has asked `ostinato.nn.kernels.plain` about
-the tensors. The way back of the leaky one is `layer_cpu.backward`.
+the tensors.
 
 Shapes: T time, B streams, I inputs, H hidden.
 """
@@ -90,27 +90,28 @@ def forward(layer: RateLayer, nonlinearity: str, noise_at_state: bool, extension
     return Rates(rates, rates[-1:].clone() if last is None else last, slopes)
 
 
-class FedBackGradients(NamedTuple):
-    """What comes back through a layer whose rates are fed back; None where it was not asked for."""
+class Gradients(NamedTuple):
+    """What comes back through a layer; None where it was not asked for."""
 
-    adjoint: Tensor | None  # g, the drive's gradient (T, B, H)
-    first: Tensor  # that of its first step (B, H)
+    drive: Tensor | None  # (T, B, H)
+    h0: Tensor  # (B, H)
+    r0: Tensor | None
     weight_ih: Tensor | None
     bias: Tensor | None
     second_bias: Tensor | None
     weight_hh: Tensor | None
 
 
-def fed_back_backward(
+def backward(
     layer: RateLayer,
     rates: Tensor,
     slopes: Tensor,
     grad_rates: Tensor,
     wanted: tuple[bool, bool, bool, bool],
-    want_adjoint: bool,
+    want_drive: bool,
     extension: Any = None,
-) -> FedBackGradients:
-    """All gradients of a layer whose rates are fed back, but the inputs', which is `adjoint @ weight_ih`.
+) -> Gradients:
+    """All gradients of a layer but the inputs', which is the drive's times U.
 
     Args:
         layer: as given to `forward`.
@@ -118,7 +119,7 @@ def fed_back_backward(
         slopes: likewise.
         grad_rates: of the rates (T, B, H).
         wanted: whether those of U, b, b2 and W are.
-        want_adjoint: whether g is; where it is not, it needs no tensor of its own.
+        want_drive: whether the drive's is; where it is not, it needs no tensor of its own.
         extension: the native kernels of one instruction set; the best by default.
     """
     shape = tuple(rates.shape)
@@ -128,32 +129,28 @@ def fed_back_backward(
         )
     layer = RateLayer(*(None if t is None else t.contiguous() for t in layer))
     grad_rates, rates, weight = grad_rates.contiguous(), rates.contiguous(), layer.weight_hh
-    assert layer.leak is not None
-    assert layer.r0 is not None
-    adjoint = torch.empty_like(rates) if want_adjoint else None
+    feeds_back, drive = layer.r0 is not None, torch.empty_like(rates) if want_drive else None
     first = rates.new_empty(*shape[1:])
-    outs = [
+    parameters = (layer.weight_ih, layer.bias, layer.second_bias, weight)
+    grads = [
         torch.empty_like(of) if want and of is not None else None
-        for of, want in zip(
-            (layer.weight_ih, layer.bias, layer.second_bias, weight),
-            wanted,
-            strict=True,
-        )
+        for of, want in zip(parameters, wanted, strict=True)
     ]
-    grad_ih, grad_bias, second, grad_hh = outs
-    (extension or cpu.extension()).fed_back_backward(
+    grad_ih, grad_bias, second, grad_hh = grads
+    (extension or cpu.extension()).rate_backward(
         weight.dtype is torch.float64,
         shape,
+        feeds_back,
         0 if layer.inputs is None else layer.inputs.shape[2],
         _address(layer.inputs),
         grad_rates.data_ptr(),
         slopes.data_ptr(),
         rates.data_ptr(),
-        layer.r0.data_ptr(),
+        _address(layer.r0 if feeds_back else layer.h0),
         weight.data_ptr(),
-        layer.leak.data_ptr(),
+        _address(layer.leak),
         _address(layer.starts),
-        _address(adjoint),
+        _address(drive),
         first.data_ptr(),
         _address(grad_hh),
         _address(grad_ih),
@@ -161,7 +158,12 @@ def fed_back_backward(
         _address(second),
         torch.get_num_threads(),
     )
-    return FedBackGradients(adjoint, first, grad_ih, grad_bias, second, grad_hh)
+    if not feeds_back:
+        return Gradients(drive, first, None, *grads)
+    if layer.starts is not None:
+        first = first.masked_fill(layer.starts[0].unsqueeze(-1), 0)
+    assert layer.leak is not None
+    return Gradients(drive, first * layer.leak, first @ weight, *grads)
 
 
 def _address(tensor: Tensor | None) -> int:

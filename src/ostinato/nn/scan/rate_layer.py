@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ostinato.nn.kernels import cpu, layer_cpu, rates_cpu, select
+from ostinato.nn.kernels import cpu, rates_cpu, select
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.plain import plain, still_plain
 from ostinato.nn.kernels.projection import project
@@ -148,8 +148,7 @@ class _RateLayer(torch.autograd.Function):
         if grad_rates is None and grad_last is None:
             return (None,) * len(ctx.needs_input_grad)
         layer = rates_cpu.RateLayer(*tensors)
-        feeds_back = layer.r0 is not None
-        if not feeds_back and grad_last is not None:
+        if layer.r0 is None and grad_last is not None:
             before = torch.zeros_like(rates[:-1]) if grad_rates is None else grad_rates[:-1]
             end = grad_last if grad_rates is None else grad_last + grad_rates[-1:]
             grad_rates, grad_last = torch.cat((before, end)), None
@@ -157,70 +156,23 @@ class _RateLayer(torch.autograd.Function):
         if functions.is_differentiated() or not (simple and still_plain(*tensors, rates)):
             return _differentiable_backward(ctx, tensors, grad_rates, grad_last)
         assert grad_rates is not None
-        made = (_fed_back_backward if feeds_back else _leaky_backward)(ctx, layer, rates, slopes, grad_rates)
+        made = _gradients(rates_cpu.RateLayer(*ctx.needs_input_grad[:-1]), layer, rates, slopes, grad_rates)
         return (*(made.get(name) for name in layer._fields), None)
 
 
-def _needs(ctx: Any) -> rates_cpu.RateLayer:
-    return rates_cpu.RateLayer(*ctx.needs_input_grad[:-1])
-
-
-def _of_inputs(layer: rates_cpu.RateLayer, delta: Tensor | None, needed: Any) -> Tensor | None:
-    if not needed or delta is None:
-        return None
-    assert layer.inputs is not None
-    return (delta.flatten(0, 1) @ layer.weight_ih).view(layer.inputs.shape)
-
-
-def _leaky_backward(
-    ctx: Any, layer: rates_cpu.RateLayer, rates: Tensor, slopes: Tensor, grad_rates: Tensor
+def _gradients(
+    needs: rates_cpu.RateLayer, layer: rates_cpu.RateLayer, rates: Tensor, slopes: Tensor, grad_rates: Tensor
 ) -> dict[str, Tensor | None]:
-    needs = _needs(ctx)
-    nothing = rates.new_empty(*rates.shape[:2], 0)
-    plain_layer = layer_cpu.Layer(
-        nothing if layer.inputs is None else layer.inputs,
-        layer.weight_hh if layer.weight_ih is None else layer.weight_ih,
-        layer.bias,
-        layer.second_bias,
-        layer.weight_hh,
-        layer.leak,
-        layer.h0,
-        layer.starts,
-    )
+    """Those of a layer's tensors that are needed, by name."""
     wanted = (bool(needs.weight_ih), bool(needs.bias), bool(needs.second_bias), bool(needs.weight_hh))
-    want_delta = bool(needs.inputs or needs.drive)
-    grad = layer_cpu.backward(plain_layer, rates, slopes, False, grad_rates, wanted, want_delta)
-    return {
-        "inputs": _of_inputs(layer, grad.delta, needs.inputs),
-        "weight_ih": grad.weight_ih,
-        "bias": grad.bias,
-        "second_bias": grad.second_bias,
-        "drive": grad.delta if needs.drive else None,
-        "weight_hh": grad.weight_hh,
-        "h0": grad.h0 if needs.h0 else None,
-    }
-
-
-def _fed_back_backward(
-    ctx: Any, layer: rates_cpu.RateLayer, rates: Tensor, slopes: Tensor, grad_rates: Tensor
-) -> dict[str, Tensor | None]:
-    needs = _needs(ctx)
-    wanted = (bool(needs.weight_ih), bool(needs.bias), bool(needs.second_bias), bool(needs.weight_hh))
-    want_adjoint = bool(needs.inputs or needs.drive)
-    grad = rates_cpu.fed_back_backward(layer, rates, slopes, grad_rates, wanted, want_adjoint)
-    first = grad.first
-    if layer.starts is not None:
-        first = first.masked_fill(layer.starts[0].unsqueeze(-1), 0)
-    return {
-        "inputs": _of_inputs(layer, grad.adjoint, needs.inputs),
-        "weight_ih": grad.weight_ih,
-        "bias": grad.bias,
-        "second_bias": grad.second_bias,
-        "drive": grad.adjoint if needs.drive else None,
-        "weight_hh": grad.weight_hh,
-        "h0": first * layer.leak if needs.h0 else None,
-        "r0": first @ layer.weight_hh if needs.r0 else None,
-    }
+    want_drive = bool(needs.inputs or needs.drive)
+    made = rates_cpu.backward(layer, rates, slopes, grad_rates, wanted, want_drive)
+    found = made._asdict()
+    if needs.inputs and made.drive is not None:
+        assert layer.inputs is not None
+        assert layer.weight_ih is not None
+        found["inputs"] = (made.drive.flatten(0, 1) @ layer.weight_ih).view(layer.inputs.shape)
+    return {name: grad for name, grad in found.items() if getattr(needs, name)}
 
 
 @functions.without_autocast
