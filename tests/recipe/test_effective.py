@@ -24,6 +24,7 @@ OTHER = {
     "learning_rate": 0.01,
     "recurrent_rate": 3.0,
     "recurrent_norm": 0.1,
+    "vanishing_penalty": 3.0,
     "learning_rate_rule": "halving",
     "momentum": 0.3,
     "clip": 1e-3,
@@ -80,6 +81,7 @@ OTHER = {
     "white_space": "ascii",
     "valid_data": "valid.txt",
     "test_data": "test.txt",
+    "independent": True,
 }
 # These act when validation hardly improves, damping has fallen far, or the last solution is a good start:
 # two epochs may not come to it.
@@ -106,6 +108,7 @@ READING = {
     "keep_singletons",
     "unknown_types",
     "white_space",
+    "independent",
     "valid_data",
     "test_data",
 }

@@ -47,6 +47,12 @@ def test_a_failure_without_an_outcome_is_a_death():
     assert attempts.state(numbered(made(0, TrialState.WAITING))) == "waiting"
 
 
+def test_a_worker_that_dies_between_the_outcome_and_the_state_has_not_ended_its_trial():
+    died = numbered(made(0, TrialState.FAIL, outcome="complete"))
+    assert attempts.outcome(died) is None
+    assert attempts.abandoned(died) is died[0]
+
+
 def test_of_two_retries_the_earlier_counts():
     dead = made(0, TrialState.FAIL)
     one, two = made(5, TrialState.WAITING, root=0), made(6, TrialState.WAITING, root=0)

@@ -22,6 +22,7 @@ from ostinato.nn.devices import find_device
 from ostinato.recipe.notices import notices
 from ostinato.recipe.owned import every_setting
 from ostinato.recipe.recipe import Recipe
+from ostinato.runs import initial
 from ostinato.runs.folder import Run
 from ostinato.training.monitor import Monitor
 
@@ -187,7 +188,7 @@ def _chosen(
     for name in files & settings.keys():
         if settings[name] is not None:
             known[name] = catalogue.found_again(str(settings[name]))
-    made = recipe.replace(**known) if isinstance(recipe, Recipe) else Recipe.parse(recipe, **known)
+    made = _made(recipe, known, domain, data)
     declared = DOMAINS[made.domain]
     for name in settings:
         if declared.own_network and name in declared.unused:
@@ -197,6 +198,28 @@ def _chosen(
     for line in notices(made, settings):
         warnings.warn(without_marks(line), stacklevel=3)
     return given, made
+
+
+def _made(recipe: str | Recipe | None, known: dict[str, Any], domain: str | None, data: Any) -> Recipe:
+    """The recipe of what is known; where training starts from a run, over what that run has."""
+    start = known.get("init_from")
+    if start is None:
+        return recipe.replace(**known) if isinstance(recipe, Recipe) else Recipe.parse(recipe, **known)
+    if isinstance(data, LoadedData) or data is None:
+        found = "none" if data is None else "what has been read in a vocabulary of its own"
+        raise UserError(
+            f"expected {argument('data')} with {argument('init_from')}, to be read in the run's vocabulary, "
+            f"found {found}; name them, or give them as they are"
+        )
+    before = initial.recipe_of(start)
+    if domain is None:
+        known["domain"] = before.domain
+    if isinstance(recipe, Recipe):
+        made = recipe.replace(**known)
+    else:
+        made = Recipe.parse(recipe, initial.settings_taken(before), **known)
+    initial.check_taken(made, before, start)
+    return made
 
 
 def open_run(

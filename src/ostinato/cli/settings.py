@@ -25,6 +25,7 @@ from ostinato.recipe.notices import notices
 from ostinato.recipe.owned import REGISTRIES, every_setting
 from ostinato.recipe.recipe import Recipe
 from ostinato.recipe.setting import Setting
+from ostinato.runs import initial
 from ostinato.runs.folder import CONFIG, Run
 
 # The settings that most people need.
@@ -113,7 +114,11 @@ def asked_for(options: Any, config: Path | None, domain: str | None = None) -> t
     technique given as an option takes back what the file, which does without it, says of its details.
     """
     given = given_settings(options) | ({} if domain is None else {"domain": domain})
+    start = given.get("init_from")
+    before = None if start is None else _first_recipe(str(start), given, config)
     file = {} if config is None else _settings_of(config, domain)
+    if before is not None:
+        file = initial.settings_taken(before)
     kept = _kept(file, given)
     settings = kept | given
     letters = settings.pop("recipe", None)
@@ -122,14 +127,36 @@ def asked_for(options: Any, config: Path | None, domain: str | None = None) -> t
     usual = DOMAINS[settings.get("domain", DOMAINS.default)].recipe
     former, messages = _former(options, letters or usual, settings)
     recipe = Recipe.parse(letters, kept | former, **{n: v for n, v in given.items() if n != "recipe"})
+    if before is not None:
+        initial.check_taken(recipe, before, str(start))
+        messages.append(initial.told(recipe, before, str(start)))
     messages += notices(recipe, given, kept)
     lost = [
         name for name in file if name not in settings and name in recipe and file[name] != recipe.get(name)
     ]
     if "recipe" in given and (lost := [name for name in lost if name != "recipe"]):
         taken = ", ".join(f"{name} = {file[name]}" for name in lost)
-        messages.append(f"{recipe.name} takes back what {config} says: {taken}")
+        messages.append(f"{recipe.name} takes back what {config or start} says: {taken}")
     return recipe, messages
+
+
+def _first_recipe(folder: str, given: Mapping[str, Any], config: Path | None) -> Recipe:
+    """The recipe of the run that training is to start from, whose kind of data is kept."""
+    if config is not None:
+        raise UserError(
+            f"expected {argument('init_from')} or {argument('config')}, found both; a run brings its settings"
+        )
+    if "data" not in given:
+        raise UserError(
+            f"expected {argument('data')} with {argument('init_from')}, found it alone; name what to train on"
+        )
+    before = initial.recipe_of(folder)
+    if given.get("domain", before.domain) != before.domain:
+        raise UserError(
+            f"expected a run on {given['domain']}, found one on {before.domain}: {folder}; leave "
+            f"{given['domain']} out"
+        )
+    return before
 
 
 def _settings_of(config: Path, domain: str | None) -> dict[str, Any]:

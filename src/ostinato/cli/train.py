@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -219,6 +220,8 @@ def _fit(
         raise SystemExit(128 + interruption.signal) from None
     if not quiet:
         best = f"best validation in epoch {progress.best_epoch + 1}" if progress.best_epoch >= 0 else NO_MODEL
+        if progress.best_epoch < 0 and progress.best_score > -math.inf:
+            best = "no epoch was better than the weights that it began with, which are kept"
         console.print(f"stopped after epoch {progress.epoch}: {progress.stopped_because}; {best}")
 
 

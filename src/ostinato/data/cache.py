@@ -57,7 +57,7 @@ def save(name: str, arrays: dict[str, np.ndarray], meta: Any) -> None:
     np.savez_compressed(data, allow_pickle=False, **arrays, **{_META: np.array(json.dumps(meta))})
     with contextlib.suppress(OSError, UserError):
         cache_folder().mkdir(parents=True, exist_ok=True)
-        atomic_write(cache_folder() / f"{name}.npz", _sealed(data.getvalue()))
+        atomic_write(cache_folder() / f"{name}.npz", _sealed(data.getvalue(), name))
 
 
 def load(name: str) -> tuple[dict[str, np.ndarray], Any] | None:
@@ -67,8 +67,8 @@ def load(name: str) -> tuple[dict[str, np.ndarray], Any] | None:
     try:
         path = cache_folder() / f"{name}.npz"
         data = read_regular(path)
-        if not is_whole(data):
-            if not _is_unsealed(data):
+        if not is_whole(data, name):
+            if not _is_of_before(data):
                 tell(f"{path} is damaged: what was kept in it is made again")
             return None
         # from memory: numpy forgets to close the file of a damaged archive
@@ -89,23 +89,30 @@ def load(name: str) -> tuple[dict[str, np.ndarray], Any] | None:
         return None
 
 
-def is_whole(data: bytes) -> bool:
-    """Whether the bytes of a file of `save` are those that were written.
+def is_whole(data: bytes, name: str) -> bool:
+    """Whether the bytes of a file of `save` are those that were written under this name.
 
     Example:
-        >>> is_whole(_sealed(b"PK..\\0\\0")), is_whole(b"PK..\\0\\0")
-        (True, False)
+        >>> data = _sealed(b"PK..\\0\\0", "bach")
+        >>> is_whole(data, "bach"), is_whole(data, "jsb"), is_whole(b"PK..\\0\\0", "bach")
+        (True, False, False)
     """
-    archive = data[: -_DIGEST_BYTES - 2] + b"\0\0"
-    return len(data) > _DIGEST_BYTES + 2 and _sealed(archive) == data
+    return len(data) > _DIGEST_BYTES + 2 and _sealed(_archive(data), name) == data
 
 
-def _sealed(archive: bytes) -> bytes:
-    """A ZIP archive with its digest as its comment, which ends it after the two bytes of its length."""
-    digest = hashlib.sha256(archive).hexdigest().encode()
+def _archive(data: bytes) -> bytes:
+    return data[: -_DIGEST_BYTES - 2] + b"\0\0"
+
+
+def _sealed(archive: bytes, name: str) -> bytes:
+    """A ZIP archive with the digest of its name and itself as its comment, after the two bytes of its length.
+
+    The name, so that two files that are exchanged are damaged; without one for those of before.
+    """
+    digest = hashlib.sha256(name.encode() + b"\0" + archive if name else archive).hexdigest().encode()
     return archive[:-2] + len(digest).to_bytes(2, "little") + digest
 
 
-def _is_unsealed(data: bytes) -> bool:
-    """Whether it is an archive as they were kept before they had a digest: without a comment."""
-    return data[-22:-18] == b"PK\5\6" and data[-2:] == b"\0\0"
+def _is_of_before(data: bytes) -> bool:
+    """Whether an archive is as they were kept before: without a comment, or without its name in it."""
+    return (data[-22:-18] == b"PK\5\6" and data[-2:] == b"\0\0") or is_whole(data, "")

@@ -36,7 +36,7 @@ def check_cache(folder: Path) -> dict[str, bool]:
 
 def _is_whole_file(path: Path) -> bool:
     try:
-        return is_whole(read_regular(path))
+        return is_whole(read_regular(path), path.stem)
     except (OSError, UserError):
         return False
 

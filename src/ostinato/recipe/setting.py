@@ -4,6 +4,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,8 @@ class Setting:
             tuple stands for any number above 0, `Unless` for all values but some.
         unset: what the default None stands for, in words.
         files: whether it names a data set, or files, which are to be found again from another folder.
+        free: whether it may be another one where training starts from weights that are there; those of how
+            training goes on may anyway.
 
     Example:
         >>> leak = Setting("leak_low", float, 0.02, "Model", "smallest leak", low=0, high=1, below=True)
@@ -68,6 +71,19 @@ class Setting:
     needs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     unset: str = ""
     files: bool = False
+    free: bool = False
+
+    @property
+    def of_weights(self) -> bool:
+        """Whether it says what weights are of: those that were trained under another one are of no use.
+
+        Example:
+            >>> Setting("hidden_size", int, 200, "Model", "").of_weights
+            True
+            >>> Setting("learning_rate", float, 0.1, "Optimization", "").of_weights
+            False
+        """
+        return not (self.free or self.files or self.group in _OF_TRAINING) or self.name in _CHOOSES
 
     @property
     def option(self) -> str:
@@ -105,7 +121,8 @@ class Setting:
         if (value in choices and not isinstance(value, bool)) or (value is None and type(None) in kinds):
             return value
         if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            with suppress(OverflowError):  # otherwise it is none
+                value = float(value)
         plain = tuple(kind for kind in kinds if isinstance(kind, type) and kind is not type(None))
         if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
             wanted = [kind.__name__ for kind in plain] + [repr(choice) for choice in choices]
@@ -117,7 +134,7 @@ class Setting:
     def _check_range(self, value: float) -> None:
         inside = self.low < value if self.above else self.low <= value
         inside = inside and (value < self.high if self.below else value <= self.high)
-        finite = math.isfinite(value)
+        finite = isinstance(value, int) or math.isfinite(value)
         if inside and finite:
             if abs(value) > _LARGEST:
                 raise UserError(f"expected {argument(self.name)} of at most {_LARGEST}, found {value}")
@@ -129,6 +146,9 @@ class Setting:
         raise UserError(f"expected {argument(self.name)}{kind}{span}, found {value}")
 
 
+# The groups of settings that say how training goes on, and what on.
+_OF_TRAINING = ("Recipe", "Data", "Optimization", "Hessian-free", "Training")
+_CHOOSES = ("domain",)
 # Of float32, in which models compute by default.
 _LARGEST = 3.4e38
 

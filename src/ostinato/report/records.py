@@ -212,7 +212,7 @@ def read_run(folder: Path, name: str) -> RunRecord:
     Raises:
         UserError: the folder is neither a run nor a study, or the run has no epoch yet.
     """
-    if not (folder / CONFIG).is_file():
+    if not seal.is_there(folder, CONFIG):
         found = "a file" if folder.is_file() else f"neither {CONFIG} nor {STUDY}"
         found = found if folder.exists() else "nothing there"
         raise UserError(f"expected a run or a study at {folder}, found {found}; {call('train')} makes a run")
@@ -300,7 +300,8 @@ def _chosen_run(
     if trial is None or not trial.get("folder"):
         return None
     places = (Path(trial["folder"]), folder / trial["folder"], folder / "trials" / Path(trial["folder"]).name)
-    place = next((place for place in places if (place / CONFIG).is_file()), None)
+    # where its settings alone are gone, reading it says so
+    place = next((p for p in places if any((p / name).is_file() for name in (CONFIG, seal.SEAL))), None)
     if place is None:
         return None
     run = read_run(place, f"{name}, trial {number}")

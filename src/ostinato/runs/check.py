@@ -78,7 +78,9 @@ def _without_seal(run: Run) -> list[Checked]:
         if damaged:
             hidden.rename(path)
         return found
-    seal.make(run.folder, run.own_files(), growing=(METRICS,))
+    # see Run.close
+    growing = () if (run.folder / RESULTS).is_file() else (METRICS,)
+    seal.make(run.folder, run.own_files(), growing=growing)
     hidden.unlink(missing_ok=True)
     about = "damaged" if damaged else "there was none"
     limits = "made from the files as they are, of which checkpoints alone have a checksum of their own"

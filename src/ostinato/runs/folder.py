@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -335,6 +336,9 @@ class Run:
         if self._sealed is not None:
             # a seal that also allows what a file was before is a little weaker, and no reason to fail
             with suppress(UserError):
+                if self._sealed.content(RESULTS) is not None:
+                    # nothing more is appended to a run that is done: lines from elsewhere are damage
+                    self._sealed.grown(METRICS, replace(self._metrics.content(), grows=False))
                 self._sealed.settle()
         self._release()
 
@@ -358,6 +362,10 @@ class Run:
         if self._sealed is None:
             self._metrics.begin()
             self._sealed = Sealer(self.folder, self.own_files(), growing=(METRICS,))
+            if self._sealed.content(METRICS) == replace(self._metrics.content(), grows=False):
+                # before the first line more
+                self._sealed.grown(METRICS, self._metrics.content())
+                self._sealed.settle()
         return self._sealed
 
     def own_files(self) -> list[str]:

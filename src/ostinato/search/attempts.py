@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROOT = "failed_trial"
 
 # What a trial has come to, written before its state: without it, FAIL only means that its worker died.
-OUTCOME = "outcome"
+OUTCOME, FAILED = "outcome", "failed"
 
 State = Literal["complete", "pruned", "failed", "running", "waiting"]
 
@@ -123,5 +123,6 @@ def _has_ended(own: "FrozenTrial") -> bool:
     from optuna.trial import TrialState
 
     if own.state == TrialState.FAIL:
-        return OUTCOME in own.user_attrs
+        # a worker that dies after it has noted another outcome, and before the state, is taken for dead
+        return own.user_attrs.get(OUTCOME) == FAILED
     return own.state in (TrialState.COMPLETE, TrialState.PRUNED)

@@ -5,8 +5,7 @@ from pathlib import Path
 from ostinato import seal
 from ostinato.domains.domain import load_data
 from ostinato.errors import UserError
-from ostinato.runs.check import LOST, MADE, WHOLE, Checked, check_run
-from ostinato.runs.folder import CONFIG
+from ostinato.runs.check import LOST, MADE, WHOLE, Checked, check_run, is_run
 from ostinato.search.opening import join_study, read_settings, read_study
 from ostinato.search.storage import JOURNAL
 from ostinato.search.study import RESULTS, SEALED, SNAPSHOT, TRIALS
@@ -23,7 +22,7 @@ def check_study(folder: Path) -> list[Checked]:
     found = []
     with seal.telling(lambda _: None):
         found += _own(folder)
-        for run in sorted(path.parent for path in (folder / TRIALS).glob(f"*/{CONFIG}")):
+        for run in sorted(path for path in (folder / TRIALS).glob("*") if is_run(path)):
             place = run.relative_to(folder)
             found += [Checked(f"{place}/{own.name}", own.state, own.about) for own in check_run(run)]
     return found

@@ -105,7 +105,8 @@ with made as (
             when 'PRUNED' then true
             when 'FAIL' then exists (
                 select from trial_user_attributes attribute
-                where attribute.trial_id = t.trial_id and attribute.key = 'outcome')
+                where attribute.trial_id = t.trial_id and attribute.key = 'outcome'
+                    and attribute.value_json = '"failed"')
             else false
         end as ended
     from trials t

@@ -10,11 +10,14 @@ from typing import Any
 from ostinato import foreign, seal
 from ostinato.addresses import without_password
 from ostinato.errors import UserError, argument, near_names
-from ostinato.files import write_error
+from ostinato.files import TEMPORARY_SUFFIX, read_regular, write_error
 from ostinato.seal import SEAL, tell, tell_unsealed
 from ostinato.search.settings import StudySettings
-from ostinato.search.storage import LOCKS, Mutex, open_database
+from ostinato.search.storage import JOURNAL, LOCKS, Mutex, open_database
 from ostinato.search.study import ATTRIBUTE, RESULTS, SETTINGS, SNAPSHOT, Study
+
+# How Optuna writes down that a trial is made.
+_HAS_TRIALS = b'"op_code":4'
 
 
 def create_study(
@@ -35,7 +38,7 @@ def create_study(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(folder, error, f"choose another folder for {argument('study')}") from error
-    if not (folder / SETTINGS).is_file() and any(p.name not in (LOCKS, SEAL) for p in folder.iterdir()):
+    if not (folder / SETTINGS).is_file() and any(map(_is_others, folder.iterdir())):
         raise UserError(
             f"expected a study or an empty folder, found other files in {folder}; choose another for "
             f"{argument('study')}"
@@ -147,6 +150,13 @@ def read_study(folder: str | Path) -> dict[str, Any]:
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UserError(f"expected JSON in {folder / file}, found an error: {error}") from None
     return found
+
+
+def _is_others(path: Path) -> bool:
+    """Whether a file is none of those that a study leaves which was killed before it had settings."""
+    if path.name == JOURNAL:  # one with trials is of a study whose settings are lost
+        return _HAS_TRIALS in read_regular(path)
+    return path.name not in (LOCKS, SEAL) and not path.name.endswith(TEMPORARY_SUFFIX)
 
 
 @contextmanager

@@ -106,10 +106,25 @@ def open_journal(folder: Path) -> "BaseStorage":
     path = (folder / JOURNAL).absolute()
     try:
         os.close(open_regular(path, os.O_RDWR | os.O_CREAT))  # also: no link
-        backend = JournalFileBackend(str(path), lock_obj=JournalLock(path))  # type: ignore[arg-type]
-        return JournalStorage(backend)
+        with reading_journal(path):
+            backend = JournalFileBackend(str(path), lock_obj=JournalLock(path))  # type: ignore[arg-type]
+            return JournalStorage(backend)
     except OSError as error:
         raise write_error(path, error) from error
+
+
+@contextmanager
+def reading_journal(path: Path) -> Iterator[None]:
+    """What Optuna makes of lines that it has not written is a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError) as error:
+        raise UserError(
+            f"expected the journal of a study in {path}, found lines that are none: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}; put it back from a copy"
+        ) from error
 
 
 def open_database(url: str, heartbeat: int | None = None, grace: int | None = None) -> "RDBStorage":

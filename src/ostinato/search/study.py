@@ -13,7 +13,7 @@ import dataclasses
 import json
 import socket
 import tomllib
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,6 +36,7 @@ from ostinato.search.storage import (
     open_database,
     open_journal,
     quiet_optuna,
+    reading_journal,
 )
 
 if TYPE_CHECKING:
@@ -76,7 +77,11 @@ class Attempt:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+        names = {
+            TrialState.COMPLETE: "complete",
+            TrialState.PRUNED: "pruned",
+            TrialState.FAIL: attempts.FAILED,
+        }
         facts = facts | {"host": socket.gethostname(), attempts.OUTCOME: names[state]}
         storage, trial_id = self.study.storage, self.trial._trial_id
         try:
@@ -132,7 +137,8 @@ class Study:
                 self.storage = open_database(url, settings.heartbeat, settings.grace)
         # what TPE has read of the trials is kept from one to the next
         self._cached = get_storage(self.storage)
-        self.optuna = self._create()
+        with reading_journal(folder / JOURNAL) if url is None else nullcontext():
+            self.optuna = self._create()
         if url is None:
             self.claims = LocalClaims(self.storage, folder / LOCKS)
             self.ledger = JournalLedger(self.optuna, self.storage)

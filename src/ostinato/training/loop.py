@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import MODEL_PREFIX, build_rule
 from ostinato.training.environment import Surroundings
+from ostinato.training.initial import take_weights
 from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor, Start
 from ostinato.training.pretraining import objective_at
 from ostinato.training.progress import (
@@ -145,6 +147,8 @@ class Trainer:
             check_same_settings(self.recipe, Recipe.from_dict(self.run.config()))
             self.run.truncate_metrics(0)
             self.domain.prepare(self.data, self.run)
+            if self.recipe.get("init_from") is not None:
+                self._start_from(Path(self.recipe.init_from))
             self._save()
         self._keep_settings()
         self._resumed_at = self._saved_at = time.monotonic()
@@ -177,6 +181,19 @@ class Trainer:
 
     def _fresh_model(self) -> SequenceModel:
         return self.domain.model(self.recipe, self.data_identity, self.data).to(self.device)
+
+    def _start_from(self, folder: Path) -> None:
+        """Take the weights of another run's best model; what they reach is the score to be better than."""
+        take_weights(self.model, folder)
+        if self._average is not None:
+            self._average = WeightAverage(self.model, self._average.decay)
+        found = self.domain.validate(self.model.eval(), self.data)
+        self.model.train()
+        self.progress.best_score, self._best = found.score, learned(self.model, MODEL_PREFIX)
+        figures = {f"valid_{self.model.score_name}": found.score, **found.record}
+        self.run.append_metrics({"event": "initial weights", "scores": figures})
+        shown = ", ".join(f"{what.replace('_', ' ')} {value:.6g}" for what, value in figures.items())
+        self.monitor.notice(f"starts from {folder}: {shown}")
 
     def _updates_in_all(self) -> int:
         """Of the whole training, for schedules that know its end; the others need not count."""
@@ -331,6 +348,8 @@ class Trainer:
     def _find_threshold(self) -> None:
         """The average gradient norm over one pass that trains a twin of the model."""
         twin = self._fresh_model()
+        if self.recipe.get("init_from") is not None:
+            twin.load_state_dict(self.model.state_dict())
         average = first_pass(
             build_updates(self.recipe, twin, self._updates_in_all()),
             twin.objective,

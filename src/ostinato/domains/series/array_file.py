@@ -1,6 +1,8 @@
 """Series from NumPy's files: NPY, one array, and NPZ, several. Nothing is unpickled."""
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +72,11 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 f"expected arrays of numbers in {path}, found Python objects; save it with a numeric dtype"
             ) from error
         raise UserError(f"expected a NumPy file, found {path}, which is cut off or none") from error
-    except (EOFError, zipfile.BadZipFile, KeyError) as error:
+    # of a damaged header NumPy makes what Python's tokenizer makes of it, or an array of any size
+    except (
+        *(EOFError, zipfile.BadZipFile, zlib.error, KeyError, SyntaxError, tokenize.TokenError),
+        *(TypeError, OverflowError, NotImplementedError, RuntimeError, MemoryError),
+    ) as error:
         raise UserError(f"expected a NumPy file, found {path}, which is cut off or none") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error

@@ -15,6 +15,7 @@ from ostinato.domains.text.options import GenerateOptions, ScoreOptions
 from ostinato.domains.text.reading.vocabulary import Vocabulary
 from ostinato.domains.text.reading.words import told_of_marks
 from ostinato.domains.text.score import (
+    RunScorer,
     Scorer,
     line_scores,
     load_scorer,
@@ -93,6 +94,11 @@ def score_file(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
             "carries its state"
         )
     first = load_scorer(run, dynamic=own.dynamic_rate if own.dynamic else None)
+    if isinstance(first, RunScorer) and first.independent and own.dynamic:
+        raise UserError(
+            f"{argument('dynamic')} carries its state, found a run on independent sentences: {run}; leave it "
+            "out"
+        )
     unknown = UnknownWords(penalty=own.unknown_penalty)
     scorer, notices = with_mixture(
         first, own.mix_with, own.mix_weight, own.fit_on, independent=own.independent

@@ -89,6 +89,23 @@ _SETTINGS: tuple[Setting, ...] = (
         "what separates words; no-break spaces are none of ASCII's",
     ),
     Setting(
+        "independent",
+        bool,
+        False,
+        "Text",
+        "each sentence is a sequence of its own, from the start state; by default the state is carried",
+        free=True,
+    ),
+    Setting(
+        "init_from",
+        str | None,
+        None,
+        "Training",
+        "run whose trained weights and vocabulary training starts from",
+        unset="weights are drawn from the seed",
+        files=True,
+    ),
+    Setting(
         "direct",
         int,
         0,
@@ -179,6 +196,11 @@ def _check_vocabulary(recipe: Any) -> None:
                 raise UserError(
                     f"{argument(name)} does not go with {recipe.unit}, which spell all; leave it out"
                 )
+    if recipe.vocabulary is not None and recipe.init_from is not None:
+        raise UserError(
+            f"{argument('vocabulary')} does not go with {argument('init_from')}, whose vocabulary is kept; "
+            "leave it out"
+        )
     if recipe.vocabulary is not None and recipe.domain != "words":
         raise UserError(f"{argument('vocabulary')} is for words, found {recipe.domain}; leave it out")
 

@@ -24,7 +24,7 @@ from ostinato.domains.text.options import EvaluateOptions, GenerateOptions
 from ostinato.domains.text.reading import data_sets
 from ostinato.domains.text.reading.extents import OF_WORDS
 from ostinato.domains.text.reading.overlap import overlap
-from ostinato.domains.text.reading.streams import TokenStreams
+from ostinato.domains.text.reading.streams import SentenceStreams, TokenStreams
 from ostinato.domains.text.reading.text_data import TextData
 from ostinato.domains.text.reading.vocabulary import END_ID, Unit, Vocabulary, Wanted
 from ostinato.domains.text.reading.words import without_marks
@@ -62,6 +62,11 @@ def wanted_of(recipe: Recipe) -> Wanted:
     )
 
 
+def first_vocabulary(recipe: Recipe) -> Vocabulary | None:
+    """Of the run that training starts from; None where it starts from nothing."""
+    return None if recipe.init_from is None else Vocabulary.read(Path(recipe.init_from))
+
+
 class Text:
     """Words, or characters; the recipe's unit may be parts of these."""
 
@@ -73,15 +78,17 @@ class Text:
         self.declared = declared
 
     def load(self, recipe: Recipe, *, progress: bool = True) -> TextData:
-        """A data set by name, or files."""
-        return data_sets.load(
+        """A data set by name, or files; in the vocabulary of the run that training starts from, if one is."""
+        data = data_sets.load(
             recipe.data,
             unit_of(recipe),
             valid=recipe.valid_data,
             test=recipe.test_data,
+            vocabulary=first_vocabulary(recipe),
             wanted=wanted_of(recipe),
             word_list=recipe.vocabulary,
         )
+        return replace(data, independent=recipe.independent)
 
     def knows(self, given: Given) -> bool:
         """Strings, or token ids (N,), whole numbers."""
@@ -92,7 +99,8 @@ class Text:
         wanted = wanted_of(recipe)
         if recipe.vocabulary is not None:
             wanted = replace(wanted, words=data_sets.listed_words(recipe.vocabulary))
-        return memory.wrap(given, unit_of(recipe), wanted)
+        data = memory.wrap(given, unit_of(recipe), wanted, first_vocabulary(recipe))
+        return replace(data, independent=recipe.independent)
 
     def generate(self, trained: TrainedModel, asked: Asked, options: GenerateOptions) -> Any:
         """A text that begins with what is continued; of a model of token ids arrays of them."""
@@ -178,10 +186,11 @@ class Text:
         )
         return DirectModel(model.rnn, output, direct, recipe.l1, recipe.l2)
 
-    def streams(self, recipe: Recipe, data: TextData, epoch: int) -> TokenStreams:
-        """The text as a ring, turned anew each epoch."""
+    def streams(self, recipe: Recipe, data: TextData, epoch: int) -> TokenStreams | SentenceStreams:
+        """The text as a ring, turned anew each epoch; independent sentences in a new order."""
         generator = np.random.default_rng([recipe.seed, epoch])
-        return TokenStreams(data.train, recipe.streams, recipe.segment_length, generator)
+        kind = SentenceStreams if data.independent else TokenStreams
+        return kind(data.train, recipe.streams, recipe.segment_length, generator)
 
     def lost_to_scaling(self, data: TextData, segment: Segment) -> float:
         """Nothing."""
@@ -189,7 +198,7 @@ class Text:
 
     def validate(self, model: SequenceModel, data: TextData) -> Validation:
         """In one sequential pass; with the perplexity of words, or the bits of a character."""
-        log_probs = score_tokens(model, data.valid)
+        log_probs = score_tokens(model, data.valid, independent=data.independent)
         score, unit = float(log_probs.mean()), data.vocabulary.unit
         if unit in ("words", "chars"):
             nats = -score
@@ -226,9 +235,11 @@ class Text:
     def totals(self, model: SequenceModel, data: TextData, split: str) -> Totals:
         """Of each sentence."""
         tokens = scored_tokens(data, split)
-        log_probs = score_tokens(model, tokens)
+        independent = data.independent
+        log_probs = score_tokens(model, tokens, independent=independent)
         totals, counts = sentence_totals(log_probs, tokens)
-        score = text_scores(data.vocabulary, log_probs, tokens)["log_likelihood"]
+        scores = text_scores(data.vocabulary, log_probs, tokens, independent=independent)
+        score = scores["log_likelihood"]
         return Totals(score, totals, counts, "sentences", ordered=True)
 
     def baselines(self, data: TextData, splits: tuple[str, ...] = SPLITS) -> Scores:
@@ -248,7 +259,9 @@ class Text:
             )
         vocabulary = None if run is None else Vocabulary.read(run.folder)
         unit: Any = self.declared.name if vocabulary is None else vocabulary.unit
-        return data_sets.load(data, unit, vocabulary=vocabulary)
+        loaded = data_sets.load(data, unit, vocabulary=vocabulary)
+        independent = run is not None and Recipe.from_dict(run.config()).independent
+        return replace(loaded, independent=independent)
 
     def each(self, model: SequenceModel, data: TextData, options: EvaluateOptions) -> Each | None:
         """The sentences of a split."""

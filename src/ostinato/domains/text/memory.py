@@ -11,7 +11,7 @@ from ostinato.domains.given import UNSPLIT, Given
 from ostinato.domains.text.reading.data_sets import from_sources
 from ostinato.domains.text.reading.source import MemorySource, Source
 from ostinato.domains.text.reading.text_data import TextData
-from ostinato.domains.text.reading.vocabulary import Unit, Wanted
+from ostinato.domains.text.reading.vocabulary import Unit, Vocabulary, Wanted
 from ostinato.errors import UserError, argument
 
 # Of what is not split, for validation and for test each, as of files.
@@ -28,10 +28,11 @@ def knows(given: Given) -> bool:
     return given.module is None and (isinstance(given.first, str) or _are_ids(given.first))
 
 
-def wrap(given: Given, unit: Unit, wanted: Wanted) -> TextData:
+def wrap(given: Given, unit: Unit, wanted: Wanted, vocabulary: Vocabulary | None = None) -> TextData:
     """Texts, one after the other, as a data set; what is not split is cut by lines, as files are.
 
-    Of token ids every sequence is a sentence, whose words are the numbers.
+    Of token ids every sequence is a sentence, whose words are the numbers. A vocabulary that is there already
+    is used instead of the texts' own.
 
     Raises:
         UserError: something else is among them, or there are too few lines.
@@ -53,7 +54,7 @@ def wrap(given: Given, unit: Unit, wanted: Wanted) -> TextData:
         split: [MemorySource("".join(texts.get(split, [])))] for split in SPLITS
     }
     needed = tuple(split for split in SPLITS if split != "test" or split in texts)
-    return from_sources("memory", sources, details, wanted, unit, needed=needed)
+    return from_sources("memory", sources, details, wanted, unit, vocabulary, needed=needed)
 
 
 def line_of(one: Any, *, ids: bool) -> str:

@@ -21,9 +21,10 @@ def scored_tokens(data: TextData, split: str) -> np.ndarray:
 
 
 def score_text(model: SequenceModel, data: TextData, split: str) -> dict[str, Score]:
-    """A model's scores on one split, read in one sequential pass."""
-    tokens = scored_tokens(data, split)
-    return text_scores(data.vocabulary, score_tokens(model, tokens), tokens, data.extents.get(split))
+    """A model's scores on one split, read in one sequential pass; sentences by themselves where they are."""
+    tokens, independent = scored_tokens(data, split), data.independent
+    log_probs = score_tokens(model, tokens, independent=independent)
+    return text_scores(data.vocabulary, log_probs, tokens, data.extents.get(split), independent=independent)
 
 
 def unigram_scores(
@@ -40,9 +41,14 @@ def unigram_scores(
     }
 
 
-def score_sentences(model: SequenceModel, vocabulary: Vocabulary, tokens: np.ndarray) -> list[dict[str, Any]]:
-    """Log-probability in nats and tokens (with the end) of every sentence, the state carried over them."""
-    totals, counts = sentence_totals(score_tokens(model, tokens), tokens)
+def score_sentences(
+    model: SequenceModel, vocabulary: Vocabulary, tokens: np.ndarray, *, independent: bool = False
+) -> list[dict[str, Any]]:
+    """Log-probability in nats and tokens (with the end) of every sentence, the state carried over them.
+
+    Of independent sentences it is not carried.
+    """
+    totals, counts = sentence_totals(score_tokens(model, tokens, independent=independent), tokens)
     ends = np.cumsum(counts)
     return [
         {

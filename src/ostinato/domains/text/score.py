@@ -81,12 +81,14 @@ class RunScorer:
         vocabulary: its tokens.
         dynamic: learning rate of dynamic evaluation; None leaves the model as it is.
         carry: whether a conversation carries its state from sentence to sentence.
+        independent: whether it was trained on sentences by themselves, and scores them so.
     """
 
     model: SequenceModel
     vocabulary: Vocabulary
     dynamic: float | None = None
     carry: bool = False
+    independent: bool = False
 
     @property
     def unit(self) -> Unit:
@@ -126,7 +128,7 @@ class RunScorer:
         numbers = self.vocabulary.numbers(tokens)
         if self.dynamic is not None:
             return score_dynamically(self.model, numbers, learning_rate=self.dynamic)
-        return score_tokens(self.model, numbers, independent=independent)
+        return score_tokens(self.model, numbers, independent=independent or self.independent)
 
     def conversation(self) -> Conversation:
         """See `Scorer`."""
@@ -200,7 +202,8 @@ def load_scorer(
         vocabulary = Vocabulary.read(run.folder)
         if unknown_types is not None and vocabulary.unit in UNKNOWN:
             vocabulary = replace(vocabulary, stated_types=unknown_types)
-        return RunScorer(load_model(run).model, vocabulary, dynamic, carry)
+        trained = load_model(run)
+        return RunScorer(trained.model, vocabulary, dynamic, carry, trained.recipe.independent)
     if not is_there(path):
         raise UserError(f"expected a run folder or an ARPA file, found nothing at {path}")
     return ArpaScorer(read_arpa(path))

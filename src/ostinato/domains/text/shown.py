@@ -40,7 +40,9 @@ def text_table(scores: Scores, title: str) -> Table:
 
 def each_sentence(model: SequenceModel, data: TextData, split: str) -> Each:
     """The log-probability of each sentence of a split."""
-    sentences = score_sentences(model, data.vocabulary, scored_tokens(data, split))
+    sentences = score_sentences(
+        model, data.vocabulary, scored_tokens(data, split), independent=data.independent
+    )
     columns = [*number_columns("log-probability", "tokens"), Column("sentence", text=True)]
     table = Table(columns, f"log-probability of each sentence of {split} (nats)")
     for sentence in sentences:

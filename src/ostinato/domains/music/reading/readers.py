@@ -30,6 +30,8 @@ from ostinato.foreign import cpu_seconds, limited
 CPU_SECONDS = 9.0
 # music21 takes half a minute for a long orchestral work.
 KERN_CPU_SECONDS = 120.0
+# Of kern up to a size, of which notes alone take a second.
+SMALL_KERN, SMALL_KERN_CPU_SECONDS = 16 << 10, 5.0
 # On a busy machine a file takes far longer than its computing; what takes longer than this will never end.
 SECONDS_PER_FILE = 120.0
 # Of MIDI, whose notes are no more than its bytes: such a file is read at once, without a process.
@@ -197,8 +199,10 @@ def _decode(line: str) -> Reading:
 
 def _cpu_seconds(path: Path) -> float:
     """What reading a file may take."""
-    seconds = KERN_CPU_SECONDS if path.suffix.lower() in KERN else CPU_SECONDS
-    return seconds * (1 + (_size(path) >> 20))
+    size = _size(path)
+    if path.suffix.lower() not in KERN:
+        return CPU_SECONDS * (1 + (size >> 20))
+    return SMALL_KERN_CPU_SECONDS if size <= SMALL_KERN else KERN_CPU_SECONDS * (1 + (size >> 20))
 
 
 def _size(path: Path) -> int:

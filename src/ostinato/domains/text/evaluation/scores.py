@@ -98,7 +98,12 @@ def sentence_totals(log_probs: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarr
 
 
 def text_scores(
-    vocabulary: Vocabulary, log_probs: np.ndarray, tokens: np.ndarray, extents: Extents | None = None
+    vocabulary: Vocabulary,
+    log_probs: np.ndarray,
+    tokens: np.ndarray,
+    extents: Extents | None = None,
+    *,
+    independent: bool = False,
 ) -> dict[str, Score]:
     """Every score of a text by name, with conventions that say what was counted.
 
@@ -112,6 +117,7 @@ def text_scores(
         log_probs: of each token (N,).
         tokens: ids (N,).
         extents: words and characters of each sentence; without them there is only what tokens are counted by.
+        independent: whether each sentence was read by itself.
 
     Example:
         >>> vocabulary = Vocabulary.count("words", ["a b\\n"] * 2)
@@ -119,7 +125,8 @@ def text_scores(
         >>> round(scores["perplexity"].value, 4), scores["perplexity"].count
         (3.1748, 3)
     """
-    convention = "state carried over sentences, " + _convention(vocabulary, tokens)
+    read = "each sentence from the start state" if independent else "state carried over sentences"
+    convention = f"{read}, {_convention(vocabulary, tokens)}"
     totals, each = sentence_totals(log_probs, tokens)
     length = block_length(residuals(totals, each))
     likelihood = _pooled(totals, each, length, "nats/token", convention)

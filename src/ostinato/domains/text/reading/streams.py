@@ -3,6 +3,7 @@
 Shapes: N tokens, T time, B streams, L steps of a stream.
 """
 
+import heapq
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,13 +25,14 @@ class TokenSegment:
         inputs: the token before each target, (T, B) int64.
         targets: what to predict, (T, B) int64.
         mask: boolean (T, B), False on filler; None where there is none.
-        starts: None: the text is one sequence, its state is carried everywhere.
+        starts: boolean (T, B), where a sentence begins that knows nothing of those before; None where the
+            text is one sequence, whose state is carried everywhere.
     """
 
     inputs: Tensor
     targets: Tensor
     mask: Tensor | None
-    starts: None = None
+    starts: Tensor | None = None
 
 
 class TokenStreams:
@@ -110,3 +112,108 @@ class TokenStreams:
         at = (self._first + begin + self._turn) % self.frames
         parts = [f"{first}-{(first + steps - 1) % self.frames}" for first in at.tolist()]
         return f"tokens {', '.join(parts[:3])}{', ...' if len(parts) > 3 else ''}"
+
+
+class SentenceStreams:
+    """B streams of whole sentences, each a sequence of its own that begins from the start state.
+
+    The first token of every sentence is predicted from the end of a sentence, and the state before it is
+    the start state, as `score_tokens` has it with `independent`. Sentences lie end to end: filler is at the
+    end of the shorter streams alone, and is not counted. A sentence longer than a segment goes on in the
+    next one, its state carried.
+
+    Args:
+        tokens: ids (N,); a sentence reaches to its end mark, the last one to the end.
+        streams: B; fewer where there are fewer sentences.
+        segment_length: T; the last segment may be shorter.
+        generator: orders the sentences anew; without one they stay in order.
+
+    Example:
+        >>> text = np.array([5, 6, 0, 7, 0, 8, 0])
+        >>> streams = SentenceStreams(text, streams=2, segment_length=3)
+        >>> [segment.targets.T.tolist() for segment in streams]
+        [[[5, 6, 0], [7, 0, 8]], [[0], [0]]]
+        >>> [segment.starts.T.tolist() for segment in streams][0]
+        [[True, False, False], [True, False, True]]
+    """
+
+    def __init__(
+        self,
+        tokens: np.ndarray,
+        streams: int,
+        segment_length: int,
+        generator: np.random.Generator | None = None,
+    ) -> None:
+        if len(tokens) == 0 or streams < 1 or segment_length < 1:
+            raise ValueError(
+                f"expected tokens, streams and steps, got {len(tokens)}, {streams} and {segment_length}"
+            )
+        self._tokens, self.segment_length, self.frames = tokens, segment_length, len(tokens)
+        ends = np.flatnonzero(np.asarray(tokens) == END_ID) + 1
+        begins = np.concatenate([[0], ends])
+        begins = begins[begins < len(tokens)]
+        lengths = np.diff(np.concatenate([begins, [len(tokens)]]))
+        order = np.arange(len(begins)) if generator is None else generator.permutation(len(begins))
+        dealt = _dealt(lengths[order], min(streams, len(begins)))
+        self._begins = [begins[order[own]] for own in dealt]
+        # where in its stream each sentence begins, and behind the last one where the stream ends
+        self._places = [np.concatenate([[0], np.cumsum(lengths[order[own]])]) for own in dealt]
+        self.streams = len(dealt)
+        self.length = max(int(places[-1]) for places in self._places)
+
+    def __len__(self) -> int:
+        return -(-self.length // self.segment_length)
+
+    def __getitem__(self, index: int) -> TokenSegment:
+        if not 0 <= index < len(self):
+            raise IndexError(f"segment {index} of {len(self)}")
+        begin = index * self.segment_length
+        steps = np.arange(begin, min(begin + self.segment_length, self.length))
+        shape = (len(steps), self.streams)
+        inputs, targets = np.full(shape, END_ID, np.int64), np.full(shape, END_ID, np.int64)
+        starts, mask = np.zeros(shape, bool), np.zeros(shape, bool)
+        for b, (begins, places) in enumerate(zip(self._begins, self._places, strict=True)):
+            inside = steps[steps < places[-1]]
+            sentence = np.searchsorted(places, inside, "right") - 1
+            at = begins[sentence] + inside - places[sentence]
+            first, count = inside == places[sentence], len(inside)
+            targets[:count, b] = self._tokens[at]
+            inputs[:count, b] = np.where(first, END_ID, self._tokens[at - 1])
+            starts[:count, b], mask[:count, b] = first, True
+        filled = None if mask.all() else torch.from_numpy(mask)
+        return TokenSegment(
+            torch.from_numpy(inputs), torch.from_numpy(targets), filled, torch.from_numpy(starts)
+        )
+
+    def __iter__(self) -> Iterator[TokenSegment]:
+        return (self[index] for index in range(len(self)))
+
+    def describe(self, index: int) -> str:
+        """The places in the text where the sentences of segment `index` begin, for messages.
+
+        Example:
+            >>> SentenceStreams(np.array([5, 6, 0, 7, 0]), streams=1, segment_length=4).describe(0)
+            'sentences at tokens 0, 3'
+        """
+        begin, end = index * self.segment_length, (index + 1) * self.segment_length
+        found: list[int] = []
+        for begins, places in zip(self._begins, self._places, strict=True):
+            inside = (places[:-1] < end) & (places[1:] > begin)
+            found += begins[inside].tolist()
+        return f"sentences at tokens {', '.join(map(str, found[:3]))}{', ...' if len(found) > 3 else ''}"
+
+
+def _dealt(lengths: np.ndarray, streams: int) -> list[np.ndarray]:
+    """Sequences in their order, each to the stream that is the shortest so far; of several the first.
+
+    Example:
+        >>> [own.tolist() for own in _dealt(np.array([5, 1, 1, 1]), 2)]
+        [[0], [1, 2, 3]]
+    """
+    heap = [(0, b) for b in range(streams)]
+    dealt: list[list[int]] = [[] for _ in range(streams)]
+    for place, length in enumerate(lengths.tolist()):
+        total, b = heap[0]
+        dealt[b].append(place)
+        heapq.heapreplace(heap, (total + length, b))
+    return [np.array(own, dtype=np.int64) for own in dealt]

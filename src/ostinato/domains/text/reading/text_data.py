@@ -23,6 +23,7 @@ class TextData:
         details: how the data were made; can be written as JSON.
         extents: by split, the words and characters of each sentence; nothing where they were not counted, of
             training text those of its beginning.
+        independent: whether each sentence is a sequence of its own, which begins from the start state.
     """
 
     name: str
@@ -35,6 +36,7 @@ class TextData:
     skipped: tuple[Skipped, ...] = ()
     kind: str = "tokens"
     extents: Mapping[str, Extents] = field(default_factory=dict)
+    independent: bool = False
 
     def __getitem__(self, split: str) -> np.ndarray:
         if split not in SPLITS:

@@ -12,6 +12,7 @@ from ostinato.domains.music.reading.abc.fields import Key, Metre
 from ostinato.domains.music.reading.abc.tune import TuneReader
 from ostinato.domains.music.reading.abc.voice import Bar, Voice
 from ostinato.domains.music.reading.repeats import order
+from ostinato.errors import UserError
 
 _T = TypeVar("_T", bound=tuple[Any, ...])
 
@@ -48,11 +49,14 @@ def notes_of(tune: TuneReader, *, repeats: bool = True, chords: bool = False) ->
     if chords and (sounding := [note for one in played for note in _chords(one)]):
         tracks.append(sounding)
         names.append(CHORDS)
-    rows = sorted(
-        (float(note.start), float(note.end), note.pitch, track)
-        for track, own in enumerate(tracks)
-        for note in own
-    )
+    try:
+        rows = sorted(
+            (float(note.start), float(note.end), note.pitch, track)
+            for track, own in enumerate(tracks)
+            for note in own
+        )
+    except OverflowError:
+        raise UserError("damaged: a note lasts longer than any number says") from None
     if not rows:
         return Notes(np.empty(0), np.empty(0), np.empty(0, dtype=int))
     start, end, pitch, track = (np.array(column) for column in zip(*rows, strict=True))

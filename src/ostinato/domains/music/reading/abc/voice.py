@@ -92,6 +92,7 @@ class Voice:
         self.bars = [Bar()]
         self._open = 0  # the bar that is being written; the last, but in an overlay of several bars
         self._offset = Fraction(0)
+        self._others = Fraction(0)  # how far the other layers of an overlay reach in that bar
         self._most_dots = 0
         self._accidentals: dict[str, int] = {}
         self._carried: dict[tuple[str, int], int] = {}
@@ -269,7 +270,7 @@ class Voice:
         whole = last.bar.length == self._offset
         self._offset += changed
         if whole:  # no longer layer of an overlay reaches further
-            last.bar.length = max([self._offset, *(n.offset + n.length for n in last.bar.notes)])
+            last.bar.length = max(self._offset, self._others)
         last.length += changed
 
     def _take_tuplet(self, sign: str) -> None:
@@ -290,7 +291,7 @@ class Voice:
             raise UserError("expected ] at the end of a chord, found a bar line")
         self._accidentals = {}
         if self._open < len(self.bars) - 1:  # in an overlay of several bars
-            self._open, self._offset = self._open + 1, Fraction(0)
+            self._begin_layer(self._open + 1)
             return
         line = sign.lstrip(".")
         inside = line.strip(":")
@@ -310,7 +311,11 @@ class Voice:
 
     def _next_bar(self, part: str | None = None) -> None:
         self.bars.append(Bar(part=self.bars[-1].part if part is None else part))
-        self._open, self._offset = len(self.bars) - 1, Fraction(0)
+        self._begin_layer(len(self.bars) - 1)
+
+    def _begin_layer(self, index: int) -> None:
+        self._open, self._offset = index, Fraction(0)
+        self._others = max((n.offset + n.length for n in self.bar.notes), default=Fraction(0))
 
     def _take_ending(self, sign: str) -> None:
         if not self.bar.empty:
@@ -324,5 +329,5 @@ class Voice:
             raise UserError("expected ] at the end of a chord, found &")
         if back > self._open or self._open < len(self.bars) - 1:
             raise UserError(f"found {sign} with fewer than {back + 1} bars before it")
-        self._open, self._offset = self._open - back, Fraction(0)
+        self._begin_layer(self._open - back)
         self._accidentals, self._carried, self._last = {}, {}, None

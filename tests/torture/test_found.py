@@ -1,0 +1,100 @@
+"""What the harness has found, each once and small."""
+
+import os
+
+import numpy as np
+import pytest
+
+from ostinato import seal
+from ostinato.data import cache
+from ostinato.errors import UserError
+from ostinato.recipe.recipe import Recipe
+from ostinato.runs.folder import Run
+from ostinato.search.opening import _is_others
+from ostinato.search.storage import reading_journal
+from torture import places
+
+pytestmark = pytest.mark.torture
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    before = os.environ.get("OSTINATO_CACHE")
+    made = places.make(tmp_path_factory.mktemp("whole") / "places")
+    yield made
+    os.environ.pop("OSTINATO_CACHE")
+    if before is not None:
+        os.environ["OSTINATO_CACHE"] = before
+
+
+def test_two_exchanged_files_of_the_cache_are_damaged(tmp_path, monkeypatch):
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
+    for name in ("a", "b"):
+        cache.save(name, {"x": np.zeros(3)}, name)
+    (tmp_path / "a.npz").rename(tmp_path / "c")
+    (tmp_path / "b.npz").rename(tmp_path / "a.npz")
+    with pytest.warns(UserWarning, match=r"a\.npz is damaged"):
+        assert cache.load("a") is None
+
+
+def test_a_cache_of_before_is_made_again_without_a_word(tmp_path, monkeypatch):
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
+    cache.save("a", {"x": np.zeros(3)}, 1)
+    path = tmp_path / "a.npz"
+    path.write_bytes(cache._sealed(cache._archive(path.read_bytes()), ""))
+    assert cache.load("a") is None
+
+
+def test_lines_added_to_a_run_that_is_done_are_damage_and_more_epochs_are_none(whole, tmp_path):
+    folder = tmp_path / "words"
+    places.copied(whole.whole / "words", folder)
+    path = folder / "metrics.jsonl"
+    data = path.read_bytes()
+    path.write_bytes(data + data.splitlines(keepends=True)[0])
+    with pytest.raises(seal.SealError):
+        Run.open(folder).metrics()
+    path.write_bytes(data)
+    places.needed("train", "--resume", folder, "--epochs", 3, "--quiet")
+    assert len(Run.open(folder).metrics()) == 3
+
+
+def test_a_study_without_a_trials_settings_is_checked_and_reported_as_such(whole, tmp_path):
+    folder = tmp_path / "study"
+    places.copied(whole.whole / "study", folder)
+    (folder / "trials" / "0000" / "config.toml").unlink()
+    code, _, err = places.command("report", folder, "--out", tmp_path / "page.html")
+    assert code == 2
+    assert "config.toml as it was written, found none" in err
+    _, out, _ = places.command("check", folder)
+    assert "trials/0000/config.toml" in out
+    assert "made again" in out
+
+
+def test_a_study_that_was_killed_before_its_settings_begins(tmp_path):
+    (tmp_path / ".study.toml.0123.tmp").touch()
+    (tmp_path / "mine.txt").touch()
+    assert [_is_others(tmp_path / name) for name in (".study.toml.0123.tmp", "mine.txt")] == [False, True]
+
+
+def test_trials_whose_study_has_lost_its_settings_are_not_taken_into_a_new_one(whole, tmp_path):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    journal = (whole.whole / "study" / "journal.log").read_bytes()
+    (folder / "journal.log").write_bytes(journal)
+    code, _, err = places.command(*places.searching(whole.given, str(folder)))
+    assert (code, "found other files" in err) == (2, True)
+    (folder / "journal.log").write_bytes(journal.splitlines(keepends=True)[0])
+    places.needed(*places.searching(whole.given, str(folder)))
+
+
+@pytest.mark.parametrize("error", [ValueError("a"), KeyError("b"), RecursionError()])
+def test_a_journal_that_is_none_is_a_line(tmp_path, error):
+    none = pytest.raises(UserError, match=r"the journal of a study in .* found lines that are none")
+    with none, reading_journal(tmp_path):
+        raise error
+
+
+def test_an_integer_beyond_all_numbers_is_a_line():
+    for name in ("learning_rate", "hidden_size"):
+        with pytest.raises(UserError, match=name.replace("_", ".")):
+            Recipe.parse("SGD+C", **{name: 10**400})
