@@ -1,10 +1,10 @@
 """One training step of a rate network with noise: `CTRNN` beside the usual loop in PyTorch.
 
-A step is the forward pass in training mode, a linear readout, its squared error, the gradients of all weights,
-and Adam. Both draw their own noise, the loop as it is written everywhere, (B, N) at every step. They run in turns,
-so that whatever else the machine does falls on each alike; medians are printed, and the median of the ratios of
-neighbouring runs, by the clock and by the time that the processor gave them, which tells more on a busy machine.
-Before that both are given the same draws, and their rates and gradients compared.
+A step is the forward pass in training mode, a linear readout, its squared error, the gradients of all
+weights, and Adam. Both draw their own noise, the loop as it is written everywhere, (B, N) at every step. They
+run in turns, so that whatever else the machine does falls on each alike; medians are printed, and the median
+of the ratios of neighbouring runs, by the clock and by the time that the processor gave them, which tells more
+on a busy machine. Before that both are given the same draws, and their rates and gradients compared.
 
     python benchmarks/rate_networks.py [--json] [--rounds 9] [--sizes 100,500] [--threads 1]
         [--form outside ...]
@@ -18,7 +18,6 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -52,7 +51,11 @@ class Loop(nn.Module):
             self.recurrent.bias.copy_(rnn.bias_hh_l0)
 
     def forward(self, x: Tensor, draws: Tensor | None = None) -> Tensor:
-        h, rates, size = x.new_zeros(x.shape[1], self.recurrent.out_features), [], math.sqrt(2 / ALPHA) * SIGMA
+        h, rates, size = (
+            x.new_zeros(x.shape[1], self.recurrent.out_features),
+            [],
+            math.sqrt(2 / ALPHA) * SIGMA,
+        )
         for t in range(len(x)):
             noise = size * (torch.randn_like(h) if draws is None else draws[t])
             if self.form == "preactivation":
@@ -119,7 +122,7 @@ class Problem:
             assert other is not None
             apart = ((mine - other).abs().max() / other.abs().max()).item()
             if not apart < 1e-3:
-                raise SystemExit(f"expected the same from both for the same draws, found them {apart:g} apart")
+                raise SystemExit(f"expected the same from both, found them {apart:g} apart")
 
 
 def measure(name: str, units: int, rounds: int) -> dict[str, float | str]:
@@ -163,9 +166,7 @@ def main() -> None:
     print(f"{about['processor']}, {about['kernel']}, torch {about['torch']}, threads: {given.threads}")
     print(f"T = {STEPS}, B = {STREAMS}, {given.rounds} pairs; milliseconds by the clock (of the processor)")
     for row in rows:
-        both = (
-            f"{name} {row[f'{name}_clock_ms']:7.1f} ({row[f'{name}_cpu_ms']:7.1f})" for name in ("ours", "loop")
-        )
+        both = (f"{x} {row[f'{x}_clock_ms']:7.1f} ({row[f'{x}_cpu_ms']:7.1f})" for x in ("ours", "loop"))
         print(
             f"N={row['units']:<4} {row['form']:28} {'  '.join(both)}  "
             f"ratio {row['ratio_clock']:.2f} ({row['ratio_cpu']:.2f})"

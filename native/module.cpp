@@ -133,7 +133,9 @@ class NativeKernels {
       if (!sums) return run(kernels.adjoint, scan);
       const LayerBackwardArgs<Real> layer{scan, at<const Real>(rates), at<const Real>(start),
                                           input_at<Real>(inputs, 0, input), false, at<Real>(grad_hh), at<Real>(grad_ih),
-                                          at<Real>(grad_bias), at<Real>(second_grad_bias), feeds_back || s.streams > 1};
+                                          at<Real>(grad_bias), at<Real>(second_grad_bias),
+                                          // sums and matrix then share the second-level cache; one stream has another way
+                                          2 * s.hidden * s.hidden * static_cast<Index>(sizeof(Real)) <= (1 << 19) && s.streams > 1};
       feeds_back ? run(kernels.fed_back_backward, FedBackBackwardArgs<Real>{fed_back, layer})
                  : run(kernels.layer_backward, layer);
     };

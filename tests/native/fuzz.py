@@ -271,7 +271,6 @@ class Fuzzer:
         push = torch.zeros_like(total)
         if scale is not None:
             push, total = (xi * scale, total) if at_state else (push, total + xi * scale)
-        rest = (self.weight, leak)
         upstream = self.frames(self.hidden)
         grad = rates_cpu.backward(
             layer, made.rates, made.slopes, upstream, (True,) * 4, True, self.kernel.native

@@ -1,4 +1,4 @@
-"""Noise by counter against the published generator, its definition, and the distribution that it is to have."""
+"""Noise by counter: the published generator, the definition, and the distribution it is to have."""
 
 import math
 
@@ -78,7 +78,13 @@ def test_it_is_standard_normal_and_independent() -> None:
     grid = torch.linspace(-3, 3, 61, dtype=torch.float64)
     below = torch.stack([(x < z).double().mean() for z in grid])
     assert (below - torch.special.ndtr(grid)).abs().max() < 1.63 / math.sqrt(count)  # Kolmogorov, 1 %
-    for other in (x.roll(1, 0), x.roll(1, 1), x.roll(1, 2), x.roll(16, 2), noise.normal(12, x.shape, x.dtype)):
+    for other in (
+        x.roll(1, 0),
+        x.roll(1, 1),
+        x.roll(1, 2),
+        x.roll(16, 2),
+        noise.normal(12, x.shape, x.dtype),
+    ):
         for f in (lambda y: y, torch.square, torch.abs):
             a, b = (f(y) - f(y).mean() for y in (x, other))
             assert abs((a * b).mean() / (a.std() * b.std())) < 4.5 / math.sqrt(count)

@@ -27,6 +27,7 @@ from ostinato.nn.scan.rates import fed_back_scan, pushed_scan
 from ostinato.nn.scan.recurrence import leaky_scan
 
 Phi = str | Callable[[Tensor], Tensor]
+Inputs = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class RateLayer:
 class _Terms:
     """What a form is in the terms of a scan."""
 
-    inputs: tuple[Tensor | None, Tensor | None, Tensor | None]  # U (H, I) and the biases (H,)
+    inputs: Inputs  # U (H, I) and the biases (H,)
     weight: Tensor  # of the recurrence, (H, H)
     leak: Tensor | None  # (H,)
     scale: Tensor | None  # of a given drive, (H,)
@@ -68,8 +69,9 @@ def _terms(layer: RateLayer) -> _Terms:
     if layer.form == "outside":
         return _Terms(inputs, layer.weight, 1 - alpha, None, alpha * noise if at_state else noise, False)
     column = alpha.unsqueeze(1)
-    weight, (own, *biases) = column * layer.weight, inputs
-    scaled = (None if own is None else column * own, *(None if b is None else alpha * b for b in biases))
+    weight, own = column * layer.weight, layer.input_weight
+    bias, second = (None if b is None else alpha * b for b in layer.biases)
+    scaled = (None if own is None else column * own, bias, second)
     if layer.form == "inside":
         weight = weight + torch.diag(1 - alpha)
         return _Terms(scaled, weight, None, alpha, alpha * noise, False)

@@ -216,7 +216,9 @@ def backward(
     return Gradients(delta, grad_ih, grad_bias, second, grad_hh, grad_h0)
 
 
-def project_to(x: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None, out: Tensor) -> None:
+def project_to(
+    x: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None, out: Tensor
+) -> None:
     """out = x U^T + b + b2, by a dense product."""
     frames, drive = x.view(-1, x.shape[2]), out.view(-1, out.shape[2])
     if x.dtype is not weight.dtype:
@@ -295,6 +297,7 @@ def _fits(tensor: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> bool:
 
 
 def mismatch(name: str, tensor: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> ValueError:
+    """The error of a tensor that is not what it must be."""
     return ValueError(
         f"{name} must be {kind} {shape} on the CPU, "
         f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"

@@ -1,4 +1,4 @@
-"""Standard normal numbers that are a function of a key and of their place, so that nothing needs to keep them.
+"""Standard normal numbers that are a function of a key and of their place: nothing needs to keep them.
 
 Philox-4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", SC'11) and the transform of
 Box and Muller. Number 16 w + j of the k-th 64 numbers of row b at step t comes from word w of

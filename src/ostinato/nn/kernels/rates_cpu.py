@@ -4,8 +4,8 @@
     leaky       h_t = a h_{t-1} + (1 - a) phi(drive_t + W h_{t-1}) + push_t
     fed back    h_t = a h_{t-1} + W r_{t-1} + drive_t,   r_t = phi(h_t)
 
-Drive and noise are made step by step and kept nowhere. Whoever calls has asked `ostinato.nn.kernels.plain` about
-the tensors.
+Drive and noise are made step by step and kept nowhere. Whoever calls has asked
+`ostinato.nn.kernels.plain` about the tensors.
 
 Shapes: T time, B streams, I inputs, H hidden.
 """
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from ostinato.nn.kernels import cpu, layer_cpu, nonlinearities
 
-_FEW_INPUTS = 16  # up to here a step's drive is made just before it; a product of matrices makes all that of more
+_FEW_INPUTS = (
+    16  # up to here a step's drive is made just before it; a product of matrices makes all that of more
+)
 
 
 class RateLayer(NamedTuple):
@@ -49,7 +51,7 @@ class Rates(NamedTuple):
 def forward(layer: RateLayer, nonlinearity: str, noise_at_state: bool, extension: Any = None) -> Rates:
     """The rates, and what the way back needs besides."""
     shape = _check(layer)
-    layer = RateLayer(*(None if t is None else t.contiguous() for t in layer))
+    layer = _contiguous(layer)
     name, parameter = nonlinearities.parse(nonlinearity)
     weight = layer.weight_hh
     rates = weight.new_empty(*shape)
@@ -127,7 +129,7 @@ def backward(
         raise ValueError(
             f"the gradient must be {rates.dtype} {shape}, got {grad_rates.dtype} {tuple(grad_rates.shape)}"
         )
-    layer = RateLayer(*(None if t is None else t.contiguous() for t in layer))
+    layer = _contiguous(layer)
     grad_rates, rates, weight = grad_rates.contiguous(), rates.contiguous(), layer.weight_hh
     feeds_back, drive = layer.r0 is not None, torch.empty_like(rates) if want_drive else None
     first = rates.new_empty(*shape[1:])
@@ -166,6 +168,11 @@ def backward(
     return Gradients(drive, first * layer.leak, first @ weight, *grads)
 
 
+def _contiguous(layer: RateLayer) -> RateLayer:
+    held: Any = (None if t is None else t.contiguous() for t in layer)
+    return RateLayer(*held)
+
+
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
@@ -199,8 +206,6 @@ def _check(layer: RateLayer) -> tuple[int, int, int]:
         ("the initial rates", layer.r0, frame[1:], dtype),
         ("starts", layer.starts, frame[:2], torch.bool),
     ):
-        if tensor is not None and not (
-            tensor.shape == shape and tensor.dtype is kind and tensor.is_cpu
-        ):
+        if tensor is not None and not (tensor.shape == shape and tensor.dtype is kind and tensor.is_cpu):
             raise layer_cpu.mismatch(name, tensor, shape, kind)
     return steps, streams, hidden

@@ -1,4 +1,4 @@
-"""The noise of rate networks: how it is asked for, and the operator that makes it for those who want all of it.
+"""The noise of rate networks: how it is asked for, and the operator that makes all of it.
 
     ostinato::noise(key, size, double) -> xi
 

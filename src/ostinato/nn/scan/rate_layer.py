@@ -1,13 +1,13 @@
-"""A layer of a rate network as a single step of the autograd graph on the CPU: drive, noise, scan, and the way back.
+"""A layer of a rate network as one step of the autograd graph on the CPU: drive, noise and scan.
 
     drive = x U^T + b + b2 + n     or, where noise is at the state, its push is n;      n = scale xi
     leaky       h_t = a h_{t-1} + (1 - a) phi(drive_t + W h_{t-1}) + push_t
     fed back    h_t = a h_{t-1} + W r_{t-1} + drive_t,   r_t = phi(h_t)
 
-The composition of `project`, noise and a scan computes the same; between them lie five tensors (T, B, H) more,
-each written and read once or twice, and the noise of a key is a sixth. This serves plain eager training;
-whatever differentiates in another way (`torch.func`, forward mode, `torch.compile`, a gradient for the leak, the
-scale or the draws), and tensors that are not numbers in memory, get the composition.
+The composition of `project`, noise and a scan computes the same, and writes and reads a tensor (T, B, H) for
+every part. This serves plain eager training; whatever differentiates in another way (`torch.func`, forward
+mode, `torch.compile`, a gradient for the leak, the scale or the draws), and tensors that are not numbers in
+memory, get the composition.
 
 Shapes: T time, B streams, I inputs, H hidden.
 """
@@ -93,7 +93,9 @@ def _composition(*arguments: Any) -> tuple[Tensor, Tensor]:
     phi, common = settings.nonlinearity, (layer.h0, layer.starts)
     if layer.r0 is not None:
         assert layer.leak is not None
-        rates, states = fed_back_scan(drive, layer.weight_hh, layer.leak, layer.h0, layer.r0, layer.starts, phi)
+        rates, states = fed_back_scan(
+            drive, layer.weight_hh, layer.leak, layer.h0, layer.r0, layer.starts, phi
+        )
         return rates, states[-1:].clone()
     if push is None:
         states = leaky_scan(drive, layer.weight_hh, layer.leak, *common, phi)
@@ -196,7 +198,10 @@ def _differentiable_backward(
             allow_unused=True,
         )
     )
-    return (*(next(grads) if t is not None and need else None for t, need in zip(own, needed, strict=True)), None)
+    return (
+        *(next(grads) if t is not None and need else None for t, need in zip(own, needed, strict=True)),
+        None,
+    )
 
 
 _apply = functions.plain_apply(_RateLayer)
