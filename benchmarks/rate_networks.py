@@ -3,8 +3,8 @@
 A step is the forward pass in training mode, a linear readout, its squared error, the gradients of all
 weights, and Adam. Both draw their own noise, the loop as it is written everywhere, (B, N) at every step. They
 run in turns, so that whatever else the machine does falls on each alike; medians are printed, and the median
-of the ratios of neighbouring runs, by the clock and by the time that the processor gave them, which tells more
-on a busy machine. Before that both are given the same draws, and their rates and gradients compared.
+of the ratios of neighbouring runs, by the clock and by the processor's time, which tells more on a busy
+machine. Before that both are given the same draws, and their rates and gradients compared.
 
     python benchmarks/rate_networks.py [--json] [--rounds 9] [--sizes 100,500] [--threads 1]
         [--form outside ...]
