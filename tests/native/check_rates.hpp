@@ -75,6 +75,7 @@ void check_fed_back_adjoint(const Problem<Real>& p, const Kernels<Real>& kernels
   const std::vector<Real> force = normal<Real>(p.size), rates = normal<Real>(p.size), x = normal<Real>(p.s.steps * p.s.streams * 3);
   const Index hidden = p.s.hidden;
   std::vector<double> hh(p.weight.size()), ih(static_cast<size_t>(hidden * 3)), bias(static_cast<size_t>(hidden));
+  std::vector<Real> found(p.in.size());
   for (const bool forced : {true, false}) {
     carried.assign(carried.size(), 0);
     for (Index t = p.s.steps - 1; t >= 0; --t)
@@ -88,7 +89,6 @@ void check_fed_back_adjoint(const Problem<Real>& p, const Kernels<Real>& kernels
         }
         for (Index j = 0; j < hidden; ++j) carried[p.at(0, b, j)] = p.starts_at(t, b) ? 0 : total[p.at(t, b, j)];
       }
-    std::vector<Real> found(p.in.size());
     const FedBackAdjointArgs<Real> args{p.s, p.in.data(), forced ? force.data() : nullptr, p.slopes.data(),
                                         p.weight.data(), p.leak.data(), p.starting ? p.starts.data() : nullptr,
                                         found.data(), threads};
@@ -98,7 +98,7 @@ void check_fed_back_adjoint(const Problem<Real>& p, const Kernels<Real>& kernels
   for (Index t = 0; t < p.s.steps; ++t)
     for (Index b = 0; b < p.s.streams; ++b)
       for (Index j = 0; j < hidden; ++j) {
-        const double g = total[p.at(t, b, j)];
+        const double g = found[p.at(t, b, j)];  // proved right
         bias[static_cast<size_t>(j)] += g;
         for (Index k = 0; k < hidden && !p.starts_at(t, b); ++k)
           hh[static_cast<size_t>(j * hidden + k)] += g * (t ? rates[p.at(t - 1, b, k)] : p.h0[p.at(0, b, k)]);

@@ -14,9 +14,10 @@ LAYERS = {
     "linear": "simd",
     "team": "simd linear",
     "rnn": "simd linear team",
+    "gated": "simd linear team",
     "nade": "simd linear team",
-    "kernels.hpp": "rnn nade",
-    "kernels.cpp": "kernels.hpp rnn nade",
+    "kernels.hpp": "rnn gated nade",
+    "kernels.cpp": "kernels.hpp rnn gated nade",
     "module.cpp": "kernels.hpp team",
 }
 # What is compiled once, for any processor, may know no instruction set.
@@ -80,6 +81,7 @@ def test_every_header_includes_only_what_lies_below() -> None:
         ("linear/sparse.hpp", '#include "team/scratch.hpp"', "linear may not know team"),
         ("simd/simd.hpp", '  # include "linear/types.hpp"', "simd may not know linear"),
         ("nade/sample.hpp", '#include "rnn/scan.hpp"', "nade may not know rnn"),
+        ("gated/scan.hpp", '#include "rnn/scan.hpp"', "gated may not know rnn"),
         ("rnn/scan.hpp", '#include "kernels.hpp"', "rnn may not know kernels.hpp"),
         ("module.cpp", '#include "simd/simd.hpp"', "module.cpp may not know simd"),
         ("rnn/scan.hpp", '#include "arguments.hpp"', "no path from native/"),

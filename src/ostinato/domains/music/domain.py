@@ -36,7 +36,7 @@ from ostinato.evaluation.scores import Score
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
-from ostinato.nn.outputs import Onsets
+from ostinato.nn.outputs.base import with_onsets
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model
@@ -122,7 +122,10 @@ class Music:
         if onsets and stored is not None:
             stored = {name.replace("output.rows.", "output."): value for name, value in stored.items()}
         model = build_model(recipe, Sizes(identity.get("input_size", size), size), start, stored)
-        return SequenceModel(model.rnn, Onsets(model.output), recipe.l1, recipe.l2) if onsets else model
+        if not onsets:
+            return model
+        output = with_onsets(recipe.output, model.output)
+        return SequenceModel(model.rnn, output, recipe.l1, recipe.l2)
 
     def streams(self, recipe: Recipe, data: Splits, epoch: int) -> Streams:
         """Songs dealt anew each epoch, and moved to another key where that is asked for."""
@@ -131,6 +134,10 @@ class Music:
         if recipe.get("augment") == "transpose":
             songs = in_random_keys(data.train, np.random.default_rng([recipe.seed, epoch, _KEYS]))
         return Streams(songs, recipe.streams, recipe.segment_length, generator)
+
+    def needed_lag(self, recipe: Recipe) -> int | None:
+        """Not known."""
+        return None
 
     def lost_to_scaling(self, data: Splits, segment: Segment) -> float:
         """Nothing."""

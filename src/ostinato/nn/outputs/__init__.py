@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ostinato.nn.outputs.onsets import Onsets as Onsets
     from ostinato.nn.outputs.rbm import RBM as RBM
     from ostinato.nn.outputs.rbm_frames import RBMFrames as RBMFrames
+    from ostinato.nn.outputs.rbm_onsets import OnsetRBM as OnsetRBM
+    from ostinato.nn.outputs.rbm_onsets import OnsetRBMFrames as OnsetRBMFrames
     from ostinato.nn.outputs.softmax import Softmax as Softmax
     from ostinato.nn.outputs.softmax import Tokens as Tokens
 
@@ -41,6 +43,8 @@ _PLACES = {
     "NADE": "nade",
     "NADEFrames": "nade",
     "OnsetFrames": "onsets",
+    "OnsetRBM": "rbm_onsets",
+    "OnsetRBMFrames": "rbm_onsets",
     "Onsets": "onsets",
     "RBM": "rbm",
     "RBMFrames": "rbm_frames",

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ostinato.nn.outputs.registry import Output
+from ostinato.nn.outputs.registry import OUTPUTS, Output
+from ostinato.recipe.declared import loaded
 
 if TYPE_CHECKING:
     from ostinato.nn.outputs.agreement import Estimate, Estimator
@@ -266,3 +267,27 @@ def make_output(declared: Output, spec: OutputSpec) -> Any:
     if spec.start and isinstance(output, Startable):
         output.initialize_bias_(**spec.start)
     return output
+
+
+def with_onsets(name: str, layer: Any) -> Any:
+    """A layer of 2 P rows, of the output of this name, as one of frames with onsets: see `outputs.onsets`.
+
+    Raises:
+        ValueError: its frames cannot have them.
+
+    Example:
+        >>> from ostinato.nn.outputs import RBM, Bernoulli
+        >>> [
+        ...     type(with_onsets(name, layer)).__name__
+        ...     for name, layer in (("bernoulli", Bernoulli(4, 6)), ("rbm", RBM(4, 6)))
+        ... ]
+        ['Onsets', 'OnsetRBM']
+        >>> with_onsets("gaussian", None)
+        Traceback (most recent call last):
+        ...
+        ValueError: expected an output whose frames can have onsets, found gaussian
+    """
+    declared = OUTPUTS[name]
+    if declared.onsets is None:
+        raise ValueError(f"expected an output whose frames can have onsets, found {name}")
+    return loaded(declared.onsets)(layer)
