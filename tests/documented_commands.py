@@ -89,6 +89,7 @@ BENCHMARKS = {
 # What stands for a placeholder, on pages about music and on pages about text.
 PLACEHOLDERS = {
     "RUN": ("runs/composer", "runs/pydoc-1"),
+    "JUDGE": ("runs/composer", "runs/pydoc-1"),
     "RUN-OR-ARPA": ("runs/composer", "runs/pydoc-1"),
     "FILE": ("song.mid", "speech.txt"),
     "NBEST": ("nbest.txt", "nbest.txt"),

@@ -43,11 +43,13 @@ class Sizes:
         inputs: the size of an input, or the number of tokens.
         targets: the size of a target: notes, tokens, classes or values.
         tokens: whether inputs are token ids.
+        offsets: whether the output reads, behind the hidden state, an offset for each target.
     """
 
     inputs: int
     targets: int
     tokens: bool = False
+    offsets: bool = False
 
 
 def build_model(
@@ -76,7 +78,7 @@ def build_model(
     rnn = build_recurrence(recipe, sizes, generator, dtype)
     declared = OUTPUTS[recipe.output]
     spec = OutputSpec(
-        hidden_size=recipe.hidden_size,
+        hidden_size=recipe.hidden_size + (sizes.targets if sizes.offsets else 0),
         size=sizes.targets,
         generator=generator,
         dtype=dtype,

@@ -171,6 +171,7 @@ def test_how_notes_begin_by_hand():
     # C4 for a beat, again for a beat and a half, then E4 off the beat
     frames = notes((0, 1, 60), (1, 2.5, 60), (2.5, 3, 64)).frames(2, quantize="nearest", onsets=True)
     assert attacks([frames], 2) == {"repeated": 1 / 3, "held": 3 / 6, "off_beat": 1 / 3}
+    assert attacks([frames], 2, first_beat=-0.5) == {"repeated": 1 / 3, "held": 3 / 6, "off_beat": 2 / 3}
 
 
 def test_what_a_new_run_has_and_what_one_of_before_had():

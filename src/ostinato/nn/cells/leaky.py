@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ostinato.nn.cells import portable
 from ostinato.nn.cells.linearized import LinearizedByAutograd
 from ostinato.nn.cells.linearized_rnn import LinearizedRNN
 from ostinato.nn.cells.protocol import LinearizedRecurrence
@@ -109,6 +110,10 @@ class RNN(RecurrentStack):
         if self.bidirectional:
             return LinearizedByAutograd(self, input, hx, starts)
         return LinearizedRNN(self, input, hx, starts)
+
+    def check_portable(self) -> None:
+        """Raise a UserError unless other programs, such as those that run ONNX, have all its operations."""
+        portable.check(self.cell, self.nonlinearity)
 
     def extra_repr(self) -> str:
         """The settings that differ from the defaults."""

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from ostinato.nn.outputs.class_softmax import ClassSoftmax as ClassSoftmax
     from ostinato.nn.outputs.class_softmax import ClassTokens as ClassTokens
     from ostinato.nn.outputs.class_softmax import balanced_classes as balanced_classes
+    from ostinato.nn.outputs.copy_gates import CopyGates as CopyGates
+    from ostinato.nn.outputs.copy_gates import Seen as Seen
     from ostinato.nn.outputs.direct import DirectNgrams as DirectNgrams
     from ostinato.nn.outputs.direct import Features as Features
     from ostinato.nn.outputs.gaussian import Gaussian as Gaussian
@@ -34,6 +36,7 @@ _PLACES = {
     "BernoulliFrames": "bernoulli",
     "ClassSoftmax": "class_softmax",
     "ClassTokens": "class_softmax",
+    "CopyGates": "copy_gates",
     "DirectNgrams": "direct",
     "Features": "direct",
     "Gaussian": "gaussian",
@@ -48,6 +51,7 @@ _PLACES = {
     "Onsets": "onsets",
     "RBM": "rbm",
     "RBMFrames": "rbm_frames",
+    "Seen": "copy_gates",
     "Softmax": "softmax",
     "Tokens": "softmax",
     "balanced_classes": "class_softmax",

@@ -8,6 +8,7 @@ that does what `OutputLayer` says, and an entry in `registry`. What else it has 
     initialize_bias_ training starts from what the data alone say
     linearize        Hessian-free optimisation: the curvature, at one point, of what it is trained on
     from_settings    made from settings in a way of its own: see `OutputSpec`
+    initialize_offsets_  its notes can be given offsets, the last values of the hidden state: see `copy_gates`
     told             it reads, behind the hidden state, a part of the model's input: see `Told`
     the distribution it returns: log_prob to score, sample(generator=...) to draw; where `exact` is False,
                      the methods of `EstimatedFrames`

@@ -243,6 +243,10 @@ class Onsets(nn.Module):
         certain, _ = OnsetFrames.of_layer(self.rows(state), before)._certain(targets)
         return OnsetCurvature(self.rows.linearize(state, targets, asked=~certain))
 
+    def initialize_offsets_(self) -> None:
+        """As that of the rows."""
+        self.rows.initialize_offsets_()
+
 
 @dataclass(frozen=True)
 class OnsetCurvature:

@@ -39,6 +39,7 @@ class Output(Declared):
         pretraining: stages that come before the joint training, in their order.
         onsets: where the layer is that lets its frames say where notes begin, and has its rows as its one
             argument; None where they cannot: see `nn.outputs.onsets`.
+        offsets: whether what was seen before can be copied into its notes: see `nn.outputs.copy_gates`.
     """
 
     targets: Targets
@@ -47,6 +48,7 @@ class Output(Declared):
     evaluated_by: tuple[str, ...] = ()
     pretraining: tuple[Stage, ...] = ()
     onsets: str | type[Any] | None = None
+    offsets: bool = False
 
     def arguments(self, settings: Settings) -> dict[str, Any]:
         """Those of a `Declared`, without the epochs of pre-training."""
@@ -128,6 +130,7 @@ OUTPUTS.register(
         summary="independent notes",
         targets="binary",
         onsets=_ONSETS,
+        offsets=True,
         hessian_free=_HF_MINIBATCHES | {"streams": 8, "l2": 1e-3},
     )
 )
@@ -140,6 +143,7 @@ OUTPUTS.register(
         summary="each note given those before it in the frame",
         targets="binary",
         onsets=_ONSETS,
+        offsets=True,
         settings=(
             Setting("nade_size", int, 150, "Output", "hidden units of NADE", low=1, high=100_000),
             Setting(
