@@ -300,6 +300,7 @@ class CTRNN(RecurrentStack):
             return super().forward(input, hx, starts, lengths, all_layers)
         if lengths is not None or isinstance(input, PackedSequence):
             raise ValueError("draws go with a padded batch that has no lengths; without them noise is drawn")
+        self._begin_dropping()
         below, state, marks, unbatched = calls.standard_form(self, input, hx, starts)
         given = self._draws(draws, below, unbatched)
 
@@ -351,7 +352,7 @@ class CTRNN(RecurrentStack):
             form=self.form,
             phi=self.nonlinearity,
             alpha=self.alpha,
-            weight=self.recurrent_weight(index),
+            weight=self._recurrent(f"weight_hh_l{index}", self.recurrent_weight(index)),
             input_weight=None if self._reads_tokens(index) else self.input_weight(index),
             biases=(self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None),
             initial=initial,

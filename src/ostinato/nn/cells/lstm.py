@@ -39,7 +39,8 @@ class LSTM(GatedStack):
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in
             `torch.nn.LSTM`. With proj_size P, h_t = W_hr (o_t tanh(c_t)) has P values, and no derivative by
             hand: training is slower a step.
-        leak, initialization, spectral_radius, token_inputs, sparse, generator, device, dtype: as in `RNN`;
+        leak, initialization, spectral_radius, token_inputs, sparse, input_dropout, output_dropout,
+            recurrent_dropout, generator, device, dtype: as in `RNN`;
             the initialization is that of each of the four blocks (H, P) of W_hh.
 
     Example:
@@ -72,7 +73,7 @@ class LSTM(GatedStack):
         else:
             h0, c0 = (x.squeeze(0) for x in state)
         weight_hr = self._own(projection[0]) if projection else None
-        states, cell = lstm_scan(drive, self._own(weight_hh), leak, h0, c0, starts, weight_hr)
+        states, cell = lstm_scan(drive, self._recurrent(weight_hh), leak, h0, c0, starts, weight_hr)
         return states, (states[-1:].clone(), cell.unsqueeze(0))
 
 
