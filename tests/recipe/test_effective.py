@@ -25,6 +25,8 @@ OTHER = {
     "recurrent_rate": 3.0,
     "recurrent_norm": 0.1,
     "learning_rate_rule": "halving",
+    "warmup": 0.5,
+    "minutes_of": "cpu",
     "momentum": 0.3,
     "clip": 1e-3,
     "clip_quantile": 0.1,

@@ -76,6 +76,25 @@ CORE: tuple[Setting, ...] = (
     Setting(
         "patience", int, 20, "Training", "epochs without a better validation score before stopping", low=1
     ),
+    Setting(
+        "minutes",
+        float | None,
+        None,
+        "Training",
+        "minutes of training at most, validation included; cosine and one-cycle end with them",
+        low=0,
+        above=True,
+        high=1_000_000,
+        unset="no limit but the epochs",
+    ),
+    Setting(
+        "minutes_of",
+        Literal["wall", "cpu"],
+        "wall",
+        "Training",
+        "the clock of the minutes: wall, or processor time of all threads",
+        needs={"minutes": ()},
+    ),
     Setting("dtype", Literal["float32", "float64"], "float32", "Model", "floating-point type of the model"),
     Setting("seed", int, 0, "Training", "of everything random", low=0, high=2**32 - 1),
 )

@@ -64,6 +64,8 @@ class Recipe:
     segment_length: int
     epochs: int
     patience: int
+    minutes: float | None
+    minutes_of: str
     dtype: str
     seed: int
 

@@ -1,7 +1,7 @@
 """From a recipe to its model, its optimizer and its learning-rate rule: the one place that builds them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,14 @@ from ostinato.optim import (
     ConstantRule,
     GradientDescent,
     HalvingRule,
+    PlateauRule,
     Rule,
     SutskeverMomentum,
     learning_rate_schedule,
     make_optimizer,
 )
 from ostinato.optim.declared import OPTIMIZERS
+from ostinato.optim.schedules import END_WITH_TRAINING, Within
 from ostinato.optim.settings import further
 from ostinato.recipe.core import DROPOUTS
 from ostinato.recipe.declared import Declared
@@ -33,6 +35,9 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.training.groups import parameter_groups
 
 MODEL_PREFIX = "model."
+
+# Those that may take an epoch back.
+RULES: dict[str, type[HalvingRule | PlateauRule]] = {"halving": HalvingRule, "plateau": PlateauRule}
 
 # Weights, gradients, and what the optimizer keeps.
 _COPIES = 3
@@ -169,13 +174,16 @@ def build_curvature_optimizer(recipe: Recipe, model: SequenceModel) -> Any:
     return declared.load().from_settings(model.parameters(), declared.arguments(recipe.values()))
 
 
-def build_gradient_descent(recipe: Recipe, model: SequenceModel, updates: int) -> GradientDescent:
+def build_gradient_descent(
+    recipe: Recipe, model: SequenceModel, updates: int, used: Callable[[], float] | None = None
+) -> GradientDescent:
     """The recipe's optimizer that steps along gradients, with the schedule of its rate.
 
     Args:
         recipe: the settings.
         model: the model, all of whose parameters it moves.
         updates: of the whole training, for schedules that know its end.
+        used: the share of a budget of time that is used, for the same; None without one.
     """
     momentum: Any = recipe.get("momentum")
     if recipe.get("momentum_schedule") == "sutskever" and momentum:
@@ -189,11 +197,14 @@ def build_gradient_descent(recipe: Recipe, model: SequenceModel, updates: int) -
         **further(recipe.get("optimizer_settings")),
     )
     rule = recipe.learning_rate_rule
-    if rule in ("constant", "halving"):
+    if rule not in END_WITH_TRAINING:
         return GradientDescent(optimizer)
-    return GradientDescent(optimizer, learning_rate_schedule(rule, updates))
+    if used is None:
+        return GradientDescent(optimizer, learning_rate_schedule(rule, updates, recipe.warmup))
+    shape = learning_rate_schedule(rule, Within.PARTS, recipe.warmup)
+    return GradientDescent(optimizer, Within(shape, updates, used))
 
 
 def build_rule(recipe: Recipe) -> Rule:
     """The recipe's learning-rate rule."""
-    return HalvingRule() if recipe.get("learning_rate_rule") == "halving" else ConstantRule()
+    return RULES.get(recipe.get("learning_rate_rule", ""), ConstantRule)()

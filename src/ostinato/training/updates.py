@@ -194,11 +194,20 @@ class HessianFreeUpdates:
         return Update(usable, operator.last_nll, frames, operator.last_states, [norm], record=record)
 
 
-def build_updates(recipe: Recipe, model: SequenceModel, updates: int) -> Updates:
-    """How the recipe updates a model; `updates` of the whole training are for schedules that know its end."""
+def build_updates(
+    recipe: Recipe, model: SequenceModel, updates: int, used: Callable[[], float] | None = None
+) -> Updates:
+    """How the recipe updates a model.
+
+    Args:
+        recipe: the settings.
+        model: what is updated.
+        updates: of the whole training, for schedules that know its end.
+        used: the share of a budget of time that is used, for the same; None without one.
+    """
     if OPTIMIZERS[recipe.optimizer].curvature:
         return HessianFreeUpdates(model, recipe, build_curvature_optimizer(recipe, model))
-    descent = build_gradient_descent(recipe, model, updates)
+    descent = build_gradient_descent(recipe, model, updates, used)
     return GradientUpdates(model, descent, by_stream=clips_streams(recipe), bounds=bounds(recipe, model))
 
 
