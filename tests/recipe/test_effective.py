@@ -83,6 +83,8 @@ OTHER = {
     "valid_data": "valid.txt",
     "test_data": "test.txt",
     "independent": True,
+    "embedding_size": 3,
+    "tied": True,
 }
 # These act when validation hardly improves, damping has fallen far, or the last solution is a good start:
 # two epochs may not come to it.

@@ -37,7 +37,7 @@ class Budget:
         return time.process_time() if self.clock == "cpu" else time.monotonic()
 
     def begin(self, before: float, reserve: float = 0.0) -> None:
-        """Training begins, or goes on after so many seconds, the last validation having taken some of them."""
+        """Training begins, or goes on after so many seconds; the last validation took so many."""
         self._before, self._begun, self.reserve = before, self._now(), reserve
 
     def seconds(self) -> float:

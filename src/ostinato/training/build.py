@@ -51,11 +51,13 @@ class Sizes:
         inputs: the size of an input, or the number of tokens.
         targets: the size of a target: notes, tokens, classes or values.
         tokens: whether inputs are token ids.
+        embedding: the size of a token's embedding, where the first layer has weights of its own besides.
     """
 
     inputs: int
     targets: int
     tokens: bool = False
+    embedding: int | None = None
 
 
 def build_model(
@@ -105,6 +107,8 @@ def build_recurrence(
     leaks = {setting.name for setting in LEAKS}
     arguments = {k: v for k, v in declared.arguments(recipe.values()).items() if k not in leaks}
     arguments |= _dropouts(recipe, declared)
+    if sizes.embedding is not None:
+        arguments["embedding_size"] = sizes.embedding
     if leaks <= {setting.name for setting in declared.settings}:
         arguments["leak"] = _leak(recipe, generator)
     cell: Recurrence = declared.load()(

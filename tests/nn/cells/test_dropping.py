@@ -136,3 +136,26 @@ def test_streams_are_clipped_by_themselves(name) -> None:
     assert all(p.grad is not None for p in model.parameters())
     total = torch.cat([p.grad.to_dense().flatten() for p in model.parameters()]).norm()
     assert float(total) <= 1e-3 * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_embedding_of_a_size_is_a_layer_before_the_first(cell) -> None:
+    """Rows of the embedding, read as numbers by a network with the other weights."""
+    tokens = torch.tensor([[1, 2], [3, 1], [0, 5]])
+    embedded = made(cell, token_inputs=True, embedding_size=6)
+    assert embedded.embedding.shape == (6, 6)
+    plain = made(cell)
+    plain.load_state_dict({k: v for k, v in embedded.state_dict().items() if k != "embedding"})
+    found, last = embedded(tokens)
+    wanted, states = plain(embedded.embedding[tokens].detach())
+    torch.testing.assert_close(found, wanted)
+    map_state(lambda a, b: torch.testing.assert_close(a, b), last, states)
+    found.sum().backward()
+    assert embedded.embedding.grad.is_sparse
+    assert float(embedded.embedding.grad.to_dense()[4].abs().sum()) == 0
+    again = made(cell, 1, token_inputs=True, embedding_size=6)
+    again.load_state_dict(embedded.state_dict())
+    torch.testing.assert_close(again(tokens)[0], found)
+    # of a token all numbers are dropped, as of numbers
+    masked = made(cell, token_inputs=True, embedding_size=6, input_dropout=1.0)
+    torch.testing.assert_close(masked(tokens)[0], plain(torch.zeros(3, 2, 6, dtype=torch.float64))[0])

@@ -125,6 +125,23 @@ _SETTINGS: tuple[Setting, ...] = (
         needs={"direct": ()},
     ),
     Setting(
+        "embedding_size",
+        int | None,
+        None,
+        "Model",
+        "numbers of a token's embedding, which the first layer reads by weights of its own",
+        low=1,
+        high=100_000,
+        unset="a token's row goes straight to the units",
+    ),
+    Setting(
+        "tied",
+        bool,
+        False,
+        "Model",
+        "embedding and output share their weights; the embedding has the size of a layer",
+    ),
+    Setting(
         "embedding_scale",
         float,
         1.0,
@@ -183,8 +200,26 @@ def _check(recipe: Any) -> None:
             f"use {call('train', domain=other, unit=recipe.unit)}"
         )
     _check_vocabulary(recipe)
-    if recipe.direct > 0 and recipe.optimizer == "hessian-free":
-        raise UserError(f"{argument('direct')} {recipe.direct} does not go with HF; leave it out")
+    for name in ("direct", "tied"):
+        if recipe.get(name) and recipe.optimizer == "hessian-free":
+            raise UserError(f"{argument(name)} {recipe.get(name)} does not go with HF; leave it out")
+    if recipe.tied:
+        _check_tied(recipe)
+
+
+def _check_tied(recipe: Any) -> None:
+    """One matrix has one size, and one learning rate."""
+    if recipe.embedding_size not in (None, recipe.hidden_size):
+        raise UserError(
+            f"expected {argument('embedding_size')} {recipe.hidden_size} with {argument('tied')}, the size "
+            f"of a layer, found {recipe.embedding_size}; leave it out"
+        )
+    for name in ("embedding_rate", "within_class_rate"):
+        if recipe.get(name, 1.0) != 1.0:
+            raise UserError(
+                f"expected {argument(name)} 1 with {argument('tied')}, whose one matrix has one rate, found "
+                f"{recipe.get(name)}; set it, or use {argument('optimizer')} adam, which has it so"
+            )
 
 
 def _check_vocabulary(recipe: Any) -> None:

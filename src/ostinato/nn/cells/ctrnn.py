@@ -171,7 +171,7 @@ class CTRNN(RecurrentStack):
             like = self.weight_hh_l0
             own.append(Constraint(hidden, signs=signs, mask=connectivity, plastic=plasticity, like=like))
             if layer == 0:
-                first = (self.hidden_size, self.input_size)
+                first = (self.hidden_size, self.embedding_size or self.input_size)
                 inputs.append(Constraint(first, mask=input_mask, plastic=input_plasticity, like=like))
             else:  # what comes from the layer below keeps the signs of its units
                 inputs.append(Constraint(hidden, signs=signs, like=like))
@@ -198,7 +198,7 @@ class CTRNN(RecurrentStack):
                 balance_(raw, own.signs, own.mask)
                 self._rescale(raw, own.signs, own.mask)
             own.settle_(raw)
-            if not (layer == 0 and self.token_inputs):
+            if not self._reads_tokens(layer):
                 inputs: Any = self.constraints_ih[layer]
                 raw = getattr(self, name)
                 if inputs.signs is not None:

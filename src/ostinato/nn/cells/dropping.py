@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ostinato.nn.kernels.projection import TOKEN_TYPES, embed
 from ostinato.recipe.core import DROPOUTS
 
 
@@ -89,9 +90,16 @@ class Dropping:
 
     def _input(self: Any, below: Tensor) -> Tensor:
         """What the first layer reads, (T, B, I), some of it dropped; tokens as they are: see `_embedded`."""
-        if not self.training or self.input_dropout == 0 or self.token_inputs:
+        if self.embedding_size is not None:
+            rows = self._own("embedding")
+            below = embed(below, rows, None, sparse=self.sparse and rows.is_leaf)
+        if (
+            not self.training
+            or self.input_dropout == 0
+            or (self.token_inputs and not below.is_floating_point())
+        ):
             return below
-        if below.dtype in (torch.int64, torch.int32):
+        if below.dtype in TOKEN_TYPES:
             raise ValueError("input_dropout of token ids is for modules with token_inputs=True")
         if not below.is_floating_point():
             below = below.to(self._own("weight_hh_l0").dtype)

@@ -45,6 +45,7 @@ class RNN(RecurrentStack):
         spectral_radius: largest absolute eigenvalue of an "echo-state" W_hh.
         token_inputs: whether inputs are token ids only. The first layer's W_ih is then the parameter
             `embedding`, its transpose (I, H). State dicts with weight_ih_l0 load.
+        embedding_size: E; a token is then a row of the parameter `embedding` (I, E), which W_ih (H, E) reads.
         sparse: whether the gradient of the embedding is sparse, only the rows of the tokens that occurred.
             Adam, `DistributedDataParallel` and `torch.nn.utils.clip_grad_norm_` want a dense one.
         input_dropout, output_dropout, recurrent_dropout: of what the first layer reads, of the last layer's
@@ -110,7 +111,7 @@ class RNN(RecurrentStack):
 
     def linearize(self, input: Tensor, hx: Any = None, starts: Tensor | None = None) -> LinearizedRecurrence:
         """The network at these parameters and inputs, for Gauss-Newton products; on kernels, if it can."""
-        if self.bidirectional or acting(self):
+        if self.bidirectional or acting(self) or self.embedding_size is not None:
             return LinearizedByAutograd(self, input, hx, starts)
         return LinearizedRNN(self, input, hx, starts)
 

@@ -39,6 +39,8 @@ class RecurrentStack(Dropping, Leaking):
         spectral_radius: largest absolute eigenvalue of an "echo-state" block.
         token_inputs: whether inputs are token ids only. The first layer's W_ih is then the parameter
             `embedding`, its transpose (I, K H). State dicts with weight_ih_l0 load.
+        embedding_size: E; a token is then E numbers, a row of the parameter `embedding` (I, E), which the
+            first layer reads by a W_ih (K H, E) of its own. None for none.
         sparse: whether the gradient of the embedding is sparse, only the rows of the tokens that occurred.
             Adam, `DistributedDataParallel` and `torch.nn.utils.clip_grad_norm_` want a dense one.
         input_dropout, output_dropout, recurrent_dropout: see `ostinato.nn.cells.dropping.Dropping`; they act
@@ -69,6 +71,7 @@ class RecurrentStack(Dropping, Leaking):
         initialization: str = "uniform",
         spectral_radius: float = 1.1,
         token_inputs: bool = False,
+        embedding_size: int | None = None,
         sparse: bool = True,
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
@@ -90,6 +93,7 @@ class RecurrentStack(Dropping, Leaking):
         self.bidirectional, self.proj_size = bool(bidirectional), proj_size
         self.initialization, self.spectral_radius, self.generator = initialization, spectral_radius, generator
         self.token_inputs, self.sparse = token_inputs, sparse
+        self.embedding_size = settings.checked_embedding(embedding_size, token_inputs, bidirectional)
         self._directions = 2 if bidirectional else 1
         self._register_weights({"device": device, "dtype": dtype})
         self._register_leak(leak, self.weight_hh_l0)
@@ -103,14 +107,17 @@ class RecurrentStack(Dropping, Leaking):
     def _register_weights(self, factory: dict[str, Any]) -> None:
         rows, width = self.blocks * self.hidden_size, self.output_size
         self._weight_names: list[list[str]] = []
+        if self.embedding_size is not None:
+            rows_of_tokens = torch.empty(self.input_size, self.embedding_size, **factory)
+            self.register_parameter("embedding", nn.Parameter(rows_of_tokens))
         for layer in range(self.num_layers):
-            fan_in = self.input_size if layer == 0 else width * self._directions
+            fan_in = width * self._directions if layer else self.embedding_size or self.input_size
             for suffix in ("", "_reverse")[: self._directions]:
                 names = [
                     f"{kind}_l{layer}{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
                 ]
                 shapes: list[tuple[int, ...]] = [(rows, fan_in), (rows, width), (rows,), (rows,)]
-                if self.token_inputs and layer == 0:
+                if self._reads_tokens(layer):
                     names[0], shapes[0] = f"embedding{suffix}", (fan_in, rows)
                 if self.proj_size:
                     names.append(f"weight_hr_l{layer}{suffix}")
@@ -359,7 +366,7 @@ class RecurrentStack(Dropping, Leaking):
 
     def _reads_tokens(self, index: int) -> bool:
         """Whether this layer's input weights are an embedding."""
-        return self.token_inputs and index < self._directions
+        return self.token_inputs and self.embedding_size is None and index < self._directions
 
     def _embedded(self, name: str, tokens: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> Tensor:
         """W_ih x + b of tokens (T, B), shape (T, B, K H), from an embedding; a second bias is added."""
@@ -384,7 +391,7 @@ class RecurrentStack(Dropping, Leaking):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, strict: bool, *rest: Any
     ) -> None:
-        if self.token_inputs:
+        if self.token_inputs and self.embedding_size is None:
             for suffix in ("", "_reverse")[: self._directions]:
                 if (name := f"{prefix}weight_ih_l0{suffix}") in state_dict:
                     state_dict[f"{prefix}embedding{suffix}"] = state_dict.pop(name).T
@@ -409,6 +416,7 @@ class RecurrentStack(Dropping, Leaking):
                 ("initialization", self.initialization, "uniform"),
                 ("spectral_radius", self.spectral_radius, 1.1),
                 ("token_inputs", self.token_inputs, False),
+                ("embedding_size", self.embedding_size, None),
                 ("sparse", self.sparse, True),
                 *((name, getattr(self, name), 0) for name in DROPOUTS[1:]),
             ),

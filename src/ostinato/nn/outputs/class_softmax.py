@@ -27,7 +27,7 @@ from ostinato.nn.outputs.base import OutputSpec
 from ostinato.nn.outputs.by_class import ByClass
 from ostinato.nn.outputs.direct import Features
 from ostinato.nn.outputs.distribution import OutputDistribution, check_ids, check_real
-from ostinato.nn.outputs.softmax import Tokens
+from ostinato.nn.outputs.softmax import Tokens, tied
 
 
 def balanced_classes(counts: np.ndarray, classes: int) -> list[int]:
@@ -215,6 +215,10 @@ class ClassSoftmax(nn.Module):
             counts = spec.start["frequencies"].numpy() if "frequencies" in spec.start else np.ones(spec.size)
             sizes = balanced_classes(counts, spec.settings["classes"])
         return cls(spec.hidden_size, sizes, generator=spec.generator, dtype=spec.dtype)
+
+    def tie_(self, embedding: nn.Parameter) -> None:
+        """Share W, of the tokens within their classes, with an embedding (V, H): see `Softmax.tie_`."""
+        self.weight = tied(self.weight, embedding)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the biases so that, with h = 0, p(w) is the frequency of w (V,), all above 0: the 1-gram."""

@@ -154,6 +154,21 @@ def residual_of(logits: Tensor, targets: Tensor) -> Tensor:
     return p.scatter_add(1, rows, -torch.ones_like(p[:, :1]))
 
 
+def tied(weight: Tensor, embedding: nn.Parameter) -> nn.Parameter:
+    """The embedding, in the place of weights of its shape.
+
+    Source: Press & Wolf 2017 (arXiv 1608.05859); Inan, Khosravi & Socher 2017 (arXiv 1611.01462).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if weight.shape != embedding.shape:
+        raise ValueError(
+            f"expected an embedding {tuple(weight.shape)} to share weights with, got {tuple(embedding.shape)}"
+        )
+    return embedding
+
+
 class Softmax(nn.Module):
     """Output layer: one log-odds for each of V tokens, p(w | h) = softmax(W h + b)_w.
 
@@ -211,6 +226,10 @@ class Softmax(nn.Module):
         """The curvature of `nll` at these states (N, H): H = diag(p) - p p^T at the logits."""
         probabilities = torch.softmax(F.linear(hidden, self.weight, self.bias), 1)
         return AffineCurvature(hidden, self.weight, softmax_hessian(probabilities))
+
+    def tie_(self, embedding: nn.Parameter) -> None:
+        """Share W with an embedding of tokens (V, H): one matrix, with the gradients of both uses."""
+        self.weight = tied(self.weight, embedding)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the biases to the log of the tokens' frequencies (V,), all above 0: the 1-gram."""
