@@ -98,6 +98,7 @@ class GradientUpdates:
         optimizer: over all of its parameters.
         by_stream: whether each stream's own gradient is clipped, where there is more than one.
         bounds: what is kept from growing after each step.
+        rate: the optimizer's, whose schedule is that of parts that learn apart; by default the first step's.
     """
 
     def __init__(
@@ -107,14 +108,18 @@ class GradientUpdates:
         *,
         by_stream: bool = False,
         bounds: Sequence[Bound] = (),
+        rate: float | None = None,
     ) -> None:
         self.model, self.optimizer, self.by_stream, self._bounds = model, optimizer, by_stream, bounds
         self._parameters = list(model.parameters())
+        self._rate = optimizer.learning_rates()[0] if rate is None else rate
 
     def __call__(self, batch: Batch) -> Update:
         """See `Updates`."""
         for parameter in self._parameters:
             parameter.grad = None
+        for part in self.model.apart:
+            part.forget()
         segment = batch.segment
         if self.by_stream and segment.targets.shape[1] > 1:
             return self._by_stream(batch)
@@ -128,6 +133,8 @@ class GradientUpdates:
         return Update(clip.finite, float(loss.nll), loss.frames, loss.states, [clip.norm], clip.clipped)
 
     def _step(self) -> None:
+        for part in self.model.apart:  # at the rate of this step, as everything else
+            part.learn(self.optimizer.learning_rates()[0] / self._rate)
         self.optimizer.step()
         for bound in self._bounds:
             bound.apply()
@@ -208,7 +215,13 @@ def build_updates(
     if OPTIMIZERS[recipe.optimizer].curvature:
         return HessianFreeUpdates(model, recipe, build_curvature_optimizer(recipe, model))
     descent = build_gradient_descent(recipe, model, updates, used)
-    return GradientUpdates(model, descent, by_stream=clips_streams(recipe), bounds=bounds(recipe, model))
+    return GradientUpdates(
+        model,
+        descent,
+        by_stream=clips_streams(recipe),
+        bounds=bounds(recipe, model),
+        rate=recipe.learning_rate,
+    )
 
 
 def clips_streams(recipe: Recipe) -> bool:

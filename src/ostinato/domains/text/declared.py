@@ -125,6 +125,17 @@ _SETTINGS: tuple[Setting, ...] = (
         needs={"direct": ()},
     ),
     Setting(
+        "direct_rate",
+        float | None,
+        None,
+        "Optimization",
+        "learning rate of direct connections, of the sum over tokens; it follows the schedule of the others",
+        low=0,
+        above=True,
+        needs={"direct": ()},
+        unset="the optimizer moves them as other weights: slower, and they hardly learn",
+    ),
+    Setting(
         "embedding_size",
         int | None,
         None,
@@ -160,6 +171,9 @@ _SETTINGS: tuple[Setting, ...] = (
         needs={"learning_rate": ()},
     ),
 )
+
+# Of direct connections in new runs; docs/text.md has what was tried.
+DIRECT_RATE = 0.03
 
 _COMMANDS = {
     "generate": Command(options=options.GenerateOptions, place="ostinato.domains.text.commands:write_text"),
@@ -205,6 +219,12 @@ def _check(recipe: Any) -> None:
             raise UserError(f"{argument(name)} {recipe.get(name)} does not go with HF; leave it out")
     if recipe.tied:
         _check_tied(recipe)
+    by_stream = recipe.get("clip", "none") != "none" and recipe.get("clip_by") == "sequence"
+    if recipe.direct > 0 and recipe.direct_rate is not None and by_stream and recipe.streams > 1:
+        raise UserError(
+            f"{argument('clip_by')} sequence does not go with {argument('direct')}, which learns of all "
+            f"streams together; set it to minibatch"
+        )
 
 
 def _check_tied(recipe: Any) -> None:
@@ -277,6 +297,8 @@ _BOTH: dict[str, Any] = {
     "rates": {"embedding_rate": ("rnn.embedding",)},
     "hessian_free": {"streams": 64},
     "fixed": _FIXED,
+    # runs of before were trained by the optimizer alone
+    "anew": lambda chosen: {} if chosen["optimizer"] == "hessian-free" else {"direct_rate": DIRECT_RATE},
 }
 _BOTH_DEFAULTS: dict[str, Any] = {"data": "pydoc", "learning_rate_rule": "halving", "epochs": 100}
 _BOTH_LETTERS: dict[str, Any] = {"L": _LEAK, "R": {"l1": 1e-5}}

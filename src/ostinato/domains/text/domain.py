@@ -198,7 +198,12 @@ class Text:
             return model
         output: Any = model.output
         direct = DirectNgrams(
-            recipe.direct, recipe.direct_order, output.widest, dtype=getattr(torch, recipe.dtype)
+            recipe.direct,
+            recipe.direct_order,
+            output.widest,
+            learns_apart=recipe.direct_rate is not None,
+            rate=recipe.direct_rate or 0.0,
+            dtype=getattr(torch, recipe.dtype),
         )
         return DirectModel(model.rnn, output, direct, recipe.l1, recipe.l2)
 

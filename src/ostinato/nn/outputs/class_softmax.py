@@ -180,10 +180,11 @@ class ClassSoftmax(nn.Module):
         """The distribution of the next token for every state (..., H), with n-gram features if given."""
         return ClassTokens.of_layer(hidden, self, features)
 
-    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, targets: Tensor, features: Features | None = None) -> Tensor:
         """Sum over tokens of -log p(targets | hidden) in nats.
 
-        Differentiable to any order; hidden (N, H), targets (N,) token ids.
+        Differentiable to any order; hidden (N, H), targets (N,) token ids. With features of n-grams that
+        learn apart once, and these are told what to learn.
 
         Raises:
             ValueError: the targets are no whole numbers, or not one for each state.
@@ -191,8 +192,9 @@ class ClassSoftmax(nn.Module):
         check_real("hidden", hidden)
         check_ids(targets, hidden)
         if not torch.is_grad_enabled() or not eager(hidden, targets, *self.affine):
-            return -self.forward(hidden)._log_prob(targets).sum()
-        return by_class.nll(hidden, *self.affine, targets.long(), self.class_of, self.offsets)
+            return -self.forward(hidden, features)._log_prob(targets).sum()
+        point = (hidden, *self.affine, targets.long(), self.class_of, self.offsets)
+        return by_class.nll(*point, features)
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> ClassCurvature:
         """The curvature of `nll` at states (N, H): of the class's log-odds, and of those within the class."""
