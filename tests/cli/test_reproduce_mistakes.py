@@ -4,7 +4,7 @@ import pytest
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("table3", "--shipped"), "expected table1, table2 or a cell"),
+        (("table3", "--shipped"), "expected table1, table2, delays or a cell"),
         (("table1", "--shipped", "--trials", 3), "found both"),
         (("table1", "--shipped", "--results", "r"), "--shipped or --results, found both"),
         (("table1", "--averaged"), "expected --shipped with --averaged"),

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from ostinato.data.sequences import Sequence, Splits
-from ostinato.domains.delays.problems import TaskData, TemporalOrder
+from ostinato.domains.delays.problems import TaskData
+from ostinato.domains.delays.symbols import TemporalOrder
 from ostinato.domains.domain import domain_named
 from ostinato.planning import make_plan
 from ostinato.planning.memory import PeakMemory

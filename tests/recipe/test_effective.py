@@ -24,6 +24,7 @@ OTHER = {
     "learning_rate": 0.01,
     "recurrent_rate": 3.0,
     "recurrent_norm": 0.1,
+    "vanishing_penalty": 3.0,
     "learning_rate_rule": "halving",
     "warmup": 0.5,
     "minutes_of": "cpu",

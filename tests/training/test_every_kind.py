@@ -10,7 +10,8 @@ import torch
 from test_loop import ends_the_same, scores, small_data, trained, weights
 
 from ostinato.data.sequences import Sequence, Splits
-from ostinato.domains.delays.problems import TaskData, TemporalOrder
+from ostinato.domains.delays.problems import TaskData
+from ostinato.domains.delays.symbols import TemporalOrder
 from ostinato.domains.domain import domain_named
 from ostinato.domains.series.generated import autoregression
 from ostinato.domains.series.reading import Collection

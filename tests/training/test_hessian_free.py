@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ostinato.data.sequences import Sequence, Splits
-from ostinato.domains.delays.problems import TaskData, TemporalOrder
+from ostinato.domains.delays.problems import TaskData
+from ostinato.domains.delays.symbols import TemporalOrder
 from ostinato.domains.music.evaluation.frames import total_by_song
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.vocabulary import Vocabulary

@@ -10,7 +10,8 @@ import test_training_text as on_text
 import torch
 from test_loop import scores, small_data, small_recipe, trained, weights
 
-from ostinato.domains.delays.problems import TaskData, TemporalOrder
+from ostinato.domains.delays.problems import TaskData
+from ostinato.domains.delays.symbols import TemporalOrder
 from ostinato.errors import UserError
 from ostinato.nn import GRU
 from ostinato.nn.cells.leak import squashed

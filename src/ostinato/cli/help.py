@@ -237,7 +237,7 @@ def _fitting(chooser: str, recipe: Recipe) -> list[str]:
     if chooser == "domain":
         return [recipe.domain]
     if chooser == "output":
-        targets = DOMAINS[recipe.domain].targets
+        targets = DOMAINS[recipe.domain].targets_of(recipe.data)
         return [entry.name for entry in OUTPUTS.entries() if entry.targets == targets]
     return [*REGISTRIES.get(chooser, ())]
 

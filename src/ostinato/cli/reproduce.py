@@ -50,14 +50,16 @@ def reproduce(
     quiet: Quiet = False,
     json: bool = False,
 ) -> int:
-    """Train the cells of table1 or table2, or one cell (table1/jsb/rnn-SGD+CL), and print the table.
+    """Train the cells of table1 or table2, or one cell (table1/jsb/rnn-SGD+CL), and print the table; or
+    compare methods on problems with long delays.
 
     Stop it whenever you like, even with kill -9: the same command goes on, and ends with the same table.
 
     Parameters
     ----------
     what
-        table1 (music), table2 (words and characters), or the name of one cell.
+        table1 (music), table2 (words and characters), delays (problems with long delays), or the name of one
+        cell.
     shipped
         Train each cell with the settings chosen for it, which the package brings along; else by the protocol:
         tune it by a search, then train it with several seeds, and again with an average of weights and L2.
@@ -72,9 +74,10 @@ def reproduce(
     trials
         Without --shipped: settings to try for each cell [default: the protocol's].
     datasets
-        Only these data sets of table 1, or words or chars of table 2.
+        Only these data sets of table 1, or words or chars of table 2; of delays these problems, such as
+        addition or addition-50.
     rows
-        Only these rows, as the paper names them.
+        Only these rows, as the paper names them; of delays these methods.
     seeds
         Trainings of each cell, with seeds 0 and up [default: 1 with --shipped, else the protocol's].
     budget
@@ -95,6 +98,14 @@ def reproduce(
         if shipped and one:
             raise UserError(f"expected --shipped or --{name}, found both; --shipped trains what was chosen")
     deadline = time.monotonic() + parse_time(budget) if budget else float("inf")
+    if what.partition("/")[0] == "delays":
+        order = Order(what, workers, deadline, quiet=quiet, json=json)
+        if shipped or averaged or _overrides(settings):
+            raise UserError(
+                "expected delays without --shipped, --averaged and settings; --protocol FILE says how"
+            )
+        where = (folder or Path("reproductions") / "delays", results or Path("results"), protocol)
+        return _delays(order, (datasets or [], rows or []), where, (trials, seeds), show=show)
     cells = find_cells(what, datasets or (), rows or ())
     folder = folder or Path("reproductions") / f"{cells[0].table}{'-averaged' if averaged else ''}"
     overrides = _overrides(settings)
@@ -184,6 +195,47 @@ def _by_protocol(
     for condition, rows in found.items():
         print_table(_table(rows, f"{order.what}, paper and ours, {condition}"))
     say(f"results: {results}")
+    return code
+
+
+def _delays(
+    order: Order,
+    asked: tuple[list[str], list[str]],
+    where: tuple[Path, Path, Path | None],
+    numbers: tuple[int | None, int | None],
+    *,
+    show: bool,
+) -> int:
+    from ostinato.reproduce import delays
+
+    folder, results, path = where
+    comparison = delays.Comparison.read(path)
+    comparison = dataclasses.replace(
+        comparison,
+        trials=numbers[0] or comparison.trials,
+        seeds=numbers[1] or comparison.seeds,
+    )
+    problems, methods = asked
+    _, *named = order.what.split("/")
+    if named:
+        if len(named) != 2 or problems or methods:
+            raise UserError(f"expected delays, or delays/PROBLEM-LENGTH/METHOD alone, found {order.what!r}")
+        problems, methods = [named[0]], [named[1]]
+    cells, code = comparison.cells(problems, methods), 0
+    if show and not results.is_dir():
+        raise UserError(f"expected a folder with results at {results}, found none; choose it with --results")
+    if show:
+        found = [delays.DelayExperiment(cell, comparison, results, folder) for cell in cells]
+    else:
+        found = delays.experiments(comparison, cells, results, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        code = _run(found, folder, order, "trainings", lambda job: "done")
+        atomic_write(results / "delays.md", delays.markdown(delays.every(comparison, results)))
+    if order.json:
+        print_json({each.name: each.record for each in found})
+    else:
+        print_table(delays.table(found))
+        say(f"results: {results}")
     return code
 
 

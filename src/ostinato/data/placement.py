@@ -13,7 +13,7 @@ def moved(segment: S, device: torch.device) -> S:
     """A segment of any kind of data with its tensors on a device; the segment itself where they are there.
 
     Example:
-        >>> from ostinato.domains.delays.problems import TemporalOrder
+        >>> from ostinato.domains.delays.symbols import TemporalOrder
         >>> import numpy as np
         >>> segment = TemporalOrder(20).generate(2, np.random.default_rng(0))
         >>> moved(segment, torch.device("cpu")) is segment

@@ -77,6 +77,8 @@ class DomainDeclared(Declared):
 
     Args:
         targets: what an output has to predict; see `nn.outputs.registry`.
+        data_targets: of data sets whose targets are of another kind, by name.
+        data_defaults: what of the defaults is otherwise for a data set, by its name.
         recipe: the letters where none are given; with an optimizer of its own, such as "adam+C".
         by_data: under HF, what suits a data set better, by its name.
         anew: for the choices of a new recipe, settings that its runs have where nothing is said of them, and
@@ -108,6 +110,8 @@ class DomainDeclared(Declared):
 
     targets: Targets
     recipe: str
+    data_targets: Mapping[str, Targets] = field(default_factory=dict)
+    data_defaults: Mapping[str, Settings] = field(default_factory=dict)
     by_data: dict[str, Settings] = field(default_factory=dict)
     anew: Callable[[Settings], Settings] = lambda settings: {}
     step: str = "step"
@@ -149,6 +153,16 @@ class DomainDeclared(Declared):
             ('Text', 'Series')
         """
         return self.family.capitalize()
+
+    def targets_of(self, data: str) -> Targets:
+        """What an output has to predict of a data set.
+
+        Example:
+            >>> from ostinato.domains.registry import DOMAINS
+            >>> DOMAINS["delays"].targets_of("addition"), DOMAINS["delays"].targets_of("copy")
+            ('real', 'category')
+        """
+        return self.data_targets.get(data, self.targets)
 
     def measure_for(self, settings: Settings) -> Measure | None:
         """What curves of a run with these settings show.

@@ -33,6 +33,7 @@ class Declared:
             parameter that several rates are for learns at their product.
         norms: those of its settings that bound the largest singular value of parameters, or are "none", each
             with the parameters, named as for rates.
+        terms: those of its settings that weigh a term of training's gradient, not of the model.
         no_decay: parameters that an optimizer's weight decay leaves alone, named in the same way.
         defaults: what is other than the settings' defaults with it, its own or a recipe's common ones.
         letters: what a letter of the recipe means with it, over what the letter means in general.
@@ -48,6 +49,7 @@ class Declared:
     settings: tuple[Setting, ...] = ()
     rates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     norms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    terms: tuple[str, ...] = ()
     no_decay: tuple[str, ...] = ()
     defaults: Settings = field(default_factory=dict)
     letters: Letters = field(default_factory=dict)
@@ -67,7 +69,7 @@ class Declared:
             ... ).arguments({"own_rate": 2.0, "own_size": 7, "seed": 0})
             {'own_size': 7}
         """
-        of_training = self.rates.keys() | self.norms.keys()
+        of_training = {*self.rates, *self.norms, *self.terms}
         return {s.name: settings[s.name] for s in self.settings if s.name not in of_training}
 
     def load(self) -> Any:

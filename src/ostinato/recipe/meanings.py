@@ -79,7 +79,7 @@ def defaults_of(chosen: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for declared in declared_by(chosen):
         found |= declared.defaults
-    return found
+    return {**found, **DOMAINS[chosen["domain"]].data_defaults.get(chosen["data"], {})}
 
 
 def meaning(letter: str, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -114,7 +114,9 @@ def _choices(base: str, letters: str, settings: Mapping[str, Any]) -> dict[str, 
     for letter, (switch, _) in MEANT_TOGETHER.items():
         if letter in letters or (base == "SGD" and settings.get(switch)):
             optimizer = LETTERS[letter].get("optimizer", optimizer)
-    chosen = {"output": "", "cell": CELLS.default, "optimizer": optimizer, "data": "", **domain.defaults}
+    data = settings.get("data", domain.defaults.get("data", ""))
+    defaults = {**domain.defaults, **domain.data_defaults.get(data, {})}
+    chosen = {"output": "", "cell": CELLS.default, "optimizer": optimizer, "data": "", **defaults}
     chosen = {name: chosen[name] for name in ("data", *CHOOSERS) if name != "domain"}
     chosen |= {name: settings[name] for name in chosen if name in settings}
     return {"domain": domain.name, **chosen}

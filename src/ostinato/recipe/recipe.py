@@ -246,10 +246,12 @@ class Recipe:
 
     def _check(self) -> None:
         output, domain = OUTPUTS[self.output], DOMAINS[self.domain]
-        if output.targets != domain.targets:
-            fitting = [entry.name for entry in OUTPUTS.entries() if entry.targets == domain.targets]
+        targets = domain.targets_of(self.data)
+        if output.targets != targets:
+            fitting = [entry.name for entry in OUTPUTS.entries() if entry.targets == targets]
+            what = self.data if self.data in domain.data_targets else self.domain
             raise UserError(
-                f"{argument('output')} {self.output} does not fit {self.domain}; use {' or '.join(fitting)}"
+                f"{argument('output')} {self.output} does not fit {what}; use {' or '.join(fitting)}"
             )
         if OPTIMIZERS[self.optimizer].curvature:
             if not output.curvature:

@@ -143,8 +143,8 @@ def find_cells(what: str, columns: Sequence[str] = (), rows: Sequence[str] = ())
     if what not in TABLES:
         cells = [cell for cell in every if cell.name.lower() == what.lower()]
         if not cells or columns or rows:
-            extra = "a cell's name alone" if cells else f"table1, table2 or a cell, found {what!r}"
-            known = near_names(what, [*TABLES, *(cell.name for cell in every)]) if not cells else ""
+            extra = "a cell's name alone" if cells else f"table1, table2, delays or a cell, found {what!r}"
+            known = near_names(what, [*TABLES, "delays", *(cell.name for cell in every)]) if not cells else ""
             alone = f"leave out {argument('datasets')} and {argument('rows')}"
             raise UserError(f"expected {extra}; {known or alone}")
         return cells

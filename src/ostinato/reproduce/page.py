@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from ostinato.evaluation.numbers import number
+from ostinato.reproduce import delays
 from ostinato.reproduce.cells import TABLES, find_cells
 from ostinato.reproduce.claims import CLAIMS, verdicts
 from ostinato.reproduce.document import HEADINGS, claims_text
@@ -13,6 +14,11 @@ from ostinato.reproduce.table import Row, notes, rows_of
 
 BEGIN, END = "<!-- made from results/ -->", "<!-- end of what is made from results/ -->"
 _TITLES = {"table1": "Table 1, music", "table2": "Table 2, Penn Treebank"}
+
+_DELAYS = (
+    "Solved: fewer than 1% of 10,000 fresh sequences wrong. Costs are counted in gradients of one sequence, "
+    "as `src/ostinato/shipped/delays.toml` says; both are medians of the seeds that solved the problem."
+)
 
 
 def page_text(evidence: Evidence) -> str:
@@ -33,6 +39,9 @@ def page_text(evidence: Evidence) -> str:
             told = [each for each in verdicts(evidence, condition, claims) if each.word != "open"]
             if told:
                 parts.append(f"### Claims, {condition}\n\n{claims_text(told).strip()}")
+    every = delays.every(delays.Comparison.read(), evidence.folder)
+    if compared := [each for each in every if each.record["seeds"]]:
+        parts += ["## Problems with long delays", delays.markdown(compared).strip(), _DELAYS]
     return "\n\n".join([*parts, END]) + "\n"
 
 

@@ -9,7 +9,6 @@ from multiprocessing import get_context
 from typing import Any, Protocol, TypeVar
 
 from ostinato.recipe.recipe import Recipe
-from ostinato.reproduce.cells import Cell
 from ostinato.training.monitor import Interrupted, Monitor, SilentMonitor
 
 OUT_OF_TIME = -1
@@ -40,8 +39,8 @@ class Job(Protocol):
     """Something to train, which goes on where it was."""
 
     @property
-    def cell(self) -> Cell:
-        """What it is for."""
+    def cell(self) -> Any:
+        """What it is for; it has a name."""
 
     @property
     def name(self) -> str:

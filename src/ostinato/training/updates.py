@@ -19,6 +19,7 @@ from ostinato.nn.cells import State
 from ostinato.nn.curvature.gauss_newton import GaussNewton
 from ostinato.nn.outputs.base import Objective
 from ostinato.nn.streamwise import Minibatch, clipped_backward
+from ostinato.nn.vanishing import recurrent_weights, vanishing_penalty
 from ostinato.optim import GradientDescent, HessianFree, TrainingOptimizer, clip_grad_norm
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.recipe import Recipe
@@ -99,6 +100,7 @@ class GradientUpdates:
         by_stream: whether each stream's own gradient is clipped, where there is more than one.
         bounds: what is kept from growing after each step.
         rate: the optimizer's, whose schedule is that of parts that learn apart; by default the first step's.
+        vanishing: weight of the regulariser against vanishing gradients; see `nn.vanishing`. Not by stream.
     """
 
     def __init__(
@@ -109,8 +111,10 @@ class GradientUpdates:
         by_stream: bool = False,
         bounds: Sequence[Bound] = (),
         rate: float | None = None,
+        vanishing: float = 0.0,
     ) -> None:
         self.model, self.optimizer, self.by_stream, self._bounds = model, optimizer, by_stream, bounds
+        self._vanishing = vanishing
         self._parameters = list(model.parameters())
         self._rate = optimizer.learning_rates()[0] if rate is None else rate
 
@@ -127,10 +131,27 @@ class GradientUpdates:
             segment.inputs, segment.targets, batch.states, segment.starts, segment.mask, batch.objective
         )
         loss.objective.backward()
+        if self._vanishing:
+            self._against_vanishing(batch)
         clip = clip_grad_norm(self._parameters, batch.clip_at)
         if clip.finite:
             self._step()
         return Update(clip.finite, float(loss.nll), loss.frames, loss.states, [clip.norm], clip.clipped)
+
+    def _against_vanishing(self, batch: Batch) -> None:
+        segment = batch.segment
+        found = vanishing_penalty(
+            self.model,
+            segment.inputs,
+            segment.targets,
+            batch.states,
+            segment.starts,
+            segment.mask,
+            batch.objective,
+        )
+        for weight, gradient in zip(recurrent_weights(self.model), found.gradients, strict=True):
+            if weight.grad is not None:
+                weight.grad.add_(gradient, alpha=self._vanishing)
 
     def _step(self) -> None:
         for part in self.model.apart:  # at the rate of this step, as everything else
@@ -221,6 +242,7 @@ def build_updates(
         by_stream=clips_streams(recipe),
         bounds=bounds(recipe, model),
         rate=recipe.learning_rate,
+        vanishing=recipe.get("vanishing_penalty", 0.0),
     )
 
 

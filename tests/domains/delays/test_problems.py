@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from ostinato.domains.delays.evaluation import chance, is_solved, score_task
-from ostinato.domains.delays.problems import Memorization, TaskData, TaskStreams, TemporalOrder, find_task
+from ostinato.domains.delays.problems import TaskData, TaskStreams, find_task
+from ostinato.domains.delays.symbols import Memorization, TemporalOrder
 from ostinato.errors import UserError
 
 
@@ -90,7 +91,7 @@ def test_the_criterion_is_fewer_than_one_in_a_hundred(
     task: TemporalOrder | Memorization, wrong: int, solved: bool
 ) -> None:
     batch = task.generate(2500, np.random.default_rng(0))
-    scores = score_task(Oracle(batch.targets, task.classes, wrong), batch)  # type: ignore[arg-type]
+    scores = score_task(Oracle(batch.targets, task.classes, wrong), batch, task)  # type: ignore[arg-type]
     assert scores["error"].value == pytest.approx(100 * wrong / 2500)
     assert scores["error"].count == 2500
     assert is_solved(scores) is solved

@@ -19,7 +19,7 @@ def test_the_error_of_the_log_likelihood_is_that_of_resampled_sequences(data):
         for parameter in model.parameters():
             parameter.mul_(3.0)
     batch = find_task(data, 12).generate(1500, np.random.default_rng(0))
-    scores = score_task(model, batch)
+    scores = score_task(model, batch, find_task(data, 12))
     with torch.no_grad():
         distribution, _ = model(batch.inputs, None, batch.starts)
         log_p = distribution.log_prob(batch.targets).double() * batch.mask

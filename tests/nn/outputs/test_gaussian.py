@@ -16,7 +16,7 @@ from ostinato.nn.outputs import Gaussian, GaussianMixture, MixtureOfGaussians, M
 from ostinato.nn.outputs.normal import NormalMap, observed_factor
 
 N, H, D, K = 7, 4, 3, 3
-KINDS = list(itertools.product(("gaussian", "mixture"), ("full", "diagonal")))
+KINDS = [*itertools.product(("gaussian", "mixture"), ("full", "diagonal")), ("gaussian", "unit")]
 DOUBLE = torch.float64
 # Bounds that are felt: with the layers' own, tanh is nearly the identity.
 TIGHT = (0.3, 2.0)
@@ -337,7 +337,8 @@ def test_a_state_of_zero_starts_at_given_moments(kind, covariance):
     distribution = output(torch.zeros(H, dtype=DOUBLE))
     if kind == "gaussian":
         torch.testing.assert_close(distribution.mean, means.double())
-        torch.testing.assert_close(distribution.stddev, spread.double())
+        stated = torch.ones(3) if covariance == "unit" else spread
+        torch.testing.assert_close(distribution.stddev, stated.double())
     else:
         assert bool(((distribution.mean - means).abs() < spread).all())
         torch.testing.assert_close(distribution.weights, torch.full((K,), 1 / K, dtype=DOUBLE))
@@ -352,7 +353,7 @@ def test_float32_model_takes_float64_targets_and_one_value(kind):
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match="covariance must be one of full, diagonal, got 'tied'"):
+    with pytest.raises(ValueError, match="covariance must be one of full, diagonal, unit, got 'tied'"):
         Gaussian(H, D, "tied")
     with pytest.raises(ValueError, match="components must be at least 1, got 0"):
         GaussianMixture(H, D, 0)
@@ -360,3 +361,12 @@ def test_what_makes_no_sense_is_refused():
         Gaussian(H, D, scales=(1.0, 0.5))
     with pytest.raises(ValueError, match="size must be at least 1"):
         Gaussian(H, 0)
+
+
+def test_with_unit_variances_the_loss_is_half_the_squared_error():
+    output = layer("gaussian", "unit")
+    hidden, values = torch.randn(7, H, dtype=DOUBLE), torch.randn(7, 3, dtype=DOUBLE)
+    squared = (output(hidden).mean - values).square().sum() / 2
+    constant = 7 * 3 / 2 * math.log(2 * math.pi)
+    torch.testing.assert_close(output.nll(hidden, values), squared + constant)
+    assert output.weight.shape == (3, H)

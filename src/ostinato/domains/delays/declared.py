@@ -8,6 +8,9 @@ from ostinato.recipe.setting import Setting
 # The share of sequences that may go wrong where a problem is solved: Pascanu, Mikolov & Bengio 2013.
 MOST_ERRORS = 0.01
 
+# Problems whose answers are numbers.
+_NUMBERS = ("addition", "multiplication", "addition-distractors")
+
 DELAYS = DomainDeclared(
     name="delays",
     place="ostinato.domains.delays.domain:Delays",
@@ -16,7 +19,17 @@ DELAYS = DomainDeclared(
     recipe="HF",
     measure=Measure("error", "wrong sequences", "%", "%", None, lower_is_better=True),
     columns=columns_of("error", "wrong sequences, %", ("valid", "test")),
-    names=("temporal-order", "memorization"),
+    names=(
+        "temporal-order",
+        "temporal-order-3",
+        "permutation",
+        "memorization",
+        "memorization-20",
+        "copy",
+        *_NUMBERS,
+    ),
+    data_targets=dict.fromkeys(_NUMBERS, "real"),
+    data_defaults={name: {"output": "gaussian", "covariance": "unit"} for name in _NUMBERS},
     data_sets="ostinato.domains.delays.problems",
     called="a problem with long delays",
     commands={"show": Command(options=ShowOptions)},

@@ -59,20 +59,23 @@ class Delays:
         )
 
     def score_each(self, trained: TrainedModel, sequences: Sequence[Any]) -> SequenceScores:
-        """Sequences of symbols with classes, a pair (inputs (T,), classes (T,)) each; a class of -1 does
-        not count.
+        """Sequences of inputs with targets, a pair each: symbols (T,) and classes (T,), of which -1 does not
+        count; or numbers with their marks (T, 2) and answers (T,), of which NaN does not.
         """
-        problem = find_task(trained.recipe.data, trained.recipe.length)
-        pairs = [_pair(one, problem.symbols, problem.classes) for one in sequences]
+        problem, place = find_task(trained.recipe.data, trained.recipe.length), device_of(trained.model)
+        dtype = next(trained.model.parameters()).dtype
+        pairs = [problem.checked(*_pair(one)) for one in sequences]
         found: dict[int, np.ndarray] = {}
-        for group in batches([len(inputs) for inputs, _ in pairs]):
-            inputs, targets = (padded([pairs[k][part] for k in group]) for part in (0, 1))
+        for group in batches([len(inputs) for inputs, _, _ in pairs]):
+            inputs, targets, counts = (
+                torch.from_numpy(padded([pairs[k][n] for k in group])) for n in range(3)
+            )
+            if inputs.is_floating_point():
+                inputs, targets = inputs.to(dtype), targets.to(dtype)
             with torch.no_grad():
-                place = device_of(trained.model)
-                distribution, _ = trained.model(torch.from_numpy(inputs).to(place))
-                asked = torch.from_numpy(targets.clip(0)).to(place)
-                log_probs = distribution.log_prob(asked).double().cpu().numpy()
-            log_probs = np.where(targets < 0, np.nan, log_probs)
+                distribution, _ = trained.model(inputs.to(place))
+                log_probs = distribution.log_prob(targets.to(place)).double().cpu()
+            log_probs = log_probs.masked_fill(~counts, torch.nan).numpy()
             found |= {k: log_probs[: len(pairs[k][0]), b] for b, k in enumerate(group)}
         each = [SequenceScore(f"sequence {k + 1}", found[k]) for k in range(len(pairs))]
         return scores_of(each, "nats/step", "mean over the steps that count")
@@ -108,7 +111,8 @@ class Delays:
 
     def streams(self, recipe: Recipe, data: TaskData, epoch: int) -> TaskStreams:
         """Fresh sequences, `streams` of them in a minibatch."""
-        return TaskStreams(data.task, recipe.streams, recipe.seed, epoch, sequences=data.frames("train"))
+        dtype = getattr(torch, recipe.dtype)
+        return TaskStreams(data.task, recipe.streams, recipe.seed, epoch, data.frames("train"), dtype)
 
     def lost_to_scaling(self, data: TaskData, segment: Segment) -> float:
         """Nothing."""
@@ -116,7 +120,7 @@ class Delays:
 
     def validate(self, model: SequenceModel, data: TaskData) -> Validation:
         """Log-likelihood of 10,000 other sequences in nats per step that counts, and how many go wrong."""
-        found = score_task(model, data.sequences("valid"))
+        found = score_task(model, data.sequences("valid"), data.task)
         solved = is_solved(found)
         record = {"valid_error": found["error"].value, "solved": solved}
         return Validation(found["log_likelihood"].value, record, solved)
@@ -135,7 +139,9 @@ class Delays:
     ) -> Scores:
         """The model on validation and test sequences, beside guessing."""
         some = [split for split in splits if split != "train"]
-        scores: Scores = {"model": {split: score_task(model, data.sequences(split)) for split in some}}
+        scores: Scores = {
+            "model": {split: score_task(model, data.sequences(split), data.task) for split in some}
+        }
         return scores | (self.baselines(data, splits) if baselines else {})
 
     def baselines(self, data: TaskData, splits: tuple[str, ...] = SPLITS) -> Scores:
@@ -170,13 +176,11 @@ class Delays:
         )
 
 
-def _pair(given: Any, symbols: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Symbols and classes of one sequence, each (T,) int64."""
+def _pair(given: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets of one sequence."""
     if not isinstance(given, tuple) or len(given) != 2:
-        raise UserError("expected a sequence as a pair, (inputs, classes), found something else")
+        raise UserError("expected a sequence as a pair, (inputs, targets), found something else")
     inputs, targets = (np.asarray(part) for part in given)
-    for name, part, least, most in (("inputs", inputs, 0, symbols), ("classes", targets, -1, classes)):
-        whole = part.ndim == 1 and part.dtype.kind in "ui" and len(part) == len(inputs) > 0
-        if not whole or part.min() < least or part.max() >= most:
-            raise UserError(f"expected {name} (T,) of {least} to {most - 1}, found others")
-    return inputs.astype(np.int64), targets.astype(np.int64)
+    if not inputs.ndim or len(inputs) != len(targets):
+        raise UserError("expected as many inputs as targets, found others")
+    return inputs, targets

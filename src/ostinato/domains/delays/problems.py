@@ -4,18 +4,20 @@ Shapes: T time, B sequences.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ostinato.data.listing import GENERATED, Listed
 from ostinato.data.sequences import SPLITS, Skipped
 from ostinato.domains.answer import Part
+from ostinato.domains.delays.arithmetic import Arithmetic
+from ostinato.domains.delays.symbols import Memorization, Permutation, Recall, TemporalOrder, TemporalOrder3
+from ostinato.domains.delays.task import Task, TaskSegment
 from ostinato.errors import UserError, near_names
 
 # Sequences to judge a network by: Pascanu, Mikolov & Bengio 2013.
@@ -24,147 +26,62 @@ TEST_SEQUENCES = 10_000
 # Below SHORTEST there is no tenth of a sequence to put a symbol in.
 DEFAULT_LENGTH, SHORTEST = 50, 10
 
+_HOCHREITER, _MARTENS = "Hochreiter & Schmidhuber 1997", "Martens & Sutskever 2011"
+
 
 @dataclass(frozen=True)
-class TaskSegment:
-    """B whole sequences of a task.
+class Problem:
+    """What is known of a problem by name.
 
     Arguments:
-        inputs: symbols, (T, B) int64.
-        targets: classes, (T, B) int64.
-        mask: boolean (T, B), the steps whose class counts.
-        starts: boolean (T, B), True at the first step of every sequence.
-        judged: boolean (T,), the steps that a sequence is judged by: right where all of them are.
+        make: of a length, the task.
+        about: what is asked.
+        source: where it is from.
     """
 
-    inputs: Tensor
-    targets: Tensor
-    mask: Tensor
-    starts: Tensor
-    judged: Tensor
+    make: Callable[[int], Task]
+    about: str
+    source: str
 
 
-class Task(Protocol):
-    """A generated problem: symbols in, classes out."""
-
-    @property
-    def name(self) -> str:
-        """What users call it."""
-
-    @property
-    def length(self) -> int:
-        """Steps of its sequences, or of its delay."""
-
-    @property
-    def symbols(self) -> int:
-        """Different inputs."""
-
-    @property
-    def classes(self) -> int:
-        """Different targets."""
-
-    def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
-        """Draw sequences."""
-
-
-def _segment(inputs: np.ndarray, targets: np.ndarray, mask: np.ndarray, judged: np.ndarray) -> TaskSegment:
-    starts = np.zeros(inputs.shape, dtype=bool)
-    starts[0] = True
-    return TaskSegment(*(torch.from_numpy(x) for x in (inputs, targets, mask, starts, judged)))
-
-
-@dataclass(frozen=True)
-class TemporalOrder:
-    """Which of two symbols came first, and which second, at the end of a sequence of distractors.
-
-    Of T symbols all are drawn from the distractors c, d, e, f, but two: one in [T/10, 2T/10), one in
-    [5T/10, 6T/10), each A or B. The class of the last step is the pair: AA, AB, BA or BB.
-
-    Source: Hochreiter & Schmidhuber 1997, experiment 6a, with the positions scaled to the length as in
-    Martens & Sutskever 2011. Solved where fewer than 1% of 10,000 fresh sequences are classified wrongly.
-
-    Args:
-        length: T, at least 10.
-
-    Example:
-        >>> batch = TemporalOrder(50).generate(3, np.random.default_rng(0))
-        >>> batch.inputs.shape, int(batch.mask.sum())
-        (torch.Size([50, 3]), 3)
-    """
-
-    length: int
-    name: str = "temporal-order"
-    symbols: int = 6
-    classes: int = 4
-
-    def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
-        """Draw sequences."""
-        steps, tenth = self.length, self.length // 10
-        inputs = generator.integers(2, 6, (steps, sequences))
-        each = np.arange(sequences)
-        first, second = generator.integers(0, 2, (2, sequences))
-        inputs[tenth + generator.integers(0, tenth, sequences), each] = first
-        inputs[5 * tenth + generator.integers(0, tenth, sequences), each] = second
-        targets = np.zeros((steps, sequences), dtype=np.int64)
-        targets[-1] = 2 * first + second
-        judged = np.arange(steps) == steps - 1
-        return _segment(inputs, targets, np.repeat(judged[:, np.newaxis], sequences, 1), judged)
-
-
-@dataclass(frozen=True)
-class Memorization:
-    """Five bits, a long delay, a cue, and the five bits again: noiseless memorisation.
-
-    Symbols: 0 and 1 for the bits, 2 while nothing happens, 3 for the cue. There are 5 bits, `length` steps
-    of which the last is the cue, and 5 steps of recall: length + 10 in all. The class is 2 until the
-    recall, then the bits. Every step counts in the loss; a sequence is right where all five bits are.
-
-    Source: Hochreiter & Schmidhuber 1997 and Martens & Sutskever 2011, the 5-bit problem. Solved where
-    fewer than 1% of the sequences are recalled wrongly; there are only 32, so: none.
-
-    Args:
-        length: of the delay.
-
-    Example:
-        >>> batch = Memorization(10).generate(2, np.random.default_rng(0))
-        >>> bool((batch.targets[-5:] == batch.inputs[:5]).all()), batch.inputs[14].tolist()
-        (True, [3, 3])
-    """
-
-    length: int
-    name: str = "memorization"
-    symbols: int = 4
-    classes: int = 3
-    bits: int = 5
-
-    def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
-        """Draw sequences; 32 or more hold every string of bits nearly equally often."""
-        every, bits = 2**self.bits, self.bits
-        strings = np.concatenate([generator.permutation(every) for _ in range(-(-sequences // every))])
-        drawn = (strings[:sequences] >> np.arange(bits)[:, np.newaxis]) & 1
-        steps = self.length + 2 * bits
-        inputs = np.full((steps, sequences), 2, dtype=np.int64)
-        inputs[:bits], inputs[bits + self.length - 1] = drawn, 3
-        targets = np.full((steps, sequences), 2, dtype=np.int64)
-        targets[-bits:] = drawn
-        return _segment(inputs, targets, np.ones_like(inputs, dtype=bool), np.arange(steps) >= steps - bits)
-
-
-TASKS: dict[str, type[TemporalOrder] | type[Memorization]] = {
-    "temporal-order": TemporalOrder,
-    "memorization": Memorization,
-}
-
-
-ABOUT = {
-    "temporal-order": ("which of two symbols came first, and which second", "Hochreiter & Schmidhuber 1997"),
-    "memorization": ("five bits, a long delay, the five bits again", "Hochreiter & Schmidhuber 1997"),
+PROBLEMS = {
+    "temporal-order": Problem(
+        TemporalOrder, "which of two symbols came first, and which second", _HOCHREITER
+    ),
+    "temporal-order-3": Problem(TemporalOrder3, "in which order two symbols came, three times", _HOCHREITER),
+    "permutation": Problem(
+        Permutation, "the first of many symbols, after a random order of others", _HOCHREITER
+    ),
+    "memorization": Problem(Memorization, "five bits, a long delay, the five bits again", _HOCHREITER),
+    "memorization-20": Problem(
+        lambda length: Recall(length, "memorization-20", 5, 10),
+        "ten symbols of five, a long delay, the ten again",
+        _MARTENS,
+    ),
+    "copy": Problem(
+        lambda length: Recall(length, "copy", 8, 10),
+        "ten symbols of eight, a long delay, the ten again",
+        "Arjovsky, Shah & Bengio 2016",
+    ),
+    "addition": Problem(
+        lambda length: Arithmetic(length, "addition"), "the mean of two marked numbers of many", _HOCHREITER
+    ),
+    "multiplication": Problem(
+        lambda length: Arithmetic(length, "multiplication", product=True),
+        "the product of two marked numbers of many",
+        _HOCHREITER,
+    ),
+    "addition-distractors": Problem(
+        lambda length: Arithmetic(length, "addition-distractors", distractors=True),
+        "the mean of two marked numbers, where others are marked otherwise",
+        "ostinato",
+    ),
 }
 
 
 def names() -> tuple[str, ...]:
     """The names that `find_task` knows."""
-    return tuple(TASKS)
+    return tuple(PROBLEMS)
 
 
 def listed(name: str) -> Listed:
@@ -174,8 +91,9 @@ def listed(name: str) -> Listed:
         >>> all(listed(name).ready for name in names())
         True
     """
-    about, source = ABOUT[name]
-    return Listed(name, "delays", about, source, "none needed", GENERATED, "ostinato, from a seed")
+    known = PROBLEMS[name]
+    about = (known.about, known.source, "none needed", GENERATED, "ostinato, from a seed")
+    return Listed(name, "delays", *about)
 
 
 def find_task(name: str, length: int) -> Task:
@@ -185,11 +103,11 @@ def find_task(name: str, length: int) -> Task:
         >>> find_task("temporal", 50)
         Traceback (most recent call last):
         ...
-        ostinato.errors.UserError: no task 'temporal': did you mean temporal-order?
+        ostinato.errors.UserError: no task 'temporal': did you mean temporal-order or temporal-order-3?
     """
-    if name not in TASKS:
-        raise UserError(f"no task {name!r}: {near_names(name, set(TASKS))}")
-    return TASKS[name](length)
+    if name not in PROBLEMS:
+        raise UserError(f"no task {name!r}: {near_names(name, set(PROBLEMS))}")
+    return PROBLEMS[name].make(length)
 
 
 @dataclass(frozen=True)
@@ -241,9 +159,15 @@ class TaskStreams:
     """
 
     def __init__(
-        self, task: Task, batch: int, seed: int, epoch: int, sequences: int = TEST_SEQUENCES
+        self,
+        task: Task,
+        batch: int,
+        seed: int,
+        epoch: int,
+        sequences: int = TEST_SEQUENCES,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._task, self._batch, self._seed, self._epoch = task, batch, seed, epoch
+        self._task, self._batch, self._seed, self._epoch, self._dtype = task, batch, seed, epoch, dtype
         self.frames = sequences
 
     def __len__(self) -> int:
@@ -253,7 +177,8 @@ class TaskStreams:
         if not 0 <= index < len(self):
             raise IndexError(f"minibatch {index} of {len(self)}")
         number = min(self._batch, self.frames - index * self._batch)
-        return self._task.generate(number, np.random.default_rng([self._seed, self._epoch, index]))
+        drawn = self._task.generate(number, np.random.default_rng([self._seed, self._epoch, index]))
+        return drawn.of(self._dtype)
 
     def __iter__(self) -> Iterator[TaskSegment]:
         return (self[index] for index in range(len(self)))
@@ -314,15 +239,21 @@ def describe(data: TaskData) -> dict[str, Any]:
         "kind": "delays",
         "version": data.version,
         "details": data.details | {"source": "ostinato, from a seed", "length": data.task.length},
-        "about": ABOUT[data.task.name][0],
+        "about": PROBLEMS[data.task.name].about,
         "symbols": data.task.symbols,
         "classes": data.task.classes,
+        "told": data.task.told,
         "steps": len(sample.inputs),
         "judged_steps": judged,
         "splits": {split: {"sequences": data.frames(split)} for split in SPLITS},
         "sample": {
-            "inputs": sample.inputs[:, 0].tolist(),
-            "targets": sample.targets[judged, 0].tolist(),
+            "inputs": _rounded(sample.inputs[:, 0]),
+            "targets": _rounded(sample.targets[judged, 0]),
         },
         "skipped": [],
     }
+
+
+def _rounded(values: torch.Tensor) -> list[Any]:
+    """Symbols as they are; numbers to two digits."""
+    return (values.double().round(decimals=2) if values.is_floating_point() else values).tolist()

@@ -6,7 +6,7 @@ from typing import Any
 from ostinato.domains.answer import Part
 from ostinato.domains.delays.declared import MOST_ERRORS
 from ostinato.domains.domain import Scores
-from ostinato.evaluation.numbers import counted
+from ostinato.evaluation.numbers import counted, number
 from ostinato.evaluation.tables import Table, show, table_of
 
 # A sequence is shown up to so many steps.
@@ -27,13 +27,16 @@ def errors_table(scores: Scores, title: str) -> Table:
             f"{verdict}: the criterion is fewer than {100 * MOST_ERRORS:g}% wrong of {error.count:,} fresh "
             "sequences"
         )
+        if "off" in scores["model"]["test"]:
+            off = scores["model"]["test"]["off"]
+            table.notes.append(f"{number(off.value, '%')}% of test answers are off by more than 0.04")
     return table
 
 
 def described(found: dict[str, Any]) -> Iterator[Part]:
     """What `problems.describe` found."""
     yield found["about"]
-    yield f"{counted(found['steps'], 'step')} of {found['symbols']} symbols; {found['classes']} classes"
+    yield f"{counted(found['steps'], 'step')} of {found['told']}"
     table = table_of("split", "sequences")
     for split, own in found["splits"].items():
         table.add(split, f"{own['sequences']:,}")
@@ -41,7 +44,12 @@ def described(found: dict[str, Any]) -> Iterator[Part]:
     yield "those of train are drawn anew for each epoch"
     inputs, judged = found["sample"]["inputs"], found["judged_steps"]
     more = f" ... ({len(inputs) - _STEPS:,} more)" if len(inputs) > _STEPS else ""
-    yield f"a sequence: {' '.join(map(str, inputs[:_STEPS]))}{more}"
+    yield f"a sequence: {' '.join(map(_symbol, inputs[:_STEPS]))}{more}"
     first, last = f"{judged[0] + 1:,}", f"{judged[-1] + 1:,}"
     steps = f"step {last}" if first == last else f"steps {first} to {last}"
-    yield f"its answer, at {steps}: {' '.join(map(str, found['sample']['targets']))}"
+    yield f"its answer, at {steps}: {' '.join(map(_symbol, found['sample']['targets']))}"
+
+
+def _symbol(given: Any) -> str:
+    """A symbol, or a number with its mark."""
+    return ":".join(f"{value:g}" for value in given) if isinstance(given, list) else str(given)

@@ -95,14 +95,41 @@ _RECURRENT_NORM = Setting(
     needs={"learning_rate": ()},
 )
 
+_VANISHING_PENALTY = Setting(
+    "vanishing_penalty",
+    float,
+    0.0,
+    "Optimization",
+    "weight of the regulariser against vanishing gradients, on the recurrent weights",
+    low=0,
+    needs={"learning_rate": ()},
+)
+
+
+def _check_rnn(recipe: Any) -> None:
+    _check_leaks(recipe)
+    penalty = recipe.get("vanishing_penalty")
+    if penalty and recipe.dropout:
+        raise UserError(
+            f"{argument('vanishing_penalty')} {penalty} does not go with {argument('dropout')} "
+            f"{recipe.dropout}, whose draws it does not know; leave one of them out"
+        )
+    if penalty and recipe.get("clip", "none") != "none" and recipe.get("clip_by") == "sequence":
+        raise UserError(
+            f"{argument('vanishing_penalty')} {penalty} is a term of the whole gradient: it does not go with "
+            f"{argument('clip_by')} sequence; set {argument('clip_by')} to minibatch"
+        )
+
+
 CELLS.register(
     Declared(
         name="rnn",
         place="ostinato.nn.cells.leaky:RNN",
         summary="one state a unit, and a nonlinearity",
-        check=_check_leaks,
+        check=_check_rnn,
         rates=_RATES,
         norms={"recurrent_norm": ("weight_hh*",)},
+        terms=("vanishing_penalty",),
         settings=(
             Setting(
                 "nonlinearity",
@@ -113,6 +140,7 @@ CELLS.register(
             ),
             *_RECURRENT_WEIGHTS,
             _RECURRENT_NORM,
+            _VANISHING_PENALTY,
             *LEAKS,
         ),
     )

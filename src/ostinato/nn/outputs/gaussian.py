@@ -141,7 +141,8 @@ class Gaussian(nn.Module):
     Args:
         hidden_size: H.
         visible_size: D.
-        covariance: "full", or "diagonal": the values of a step are independent given the state.
+        covariance: "full", or "diagonal": the values of a step are independent given the state; or "unit":
+            and their variances are 1, so that `nll` is half the squared error but for a constant.
         scales: lowest and highest standard deviation of a value given those before it in the step; the
             density is finite for that. For standardised data, at which the default is aimed.
         generator: source of randomness for the weights (PyTorch's uniform draw for a linear layer).

@@ -22,7 +22,7 @@ from ostinato.nn.kernels.operator import eager
 # Standard deviations that an output can express, where its data have been standardised.
 SCALES = (1e-4, 1e2)
 
-COVARIANCES = ("full", "diagonal")
+COVARIANCES = ("full", "diagonal", "unit")
 
 
 def scale_constraint(mean: Tensor, scale: Tensor) -> constraints.Constraint:
@@ -67,7 +67,8 @@ class NormalMap:
 
     Arguments:
         size: D.
-        covariance: "full", or "diagonal": L is, and is kept as its diagonal.
+        covariance: "full", or "diagonal": L is, and is kept as its diagonal; or "unit": L = I, whatever the
+            state, and -log p is half the squared error but for a constant.
         scales: a and b.
 
     Example:
@@ -98,12 +99,18 @@ class NormalMap:
 
     @property
     def count(self) -> int:
-        """P: D means, D scales, and for a full covariance D (D - 1) / 2 numbers below the diagonal."""
+        """P: D means, D scales, and for a full covariance D (D - 1) / 2 numbers below the diagonal; D means
+        alone where the covariance is the unit matrix.
+        """
+        if self.covariance == "unit":
+            return self.size
         return 2 * self.size + (self.size * (self.size - 1) // 2 if self.full else 0)
 
     def __call__(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """The mean (..., D) and L, (..., D, D) or its diagonal (..., D), of parameters (..., P)."""
         mean, diagonal, below = self._split(raw)
+        if self.covariance == "unit":
+            return mean, torch.ones_like(mean)
         entries = self._scale(diagonal)[0]
         if self.full:
             return mean, self._matrix(entries, self._bounded(below)[0])
@@ -112,8 +119,10 @@ class NormalMap:
     def inverse(self, mean: Tensor, deviations: Tensor) -> Tensor:
         """Parameters (P,) of independent values with these means and standard deviations, each (D,).
 
-        Deviations beyond the bounds are moved just within them.
+        Deviations beyond the bounds are moved just within them; where all are 1 they have no parameter.
         """
+        if self.covariance == "unit":
+            return mean.clone()
         middle, reach = self._middle()
         place = ((deviations.log() - middle) / reach).clamp(-0.99, 0.99)
         below = mean.new_zeros(self.count - 2 * self.size)
@@ -131,6 +140,8 @@ class NormalMap:
             raw: parameters (N, P).
             observed: boolean (N, D).
         """
+        if self.covariance == "unit":
+            return observed.to(raw.dtype).mul
         _, diagonal, below = self._split(raw)
         entries, slopes = self._scale(diagonal)
         if not self.full:

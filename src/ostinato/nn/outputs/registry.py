@@ -249,7 +249,7 @@ OUTPUTS.register(
         place="ostinato.nn.outputs.gaussian:Gaussian",
         summary="a normal distribution of the next values",
         targets="real",
-        settings=(Setting("covariance", Literal["full", "diagonal"], "full", "Output", _COVARIANCE),),
+        settings=(Setting("covariance", Literal["full", "diagonal", "unit"], "full", "Output", _COVARIANCE),),
     )
 )
 OUTPUTS.register(
