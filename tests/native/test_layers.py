@@ -18,9 +18,10 @@ LAYERS = {
     "kernels.hpp": "rnn nade",
     "kernels.cpp": "kernels.hpp rnn nade",
     "module.cpp": "kernels.hpp team",
+    "ngrams": "",
 }
 # What is compiled once, for any processor, may know no instruction set.
-FOR_ANY_PROCESSOR = ("module.cpp", "team/team.cpp", "team/scratch.cpp")
+FOR_ANY_PROCESSOR = ("module.cpp", "team/team.cpp", "team/scratch.cpp", "ngrams/ngrams.cpp")
 
 pytestmark = pytest.mark.skipif(not NATIVE.exists(), reason="needs the sources of the extension")
 

@@ -85,6 +85,8 @@ OTHER = {
     "test_data": "test.txt",
     "independent": True,
     "embedding_size": 3,
+    "recurrent_scale": 0.5,
+    "direct_rate": 0.1,
     "tied": True,
 }
 # These act when validation hardly improves, damping has fallen far, or the last solution is a good start:

@@ -162,6 +162,15 @@ _SETTINGS: tuple[Setting, ...] = (
         high=100,
     ),
     Setting(
+        "recurrent_scale",
+        float,
+        1.0,
+        "Model",
+        "what the initial recurrent weights are multiplied by",
+        low=0,
+        high=10,
+    ),
+    Setting(
         "embedding_rate",
         float,
         1.0,
@@ -219,6 +228,11 @@ def _check(recipe: Any) -> None:
             raise UserError(f"{argument(name)} {recipe.get(name)} does not go with HF; leave it out")
     if recipe.tied:
         _check_tied(recipe)
+    if recipe.direct > 0 and recipe.direct_rate is not None and recipe.get("vanishing_penalty", 0.0) > 0:
+        raise UserError(
+            f"{argument('vanishing_penalty')} does not go with {argument('direct')}, which would learn twice "
+            "from each update; leave one of them out"
+        )
     by_stream = recipe.get("clip", "none") != "none" and recipe.get("clip_by") == "sequence"
     if recipe.direct > 0 and recipe.direct_rate is not None and by_stream and recipe.streams > 1:
         raise UserError(
@@ -355,6 +369,9 @@ CHARS = DomainDeclared(
         "segment_length": 150,
         "streams": 10,
         "initialization": "orthogonal",
+        # the first gradients of W_hh are nearly of rank one, and push its norm above that of an orthogonal
+        # matrix: over 150 steps of rectifiers the state then grows a thousandfold
+        "recurrent_scale": 0.9,
         "embedding_scale": 0.2,
         "learning_rate": 4.0,
         "embedding_rate": 10.0,

@@ -192,6 +192,9 @@ class Text:
         with torch.no_grad():
             embedding: Tensor = model.rnn.get_parameter("embedding")  # type: ignore[attr-defined]
             embedding.mul_(math.sqrt(recipe.hidden_size) * recipe.embedding_scale)
+            for name, weight in model.rnn.named_parameters():
+                if name.startswith("weight_hh"):
+                    weight.mul_(recipe.recurrent_scale)
         if recipe.tied:
             tie(model)
         if recipe.direct == 0:
