@@ -3,7 +3,8 @@
     python benchmarks/composition.py RUN JUDGE [--json FILE]
 
 RUN is a run folder on music (ostinato train --data bach --output nade ...), JUDGE another one on the same
-data, trained separately: it scores the harmonies that RUN's model wrote. Every choice is seeded.
+data in the same frames, trained separately: it scores the harmonies that RUN's model wrote. Every choice is
+seeded. Models that read bars are told them: the usual metre of the data, and of a test piece its own.
 
 1. 50 pieces are generated and compared with the corpus: polyphony, pitches, notes in a frame, intervals.
 2. The soprano (highest note of each frame) of 20 test pieces is harmonised, and JUDGE scores the result, what
@@ -23,12 +24,12 @@ from ostinato.domains.music.compose import Predictor, generate
 from ostinato.domains.music.evaluation.baselines import fit_baseline
 from ostinato.domains.music.evaluation.frames import total_by_song
 from ostinato.domains.music.harmonize import melody
-from ostinato.domains.music.notes import COLUMNS
+from ostinato.domains.music.layout import COLUMNS, begun, has_onsets, roll
+from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.particles import sample_conditioned
-from ostinato.domains.music.reading import data_sets as music
 from ostinato.evaluation.scores import pooled_score
 from ostinato.runs.folder import Run
-from ostinato.runs.trained import load_model
+from ostinato.runs.trained import load_model, own_data
 
 PIECES, STEPS = 50, 64
 HARMONIES = 20
@@ -43,13 +44,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for all figures")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    trained = load_model(Run.open(options.run))
-    recipe = trained.recipe
-    data = music.load(recipe.data, frames_per_beat=recipe.frames_per_beat, transpose=recipe.transpose)
-    judge = load_model(Run.open(options.judge)).model
+    trained, judge = (load_model(Run.open(folder)) for folder in (options.run, options.judge))
+    music, data = MusicModel.of(trained), own_data(trained)
+    if judge.data["version"] != data.version:
+        parser.error(f"expected runs on the same data and frames, found others in {options.judge}")
     found = {
-        "generated": generated(trained.model, data),
-        "harmonies": harmonies(trained.model, judge, data, options.particles, options.temperature),
+        "generated": generated(music, data),
+        "harmonies": harmonies(trained.model, judge.model, data, options.particles, options.temperature),
     }
     for name, figures in found.items():
         print(f"\n{name}")
@@ -66,14 +67,18 @@ def seeded(seed: int) -> torch.Generator:
 # 1. Generated pieces
 
 
-def generated(model: Predictor, data: Splits) -> dict[str, Any]:
+def generated(music: MusicModel, data: Splits) -> dict[str, Any]:
     """Distances of 50 pieces from the corpus, beside those of its own test split and of the 1-gram."""
-    corpus = [song.values for song in (*data.train, *data.valid, *data.test)]
-    baseline = fit_baseline("1-gram", data.train)
+    corpus = [roll(song.values) for song in (*data.train, *data.valid, *data.test)]
+    size = music.visible_size
+    drawn: dict[str, Any] = {"visible_size": size, "count": PIECES}
+    bars = music.piece("", np.zeros((0, size), np.uint8)).side(STEPS)
+    own = generate(music.model, STEPS, **drawn, side=bars, generator=seeded(0))
+    unigram = generate(first_baseline(data), STEPS, **drawn, generator=seeded(0))
     made = {
-        "model": list(generate(model, STEPS, count=PIECES, generator=seeded(0))),
-        "1-gram": list(generate(baseline, STEPS, count=PIECES, generator=seeded(0))),
-        "test split": [song.values for song in data.test],
+        "model": list(roll(own)),
+        "1-gram": list(roll(unigram)),
+        "test split": [roll(song.values) for song in data.test],
     }
     found: dict[str, Any] = {"polyphony mean, corpus": polyphony(corpus)}
     for name, pieces in made.items():
@@ -81,6 +86,10 @@ def generated(model: Predictor, data: Splits) -> dict[str, Any]:
         for what, histogram in (("pitches", pitches), ("notes in a frame", counts), ("intervals", intervals)):
             found[f"distance of {what}, {name}"] = distance(histogram(pieces), histogram(corpus))
     return found
+
+
+def first_baseline(data: Splits) -> Predictor:
+    return fit_baseline("1-gram", data.train, onsets=has_onsets(data.train[0].values))
 
 
 def polyphony(pieces: list[np.ndarray]) -> float:
@@ -113,7 +122,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 def harmonies(
     model: Predictor, judge: Predictor, data: Splits, particles: int, temperature: float
 ) -> dict[str, Any]:
-    baseline = fit_baseline("1-gram", data.train)
+    baseline = first_baseline(data)
     songs = data.test[:HARMONIES]
     written: dict[str, list[Sequence]] = {"composer": list(songs), "model": [], "1-gram": []}
     kept, sizes = 0, []
@@ -125,15 +134,16 @@ def harmonies(
                 predictor,
                 constraint.fixed,
                 constraint.values,
+                side=song.side if name == "model" else None,
                 particles=particles,
                 temperature=temperature if name == "model" else 1.0,
                 generator=generator,
             )
             frames = drafts.draw(generator)
-            written[name].append(Sequence(song.name, frames))
+            written[name].append(Sequence(song.name, frames, song.side))
             if name == "model":
                 sings = song.values.any(axis=1)
-                kept += bool((soprano(frames) == soprano(song.values))[sings].all())
+                kept += bool((roll(soprano(frames)) == roll(soprano(song.values)))[sings].all())
                 sizes.append(drafts.effective_sizes.min())
     found: dict[str, Any] = {
         "pieces": len(songs),
@@ -145,7 +155,7 @@ def harmonies(
         score = totals[name].log_likelihood()
         found[f"nats/frame under the judge, {name}"] = score.value
         found[f"  standard error over pieces, {name}"] = score.standard_error
-        found[f"polyphony mean, {name}"] = polyphony([piece.values for piece in pieces])
+        found[f"polyphony mean, {name}"] = polyphony([roll(piece.values) for piece in pieces])
     for other in ("composer", "1-gram"):
         difference = pooled_score(
             totals["model"].log_prob - totals[other].log_prob, totals["model"].frames, "nats/frame", "paired"
@@ -156,10 +166,10 @@ def harmonies(
 
 
 def soprano(frames: np.ndarray) -> np.ndarray:
-    """The highest note of each frame."""
+    """The highest note of each frame; with onsets it begins where another voice had it before."""
     rows = np.arange(COLUMNS)
-    top = np.where(frames != 0, rows, -1).max(axis=1, keepdims=True)
-    return (rows == top).astype(np.uint8)
+    top = rows == np.where(roll(frames) != 0, rows, -1).max(axis=1, keepdims=True)
+    return begun(frames * np.tile(top, frames.shape[1] // COLUMNS).astype(np.uint8))
 
 
 if __name__ == "__main__":

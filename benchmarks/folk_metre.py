@@ -1,21 +1,25 @@
 """Folk tunes: do attacks fall on beats, and do bars recur, in what models with and without metre compose?
 
-    python benchmarks/folk_metre.py
+    python benchmarks/folk_metre.py [--collection oneills1850] [--models metre]
 
-Trains twice on the tunes of Ryan's Mammoth Collection in music21's corpus, for some minutes on one thread
-each, and composes 40 tunes of 32 bars in the metre that most of them have.
+Trains up to three models on a collection of tunes in music21's corpus, Ryan's Mammoth Collection or
+O'Neill's, for some minutes on one thread each: without metre, with it and what sounded in the bars before, and
+with gates that copy from there, as files have by default. Each composes 40 tunes of 32 bars in the metre that
+most of the collection's have. Figures: of attacks those on a beat, of beats those with an attack, of whole
+bars those that recur in their tune, and how many of them are different.
 """
 
 import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import music21
 import numpy as np
 
 import ostinato
-from ostinato.domains.music.bars import Bars
+from ostinato.domains.music.bars import Bars, Metre
 from ostinato.domains.music.compose import generate
 from ostinato.domains.music.notes import spans
 from ostinato.domains.music.open import MusicModel
@@ -24,11 +28,16 @@ from ostinato.domains.music.reading.pieces import Piece, read_pieces
 from ostinato.domains.seed import seeded
 
 TUNES, BARS, GRID = 40, 32, 4
+MODELS: dict[str, dict[str, Any]] = {
+    "no-metre": {"metre": False, "look_back": False, "copy_gates": False},
+    "no-copy-gates": {"copy_gates": False},
+    "metre": {},
+}
 
 
-def shares(pieces: list[Piece]) -> tuple[float, float, float]:
-    """Of attacks those on a beat, of beats those with an attack, of whole bars those that recur."""
-    on_beat = attacks = beats = recurring = bars = 0
+def shares(pieces: list[Piece]) -> tuple[float, float, float, float]:
+    """Of attacks those on a beat, of beats those with one, of whole bars those that recur; different bars."""
+    on_beat = attacks = beats = recurring = different = bars = 0
     for piece in pieces:
         places = piece.bars.places(np.array([piece.time(t) for t in range(len(piece))]))
         metres = [piece.bars.stretches[k].metre for k in places.stretch]
@@ -44,7 +53,8 @@ def shares(pieces: list[Piece]) -> tuple[float, float, float]:
                 found[piece.frames[rows].tobytes()] += 1
         bars += found.total()
         recurring += sum(count for count in found.values() if count > 1)
-    return on_beat / attacks, on_beat / beats, recurring / bars
+        different += len(found)
+    return on_beat / attacks, on_beat / beats, recurring / bars, different / bars
 
 
 def composed(folder: Path, bars: Bars, temperature: float) -> list[Piece]:
@@ -76,14 +86,15 @@ def composed(folder: Path, bars: Bars, temperature: float) -> list[Piece]:
 def main() -> None:
     """Train, compose, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--collection", choices=("ryansMammoth", "oneills1850"), default="ryansMammoth")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--hidden-size", type=int, default=150)
-    parser.add_argument("--cell", default="rnn")
     options = parser.parse_args()
-    folder = Path(music21.__file__).parent / "corpus" / "ryansMammoth"
+    folder = Path(music21.__file__).parent / "corpus" / options.collection
     found, _ = read_pieces([folder], AsFrames(frames_per_beat=GRID))
     runs = Path(tempfile.mkdtemp())
-    for name in ("metre", "no-metre"):
+    for name in options.models:
         ostinato.train(
             "adam+C",
             folder,
@@ -91,23 +102,27 @@ def main() -> None:
             threads=1,
             output="nade",
             nade_size=60,
-            cell=options.cell,
             hidden_size=options.hidden_size,
             epochs=options.epochs,
             learning_rate=4e-3,
             learning_rate_rule="cosine",
+            averaging=0.998,
+            l2=1e-5,
             streams=8,
             segment_length=64,
             frames_per_beat=GRID,
-            metre=name == "metre",
-            look_back=name == "metre",
+            **MODELS[name],
         )
-    usual = MusicModel.open(runs / "metre").bars()
-    metre = usual.place(usual.pickup).metre
-    alike = [piece for _, piece in found if piece.bars.place(piece.bars.pickup).metre == metre]
-    print(f"{metre}, pickup {usual.pickup:g}: attacks on a beat, beats with an attack, bars that recur")
+    by_metre: dict[Metre, list[Piece]] = {}
+    for _, piece in found:
+        by_metre.setdefault(piece.bars.stretches[0].metre, []).append(piece)
+    metre, alike = max(by_metre.items(), key=lambda entry: len(entry[1]))
+    usual = Bars(Counter(piece.bars.pickup for piece in alike).most_common(1)[0][0], ((0.0, *metre),))
+    print(
+        f"{metre}, pickup {usual.pickup:g}: attacks on beats, beats attacked, bars that recur, different bars"
+    )
     print(f"corpus ({len(alike)} tunes)        {' '.join(f'{100 * x:6.1f} %' for x in shares(alike))}")
-    for name in ("no-metre", "metre"):
+    for name in options.models:
         for temperature in (1.0, 0.8):
             own = shares(composed(runs / name, usual, temperature))
             print(

@@ -4,6 +4,7 @@
 // nothing can be emitted twice by objects built for different processors.
 #pragma once
 
+#include "gated/arguments.hpp"
 #include "nade/arguments.hpp"
 #include "rnn/arguments.hpp"
 
@@ -20,6 +21,9 @@ struct Kernels {
   bool (*layer_backward)(const LayerBackwardArgs<Real>&);
   bool (*fed_back)(const FedBackArgs<Real>&);
   bool (*fed_back_adjoint)(const FedBackAdjointArgs<Real>&);
+  bool (*gated_forward)(const GatedForwardArgs<Real>&);
+  bool (*gated_adjoint)(const GatedAdjointArgs<Real>&);
+  bool (*gated_tangent)(const GatedTangentArgs<Real>&);
   bool (*nade)(const NadeArgs<Real>&);
   bool (*nade_curvature)(const NadeCurvatureArgs<Real>&);
   bool (*nade_sample)(const NadeSampleArgs<Real>&);

@@ -214,6 +214,53 @@ class NativeKernels {
     float64 ? call(table_->float64) : call(table_->float32);
   }
 
+  void gated_forward(int cell, bool float64, nb::tuple shape, Address drive, Address weight, Address bias, Address leak,
+                     Address h0, Address c0, Address starts, Address states, Address cells, Address saved,
+                     int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.gated_forward,
+          GatedForwardArgs<Real>{static_cast<Cell>(cell), s, at<const Real>(drive), at<const Real>(weight),
+                                 at<const Real>(bias), at<const Real>(leak), at<const Real>(h0), at<const Real>(c0),
+                                 at<const unsigned char>(starts), at<Real>(states), at<Real>(cells), at<Real>(saved),
+                                 threads});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
+  // `linearized` has the addresses of LinearizedArgs, in their order.
+  void gated_adjoint(int cell, bool float64, nb::tuple shape, nb::tuple linearized, Address grad_states,
+                     Address grad_cells, Address weight, Address starts, Address deltas,
+                     Address total_states, Address total_cells, Address grad_h0, Address grad_c0, Address grad_weight,
+                     Address grad_bias, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      const auto point = [&linearized](int i) { return at<const Real>(nb::cast<Address>(linearized[i])); };
+      run(kernels.gated_adjoint,
+          GatedAdjointArgs<Real>{static_cast<Cell>(cell), s,
+                                 LinearizedArgs<Real>{point(0), point(1), point(2), point(3), point(4), point(5), point(6)},
+                                 at<const Real>(grad_states), at<const Real>(grad_cells), at<const Real>(weight),
+                                 at<const unsigned char>(starts), at<Real>(deltas), at<Real>(total_states),
+                                 at<Real>(total_cells), at<Real>(grad_h0), at<Real>(grad_c0),
+                                 at<Real>(grad_weight), at<Real>(grad_bias), threads});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
+  void gated_tangent(int cell, bool float64, nb::tuple shape, Address coefficients, Address force_states,
+                     Address force_cells, Address weight, Address h0_tangent, Address c0_tangent, Address starts,
+                     Address states, Address cells, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.gated_tangent,
+          GatedTangentArgs<Real>{static_cast<Cell>(cell), s, at<const Real>(coefficients), at<const Real>(force_states),
+                                 at<const Real>(force_cells), at<const Real>(weight), at<const Real>(h0_tangent),
+                                 at<const Real>(c0_tangent), at<const unsigned char>(starts), at<Real>(states),
+                                 at<Real>(cells), threads});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
   void nade(bool float64, nb::tuple sizes, Address v, Address biases, Address encoder, Address decoder, Address weights,
             Address log_prob, Address grad_biases, Address grad_encoder, Address grad_decoder, int threads) const {
     const Shape s = to_shape(sizes);  // (N, V, J)
@@ -306,6 +353,9 @@ NB_MODULE(_native, m) {
       .def("forward_further", &NativeKernels::forward_further)
       .def("fed_back", &NativeKernels::fed_back)
       .def("fed_back_adjoint", &NativeKernels::fed_back_adjoint)
+      .def("gated_forward", &NativeKernels::gated_forward)
+      .def("gated_adjoint", &NativeKernels::gated_adjoint)
+      .def("gated_tangent", &NativeKernels::gated_tangent)
       .def("nade", &NativeKernels::nade)
       .def("nade_curvature", &NativeKernels::nade_curvature)
       .def("nade_sample", &NativeKernels::nade_sample);

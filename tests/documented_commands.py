@@ -14,6 +14,8 @@ from ostinato.reproduce.cells import find_cells
 ROOT = Path(__file__).parent.parent
 # what extending.md prints needs the modules that it prints: tests/docs/test_extending.py runs all of it
 APART = ("extending.md",)
+# whose Python is one program, run in an environment of its own by tests/docs/test_tutorial_decisions.py
+ONE_PROGRAM = ("tutorial_decisions.md",)
 PAGES = (ROOT / "README.md", *(p for p in sorted((ROOT / "docs").glob("*.md")) if p.name not in APART))
 
 SHELL = ("sh", "bash", "shell", "console")
@@ -65,6 +67,8 @@ RULES = (
     ("reproduce", f"{REPRODUCTION} --budget 15s"),
     ("report", "--samples 0"),
     ("compare", ""),
+    ("diagnose", ""),
+    ("replay", ""),
 )
 # Options that a run of text does not know.
 NOT_FOR_TEXT = ("--steps",)
@@ -74,15 +78,18 @@ BENCHMARKS = {
     "benchmarks/class_softmax.py": "--turns 1",
     "benchmarks/composition.py": "--particles 2",
     "benchmarks/sealed_runs.py": "--megabytes 1 --turns 2",
+    "benchmarks/sealed_training.py": "--data songs --turns 2 --seconds 0.1",
     "benchmarks/hessian_free.py": "--repeat 1",
     "benchmarks/hessian_free_modules.py": "--gradients 5",
     "benchmarks/nade.py": "--rounds 1 --threads 1",
+    "benchmarks/recording.py": "--pairs 4",
     "benchmarks/training_curves.py": "",
 }
 
 # What stands for a placeholder, on pages about music and on pages about text.
 PLACEHOLDERS = {
     "RUN": ("runs/composer", "runs/pydoc-1"),
+    "JUDGE": ("runs/composer", "runs/pydoc-1"),
     "RUN-OR-ARPA": ("runs/composer", "runs/pydoc-1"),
     "FILE": ("song.mid", "speech.txt"),
     "NBEST": ("nbest.txt", "nbest.txt"),

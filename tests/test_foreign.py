@@ -132,14 +132,14 @@ def test_settings_that_take_longest_are_read_within_seconds():
     assert time.process_time() - begin < 10
 
 
-def child(code: str) -> "subprocess.Popen[str]":
+def child(code: str, **variables: str) -> "subprocess.Popen[str]":
     paths = os.pathsep.join(filter(None, sys.path))
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": paths},
+        env=os.environ | {"PYTHONPATH": paths} | variables,
     )
 
 
@@ -204,3 +204,131 @@ def test_an_archive_that_lies_is_a_reason(tmp_path):
             except UserError:
                 refused += 1
     assert refused > len(whole)
+
+
+def numbered(form: str, count: int) -> str:
+    return "".join(form.format(n) for n in range(count))
+
+
+# Files that take more than 40 MB to read, and what reads them.
+GROWING = {
+    "a.arpa": (
+        "from ostinato.domains.text.evaluation.arpa import read_arpa as read",
+        lambda: "\\data\\\nngram 1=160000\n\n\\1-grams:\n" + numbered("-1\t{:x}\n", 160_000) + "\\end\\\n",
+    ),
+    "table.txt": (
+        "from ostinato.domains.text.nbest import load_nbest\nread = lambda path: load_nbest([path])",
+        lambda: "u\t1\ta\n" * 160_000,
+    ),
+    "references.txt": (
+        "from ostinato.domains.text.nbest import read_by_utterance\n"
+        "from ostinato.domains.text.score import read_text\n"
+        "read = lambda path: read_by_utterance(read_text(path), path.name)",
+        lambda: numbered("{:x} a\n", 240_000),
+    ),
+    "words.txt": (
+        "from ostinato.domains.text.reading.data_sets import listed_words\n"
+        "read = lambda path: listed_words(str(path))",
+        lambda: numbered("{:x}\n", 240_000),
+    ),
+    "text.txt": (
+        "from ostinato.domains.text.score import read_text as read",
+        lambda: "a b c d\n" * 2_160_000,
+    ),
+    "a.csv": (
+        "from ostinato.domains.series.csv_file import read_csv as read",
+        lambda: "1,2,3,4\n" * 600_000,
+    ),
+    "a.npy": ("from ostinato.domains.series.array_file import read_arrays as read", lambda: None),
+}
+READ = """
+import os, re
+from pathlib import Path
+from ostinato.errors import UserError
+from ostinato.foreign import VARIABLE
+{}
+
+def memory(name):
+    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10
+
+def found():
+    try:
+        read(Path({!r}))
+        return "read"
+    except UserError as error:
+        return str(error)
+
+Path("/proc/self/clear_refs").write_text("5")
+before = memory("VmRSS")
+said = found()
+print(memory("VmHWM") - before, said)
+os.environ[VARIABLE] = "1000"
+print(found())
+"""
+
+
+@needs_linux
+@pytest.mark.parametrize("name", GROWING)
+def test_what_is_read_here_is_bounded_and_the_bound_can_be_raised(name, tmp_path):
+    import numpy as np
+
+    reader, content = GROWING[name]
+    path = tmp_path / name
+    if name.endswith(".npy"):
+        np.save(path, np.ones(6_000_000, np.int8))
+    else:
+        path.write_text(content())
+    with child(READ.format(reader, str(path)), OSTINATO_READER_MB="40") as process:
+        first, second = process.stdout.read().splitlines()
+    peak, _, said = first.partition(" ")
+    assert int(peak) < 100  # a block of a file, and its lines, may come on top
+    assert "at most 40 MB of memory to read" in said
+    assert "OSTINATO_READER_MB=160" in said
+    assert second == "read"
+
+
+def test_the_bound_is_a_number(monkeypatch):
+    for wrong in ("much", "-1", "0", "1e3", "9" * 20):
+        monkeypatch.setenv("OSTINATO_READER_MB", wrong)
+        with pytest.raises(UserError, match="whole number of megabytes in OSTINATO_READER_MB"):
+            foreign.most_memory()
+    monkeypatch.setenv("OSTINATO_READER_MB", "2000")
+    assert foreign.most_memory() == 2000 << 20
+    assert foreign.most_unpacked() == 512 << 20
+
+
+def test_lines_without_an_end_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign, "MOST_UNPACKED", 6 << 20)
+    path = tmp_path / "a.txt"
+    path.write_text("a" * (5 << 20))
+    assert sum(map(len, whole_file(path).blocks())) == (5 << 20) + 1
+    path.write_text("a" * (13 << 20))
+    with pytest.raises(UserError, match="6 MB without a line end or a space"):
+        list(whole_file(path).blocks())
+    (tmp_path / "a.csv").write_text("1," * (3 << 20))
+    with pytest.raises(UserError, match="a row for each step"):
+        read_csv(tmp_path / "a.csv")
+
+
+def test_a_huge_file_of_a_run_is_not_read(tmp_path, monkeypatch):
+    from ostinato import seal
+    from ostinato.runs.folder import Run
+
+    with Run.create(tmp_path / "run", {"data": "jsb"}) as run:
+        run.append_metrics({"epoch": 0})
+    sealed = (run.folder / "config.toml", "changed since"), (run.folder / "seal.json", "at most 4 MB")
+    bare = (run.folder / "config.toml", "at most 64 kB"), (run.folder / "metrics.jsonl", "at most 256 MB")
+
+    def read_all():
+        with seal.telling(lambda _: None):
+            own = Run.open(run.folder)
+            return own.config(), own.metrics()
+
+    for path, reason in (*sealed, *bare):
+        if (path, reason) == bare[0]:
+            (run.folder / "seal.json").unlink()
+        before = path.read_bytes()
+        os.truncate(path, 8 << 30)  # of zeros, which take no room
+        with pytest.raises(UserError, match=reason):
+            read_all()
+        path.write_bytes(before)

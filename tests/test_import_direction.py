@@ -66,6 +66,8 @@ RULES = {
     "dynamics": ("dynamics", "errors, kernels, cells"),
     "readouts": ("readouts", "errors, cells"),
     "optim": ("optim", "errors, settings, declarations of optimizers"),
+    # why training fails: of any network
+    "diagnostics": ("diagnostics", "errors, kernels, cells, outputs, model, curvature, dynamics, optim"),
     "data": ("data", "errors, files"),
     # runs on disk, domains as everything else sees them, training
     "run folders": ("runs.folder runs.checkpoint runs.metrics runs.names", "errors, files"),
@@ -77,8 +79,9 @@ RULES = {
     ),
     "training": (
         "training",
-        "errors, evaluation, declarations of cells, declarations of outputs, declarations of optimizers, "
-        "recipe, devices, kernels, cells, outputs, model, curvature, nn, optim, data, run folders, domain",
+        "errors, files, evaluation, declarations of cells, declarations of outputs, declarations of "
+        "optimizers, recipe, devices, kernels, cells, outputs, model, curvature, nn, optim, diagnostics, "
+        "data, run folders, domain",
     ),
     "pictures of runs": (
         "report.curves report.measures report.numbers",
@@ -88,6 +91,10 @@ RULES = {
         "runs",
         "errors, files, evaluation, recipe, devices, nn, data, run folders, domain, training, pictures of "
         "runs",
+    ),
+    "diagnoses of runs": (
+        "diagnostics.of_run",
+        "errors, recipe, devices, cells, nn, data, run folders, domain, training, runs, diagnostics",
     ),
     "NAME": (
         "domains.NAME",
@@ -117,15 +124,15 @@ RULES = {
     # the tables are those of a paper, which the declarations of the domains hold
     "reproduce": (
         "reproduce",
-        "errors, files, settings, evaluation, what domains declare, declaration of NAME, declarations of "
-        "domains, recipe, run folders, domain, training, runs, search",
+        "errors, files, settings, declarations of optimizers, evaluation, what domains declare, declaration "
+        "of NAME, declarations of domains, recipe, run folders, domain, training, runs, search",
     ),
     "cli": (
         "cli",
         "errors, files, settings, declarations of cells, declarations of outputs, declarations of "
         "optimizers, evaluation, what domains declare, declarations of domains, recipe, devices, kernels, "
-        "nn, data, run folders, domain, training, pictures of runs, runs, planning, report, search, "
-        "reproduce, root",
+        "nn, data, run folders, domain, training, pictures of runs, runs, diagnostics, diagnoses of runs, "
+        "planning, report, search, reproduce, root",
     ),
     "entry": ("__main__", "cli"),
     "root": ("= =domains", "errors"),

@@ -134,10 +134,10 @@ def test_a_reader_between_two_writes_reads_again(sealed, monkeypatch):
     real, writer = seal._bytes, Sealer(sealed)
     pending = ["two", "three"]
 
-    def late(folder, name):
+    def late(folder, name, most):
         while pending:
             writer.write("a.txt", pending.pop(0))
-        return real(folder, name)
+        return real(folder, name, most)
 
     monkeypatch.setattr(seal, "_bytes", late)
     assert seal.read(sealed, "a.txt") == b"three"

@@ -51,6 +51,27 @@ void outer_tile(const Real* a, const Real* const* factor, Index first, Index dep
     });
 }
 
+template <class Real>
+using OuterTile = void (*)(const Real*, const Real* const*, Index, Index, Real*, Index, Index, Index, bool);
+
+template <class Real, int vectors>
+OuterTile<Real> outer_tile_of_vectors(bool halved) {
+  if constexpr (halves)
+    if (halved) return outer_tile<Real, vectors, true>;
+  return outer_tile<Real, vectors, false>;
+}
+
+// The tile of so many columns.
+template <class Real>
+OuterTile<Real> outer_tile_of(Index width) {
+  static_assert(outer_vectors == 2 || outer_vectors == 3);
+  const Index vectors = (width + lanes<Real> - 1) / lanes<Real>;
+  const bool halved = width < vectors * lanes<Real>;
+  if constexpr (outer_vectors == 3)
+    if (vectors == 3) return outer_tile_of_vectors<Real, 3>(halved);
+  return vectors == 2 ? outer_tile_of_vectors<Real, 2>(halved) : outer_tile_of_vectors<Real, 1>(halved);
+}
+
 // A row for every frame: the inputs, or the state before, which is `late` frames (one step) earlier in x; the first
 // ones are in `initial`, or zero where that is null. Zero where `dropped` says so.
 template <class Number>

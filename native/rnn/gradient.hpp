@@ -127,27 +127,10 @@ struct GradientShare {
           fetch_factor(given.at, cut(depth, tiles, i), cut(depth, tiles, i + 1), next,
                        next + width < right ? width : right - next);
         const Index row = first + i * tile_rows, rows_here = last - row < tile_rows ? last - row : tile_rows;
-        product(width)(memory.deltas + i * Memory::tile_size, rows, first_here, depth,
+        outer_tile_of<Real>(width)(memory.deltas + i * Memory::tile_size, rows, first_here, depth,
                        out + row * factor.columns + column, factor.columns, rows_here, count, begins);
       }
     }
-  }
-
-  using Product = void (*)(const Real*, const Real* const*, Index, Index, Real*, Index, Index, Index, bool);
-  static Product product(Index width) {
-    static_assert(outer_vectors == 2 || outer_vectors == 3);
-    const Index vectors = (width + lanes<Real> - 1) / lanes<Real>;
-    const bool halved = width < vectors * lanes<Real>;
-    if constexpr (outer_vectors == 3)
-      if (vectors == 3) return product_of<3>(halved);
-    return vectors == 2 ? product_of<2>(halved) : product_of<1>(halved);
-  }
-
-  template <int vectors>
-  static Product product_of(bool halved) {
-    if constexpr (halves)
-      if (halved) return outer_tile<Real, vectors, true>;
-    return outer_tile<Real, vectors, false>;
   }
 
   // by_input += x' delta over a chunk, or = where `begins`. False, and nothing, where too many inputs are not zero.

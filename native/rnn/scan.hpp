@@ -6,54 +6,10 @@
 #include "simd/for_vectors.hpp"
 #include "simd/nonlinearity.hpp"
 #include "team/run_scan.hpp"
+#include "team/trail.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
-
-OSTINATO_INLINE bool is_start(const unsigned char* starts, const Shape& shape, Index t, Index row) {
-  return starts && starts[t * shape.streams + row];
-}
-
-// Where a scan puts the rows that its next step multiplies. Groups that run side by side put them in rows of their own
-// and copy them to the caller's array when a step is done: see linear/frames.hpp.
-template <class Real>
-class Trail {
- public:
-  // To out (T, B, H).
-  Trail(const Share<Real>& share, const Shape& shape, Real* out)
-      : share_(share), order_(Order::by_step(shape)), array_(out), out_(out),
-        takes_turns_(share.groups > 1 && share.members == 1), copies_(takes_turns_) {}
-
-  // To parts (T, B, H), part by part, and to out as well if there is one.
-  Trail(const Share<Real>& share, const Shape& shape, Real* parts, Real* out)
-      : share_(share), order_(Order::by_part(shape)), array_(parts), out_(out), takes_turns_(false), copies_(out) {}
-
-  // Those of step t; and those that are not in the first-level cache anyway.
-  Rows<Real> rows(Index t) const { return takes_turns_ ? share_.own_rows(t % 2) : share_.rows(order_, array_, t); }
-  Rows<Real> far_rows(Index t) const { return takes_turns_ ? Rows<Real>{} : rows(t); }
-
-  void finish(Index t) const {
-    if (!copies_) return;
-    const Index first = share_.first_column(), count = share_.last_column() - first, hidden = share_.hidden;
-    const Index begin = share_.row_begin, rows_here = share_.row_end - begin;
-    Real* to = out_ + (t * order_.shape.streams + begin) * hidden + first;
-    const Real* from = rows(t).at(begin * hidden + first);
-    const bool whole = count == hidden;  // all rows at once
-    const Index length = whole ? rows_here * hidden : count;
-    // Not memcpy, which uses string instructions for a few KiB (measured: 1 % of a scan on two threads).
-    for (Index i = 0; i < (whole ? 1 : rows_here); ++i, to += hidden, from += hidden)
-      for_vectors<Real>(length, [to, from](Index c, auto lanes_used) {
-        using Lanes = decltype(lanes_used);
-        Lanes::put(lanes_used, to + c, Lanes::get(lanes_used, from + c));
-      });
-  }
-
- private:
-  const Share<Real>& share_;
-  Order order_;
-  Real *array_, *out_;
-  bool takes_turns_, copies_;
-};
 
 // What makes a share of a step's drive just before the step, where its states will be.
 template <class Real>

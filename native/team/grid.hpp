@@ -60,6 +60,7 @@ struct Share {
   bool turns;       // whether steps and their products go back and forth; the order of sums is then theirs
   Walk walk = Walk::forwards;  // of the next product
   Index steps_done = 0;
+  Index matrix = 0;  // numbers between one gate's matrix and the next
 
   Index first_column() const { return columns.first * lanes<Real>; }
   Index last_column() const { return columns.last * lanes<Real> < hidden ? columns.last * lanes<Real> : hidden; }
@@ -104,11 +105,58 @@ struct Share {
         for (Index r = 0; r < rows; ++r) after(sums + r * width, row + r, column, count);
       }
     }
+    finish_step();
+  }
+
+  // The same with a matrix for each of `gates`, and the element c of gate k at sums[k * apart + c): after(sums, apart,
+  // row, column, count). Where `joined`, a row of `a` has blocks of H numbers, of which gate k's product takes blocks[k],
+  // and there is one sum of all products. The rows of `a` are `stride` numbers apart.
+  template <int gates, bool joined, class After>
+  OSTINATO_INLINE void step_of_gates(const Rows<const Real>& a, Index stride, const int* blocks, const After& after) {
+    alignas(64) Real sums[(joined ? 1 : gates) * tile_sums * lanes<Real>];
+    const Index row_tiles = (row_end - row_begin + tile_rows - 1) / tile_rows, panels = columns.panels();
+    for (Index p = 0; p < panels; ++p) {
+      const Index v = columns.start(p), column = v * lanes<Real>;
+      const Index width = panel_width<Real>(v, columns.start(p + 1) - v, hidden);
+      const Index count = column + width > hidden ? hidden - column : width;
+      for (Index i = 0; i < row_tiles; ++i) {
+        const Index row = row_begin + cut(row_end - row_begin, row_tiles, i);
+        const Index rows = row_begin + cut(row_end - row_begin, row_tiles, i + 1) - row;
+        const Index apart = joined ? 0 : rows * width;
+        if (a)
+          for_parts([&](Index begin, Index end, bool begins) {
+            for (int g = 0; g < gates; ++g)
+              add_products(a.at(row * stride) + (joined ? blocks[g] * hidden : 0), stride,
+                           packed + g * matrix + column * hidden, rows, width, begin, end, sums + g * apart,
+                           begins && !(joined && g > 0), Walk::forwards, Upcoming<Real>{});
+          });
+        else
+          __builtin_memset(sums, 0, sizeof(sums));
+        for (Index r = 0; r < rows; ++r) after(sums + r * width, apart, row + r, column, count);
+      }
+    }
+    finish_step();
+  }
+
+ private:
+  OSTINATO_INLINE void finish_step() {
     ++steps_done;
     if (members > 1) group[member].finish(steps_done);
   }
 
- private:
+  // add(begin, end, whether they are the first) for all columns, one's own first, the others' when they are there.
+  template <class Add>
+  OSTINATO_INLINE void for_parts(const Add& add) const {
+    if (members == 1) return add(0, hidden, true);
+    add(first_column(), last_column(), true);
+    for (int turn = 1; turn < members; ++turn) {
+      const int m = member + turn < members ? member + turn : member + turn - members;
+      const Index begin = cut(vectors, members, m) * lanes<Real>, end = cut(vectors, members, m + 1) * lanes<Real>;
+      group[m].await(steps_done);
+      add(begin, end < hidden ? end : hidden, false);
+    }
+  }
+
   // The part of the sum over this member's own columns needs no waiting, and hides that for the others'. What the
   // others wrote comes from their caches, a hundred nanoseconds a line when asked for one after the other: all lines
   // are asked for at once, half way through the own part, when the others have most likely written them.

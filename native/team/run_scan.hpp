@@ -48,8 +48,9 @@ class ScanMemory {
   ~ScanMemory() { release(memory_); }
 
   bool exists() const { return memory_; }
+  Index matrix() const { return matrix_; }  // numbers of a packed one
   Real* packed(Index group) const { return copies_ + (shared ? 0 : group * copy_); }
-  Real* second(Index group) const { return packed(group) + matrix_; }
+  Real* second(Index group) const { return packed(group) + matrix_; }  // of a weight that is one matrix
   Real* prepared(Index group) const { return packed(group) + prepared_; }
   Real* kept(Index row_begin, Index group) const { return kept_ + kept_begin(row_begin, group); }
 
@@ -70,8 +71,9 @@ class ScanMemory {
   Real *copies_ = nullptr, *kept_ = nullptr;
 };
 
-// A scan as its team runs it. Packs the weight, and a second one if there is one, and prepares what else there is; then
-// calls steps(share) in every member of the team, twice where its rows are on both sides of `row_split`.
+// A scan as its team runs it. Packs the weight, which is one (H, H) matrix or one for each gate, and a second one if
+// there is one, and prepares what else there is; then calls steps(share) in every member of the team, twice where its
+// rows are on both sides of `row_split`.
 template <class Real, class Steps>
 struct Scan {
   const Shape& shape;
@@ -81,6 +83,7 @@ struct Scan {
   const Preparation<Real>& preparation;
   const ScanMemory<Real>& memory;
   const Steps& steps;
+  Index gates;
 
   void run(int rank, int size) const {
     const Grid grid = Grid::choose<Real>(shape, size);
@@ -110,6 +113,7 @@ struct Scan {
                       memory.kept(begin, group),
                       Share<Real>::block_size(end - begin, shape.hidden),
                       grid.members == 1 && Grid::keeps_rows_together(shape)};
+    share.matrix = memory.matrix();
     const bool spans = begin < row_split && row_split < end;
     if (spans) share.row_end = row_split;
     steps(share);
@@ -121,7 +125,9 @@ struct Scan {
  private:
   void pack(Index group, const Columns& columns, Index p) const {
     const Index start = columns.start(p), wide = columns.start(p + 1) - start;
-    pack_panel(memory.packed(group), weight, transposed, shape.hidden, start, wide);
+    for (Index g = 0; g < gates; ++g)
+      pack_panel(memory.packed(group) + g * memory.matrix(), weight + g * shape.hidden * shape.hidden, transposed,
+                 shape.hidden, start, wide);
     if (second) pack_panel(memory.second(group), second, transposed, shape.hidden, start, wide);
   }
 
@@ -159,11 +165,11 @@ struct Nothing {
 template <class Real, class Steps, class Then = Nothing>
 bool run_scan(const Shape& shape, Index row_split, const Real* weight, bool transposed, int threads,
               const Steps& steps, const Real* second = nullptr, const Preparation<Real>& preparation = {},
-              const Then& then = {}) {
+              const Then& then = {}, Index gates = 1) {
   threads = threads < 1 ? 1 : threads;
-  const ScanMemory<Real> memory(shape, threads, second ? 2 : 1, preparation.reals);
+  const ScanMemory<Real> memory(shape, threads, gates + (second ? 1 : 0), preparation.reals);
   if (!memory.exists()) return false;
-  const Scan<Real, Steps> scan{shape, row_split, weight, second, transposed, preparation, memory, steps};
+  const Scan<Real, Steps> scan{shape, row_split, weight, second, transposed, preparation, memory, steps, gates};
   struct Context {
     const Scan<Real, Steps>& scan;
     const Then& then;

@@ -111,20 +111,34 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     return descriptor
 
 
-def read_regular(path: Path) -> bytes:
+def read_regular(path: Path, most: int | None = None) -> bytes:
     """The bytes of a regular file; see `open_regular`.
+
+    Args:
+        path: the file.
+        most: bytes that it may have; None: whatever it has.
 
     Raises:
         FileNotFoundError: there is none.
-        UserError: there is something else, or it cannot be read.
+        UserError: there is something else, or more, or it cannot be read.
     """
     try:
         with open(open_regular(path), "rb") as file:
-            return file.read()
+            data = file.read(-1 if most is None else most + 1)
+            if most is not None and len(data) > most:
+                raise UserError(
+                    f"expected at most {_size(most)} in {path}, found more; put it back from a copy, or "
+                    "remove what does not belong there"
+                )
+            return data
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(path) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20} MB" if count >= 1 << 20 else f"{count >> 10} kB"
 
 
 def is_link(folder: Path, name: str) -> bool:

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shlex
+import stat
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,8 @@ SEAL, FORMAT, VERSION = "seal.json", "ostinato seal", 1
 _TRIES, _PAUSE_SECONDS = 50, 0.01
 
 _BLOCK = 1 << 20
+# Of the seal itself: a few hundred bytes for each file.
+_MOST_SEAL = 4 << 20
 
 # What is told of folders without a seal, and of whom it has been told.
 TELL: ContextVar[Callable[[str], None] | None] = ContextVar("tell", default=None)
@@ -90,7 +93,7 @@ def load(folder: Path) -> Files | None:
         UserError: a later version wrote it.
     """
     try:
-        data = read_regular(folder / SEAL)
+        data = read_regular(folder / SEAL, _MOST_SEAL)
     except FileNotFoundError:
         return None
     content = _parsed(folder, data)
@@ -120,17 +123,18 @@ def _parsed(folder: Path, data: bytes) -> Any:
     return content
 
 
-def read(folder: Path, name: str) -> bytes:
+def read(folder: Path, name: str, most: int | None = None) -> bytes:
     """The bytes of a file, as they were written.
 
     Args:
         folder: with a seal, or of before there were any.
         name: of the file in it, with / between parts.
+        most: bytes that such a file may have; of one that the seal knows no more than it says are read.
 
     Raises:
         FileNotFoundError: there is none, and there need not be.
         SealError: it is not what was written, or missing.
-        UserError: it is a link, or cannot be read.
+        UserError: it is a link, larger than `most`, or cannot be read.
 
     Example:
         >>> import tempfile
@@ -146,12 +150,13 @@ def read(folder: Path, name: str) -> bytes:
     """
     for attempt in range(_TRIES):
         sealed = load(folder)
-        data = _bytes(folder, name)
-        if sealed is not None and not _allows(sealed, name, data):
+        large = sealed is not None and _is_too_large(folder, name, sealed)
+        data = None if large else _bytes(folder, name, most)
+        if sealed is not None and (large or not _allows(sealed, name, data)):
             if attempt < _TRIES - 1 and load(folder) != sealed:
                 time.sleep(_PAUSE_SECONDS)
                 continue
-            raise damaged(folder, name, missing=data is None)
+            raise damaged(folder, name, missing=data is None and not large)
         if data is None:
             raise FileNotFoundError(folder / name)
         return data
@@ -325,11 +330,23 @@ def tell_unsealed(folder: Path) -> None:
     )
 
 
-def _bytes(folder: Path, name: str) -> bytes | None:
+def _bytes(folder: Path, name: str, most: int | None) -> bytes | None:
     refuse_links(folder, name)
     with suppress(FileNotFoundError):
-        return read_regular(folder / name)
+        return read_regular(folder / name, most)
     return None
+
+
+def _is_too_large(folder: Path, name: str, sealed: Files) -> bool:
+    """Whether a file need not be read to know that it is none of those that the seal knows."""
+    known = sealed.get(name, (None,))
+    if any(one is not None and one.grows for one in known):
+        return False
+    with suppress(OSError):
+        found = (folder / name).lstat()
+        most = max((one.size for one in known if one is not None), default=0)
+        return stat.S_ISREG(found.st_mode) and found.st_size > most
+    return False
 
 
 def _fits(folder: Path, name: str, content: Content | None) -> bool:

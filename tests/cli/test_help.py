@@ -66,6 +66,20 @@ def test_every_command_has_its_line_and_no_internal_name_is_shown(ostinato) -> N
 
 
 @pytest.mark.parametrize("arguments", HELPS, ids=" ".join)
+def test_options_are_spelled_with_dashes(arguments) -> None:
+    command = app
+    for name in arguments:
+        command = command[name]
+    if command.default_command is None:
+        return
+    names = [name for own in command.assemble_argument_collection() for name in own.names]
+    names += [name for own in command.assemble_argument_collection() for name in own.negatives]
+    assert [name for name in names if name.startswith("--") and "_" in name] == []
+    assert names
+    assert ("--no-look-back" in names) == (arguments in (["train"], ["search"], ["reproduce"]))
+
+
+@pytest.mark.parametrize("arguments", HELPS, ids=" ".join)
 def test_short_and_long_names_of_help(ostinato, arguments) -> None:
     code, out, err = ostinato(*arguments, "-h")
     assert (code, err) == (0, "")

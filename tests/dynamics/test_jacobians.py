@@ -151,6 +151,12 @@ def test_noise_that_does_not_act_is_none():
         (lambda: jacobian(GRU(3, 4), torch.zeros(2, 5)), r"expected flat states \(N, 4\)"),
         (lambda: jacobian(LSTM(3, 4), torch.zeros(1, 2, 4)), r"\(1, N, 4\), \(1, N, 4\).*found \(1, 2, 4\)"),
         (lambda: jacobian(GRU(3, 4), torch.zeros(2, 4), torch.zeros(3, 3)), "for N=2 points"),
+        (
+            lambda: jacobian(GRU(3, 4), torch.zeros(2, 4).double()),
+            "own type torch.float32, found torch.float64",
+        ),
+        (lambda: jacobian(GRU(3, 4), torch.zeros(2, 4).numpy()), "states as tensors, found numpy.ndarray"),
+        (lambda: jacobian(lambda h, x: h, torch.zeros(2, 4).numpy()), "of a function, found a ndarray"),
         (lambda: jacobian_product(GRU(3, 4)), "expected steps of at least 1"),
         (
             lambda: jacobian_product(GRU(3, 4), torch.zeros(2, 1, 3), steps=3),

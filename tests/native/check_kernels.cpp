@@ -308,6 +308,7 @@ void check_layer(const Problem<Real>& p, const Kernels<Real>& kernels, const cha
 
 }  // namespace
 
+#include "check_gated.hpp"
 #include "check_nade.hpp"
 
 namespace {
@@ -326,12 +327,18 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
       check_tangent(p, kernels, isa, threads);
       check_layer(p, kernels, isa, h % 90 + 1, turn % 5 ? 0.05 : 0.5, turn & 1, threads);
       check_nade(kernels, isa, b, h % 90 + 1, h, threads);
+      if (h <= 129) check_gated(kernels, isa, turn % 2 ? Cell::lstm : Cell::gru, shape, turn & 2, threads);
       ++turn;
     }
   // one stream on one thread: most of W's gradient is made while the adjoint scan runs
   for (const Shape& shape : {Shape{40, 1, 32}, Shape{41, 1, 100}, Shape{99, 1, 48}, Shape{280, 1, 272}, Shape{60, 1, 600}})
     for (const bool starting : {false, true})
       check_layer(Problem<Real>(shape, true, starting), kernels, isa, 20, 0.05, true, 1);
+  for (const Cell cell : {Cell::gru, Cell::lstm})
+    for (const int threads : {1, 2, 3}) {
+      check_gated(kernels, isa, cell, {4, 1, 300}, true, threads);
+      check_gated(kernels, isa, cell, {70, 9, 33}, true, threads);  // more frames than one chunk of the gradients
+    }
   // more frames than one chunk of the weight gradients, in one part and in each of two
   for (const Shape& shape : {Shape{150, 2, 33}, Shape{70, 9, 33}, Shape{45, 14, 80}}) {
     const Problem<Real> many(shape, true, true);

@@ -210,6 +210,62 @@ class Fuzzer:
         rest = (given.weight_hh, given.leak, start, self.starts, self.nonlinearity)
         return (*self.reference(definition.forward, drive, *rest), start)
 
+    def _gates(self) -> tuple[Any, Any, list[Any]]:
+        """The kernels of a cell with gates, its name, and arguments of its forward scan."""
+        from ostinato.nn.kernels import gated, gated_cpu
+
+        name = self.draw.choice(tuple(gated.CELLS))
+        cell = gated.CELLS[name]
+        given = [
+            self.frames(cell.drives * self.hidden),
+            self.normal(cell.gates * self.hidden, self.hidden) / self.hidden**0.5,
+            self.normal(cell.gates * self.hidden) if self.draw.random() < 0.5 else None,
+            self.leak,
+            self.normal(self.streams, self.hidden),
+            self.normal(self.streams, self.hidden)[:, : self.hidden if cell.has_cell else 0],
+            self.starts,
+            name,
+        ]
+        return gated_cpu.Kernel(self.kernel.native), cell, given
+
+    def gated_forward(self) -> list[tuple[Any, Any]]:
+        """States, cells and what is saved, of a GRU or an LSTM."""
+        from ostinato.nn.kernels import gated
+
+        kernel, _, given = self._gates()
+        return list(zip(kernel.forward(*given), self.reference(gated.forward, *given), strict=True))
+
+    def gated_backward(self) -> list[tuple[Any, Any]]:
+        """All that training asks for, and the adjoint and tangent scans of the same step."""
+        from ostinato.nn.kernels import gated
+
+        kernel, cell, given = self._gates()
+        _, weight, _, leak, h0, c0, starts, name = given
+        made = kernel.forward(*given)
+        up, up_c = self.frames(self.hidden), self.frames(self.hidden)[..., : c0.shape[1]]
+        leaves = [
+            x.detach().double().clone().requires_grad_() if self._is_number(x) else x for x in given[:3]
+        ]
+        rest = [x.double() if self._is_number(x) else x for x in given[3:]]
+        states, cells, saved = gated.forward(*leaves, *rest)
+        wanted = [x for x in leaves if x is not None]
+        loss = (states * up.double()).sum() + (cells * up_c.double()).sum()
+        expected = self.torch.autograd.grad(loss, wanted)
+        found = kernel.backward(
+            *(up, up_c, weight, leak, h0, c0, starts, *made, name),
+            want_weight=True,
+            want_bias=given[2] is not None,
+        )
+        of_drive = cell.drive_deltas(found.deltas).flatten(2)
+        pairs = list(
+            zip([x for x in (of_drive, found.weight, found.bias) if x is not None], expected, strict=True)
+        )
+        by = self.torch.rand(*saved.shape[:2], cell.coefficients, self.hidden, dtype=self.dtype)
+        linear = (up, up_c, by, weight, starts, name)
+        pairs += zip(kernel.adjoint(*linear), self.reference(gated.adjoint, *linear), strict=True)
+        linear = (up, up_c, by, weight, h0, c0, starts, name)
+        return pairs + list(zip(kernel.tangent(*linear), self.reference(gated.tangent, *linear), strict=True))
+
     def _nade(self) -> tuple[Any, ...]:
         visible, frames = self.draw.choice((1, 3, 17, 88)), self.draw.choice((1, 2, 9, 40))
         values = (self.torch.rand(frames, visible) < 0.3).to(self.torch.uint8)
@@ -279,6 +335,7 @@ class Fuzzer:
 
 OPERATIONS = (
     *("scan", "adjoint", "tangent", "layer_forward", "layer_backward", "layer_tangent"),
+    *("gated_forward", "gated_backward"),
     *("nade", "nade_curvature", "nade_sample"),
 )
 

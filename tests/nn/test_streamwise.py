@@ -103,7 +103,7 @@ def separately(model: SequenceModel, minibatch: Minibatch, threshold: float | No
 @pytest.fixture(autouse=True)
 def _same_gibbs_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     # one pass and several would draw others: the chain's step is made a function of the biases
-    step = lambda values, b, c, weight, generator: ((b + 0.3 * values.flip(-1)) > 0.1).to(b.dtype)  # noqa: E731
+    step = lambda values, b, c, weight, generator, units: ((b + 0.3 * values.flip(-1)) > 0.1).to(b.dtype)  # noqa: E731
     monkeypatch.setattr("ostinato.nn.outputs.rbm.gibbs_step", step)
 
 

@@ -11,8 +11,10 @@ from imports_of_extras import faults, imports, libraries, sources
 
 ROOT = Path(__file__).parents[2]
 OPTIONAL = INSTALLED_SIZE.PROJECT["optional-dependencies"]
-# needed by the commands that have an option of that name; the others are for the code that imports them
-USED_ELSEWHERE = {"all"}
+# not imported by the package itself: tasks that docs/tutorial_decisions.md trains on
+USED_ELSEWHERE = {"all", "neuro"}
+# pins versions of what others bring, so that it needs an environment of its own
+ALONE = {"neuro"}
 
 
 def test_every_import_of_an_extra_is_local_and_says_which():
@@ -50,7 +52,7 @@ def test_every_extra_is_asked_for_somewhere():
 
 def test_all_brings_every_extra_and_the_tests_bring_all():
     (everything,) = map(Requirement, OPTIONAL["all"])
-    assert everything.extras == set(EXTRAS) - {"all"}
+    assert everything.extras == set(EXTRAS) - {"all"} - ALONE
     assert any("all" in Requirement(text).extras for text in OPTIONAL["test"])
 
 

@@ -1,11 +1,12 @@
 """Readouts: against least squares on the states written out, in every form that data may have."""
 
+import numpy as np
 import pytest
 import torch
 
 import ostinato
 from ostinato import UserError
-from ostinato.nn import GRU, LSTM, RNN
+from ostinato.nn import CTRNN, GRU, LSTM, RNN
 from ostinato.readouts import Readout, fit_readout, reservoir
 
 
@@ -33,6 +34,9 @@ CELLS = {
     "RNN": lambda: RNN(2, 8, 2, generator=draws(), dtype=torch.float64),
     "GRU": lambda: GRU(2, 8, generator=draws(), dtype=torch.float64),
     "LSTM": lambda: LSTM(2, 8, generator=draws(), dtype=torch.float64),
+    "CTRNN": lambda: CTRNN(
+        2, 8, 2, form="preactivation", dale=0.75, learned_initial=True, generator=draws(), dtype=torch.float64
+    ),
 }
 
 
@@ -235,12 +239,24 @@ X, Y = torch.zeros(9, 2, 2).double(), torch.zeros(9, 2, 1).double()
         ((X, Y / 0), {}, "expected finite targets"),
         ((X / 0, Y), {}, "expected finite states and targets"),
         ((X, Y), {"washout": 9}, "expected steps to fit beyond washout, found none"),
-        ((X, Y), {"washout": -1}, "expected washout of at least 0"),
+        ((X, Y), {"washout": -1}, "expected washout as a whole number of at least 0, found -1"),
         ((X, Y), {"ridge": -1.0}, "expected ridge of at least 0"),
         ((X, Y), {"ridge": []}, "expected ridge of at least 0, or several"),
         ((X, Y), {"ridge": [1e-3, 1.0]}, "expected validation data to choose one of 2"),
         ((X, Y), {"ridge": [1.0], "validation": (X, Y), "washout": 8, "starts": None}, None),
         ((X, Y), {"validation": (X[:3], Y[:3]), "washout": 5}, "expected steps of validation beyond"),
+        ((X, Y), {"ridge": "1"}, "expected ridge of at least 0, or several, found '1'"),
+        ((X, Y), {"ridge": None}, "expected ridge of at least 0, or several, found None"),
+        ((X, Y), {"washout": 1.5}, "expected washout as a whole number of at least 0, found 1.5"),
+        ((X, Y), {"validation": X}, r"validation as a pair \(inputs, targets\), found a tensor \(9, 2, 2\)"),
+        ((X, Y), {"validation": (X, Y, Y)}, r"as a pair \(inputs, targets\), found 3 of them"),
+        (
+            (X.numpy(), Y.numpy()),
+            {},
+            "expected data as tensors, found a numpy.ndarray; torch.from_numpy makes",
+        ),
+        ((X, Y.numpy()), {}, "expected data as tensors, found a numpy.ndarray"),
+        (([X[:, 0].numpy()], [Y[:, 0]]), {}, "expected data as tensors, found a numpy.ndarray"),
         ((X, Y), {"ridge": 0.0}, "no unique solution with ridge 0"),
         ((X, Y), {"starts": torch.zeros(9, 2)}, "expected starts boolean"),
         ((X, Y), {"carry": True}, "expected carry with an iterable of pairs alone"),
@@ -290,6 +306,28 @@ def test_mistakes_of_free_runs(call, message):
         call(readout)
 
 
-def test_batch_first_is_refused():
-    with pytest.raises(UserError, match="batch_first=False"):
-        fit_readout(GRU(2, 4, batch_first=True), X, Y)
+@pytest.mark.parametrize(
+    "ridge", [np.float32(0.5), np.array(0.5), torch.tensor(0.5), np.array([0.5]), (0.5,)]
+)
+def test_a_ridge_may_be_any_number(ridge):
+    assert fit_readout(CELLS["reservoir"](), *data(), ridge=ridge).ridge == 0.5
+
+
+def test_noise_of_training_does_not_act_in_a_fit():
+    cell = CTRNN(2, 8, noise=0.5, generator=draws(), dtype=torch.float64)
+    quiet = CTRNN(2, 8, generator=draws(), dtype=torch.float64)
+    same(fit_readout(cell, *data()), fit_readout(quiet, *data()))
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (lambda: GRU(2, 4, batch_first=True), "batch_first=False"),
+        (lambda: GRU(2, 4, bidirectional=True), "reads forwards in time alone, found one that reads in both"),
+        (lambda: torch.nn.GRU(2, 4), "found torch.nn.*GRU; its state dict loads into ostinato.nn.GRU"),
+        (lambda: torch.nn.Linear(2, 4), "a recurrence such as ostinato.nn.RNN, found torch.nn.*Linear$"),
+    ],
+)
+def test_cells_that_are_refused(cell, message):
+    with pytest.raises(UserError, match=message):
+        fit_readout(cell(), X, Y)

@@ -62,6 +62,7 @@ OTHER = {
     "embedding_rate": 3.0,
     "direct": 1000,
     "look_back": True,
+    "copy_gates": True,
     "direct_order": 2,
     "segment_length": 7,
     "length": 20,

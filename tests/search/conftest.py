@@ -144,31 +144,76 @@ def server_programs():
     return next((f for f in folders if (f / "initdb").exists() and (f / "pg_ctl").exists()), None)
 
 
-@pytest.fixture(scope="session")
-def server():
-    """The URL of a server of the tests' own on loopback, in a temporary folder."""
-    programs = server_programs()
-    if programs is None:
-        pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")
-    pytest.importorskip("psycopg", reason="no driver: pip install 'ostinato[postgres]'")
-    # not in pytest's folder, which every session closes to other users anew
-    base = Path(tempfile.mkdtemp(prefix="ostinato-postgres-"))
-    user, before = getpass.getuser(), []
-    if os.getuid() == 0:  # the server refuses to run as root
-        user, before = "postgres", ["runuser", "-u", "postgres", "--"]
-        shutil.chown(base, user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+class Server:
+    """A PostgreSQL server on loopback, in a temporary folder.
 
-    def call(*command):
-        done = subprocess.run([*before, *map(str, command)], capture_output=True, text=True, cwd="/")
+    Args:
+        password: without which it lets nobody in; None: it lets in everybody.
+    """
+
+    def __init__(self, password=None):
+        self.programs = server_programs()
+        if self.programs is None:
+            pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")
+        pytest.importorskip("psycopg", reason="no driver: pip install 'ostinato[postgres]'")
+        # not in pytest's folder, which every session closes to other users anew
+        self.base = Path(tempfile.mkdtemp(prefix="ostinato-postgres-"))
+        self.user, self.before = getpass.getuser(), []
+        if os.getuid() == 0:  # the server refuses to run as root
+            self.user, self.before = "postgres", ["runuser", "-u", "postgres", "--"]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        access = ["-A", "trust"]
+        if password is not None:
+            (self.base / "password").write_text(password)
+            access = ["-A", "scram-sha-256", "--pwfile", self.base / "password"]
+        if self.before:
+            for path in (self.base, *self.base.iterdir()):
+                shutil.chown(path, self.user)
+        self.call("initdb", "-D", self.base / "data", *access, "-U", self.user, "--no-sync", "-E", "UTF8")
+        self.start()
+
+    @property
+    def place(self):
+        """HOST:PORT/DATABASE."""
+        return f"127.0.0.1:{self.port}/postgres"
+
+    def call(self, program, *arguments):
+        command = [*self.before, self.programs / program, *arguments]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd="/")
         assert done.returncode == 0, done.stdout + done.stderr
 
-    folder = base / "data"
-    call(programs / "initdb", "-D", folder, "-A", "trust", "-U", user, "--no-sync")
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {base} -c fsync=off"
-    call(programs / "pg_ctl", "-D", folder, "-l", base / "log", "-w", "-o", options, "start")
-    yield f"postgresql://{user}@127.0.0.1:{port}/postgres"
-    call(programs / "pg_ctl", "-D", folder, "-m", "immediate", "stop")
-    shutil.rmtree(base)
+    def start(self):
+        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.base} -c fsync=off"
+        log = self.base / "log"
+        self.call("pg_ctl", "-D", self.base / "data", "-l", log, "-w", "-o", options, "start")
+
+    def stop(self):
+        self.call("pg_ctl", "-D", self.base / "data", "-m", "immediate", "stop")
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self.base)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The URL of a server of the tests' own."""
+    own = Server()
+    yield f"postgresql://{own.user}@{own.place}"
+    own.remove()
+
+
+@pytest.fixture
+def guarded():
+    """guarded(password): a server of the tests' own that asks for a password."""
+    made = []
+
+    def make(password):
+        made.append(Server(password))
+        return made[-1]
+
+    yield make
+    for own in made:
+        own.remove()

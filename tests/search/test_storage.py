@@ -48,6 +48,23 @@ def test_an_outage_of_90_seconds_is_waited_out_and_said(clock):
     assert told == ["the database fails: connection refused; it is tried again, for 600 seconds at most"]
 
 
+def test_what_optuna_takes_for_wrong_data_is_told_as_what_it_was(clock):
+    from optuna.exceptions import StorageInternalError
+
+    def call():
+        try:
+            failing(clock, 90)()
+        except sqlalchemy.exc.OperationalError as error:
+            text = "An exception is raised during the commit. This happens due to invalid data."
+            raise StorageInternalError(text) from error
+        return "answer"
+
+    told = []
+    with seal.telling(told.append):
+        assert insist(call) == "answer"
+    assert told == ["the database fails: connection refused; it is tried again, for 600 seconds at most"]
+
+
 def test_a_moments_failure_is_not_told(clock):
     told = []
     with seal.telling(told.append):

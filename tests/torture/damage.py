@@ -24,6 +24,7 @@ from torture.places import Places, command, copied, digest, files_of, large_text
 from torture.trials import REFUSED, RIGHT, SILENT, TRACEBACK, Found, each
 
 # What is done to a file, beside other bytes: each has a share.
+_JOURNAL = "journal.log"
 WHOLESALE = ("missing", "empty", "a folder", "a link", "a pipe", "of another run", "exchanged")
 
 
@@ -213,9 +214,13 @@ class Bench:
         return _said(*command("runs", "diff", place, "other"))
 
     def _read_report(self, place: str, folder: Path) -> tuple[str, str]:
-        kind, said = _said(*command("report", place, "--out", "page.html"))
+        code, out, err = command("report", place, "--out", "page.html")
+        kind, said = _said(code, out, err)
         if kind != RIGHT:
             return kind, said
+        journal = _journal(folder / place) if place == "study" else b""
+        if place == "study" and not journal.startswith(_journal(self.stored[place])) and _JOURNAL not in err:
+            return SILENT, "nothing is said of the journal"
         return kind, digest(_MADE.sub("", (folder / "page.html").read_text()))
 
     def _read_check(self, place: str, folder: Path) -> tuple[str, str]:
@@ -324,6 +329,11 @@ def _said(code: int, out: str, err: str) -> tuple[str, str]:
     if code == 2 and len(own) == 1 and not out.strip():
         return REFUSED, own[0]
     return TRACEBACK, f"exit code {code}, expected one line and 2: {out[-300:]} {err[-600:]}"
+
+
+def _journal(study: Path) -> bytes:
+    path = study / _JOURNAL
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:

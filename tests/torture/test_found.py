@@ -10,7 +10,7 @@ from ostinato.data import cache
 from ostinato.errors import UserError
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.search.opening import _is_others
+from ostinato.search.opening import _is_others, join_study
 from ostinato.search.storage import reading_journal
 from torture import places
 
@@ -98,3 +98,54 @@ def test_an_integer_beyond_all_numbers_is_a_line():
     for name in ("learning_rate", "hidden_size"):
         with pytest.raises(UserError, match=name.replace("_", ".")):
             Recipe.parse("SGD+C", **{name: 10**400})
+
+
+def test_report_tells_of_a_damaged_journal_and_makes_the_page(whole, tmp_path):
+    folder = tmp_path / "study"
+    places.copied(whole.whole / "study", folder)
+    page = tmp_path / "page.html"
+    code, _, err = places.command("report", folder, "--out", page)
+    assert (code, "journal.log" in err) == (0, False)
+    first = page.read_text()
+    path = folder / "journal.log"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    for damage in (lambda: path.write_bytes(data), path.unlink, lambda: path.symlink_to(page)):
+        damage()
+        code, _, err = places.command("report", folder, "--out", page)
+        assert code == 0
+        assert f"expected {path} " in err
+        assert "The report is of trials.json" in err
+        assert page.read_text()[:1000] == first[:1000]
+
+
+def test_settings_of_a_study_that_turn_into_something_else_are_a_line(whole, tmp_path):
+    folder = tmp_path / "study"
+    places.copied(whole.whole / "study", folder)
+    with join_study(str(folder)) as study:
+        (folder / "seal.json").unlink()
+        for wrong in ("a = " + 10_000 * "[", "[study]\ntrials = [1]", "[study]", "study = 3", "\n" * 70_000):
+            (folder / "study.toml").write_text(wrong)
+            with pytest.raises(UserError, match=r"study\.toml"):
+                study.refresh()
+        (folder / "study.toml").unlink()
+        with pytest.raises(UserError, match="found it removed"):
+            study.refresh()
+
+
+@pytest.mark.parametrize("name", ["results.json", "vocabulary.json", "metrics.jsonl"])
+def test_json_that_is_nested_is_a_line(whole, tmp_path, name):
+    folder = tmp_path / "words"
+    places.copied(whole.whole / "words", folder)
+    (folder / "seal.json").unlink()
+    (folder / name).write_text(100_000 * "[" + 100_000 * "]" + "\n")
+    command = (
+        ("report", folder, "--out", tmp_path / "a.html")
+        if name != "vocabulary.json"
+        else ("generate", folder)
+    )
+    code, _, err = places.command(*command)
+    own = [line for line in err.splitlines() if line.startswith("ostinato: ")]
+    assert (code, len(own)) == (2, 1)
+    assert "nested too deeply" in own[0]
+    assert name in own[0]

@@ -12,6 +12,7 @@ import ostinato
 from ostinato.cli.boundary import guarded
 from ostinato.cli.help import HELP_FLAGS, PlainHelp, show_defaults
 from ostinato.cli.options import OPTIONS
+from ostinato.cli.regions import with_whole_regions
 from ostinato.cli.spelling import forget_options, note_options
 from ostinato.cli.visible import visible
 from ostinato.recipe.extensions import load_extensions
@@ -29,6 +30,8 @@ COMMANDS = {
         "evaluate": ("evaluate:evaluate", "Score a run on its data, beside the baselines."),
         "compare": ("compare:compare", "Compare runs on the same songs, sentences or series."),
         "report": ("report:report", "Write a page about runs and studies."),
+        "diagnose": ("diagnose:diagnose", "Say what keeps a run from learning."),
+        "replay": ("replay:replay", "Make again the step where training went wrong."),
     },
     "Use": {
         "generate": ("generate:generate", "Compose music, write text, or forecast a series."),
@@ -77,6 +80,7 @@ def _run(arguments: Sequence[str]) -> int:
     forget_options()
     # a lone - is standard input; cyclopts would take it for an option
     arguments = ["/dev/stdin" if argument == "-" else argument for argument in arguments]
+    arguments = with_whole_regions(arguments)
     load_extensions()
     with telling(_tell), _own_help(arguments):
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")

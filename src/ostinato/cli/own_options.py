@@ -79,7 +79,7 @@ def _merged(command: str) -> Any:
                     Parameter(
                         help=_help(helps[name]),
                         group=groups[tuple(by)],
-                        negative=f"--no-{name.replace('_', '-')}" if _is_on(defaults) else (),
+                        negative=option(f"no_{name}") if _is_on(defaults) else (),
                         show_default=_default(defaults),
                     ),
                 ],

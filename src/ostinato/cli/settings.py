@@ -15,6 +15,7 @@ from cyclopts import Group, Parameter
 from ostinato import seal
 from ostinato.cli.options import MOST_USED
 from ostinato.cli.output import human
+from ostinato.cli.own_options import option
 from ostinato.cli.spelling import spelled
 from ostinato.domains.registry import DOMAINS
 from ostinato.errors import UserError, argument
@@ -73,7 +74,7 @@ def _options(name: str, *, hidden: Iterable[str] = (), former: Iterable[str] = (
                 Parameter(
                     help=setting.help,
                     group=MOST_USED if setting.name in _MOST_USED else groups[setting.group],
-                    negative=f"--no-{setting.name}" if setting.kind in (bool, bool | None) else (),
+                    negative=option(f"no_{setting.name}") if setting.kind in (bool, bool | None) else (),
                     show=setting.name not in hidden,
                 ),
             ],

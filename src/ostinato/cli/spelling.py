@@ -13,7 +13,7 @@ from ostinato.errors import UserError, named
 _OPTIONS: ContextVar[dict[str, str]] = ContextVar("options", default={})  # noqa: B039, never changed in place
 
 # Arguments that a command takes without naming them.
-_POSITIONAL = {"domain", "run", "name"}
+_POSITIONAL = {"domain", "run", "name", "bundle"}
 
 # Options that bring settings from a file.
 _FILES = {"config", "resume"}

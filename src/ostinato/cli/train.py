@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -39,6 +39,7 @@ def train(
     threads: int | None = None,
     checkpoint_seconds: float = 15.0,
     exact: bool = False,
+    on_failure: Literal["go-on", "stop", "ignore"] = "go-on",
     tensorboard: bool = False,
     dry_run: bool = False,
     quiet: Quiet = False,
@@ -70,6 +71,9 @@ def train(
     exact
         With --resume: refuse to go on where the run would not end bit for bit as it would have, since the
         processor, the threads, PyTorch or ostinato are others than before; without it there is a notice.
+    on_failure
+        Where loss or gradient is not finite, jumps, or the loss diverges: write a bundle into the run's
+        folder, which ostinato replay repeats, and go on; or write one and stop; or ignore it.
     tensorboard
         Also write TensorBoard events into the run's folder.
     dry_run
@@ -107,7 +111,15 @@ def train(
         kept_if_begun(opened, new=asked.run is None),
     ):
         _fit(
-            recipe, data, opened, place, checkpoint_seconds, exact=exact, tensorboard=tensorboard, quiet=quiet
+            recipe,
+            data,
+            opened,
+            place,
+            checkpoint_seconds,
+            exact=exact,
+            on_failure=on_failure,
+            tensorboard=tensorboard,
+            quiet=quiet,
         )
         results = score_run(opened, data, device=place)
         _conclude(opened, data, recipe, results, json=json)
@@ -187,6 +199,7 @@ def _fit(
     checkpoint_seconds: float,
     *,
     exact: bool,
+    on_failure: str,
     tensorboard: bool,
     quiet: bool,
 ) -> None:
@@ -214,6 +227,7 @@ def _fit(
                 checkpoint_seconds=checkpoint_seconds,
                 stop_requested=asked,
                 exact=exact,
+                on_failure=on_failure,
             )
     except Interrupted as interruption:
         console.print(f"stopped; continue with: {as_command('train', {'resume': str(run.folder)})}")

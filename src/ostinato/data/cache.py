@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ostinato import foreign
 from ostinato.errors import UserError
 from ostinato.files import atomic_write, read_regular
 from ostinato.seal import tell
@@ -74,7 +75,7 @@ def load(name: str) -> tuple[dict[str, np.ndarray], Any] | None:
         # from memory: numpy forgets to close the file of a damaged archive
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
-        return arrays, json.loads(str(arrays.pop(_META)))
+        return arrays, foreign.of_json(str(arrays.pop(_META)))
     # what a damaged zip archive can raise, depending on which of its bytes is wrong
     except (
         OSError,

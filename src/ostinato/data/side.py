@@ -117,6 +117,26 @@ def together(before: Tensor, features: Tensor, seen: Tensor, lasted: Tensor) -> 
     return torch.cat([before, features.to(before.dtype), *parts], -1)
 
 
+def columns(size: int, visible: int, places: int) -> tuple[slice, tuple[slice, slice]]:
+    """Where `together` puts the frames looked back to, and what else is known: features, and who was right.
+
+    Args:
+        size: I.
+        visible: V.
+        places: L.
+
+    Example:
+        >>> side = Side(np.eye(3), np.array([[0], [0], [2]]))
+        >>> seen, known = columns(side.size(1), visible=1, places=1)
+        >>> inputs(np.array([[1], [0], [1]], np.uint8), side)[2, seen], known
+        (array([1], dtype=uint8), (slice(1, 4, None), slice(6, 11, None)))
+    """
+    flags = size - places * len(RUNS)
+    trusted = flags - places * visible
+    seen = slice(trusted - places * visible, trusted)
+    return seen, (slice(visible, seen.start), slice(flags, size))
+
+
 class Reader:
     """What a model reads of K sequences that are drawn frame by frame: `inputs` for one, then `add` it.
 

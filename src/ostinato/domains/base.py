@@ -51,6 +51,10 @@ class BaseDomain:
     def prepare(self, data: Any, run: Run) -> None:
         """Nothing: weights and settings are all that a model needs."""
 
+    def needed_lag(self, recipe: Recipe) -> int | None:
+        """Not known."""
+        return None
+
     def lost_to_scaling(self, data: Any, segment: Segment) -> float:
         """Nothing: targets are in their own units."""
         return 0.0

@@ -207,6 +207,11 @@ class Domain(Protocol):
     def streams(self, recipe: Recipe, data: Any, epoch: int) -> Segments:
         """The training data as an epoch meets them."""
 
+    def needed_lag(self, recipe: Recipe) -> int | None:
+        """Over how many steps at least something has to be remembered for these data to be learned; None
+        where nobody knows.
+        """
+
     def lost_to_scaling(self, data: Any, segment: Segment) -> float:
         """What log p of a segment's targets loses in the data's own units, summed over the steps that count;
         0 where targets are in their own units.

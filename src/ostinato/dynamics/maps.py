@@ -130,6 +130,7 @@ class _CellMap(StepMap):
 
     def flat(self, state: State) -> Tensor:
         size = sum(self._sizes)
+        self._check_type(state)
         if isinstance(state, Tensor) and state.dim() in (1, 2):
             if state.shape[-1] != size:
                 raise UserError(
@@ -144,6 +145,20 @@ class _CellMap(StepMap):
             shapes = ", ".join(str(tuple(part.shape)) for part in parts)
             raise UserError(f"expected a state of shapes {wanted}, or flat ones (N, {size}), found {shapes}")
         return torch.cat([part.transpose(0, 1).flatten(1) for part in parts], -1)
+
+    def _check_type(self, state: State) -> None:
+        parts = [state] if isinstance(state, Tensor) or not isinstance(state, tuple | list) else [*state]
+        wanted = next(_parts(self._form)).dtype
+        for part in parts:
+            if not isinstance(part, Tensor):
+                raise UserError(
+                    f"expected states as tensors, found {type(part).__module__}.{type(part).__name__}"
+                )
+            if part.dtype is not wanted:
+                raise UserError(
+                    f"expected states of the cell's own type {wanted}, found {part.dtype}; convert either, "
+                    "as by cell.double()"
+                )
 
     def formed(self, states: Tensor) -> State:
         parts = zip(states.split(self._sizes, -1), self._shapes, strict=True)
@@ -177,7 +192,7 @@ class _FunctionMap(StepMap):
 
     def flat(self, state: State) -> Tensor:
         if not isinstance(state, Tensor) or state.dim() not in (1, 2):
-            found = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
+            found = tuple(state.shape) if isinstance(state, Tensor) else f"a {type(state).__name__}"
             raise UserError(f"expected states (N, S) or (S,) of a function, found {found}")
         return state.unsqueeze(0) if state.dim() == 1 else state
 

@@ -73,6 +73,25 @@ class Score:
             | {"interval": None if interval is None else tuple(interval)}
         )
 
+    def times(self, factor: float, unit: str) -> "Score":
+        """The same score in another unit, with its errors and interval; how it was come by is said once.
+
+        Example:
+            >>> frame = Score(-4.0, "nats/frame", "pooled", 9, 3, 0.1)
+            >>> frame.times(2, "nats/quarter").standard_error
+            0.2
+        """
+        ends = self.interval
+        return replace(
+            self,
+            value=self.value * factor,
+            standard_error=self.standard_error * factor,
+            sampling_error=self.sampling_error * factor,
+            interval=None if ends is None else (ends[0] * factor, ends[1] * factor),
+            unit=unit,
+            effort={},
+        )
+
     def estimated(
         self,
         sampling_error: float,

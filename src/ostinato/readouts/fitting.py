@@ -85,10 +85,12 @@ def fit_readout(
         >>> readout.ridge, readout.errors[1e-8] < 0.05
         (1e-08, True)
     """
-    if cell.batch_first:
-        raise UserError(f"expected {argument('cell')} with batch_first=False, found True")
-    if washout < 0:
-        raise UserError(f"expected {argument('washout')} of at least 0, found {washout}")
+    _check_cell(cell)
+    if isinstance(washout, bool) or not isinstance(washout, int) or washout < 0:
+        raise UserError(f"expected {argument('washout')} as a whole number of at least 0, found {washout!r}")
+    if validation is not None and (not isinstance(validation, tuple | list) or len(validation) != 2):
+        found = f"{len(validation)} of them" if isinstance(validation, tuple | list) else _kind(validation)
+        raise UserError(f"expected {argument('validation')} as a pair (inputs, targets), found {found}")
     ridges = _ridges(ridge, validation)
     reading = {"all_layers": all_layers, "direct": direct}
     was_training = cell.training
@@ -108,10 +110,39 @@ def fit_readout(
     return _readout(cell, weights[ridges.index(best)], best, errors, sums.count, reading)
 
 
-def _ridges(ridge: float | Sequence[float], validation: Any) -> list[float]:
-    ridges = [float(ridge)] if isinstance(ridge, int | float) else [float(r) for r in ridge]
+def _check_cell(cell: Any) -> None:
+    if not isinstance(cell, Recurrence):
+        name = f"{type(cell).__module__}.{type(cell).__name__}"
+        own = f"; its state dict loads into ostinato.nn.{type(cell).__name__}"
+        raise UserError(
+            f"expected {argument('cell')} as a recurrence such as ostinato.nn.RNN, found {name}"
+            + (own if isinstance(cell, nn.RNNBase) else "")
+        )
+    if cell.batch_first:
+        raise UserError(f"expected {argument('cell')} with batch_first=False, found True")
+    if getattr(cell, "bidirectional", False):  # what is read in pieces has no state after its end
+        raise UserError(
+            f"expected {argument('cell')} that reads forwards in time alone, found one that reads in both "
+            "directions"
+        )
+
+
+def _kind(value: Any) -> str:
+    """What something is, for a message."""
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    place = "" if type(value).__module__ == "builtins" else f"{type(value).__module__}."
+    return f"a {place}{type(value).__name__}"
+
+
+def _ridges(ridge: Any, validation: Any) -> list[float]:
+    many = isinstance(ridge, Iterable) and getattr(ridge, "shape", None) != ()  # 0-d arrays are Iterable
+    try:
+        ridges = [] if isinstance(ridge, str) else [float(r) for r in ridge] if many else [float(ridge)]
+    except (TypeError, ValueError):
+        ridges = []
     if not ridges or not all(0 <= r < float("inf") for r in ridges):
-        raise UserError(f"expected {argument('ridge')} of at least 0, or several, found {ridge}")
+        raise UserError(f"expected {argument('ridge')} of at least 0, or several, found {ridge!r}")
     if len(ridges) > 1 and validation is None:
         raise UserError(
             f"expected {argument('validation')} data to choose one of {len(ridges)} values of "
@@ -227,10 +258,11 @@ def _pieces(
         raise UserError(
             f"expected {argument('carry')} with an iterable of pairs alone, found {argument('targets')}"
         )
+    _refuse_arrays(inputs, targets)
     if isinstance(inputs, Tensor):
         if not isinstance(targets, Tensor):
             raise UserError(
-                f"expected {argument('targets')} as a tensor, as inputs are, found {type(targets).__name__}"
+                f"expected {argument('targets')} as a tensor, as inputs are, found {_kind(targets)}"
             )
         groups: Iterable[tuple[Tensor, Tensor, Any]] = [(inputs, targets, None)]
     elif targets is not None:
@@ -259,6 +291,15 @@ def _pieces(
             begins = False
 
 
+def _refuse_arrays(*data: Any) -> None:
+    for each in data:
+        if hasattr(each, "__array__") and not isinstance(each, Tensor):
+            raise UserError(
+                f"expected data as tensors, found {_kind(each)}; torch.from_numpy makes one of an array, in "
+                "the type of the cell's weights"
+            )
+
+
 def _ages(since: Tensor, marks: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
     """Steps (T, B) of each stream's sequence before each step, and (B,) before the next."""
     time = torch.arange(steps, device=since.device).unsqueeze(1)
@@ -285,6 +326,7 @@ def _padded(inputs: Sequence[Tensor], targets: Any) -> Iterator[tuple[Tensor, Te
         found = "a tensor" if isinstance(targets, Tensor) else f"{len(targets)}"
         raise UserError(f"expected {argument('targets')} of each of {len(inputs)} series, found {found}")
     for place, (x, y) in enumerate(zip(inputs, targets, strict=True)):
+        _refuse_arrays(x, y)
         if x.shape[0] != y.shape[0]:
             raise UserError(f"expected targets of {x.shape[0]} steps of series {place}, found {y.shape[0]}")
     order = sorted(range(len(inputs)), key=lambda i: inputs[i].shape[0])

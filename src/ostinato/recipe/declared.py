@@ -18,6 +18,19 @@ Settings = Mapping[str, Any]
 Letters = Mapping[str, Settings]
 
 
+def loaded(place: str | type[Any]) -> Any:
+    """The class at a place, "package.module:Name", imported now; or itself.
+
+    Example:
+        >>> loaded("fractions:Fraction"), loaded(int)
+        (<class 'fractions.Fraction'>, <class 'int'>)
+    """
+    if not isinstance(place, str):
+        return place
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Declared:
     """What a recipe knows of one domain, output, cell or optimizer.
@@ -74,10 +87,7 @@ class Declared:
 
     def load(self) -> Any:
         """The class, imported now."""
-        if not isinstance(self.place, str):
-            return self.place
-        module, _, name = self.place.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return loaded(self.place)
 
 
 Entry = TypeVar("Entry", bound=Declared)

@@ -1,6 +1,5 @@
 """What a report is made from: the records of runs and studies, read from their folders."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ from ostinato.report.measures import kept_epoch, likelihood_of, measure_of, watc
 from ostinato.report.numbers import score
 from ostinato.runs.folder import CONFIG, RESULTS, Run
 
-STUDY, TRIALS = "study.toml", "trials.json"
+STUDY, TRIALS, JOURNAL = "study.toml", "trials.json", "journal.log"
 
 
 @dataclass(frozen=True)
@@ -255,12 +254,13 @@ def read_study(folder: Path, name: str) -> StudyRecord:
     path = folder / STUDY
     try:
         # the database's address is not for a page: of before, it may hold a password
-        settings = foreign.parsed(seal.read(folder, STUDY))
+        settings = foreign.parsed(seal.read(folder, STUDY, foreign.MOST_SETTINGS))
         settings.pop("storage", None)
     except seal.SealError:
         raise
     except UserError as error:
         raise UserError(f"expected TOML in {path}, found an error: {error}; correct the file") from error
+    _tell_of_journal(folder)
     base = _common_recipe(path, settings)
     trials = [
         {"value": None, "params": {}}
@@ -280,6 +280,16 @@ def read_study(folder: Path, name: str) -> StudyRecord:
         chosen,
         _chosen_run(folder, name, trials, results),
     )
+
+
+def _tell_of_journal(folder: Path) -> None:
+    """Tell where the journal is damaged: nothing of it is on the page, but the search cannot go on."""
+    try:
+        seal.read(folder, JOURNAL, foreign.most_memory())
+    except FileNotFoundError:
+        return  # the trials are in a database
+    except UserError as error:
+        seal.tell(f"{error}. The report is of {TRIALS}, which has all trials that were recorded")
 
 
 def _common_recipe(path: Path, settings: dict[str, Any]) -> Recipe:
@@ -324,12 +334,12 @@ def _read_json(folder: Path, name: str, otherwise: Any) -> Any:
     """What a JSON file holds, or what stands for it where there is no file yet."""
     path = folder / name
     try:
-        found = json.loads(seal.read(folder, name))
+        data = seal.read(folder, name, foreign.MOST_JSON)
     except FileNotFoundError:
         return otherwise
-    except UserError:
-        raise
-    except (ValueError, RecursionError) as error:
+    try:
+        found = foreign.of_json(data)
+    except UserError as error:
         raise UserError(f"expected JSON in {path}, found an error: {error}; correct the file") from error
     if not isinstance(found, type(otherwise)):
         kind = "an object" if isinstance(otherwise, dict) else "a list"

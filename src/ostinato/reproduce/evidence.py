@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ostinato import foreign
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
 from ostinato.reproduce.cells import Cell
@@ -110,7 +111,7 @@ def _as_text(content: Mapping[str, Any]) -> str:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return foreign.of_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"expected results in JSON, cannot read {path}: {error}") from None
 

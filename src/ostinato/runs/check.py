@@ -11,7 +11,7 @@ from ostinato.domains.domain import Data, domain_named, load_data
 from ostinato.errors import UserError
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.finish import conclude
-from ostinato.runs.folder import CHECKPOINTS, CONFIG, CURVE, OWN_FILES, RESULTS, Run
+from ostinato.runs.folder import CHECKPOINTS, CONFIG, CURVE, FLIGHT, OWN_FILES, RESULTS, Run
 from ostinato.runs.metrics import METRICS
 
 WHOLE, MADE, LOST = "whole", "made again", "lost"
@@ -147,7 +147,7 @@ def _makers(run: Run) -> dict[str, Callable[[], None]]:
         _, state = run.load_checkpoint("last")
         put_back(CONFIG, tomli_w.dumps(state["recipe"]).encode())
 
-    own = [name for name in OWN_FILES if name not in (CONFIG, METRICS, CHECKPOINTS, RESULTS, CURVE)]
+    own = [name for name in OWN_FILES if name not in (CONFIG, METRICS, CHECKPOINTS, RESULTS, CURVE, FLIGHT)]
     return {
         CONFIG: settings,
         **{name: kept for name in own if not name.startswith(".") and name != seal.SEAL},

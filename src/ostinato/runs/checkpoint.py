@@ -15,6 +15,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ostinato import foreign
+from ostinato.errors import UserError
+
 FORMAT, VERSION = "ostinato checkpoint", 1
 
 
@@ -76,7 +79,10 @@ def decode(data: bytes, *, verified: bool = False) -> tuple[dict[str, Tensor], d
         raise DamagedError(str(error)) from error
     if not verified and metadata.get("checksum") != _checksum(tensors, metadata["state"]):
         raise DamagedError("its checksum is wrong")
-    return tensors, json.loads(metadata["state"])
+    try:
+        return tensors, foreign.of_json(metadata["state"])
+    except UserError as error:
+        raise DamagedError(f"its state: {error}") from None
 
 
 def _metadata(data: bytes) -> dict[str, str]:
@@ -85,7 +91,7 @@ def _metadata(data: bytes) -> dict[str, str]:
     if len(data) < 8 + length or length == 0:
         raise DamagedError("it is cut short")
     try:
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        metadata = foreign.of_json(data[8 : 8 + length])["__metadata__"]
         return {"state": "", **metadata}
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedError("its header cannot be read") from error

@@ -18,6 +18,7 @@ from ostinato.runs.results import Results, score_run
 from ostinato.training.loop import Trainer
 from ostinato.training.monitor import Monitor
 from ostinato.training.progress import Progress
+from ostinato.training.recorder import GO_ON
 
 
 def train_in(
@@ -64,6 +65,7 @@ def fit(
     stop_requested: Callable[[], int] = lambda: 0,
     track_average: float = 0.0,
     exact: bool = False,
+    on_failure: str = GO_ON,
 ) -> Progress:
     """Train in a run that is open, from its last checkpoint; see `train_in`."""
     trainer = Trainer(
@@ -76,6 +78,7 @@ def fit(
         stop_requested=stop_requested,
         track_average=track_average,
         exact=exact,
+        on_failure=on_failure,
     )
     return trainer.fit()
 

@@ -3,6 +3,7 @@
     config.toml                    the settings; a run that is extended has its new epochs there
     metrics.jsonl                  one JSON object per line, appended as training goes on
     checkpoints/NAME.safetensors   tensors, and the rest of the state in the same file's metadata
+    flight/                        bundles of steps where training went wrong
     seal.json                      the digests of all these, by which whoever reads them sees damage
     .lock                          held by the process that trains here
 
@@ -13,7 +14,6 @@ recorded twice. The metrics are sealed up to the last checkpoint. Links in the f
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -36,11 +36,14 @@ if TYPE_CHECKING:
 
 CONFIG, CHECKPOINTS, LOCK = "config.toml", "checkpoints", ".lock"
 
+# Where bundles of steps that went wrong are; each has checksums of its own.
+FLIGHT = "flight"
+
 # What a run comes to, written when it has ended, and what a domain may keep beside the weights.
 RESULTS, CURVE, VOCABULARY = "results.json", "learning_curve.png", "vocabulary.json"
 
 # What is ostinato's own in a run's folder; TensorBoard's files begin with events.out.
-OWN_FILES = (CONFIG, METRICS, CHECKPOINTS, LOCK, seal.SEAL, RESULTS, CURVE, VOCABULARY)
+OWN_FILES = (CONFIG, METRICS, CHECKPOINTS, LOCK, seal.SEAL, RESULTS, CURVE, VOCABULARY, FLIGHT)
 
 
 class Run:
@@ -139,7 +142,7 @@ class Run:
         """
         path = self.folder / CONFIG
         try:
-            data = seal.read(self.folder, CONFIG)
+            data = seal.read(self.folder, CONFIG, foreign.MOST_SETTINGS)
         except FileNotFoundError as error:
             raise UserError(f"expected the settings of a run at {path}, found none") from error
         try:
@@ -181,12 +184,12 @@ class Run:
             UserError: it is damaged, or is no JSON.
         """
         try:
-            return json.loads(seal.read(self.folder, name))
+            data = seal.read(self.folder, name, foreign.MOST_JSON)
         except FileNotFoundError:
             return None
-        except UserError:
-            raise
-        except (ValueError, RecursionError) as error:
+        try:
+            return foreign.of_json(data)
+        except UserError as error:
             raise UserError(
                 f"expected JSON in {self.folder / name}, found an error: {error}; correct the file"
             ) from error

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ostinato import seal
+from ostinato import foreign, seal
 from ostinato.errors import UserError
 from ostinato.files import open_regular, write_all, write_error
 from ostinato.seal import Content, Sealer
@@ -64,8 +64,8 @@ class Metrics:
         records = []
         for number, line in enumerate(self._bytes().split(b"\n")[:-1], 1):
             try:
-                records.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
+                records.append(foreign.of_json(line))
+            except UserError as error:
                 raise UserError(
                     f"expected JSON in line {number} of {self._path}, found an error: {error}"
                 ) from error
@@ -111,7 +111,7 @@ class Metrics:
 
     def _bytes(self) -> bytes:
         try:
-            return seal.read(self._folder, METRICS)
+            return seal.read(self._folder, METRICS, foreign.MOST_JSON)
         except FileNotFoundError:
             return b""
 

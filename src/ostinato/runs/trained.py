@@ -13,6 +13,7 @@ from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import MODEL_PREFIX
+from ostinato.training.progress import OPTIMIZER_PREFIX
 
 # What a run that has ended without a model is to be told.
 NO_MODEL = (
@@ -74,7 +75,9 @@ def load_model(
         )
     tensors, state = run.load_checkpoint(checkpoint)
     recipe = Recipe.from_dict(state["recipe"] | _places(run) | dict(changed or {}))
-    weights = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
+    own = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
+    # the last checkpoint has the optimizer's tensors, too
+    weights = {k: v for k, v in own.items() if not k.startswith(OPTIMIZER_PREFIX)}
     domain = domain_named(recipe.domain)
     whose = data if domain.declared.own_network else None
     model = domain.model(recipe, state["data"], whose, stored=weights)

@@ -1,7 +1,6 @@
 """Making a study, joining one, and reading what is left of one in its folder."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,7 +121,7 @@ def read_settings(folder: Path) -> tuple[StudySettings, str]:
     path = folder / SETTINGS
     tell_unsealed(folder)
     try:
-        content = foreign.parsed(seal.read(folder, SETTINGS))
+        content = foreign.parsed(seal.read(folder, SETTINGS, foreign.MOST_SETTINGS))
     except FileNotFoundError:
         raise UserError(f"expected a study in {folder}, found no {SETTINGS}") from None
     except seal.SealError:
@@ -144,10 +143,12 @@ def read_study(folder: str | Path) -> dict[str, Any]:
     found: dict[str, Any] = {"settings": settings, "trials": [], "results": None}
     for name, file in (("trials", SNAPSHOT), ("results", RESULTS)):
         try:
-            found[name] = json.loads(seal.read(folder, file))
+            data = seal.read(folder, file, foreign.MOST_JSON)
         except FileNotFoundError:
             continue
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            found[name] = foreign.of_json(data)
+        except UserError as error:
             raise UserError(f"expected JSON in {folder / file}, found an error: {error}") from None
     return found
 

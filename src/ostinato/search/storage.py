@@ -211,6 +211,9 @@ def quiet_optuna() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    cause = error.__cause__ if error.__cause__ is not None and not str(error).strip() else error
-    lines = str(getattr(cause, "orig", None) or cause).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """What the driver or the server says: Optuna takes every failure for one of its data."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or getattr(chain[-1], "orig", None)) and cause not in chain:
+        chain.append(cause)
+    said = next((text for one in reversed(chain) if (text := str(one).strip())), type(error).__name__)
+    return said.splitlines()[0]

@@ -12,16 +12,15 @@ import copy
 import dataclasses
 import json
 import socket
-import tomllib
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 
-from ostinato import seal
+from ostinato import foreign, seal
 from ostinato.addresses import without_password
-from ostinato.errors import needs
+from ostinato.errors import UserError, needs
 from ostinato.seal import Sealer, whole_lines
 from ostinato.search import attempts
 from ostinato.search.claims import Claims, Hold, LocalClaims, SharedClaims
@@ -130,7 +129,7 @@ class Study:
         self.ledger: Ledger
         if url is None:
             with suppress(FileNotFoundError):
-                seal.read(folder, JOURNAL)  # that it is as it was
+                seal.read(folder, JOURNAL, foreign.most_memory())  # that it is as it was
             self.storage: Any = open_journal(folder)
         else:
             with quiet_optuna():
@@ -193,12 +192,22 @@ class Study:
     def refresh(self) -> None:
         """See whether another process has extended the study."""
         if self.url is None:
-            there = tomllib.loads(seal.read(self.folder, SETTINGS).decode())
+            trials = self._trials_in_folder()
         else:
-            there = self.optuna.user_attrs[ATTRIBUTE]
-        trials = int(there["study"]["trials"])
+            trials = int(self.optuna.user_attrs[ATTRIBUTE]["study"]["trials"])
         if trials > self.settings.trials:
             self.settings = dataclasses.replace(self.settings, trials=trials)
+
+    def _trials_in_folder(self) -> int:
+        path = self.folder / SETTINGS
+        try:
+            data = seal.read(self.folder, SETTINGS, foreign.MOST_SETTINGS)
+        except FileNotFoundError:
+            raise UserError(f"expected {path}, found it removed; put it back from a copy") from None
+        try:
+            return int(foreign.parsed(data)["study"]["trials"])
+        except (UserError, LookupError, TypeError, ValueError) as error:
+            raise UserError(f"expected the settings of a study in {path}, found none: {error}") from None
 
     def write_settings(self) -> None:
         """Write study.toml."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ostinato import seal
+from ostinato import foreign, seal
 from ostinato.domains.domain import Data
 from ostinato.errors import UserError
 from ostinato.recipe.effective import effective_settings
@@ -229,7 +229,7 @@ def finish(
     """
     with study.mutex("results"):
         if not again and seal.is_there(study.folder, RESULTS):
-            summary: dict[str, Any] = json.loads(seal.read(study.folder, RESULTS))
+            summary: dict[str, Any] = foreign.of_json(seal.read(study.folder, RESULTS, foreign.MOST_JSON))
             if summary["study"]["study"]["trials"] >= study.settings.trials:
                 return summary
         records = study.write_snapshot()

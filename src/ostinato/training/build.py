@@ -52,12 +52,14 @@ class Sizes:
         targets: the size of a target: notes, tokens, classes or values.
         tokens: whether inputs are token ids.
         embedding: the size of a token's embedding, where the first layer has weights of its own besides.
+        offsets: whether the output reads, behind the hidden state, an offset for each target.
     """
 
     inputs: int
     targets: int
     tokens: bool = False
     embedding: int | None = None
+    offsets: bool = False
 
 
 def build_model(
@@ -86,7 +88,7 @@ def build_model(
     rnn = build_recurrence(recipe, sizes, generator, dtype)
     declared = OUTPUTS[recipe.output]
     spec = OutputSpec(
-        hidden_size=recipe.hidden_size,
+        hidden_size=recipe.hidden_size + (sizes.targets if sizes.offsets else 0),
         size=sizes.targets,
         generator=generator,
         dtype=dtype,

@@ -29,6 +29,7 @@ from ostinato.runs.folder import Run
 from ostinato.training.budget import Budget
 from ostinato.training.build import MODEL_PREFIX, RULES, build_rule
 from ostinato.training.environment import Surroundings
+from ostinato.training.flights import FlightRecorder, Place
 from ostinato.training.initial import take_weights, told
 from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor, Start
 from ostinato.training.pretraining import objective_at
@@ -45,6 +46,7 @@ from ostinato.training.progress import (
     says_turned,
     take_learned,
 )
+from ostinato.training.recorder import GO_ON, STOP
 from ostinato.training.threshold import (
     asks_for_a_pass,
     build_threshold,
@@ -52,7 +54,7 @@ from ostinato.training.threshold import (
     found_threshold,
     mostly_clipped,
 )
-from ostinato.training.updates import Batch, build_updates
+from ostinato.training.updates import Batch, Update, build_updates
 
 BEFORE_PREFIX = "before."
 
@@ -81,6 +83,9 @@ class Trainer:
         stop_requested: returns the number of a signal that asks to stop, or 0.
         track_average: decay of an average of the weights that is validated and written down beside them, and
             changes nothing else; 0 for none. A recipe with `averaging` has its own.
+        on_failure: where loss or gradient is not finite, jumps, or the loss diverges: "go-on" writes a bundle
+            that `ostinato.training.replay` repeats and goes on, "stop" writes one and stops, "ignore" writes
+            none.
         exact: refuse to go on where something that the order of sums depends on is another one than before,
             such as the kernels' instruction set; otherwise the monitor gets a notice.
 
@@ -104,6 +109,7 @@ class Trainer:
         stop_requested: Callable[[], int] = lambda: 0,
         track_average: float = 0.0,
         exact: bool = False,
+        on_failure: str = GO_ON,
     ) -> None:
         self.domain = domain_named(recipe.domain)
         for split in ("train", "valid"):
@@ -119,7 +125,8 @@ class Trainer:
         self.model = self._fresh_model()
         self._budget = Budget(recipe)
         self._used = self._budget.share if recipe.minutes is not None else None
-        self._updates = build_updates(recipe, self.model, self._updates_in_all(), self._used)
+        self._updates_in_all = self._count_updates()
+        self._updates = build_updates(recipe, self.model, self._updates_in_all, self._used)
         self.optimizer = self._updates.optimizer
         self.rule = build_rule(recipe)
         self.threshold = build_threshold(recipe)
@@ -131,6 +138,7 @@ class Trainer:
         self._best: dict[str, Tensor] | None = None
         self._before: dict[str, Tensor] = {}
         self._surroundings = Surroundings(self.device, exact=exact)
+        self._recorder = FlightRecorder(run, recipe, self.model, self.optimizer, on_failure)
         self._told: set[str] = set()
         self._saved_at = time.monotonic()
         self._resumed_at = time.monotonic()
@@ -141,7 +149,8 @@ class Trainer:
         Raises:
             Interrupted: a stop was requested; everything up to here is in the checkpoint.
             UserError: the run cannot be written.
-            Diverged: 50 updates in a row had no finite gradient.
+            Diverged: 50 updates in a row had no finite gradient, or an update failed and training is to stop
+                where one does.
         """
         self.run.lock()
         if self.run.has_checkpoint("last"):
@@ -199,7 +208,7 @@ class Trainer:
         self.run.append_metrics(record)
         self.monitor.notice(text)
 
-    def _updates_in_all(self) -> int:
+    def _count_updates(self) -> int:
         """Of the whole training, for schedules that know its end; the others need not count."""
         knows = self.recipe.get("learning_rate_rule") in END_WITH_TRAINING
         return len(self.streams(0)) * self.recipe.epochs if knows else 1
@@ -234,14 +243,16 @@ class Trainer:
             self.monitor.iteration(number, objective)
             self._heed_stop()
 
-        epoch, objective = progress.epoch, self._objective()
-        update = self._updates(
-            Batch(segment, self._carried, objective, epoch, index, self.threshold.value, watch)
-        )
+        epoch, objective, clip_at = progress.epoch, self._objective(), self.threshold.value
+        look = self._recorder.begin(clip_at, objective.name)
+        batch = Batch(segment, self._carried, objective, epoch, index, clip_at, watch, look)
+        update = self._updates(batch)
         self._carried = update.states if self.domain.carries_state else None
         if not update.usable:
             self._skip(streams, index)
+            self._record(batch, update, streams)
             return
+        self._record(batch, update, streams)
         self._tell_once(update.notice, update.notice)
         burst = BURST * (self.threshold.value or 1.0)
         if self.domain.forgets_bursts and update.clipped and max(update.norms, default=0.0) > burst:
@@ -257,6 +268,18 @@ class Trainer:
         for norm in update.norms:
             self.threshold.add(norm)
         progress.clip_threshold = self.threshold.value
+
+    def _record(self, batch: Batch, update: Update, streams: Segments) -> None:
+        """Keep what an update was like; where it failed, write a bundle, and stop if that is asked for."""
+        place = Place(streams.describe(batch.index), self._updates_in_all, self.data_identity)
+        found = self._recorder.after(batch, update, place)
+        if found is None:
+            return
+        text, event = found
+        self.run.append_metrics(event)
+        if self._recorder.on_failure == STOP:
+            raise Diverged(f"training stopped: {text}")
+        self.monitor.notice(text)
 
     def _skip(self, streams: Segments, index: int) -> None:
         """Leave the parameters alone, say where it happened, and start the songs from a zero state."""
@@ -364,7 +387,7 @@ class Trainer:
         if self.recipe.get("init_from") is not None:
             twin.load_state_dict(self.model.state_dict())
         average = first_pass(
-            build_updates(self.recipe, twin, self._updates_in_all(), self._used),
+            build_updates(self.recipe, twin, self._updates_in_all, self._used),
             twin.objective,
             self.streams(0),
             carries_state=self.domain.carries_state,
@@ -398,6 +421,7 @@ class Trainer:
             "threshold": self.threshold.state_dict(),
             "optimizer": self.optimizer.flat_state(self._parameters)[1],
             "averaged": self._average.updates if self._average is not None else 0,
+            "recorder": self._recorder.state_dict(),
             "metrics_offset": self.run.metrics_offset(),
         } | self._surroundings.state()
 
@@ -433,6 +457,8 @@ class Trainer:
         self.rule.load_state_dict(state["rule"])
         # a run of before there were rules for it other than a number and "auto" has its number alone
         self.threshold.load_state_dict(state.get("threshold", {"value": self.progress.clip_threshold}))
+        if "recorder" in state:  # a run of before there was one begins it here
+            self._recorder.load_state_dict(state["recorder"])
         carried = from_named_tensors(tensors, "carried")
         self._carried = None if carried is None else map_state(lambda x: x.to(self.device), carried)
         self._before = {k: v for k, v in tensors.items() if k.startswith(BEFORE_PREFIX)}

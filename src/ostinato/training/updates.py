@@ -39,6 +39,8 @@ class Batch:
         index: the segment's place in the epoch.
         clip_at: threshold of the gradient's norm; None for no clipping.
         watch: called with number and objective of what an update repeats; it may raise.
+        before: called with the summed loss, its frames and the norms before anything is changed; with None,
+            0 and [] where an update finds out only while it changes things.
     """
 
     segment: Segment
@@ -48,6 +50,7 @@ class Batch:
     index: int
     clip_at: float | None
     watch: Callable[[int, float], None]
+    before: Callable[[float | None, int, Sequence[float]], None] = lambda *_: None
 
 
 @dataclass(frozen=True)
@@ -134,9 +137,11 @@ class GradientUpdates:
         if self._vanishing:
             self._against_vanishing(batch)
         clip = clip_grad_norm(self._parameters, batch.clip_at)
+        nll = float(loss.nll)
+        batch.before(nll, loss.frames, [clip.norm])
         if clip.finite:
             self._step()
-        return Update(clip.finite, float(loss.nll), loss.frames, loss.states, [clip.norm], clip.clipped)
+        return Update(clip.finite, nll, loss.frames, loss.states, [clip.norm], clip.clipped)
 
     def _against_vanishing(self, batch: Batch) -> None:
         segment = batch.segment
@@ -166,6 +171,7 @@ class GradientUpdates:
             segment.inputs, segment.targets, batch.states, segment.starts, segment.mask, batch.objective
         )
         found = clipped_backward(self.model, minibatch, threshold)
+        batch.before(float(found.loss.nll), found.loss.frames, found.norms)
         if found.finite:
             self._step()
         clipped = sum(threshold is not None and norm > threshold for norm in found.norms)
@@ -209,6 +215,7 @@ class HessianFreeUpdates:
             segment.mask,
             curvature_streams=chosen.to(segment.targets.device) if few else None,
         )
+        batch.before(None, 0, [])
         report = self.optimizer.step(operator, batch.watch)
         assert operator.last_states is not None  # `step` takes the gradient
         usable = math.isfinite(report.loss_before) and math.isfinite(report.gradient_norm)

@@ -1,5 +1,7 @@
 """Frames with onsets: what notes become, and what becomes of frames."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ from ostinato.domains.music.surprise import score_piece
 from ostinato.domains.music.writing.piano_roll import to_midi
 from ostinato.domains.music.wrong_notes import find_corrections
 from ostinato.errors import UserError
+from ostinato.nn.outputs.registry import OUTPUTS
 from ostinato.recipe.recipe import Recipe
 
 C = 39  # column of middle C
@@ -168,6 +171,7 @@ def test_how_notes_begin_by_hand():
     # C4 for a beat, again for a beat and a half, then E4 off the beat
     frames = notes((0, 1, 60), (1, 2.5, 60), (2.5, 3, 64)).frames(2, quantize="nearest", onsets=True)
     assert attacks([frames], 2) == {"repeated": 1 / 3, "held": 3 / 6, "off_beat": 1 / 3}
+    assert attacks([frames], 2, first_beat=-0.5) == {"repeated": 1 / 3, "held": 3 / 6, "off_beat": 2 / 3}
 
 
 def test_what_a_new_run_has_and_what_one_of_before_had():
@@ -176,14 +180,20 @@ def test_what_a_new_run_has_and_what_one_of_before_had():
 
     assert frames(data="bach") == frames(data="songs/") == "onsets"
     assert frames(data="jsb") is None
-    assert frames(data="bach", output="rbm") == "piano-roll"
+    assert frames(data="bach", output="rbm") == "onsets"
     assert frames(data="bach", frames="piano-roll") == "piano-roll"
     assert Recipe.from_dict({"recipe": "SGD", "domain": "music", "data": "bach"}).get("frames") is None
     assert Recipe.parse(None, data="bach").replace(data="jsb").get("frames") is None
-    assert Recipe.parse(None, data="bach").replace(output="rbm").get("frames") == "piano-roll"
     assert Recipe.parse(None, data="jsb").replace(data="bach").get("frames") == "onsets"
-    with pytest.raises(UserError, match="frames onsets is for output bernoulli or nade, found rbm"):
-        Recipe.parse(None, data="bach", output="rbm", frames="onsets")
+
+
+def test_an_output_of_another_s_need_not_have_onsets(monkeypatch):
+    other = dataclasses.replace(OUTPUTS["bernoulli"], name="plain", onsets=None)
+    monkeypatch.setitem(OUTPUTS._entries, "plain", other)
+    assert Recipe.parse(None, data="bach", output="plain").get("frames") == "piano-roll"
+    assert Recipe.parse(None, data="bach").replace(output="plain").get("frames") == "piano-roll"
+    with pytest.raises(UserError, match="frames onsets is for output bernoulli or nade or rbm, found plain"):
+        Recipe.parse(None, data="bach", output="plain", frames="onsets")
 
 
 @pytest.mark.parametrize("name", ["jsb", "nottingham", "musedata", "piano-midi"])

@@ -1,6 +1,7 @@
 """Metre as a side input, from files to what is written, and keys drawn for each epoch."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -107,6 +108,29 @@ def test_new_runs_on_files_and_bach_have_metre_and_those_of_before_do_not() -> N
         assert Recipe.parse("SGD", data=data).get("look_back") is (True if data == "some/folder" else None)
         assert Recipe.from_dict({"recipe": "SGD", "data": data}).get("metre") is None
     assert Recipe.parse("SGD", data="bach", metre=False).get("metre") is False
+
+
+def test_files_have_copy_gates_where_the_output_can_and_runs_of_before_have_none(jigs: Path) -> None:
+    for output, expected in (("bernoulli", True), ("nade", True), ("rbm", False)):
+        assert Recipe.parse("SGD", data="some/folder", output=output).get("copy_gates") is expected
+    assert Recipe.parse("SGD", data="bach").get("copy_gates") is None
+    assert Recipe.from_dict({"recipe": "SGD", "data": "some/folder"}).get("copy_gates") is None
+    with pytest.raises(UserError, match="output bernoulli or nade with copy_gates, found rbm"):
+        Recipe.parse("SGD", data="some/folder", output="rbm", copy_gates=True)
+
+
+@pytest.mark.parametrize("frames", ["onsets", "piano-roll"])
+def test_runs_with_copy_gates_open_and_those_without_as_before(
+    jigs: Path, tmp_path: Path, frames: Literal["onsets", "piano-roll"]
+) -> None:
+    sizes = {"hidden_size": 5, "epochs": 1, "frames_per_beat": 2, "frames": frames, "output": "nade"}
+    for gates in (True, False):
+        run = ostinato.train("adam", jigs, out=tmp_path / str(gates), copy_gates=gates, **sizes)
+        model = MusicModel.open(tmp_path / str(gates)).model
+        assert hasattr(model.output, "gates") is gates
+        names = {name.split(".")[0] for name, _ in model.output.named_parameters()}
+        assert names == ({"output", "weight", "bias"} if gates else names)
+        assert run.generate(steps=5).shape == (1, 5, 176 if frames == "onsets" else 88)
 
 
 def test_what_is_composed_has_the_metre_that_was_asked_for(run: Path, tmp_path: Path) -> None:

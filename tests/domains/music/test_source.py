@@ -230,8 +230,10 @@ def test_musicxml_has_the_same_notes_for_another_reader(source, tmp_path) -> Non
 def test_musicxml_of_times_without_notation_says_what_it_moved(source, tmp_path) -> None:
     piece = source(grid=2)
     score = piece.with_frames(noise(piece), np.ones(len(piece.notes), bool))
-    (notice,) = score.write(tmp_path / "a.musicxml")
+    drums, notice = score.write(tmp_path / "a.musicxml")
     assert "have times that notation has not" in notice
+    assert drums == "without 4 drum notes; MIDI has them"
+    assert score.write(tmp_path / "a.mid") == []
     assert len(own_musicxml.notes_of((tmp_path / "a.musicxml").read_bytes())) == len(score.notes)
 
 

@@ -217,6 +217,19 @@ def test_a_step_runs_elsewhere(name: str, tmp_path: Path) -> None:
     assert told["unit"] == lm.vocabulary.unit
 
 
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [({"cell": "ctrnn"}, "CTRNN"), ({"nonlinearity": "softplus"}, "RNN with nonlinearity softplus")],
+)
+def test_cells_that_do_not_run_elsewhere(
+    settings: dict[str, Any], found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "own", {"domain": "words", "classes": 3} | settings)
+    with pytest.raises(UserError, match=f"operations that ONNX has: cell rnn .* gru or lstm; found {found}$"):
+        made("own").export_onnx(tmp_path / "step.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_hashes_do_not_run_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected a model without direct n-grams"):
         made("direct").export_onnx(tmp_path / "step.onnx")

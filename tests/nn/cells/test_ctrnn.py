@@ -7,8 +7,10 @@ nn-brain, `CTRNN` and the excitatory-inhibitory `EIRNN`; Engel lab, trainRNNbrai
 import itertools
 import logging
 import math
+import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -485,8 +487,10 @@ def test_penalty_counts_frames_that_count() -> None:
     mask = marks()
     expected = 0.3 * rates[mask].abs().mean() + 0.2 * rates[mask].square().mean()
     torch.testing.assert_close(rate_penalty(rates, l1=0.3, l2=0.2, mask=mask), expected)
-    with pytest.raises(ValueError, match="at least 0, got -1"):
+    with pytest.raises(ValueError, match="at least 0, and finite, got -1"):
         rate_penalty(rates, l1=-1)
+    with pytest.raises(ValueError, match=r"and finite, got 0\.0 and nan"):
+        rate_penalty(rates, l2=math.nan)
     with pytest.raises(ValueError, match="a frame that counts"):
         rate_penalty(rates, mask=mask & False)
     with pytest.raises(ValueError, match="boolean of shape"):
@@ -500,7 +504,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"nonlinearity": "gelu"}, "nonlinearity must be one of tanh, .*, got 'gelu'"),
     ({"nonlinearity": "power(0.5)"}, r"power must be a number above 1, got 'power\(0.5\)'"),
     ({"nonlinearity": "tanh(2)"}, "tanh has no parameter"),
-    ({"dt": 0.0}, "dt must be above 0, got 0"),
+    ({"dt": 0.0}, "dt must be above 0, and finite, got 0"),
     ({"tau": 0.5}, r"at least dt = 1.0, since a = dt / tau is at most 1, got 0.5"),
     ({"tau": torch.ones(3)}, r"tau must be a number or have shape \(5,\), got \(3,\)"),
     ({"tau_bounds": (0.5, 9.0)}, "dt <= low < high"),
@@ -510,9 +514,22 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"noise": torch.ones(2)}, r"noise must be a number or have shape \(5,\), got \(2,\)"),
     ({"dale": 1.5}, "share of excitatory units"),
     ({"dale": [1, 0, 1, 1, 1]}, "every sign must be 1, excitatory, or -1, inhibitory"),
-    ({"dale": [1, -1]}, r"signs must have shape \(5,\), got \(2,\)"),
-    ({"connectivity": torch.ones(2, 2)}, r"mask must have shape \(5, 5\), got \(2, 2\)"),
-    ({"connectivity": torch.full((H, H), 0.5)}, "zeros and ones, or bool"),
+    ({"dale": [1, -1]}, r"dale must be the share of .* of shape \(5,\), got shape \(2,\)"),
+    ({"dale": "0.8"}, "dale must be the share of .* got '0.8'"),
+    ({"dale": True}, "dale must be the share of .* got True"),
+    ({"connectivity": torch.ones(2, 2)}, r"connectivity must have shape \(5, 5\), got \(2, 2\)"),
+    ({"connectivity": torch.full((H, H), 0.5)}, "connectivity must be of zeros and ones, or bool"),
+    ({"connectivity": "all"}, r"connectivity must be of zeros and ones \(5, 5\), got 'all'"),
+    ({"plasticity": 1}, r"plasticity must have shape \(5, 5\), got \(\)"),
+    ({"input_mask": torch.ones(I, H)}, r"input_mask must have shape \(5, 2\), got \(2, 5\)"),
+    ({"input_plasticity": torch.ones(I, H)}, r"input_plasticity must have shape \(5, 2\), got \(2, 5\)"),
+    ({"dt": "x"}, "dt must be a number above 0, got 'x'"),
+    ({"dt": math.inf}, "dt must be above 0, and finite, got inf"),
+    ({"tau": None}, r"tau must be a number or numbers of shape \(5,\), got None"),
+    ({"tau": "5"}, r"tau must be a number or numbers of shape \(5,\), got '5'"),
+    ({"noise": "loud"}, r"noise must be a number or numbers of shape \(5,\), got 'loud'"),
+    ({"nonlinearity": None}, "nonlinearity must be one of tanh, .*, or a function of a tensor, got None"),
+    ({"nonlinearity": torch.nn.Tanh}, "or a function of a tensor, got <class 'torch.nn.*Tanh'>"),
     ({"token_inputs": True, "input_mask": torch.ones(H, I)}, "not for token_inputs"),
 ]
 
@@ -522,6 +539,89 @@ def test_refused_in_one_line(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         CTRNN(I, H, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_may_be_tensors_arrays_or_lists() -> None:
+    values = [2.3, 3.1, 4.7, 5.9, 6.1]
+    for kind in (list, tuple, np.array, torch.tensor, lambda v: torch.tensor(v, **DOUBLE)):
+        rnn = CTRNN(I, H, tau=kind(values), noise=kind(values), **DOUBLE)
+        exact = kind is not torch.tensor  # which makes single numbers of these
+        expected = torch.tensor(values, **(DOUBLE if exact else {})).double()
+        assert torch.equal(rnn.tau, expected)
+        assert torch.equal(rnn.noise, expected)
+    for share in (0.6, np.float32(0.6), torch.tensor(0.6)):
+        signs = CTRNN(I, H, dale=share).constraints_hh[0].signs
+        assert signs.tolist() == [1, 1, 1, -1, -1]
+    mask = np.eye(H, dtype=bool)
+    assert torch.equal(CTRNN(I, H, connectivity=mask).recurrent_weight() != 0, torch.from_numpy(mask))
+
+
+@pytest.mark.parametrize("bounds", [None, (1.5, 9.0)])
+def test_time_constants_that_are_set_are_checked_and_act(bounds: Any) -> None:
+    rnn = CTRNN(I, H, tau_bounds=bounds, generator=torch.Generator().manual_seed(0), **DOUBLE)
+    x = normal(T, B, I)
+    rnn.tau = [2.0, 3.0, 4.0, 5.0, 6.0]
+    torch.testing.assert_close(rnn.tau.detach(), torch.arange(2, 7).double())
+    expected, _ = step_by_step(rnn, torch.tanh, x, torch.zeros(B, H, **DOUBLE), None, torch.zeros(T, B, H))
+    torch.testing.assert_close(rnn(x)[0], expected)
+    rnn.tau = 3.0
+    torch.testing.assert_close(rnn.tau.detach(), torch.full((H,), 3.0, **DOUBLE))
+    before = rnn.tau.detach().clone()
+    with pytest.raises(ValueError, match=r"at least dt = 1\.0"):
+        rnn.tau = torch.tensor(0.5)
+    with pytest.raises(ValueError, match=r"shape \(5,\), got \(2,\)"):
+        rnn.tau = [2.0, 3.0]
+    if bounds:
+        with pytest.raises(ValueError, match=r"tau_bounds = \[1.5, 9.0\]"):
+            rnn.tau = 20.0
+    assert torch.equal(rnn.tau, before)
+
+
+def test_noise_that_is_set_or_loaded_acts() -> None:
+    def acts(rnn: CTRNN) -> bool:
+        x = torch.zeros(T, B, I)
+        return not torch.equal(rnn(x)[0], rnn(x)[0])
+
+    quiet, loud = CTRNN(I, H), CTRNN(I, H, noise=0.3)
+    state = quiet.state_dict()
+    assert not acts(quiet)
+    quiet.load_state_dict(loud.state_dict())
+    assert acts(quiet)
+    quiet.load_state_dict(state | {"noise": torch.tensor(0.0)})
+    assert not acts(quiet)
+    quiet.noise = torch.tensor(0.3)
+    assert acts(quiet)
+    quiet.noise = 0
+    assert not acts(quiet)
+    with pytest.raises(ValueError, match="standard deviation, at least 0, got -1"):
+        quiet.noise = -1.0
+
+
+def test_time_constants_that_are_loaded_are_checked() -> None:
+    fine, coarse = CTRNN(I, H, dt=0.1, tau=0.5), CTRNN(I, H, dt=1.0)
+    before = coarse.weight_hh_l0.detach().clone()
+    with pytest.raises(ValueError, match=r"at least dt = 1\.0, since a = dt / tau is at most 1, got 0\.5"):
+        coarse.load_state_dict(fine.state_dict())
+    assert torch.equal(coarse.weight_hh_l0, before)
+
+
+@pytest.mark.parametrize("form", ctrnn.FORMS)
+def test_a_function_has_to_give_a_rate_for_every_unit(form: str) -> None:
+    x = normal(T, B, I)
+    functions = {
+        "()": lambda z: z.sum(),
+        "(3, 1)": lambda z: z.mean(-1, keepdim=True),
+        "float32": Tensor.float,
+    }
+    for got, phi in functions.items():
+        with pytest.raises(ValueError, match=f"nonlinearity must make of a tensor.*got.*{re.escape(got)}"):
+            CTRNN(I, H, form=form, nonlinearity=phi, **DOUBLE)(x)
+
+
+def test_a_module_as_the_nonlinearity_learns() -> None:
+    rnn = CTRNN(I, H, nonlinearity=torch.nn.PReLU(**DOUBLE), **DOUBLE)
+    rnn(normal(T, B, I))[0].square().sum().backward()
+    assert rnn.nonlinearity.weight.grad.abs() > 0
 
 
 def test_refused_arguments_and_draws() -> None:

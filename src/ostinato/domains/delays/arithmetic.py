@@ -74,6 +74,11 @@ class Arithmetic:
 
         return 1 - below(0.45) + below(0.05)
 
+    @property
+    def delay(self) -> int:
+        """From the latest place of the first marked number to the last step."""
+        return self.length - self.length // 10
+
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""
         steps, tenth, each = self.length, self.length // 10, np.arange(sequences)

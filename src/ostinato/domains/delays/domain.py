@@ -114,6 +114,10 @@ class Delays:
         dtype = getattr(torch, recipe.dtype)
         return TaskStreams(data.task, recipe.streams, recipe.seed, epoch, data.frames("train"), dtype)
 
+    def needed_lag(self, recipe: Recipe) -> int | None:
+        """The problem's delay."""
+        return find_task(recipe.data, recipe.length).delay
+
     def lost_to_scaling(self, data: TaskData, segment: Segment) -> float:
         """Nothing."""
         return 0.0

@@ -35,6 +35,11 @@ class TemporalOrder(OfSymbols):
     classes: int = 4
     guessed_wrong: float = 3 / 4
 
+    @property
+    def delay(self) -> int:
+        """From the latest place of the first symbol to the last step."""
+        return self.length - 2 * (self.length // 10)
+
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""
         steps, tenth = self.length, self.length // 10
@@ -68,6 +73,11 @@ class TemporalOrder3(OfSymbols):
     symbols: int = 6
     classes: int = 8
     guessed_wrong: float = 7 / 8
+
+    @property
+    def delay(self) -> int:
+        """From the latest place of the first symbol to the last step."""
+        return self.length - 2 * (self.length // 10)
 
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""
@@ -103,6 +113,11 @@ class Permutation(OfSymbols):
     classes: int = 100
     guessed_wrong: float = 1 / 2
 
+    @property
+    def delay(self) -> int:
+        """From the first step to the last."""
+        return self.length - 1
+
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""
         inputs = generator.integers(2, self.symbols, (self.length, sequences))
@@ -136,6 +151,11 @@ class Memorization(OfSymbols):
     classes: int = 3
     bits: int = 5
     guessed_wrong: float = 1 - 2**-5
+
+    @property
+    def delay(self) -> int:
+        """From a bit to its recall."""
+        return self.length + self.bits
 
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences; 32 or more hold every string of bits nearly equally often."""
@@ -184,6 +204,11 @@ class Recall(OfSymbols):
     def guessed_wrong(self) -> float:
         """All S have to be right."""
         return 1 - float(self.values) ** -self.size
+
+    @property
+    def delay(self) -> int:
+        """From a symbol to its recall."""
+        return self.length + self.size
 
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""

@@ -74,6 +74,10 @@ class Task(Protocol):
         """Different targets, or the values of one, D."""
 
     @property
+    def delay(self) -> int:
+        """The least number of steps from what must be remembered first to the step that asks for it."""
+
+    @property
     def guessed_wrong(self) -> float:
         """The share of sequences that go wrong by guessing, in [0, 1]."""
 

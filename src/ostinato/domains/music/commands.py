@@ -49,7 +49,7 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
             }
         own = {} if chains is None else {"chains": chains}
         if has_onsets(made.pieces[0]):
-            own["attacks"] = attacks(made.pieces, music.frames_per_beat)
+            own["attacks"] = attacks(made.pieces, music.frames_per_beat, made.first_beat)
         return {"pieces": made.written, "frames_per_beat": music.frames_per_beat, "prime": prime} | own
 
     def parts() -> Iterator[Part]:
@@ -82,12 +82,14 @@ class Composed:
         written: a record of each.
         beginning: what they continue.
         primed: frames of it that they do.
+        first_beat: where their first frame lies, in quarter notes from the first bar line.
     """
 
     pieces: np.ndarray
     written: list[dict[str, Any]]
     beginning: Source | None
     primed: int
+    first_beat: float
 
     @property
     def semitones(self) -> int:
@@ -125,7 +127,8 @@ def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequen
             record |= {"given_notes": count, "given_notes_kept": kept, "added_notes": score.added}
             record["notices"] = notices
         written.append(record)
-    return Composed(np.stack(own_key), written, beginning, primed)
+    first = -music.bars(own.metre, own.pickup).pickup if beginning is None else beginning.piece.first_beat
+    return Composed(np.stack(own_key), written, beginning, primed, first)
 
 
 def _score(

@@ -24,16 +24,23 @@ def _anew(settings: Settings) -> Settings:
     frames = {"frames": "onsets" if OUTPUTS[settings["output"]].onsets else "piano-roll", "metre": True}
     if settings["data"] == NAMES[0]:
         return frames  # where bars do not recur, those before mislead: docs/experiments.md
-    return frames | {"look_back": True, "quantize": "nearest", "split_by": "work"}
+    back = {"look_back": True, "copy_gates": OUTPUTS[settings["output"]].offsets}
+    return frames | back | {"quantize": "nearest", "split_by": "work"}
 
 
 def _check(recipe: Any) -> None:
-    """Onsets are for outputs that can have them."""
+    """Onsets, and gates, are for outputs that can have them."""
     if recipe.get("frames") == "onsets" and not OUTPUTS[recipe.output].onsets:
         able = " or ".join(entry.name for entry in OUTPUTS.entries() if entry.onsets)
         raise UserError(
             f"{argument('frames')} onsets is for {argument('output')} {able}, found {recipe.output}; "
             f"use {argument('frames')} piano-roll"
+        )
+    if recipe.get("copy_gates") and not OUTPUTS[recipe.output].offsets:
+        able = " or ".join(entry.name for entry in OUTPUTS.entries() if entry.offsets)
+        raise UserError(
+            f"expected {argument('output')} {able} with {argument('copy_gates')}, found {recipe.output}; "
+            "leave one of them out"
         )
 
 
@@ -134,6 +141,15 @@ MUSIC = DomainDeclared(
             "the model reads what sounded at the same place 1, 2, 4 and 8 bars before",
             needs={"metre": (True,)},
             unset="yes for files",
+        ),
+        Setting(
+            "copy_gates",
+            bool | None,
+            None,
+            "Data",
+            "gates add what sounded there to the notes' log-odds",
+            needs={"look_back": (True,)},
+            unset="yes for files, but with an RBM",
         ),
         Setting(
             "augment",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ostinato.data.batches import batches
 from ostinato.data.sequences import SPLITS, Sequence, Splits
+from ostinato.data.side import columns
 from ostinato.data.streams import Streams
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
@@ -21,6 +22,7 @@ from ostinato.domains.music.evaluation.baselines import BASELINES, fit_baseline,
 from ostinato.domains.music.evaluation.frames import POOLED, evaluate_frames, in_quarters, total_by_song
 from ostinato.domains.music.evaluation.measures import Sampling
 from ostinato.domains.music.memory import frames
+from ostinato.domains.music.metre import BARS_AGO
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import READING, ComposeOptions, EvaluateOptions
 from ostinato.domains.music.reading import data_sets, published
@@ -36,7 +38,8 @@ from ostinato.evaluation.scores import Score
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
-from ostinato.nn.outputs import Onsets
+from ostinato.nn.outputs import CopyGates, Seen
+from ostinato.nn.outputs.base import with_onsets
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model
@@ -119,10 +122,19 @@ class Music:
         size = identity["visible_size"]
         onsets = _onsets(identity["details"])
         start = {} if data is None else {"frequencies": note_frequencies(data.train, onsets=onsets)}
-        if onsets and stored is not None:
-            stored = {name.replace("output.rows.", "output."): value for name, value in stored.items()}
-        model = build_model(recipe, Sizes(identity.get("input_size", size), size), start, stored)
-        return SequenceModel(model.rnn, Onsets(model.output), recipe.l1, recipe.l2) if onsets else model
+        inputs = identity.get("input_size", size)
+        looks_back = inputs > size and identity["details"].get("metre", {}).get("look_back")
+        copies = bool(looks_back and recipe.get("copy_gates"))
+        for kept, within in ((copies, "output.output."), (onsets, "output.rows.")):
+            if kept and stored is not None:
+                stored = {name.replace(within, "output."): value for name, value in stored.items()}
+        model = build_model(recipe, Sizes(inputs, size, offsets=copies), start, stored)
+        output: Any = with_onsets(recipe.output, model.output) if onsets else model.output
+        if copies:
+            places = len(BARS_AGO)
+            seen = Seen(inputs, *columns(inputs, size, places), places)
+            output = CopyGates(output, recipe.hidden_size, seen)
+        return SequenceModel(model.rnn, output, recipe.l1, recipe.l2)
 
     def streams(self, recipe: Recipe, data: Splits, epoch: int) -> Streams:
         """Songs dealt anew each epoch, and moved to another key where that is asked for."""
@@ -131,6 +143,10 @@ class Music:
         if recipe.get("augment") == "transpose":
             songs = in_random_keys(data.train, np.random.default_rng([recipe.seed, epoch, _KEYS]))
         return Streams(songs, recipe.streams, recipe.segment_length, generator)
+
+    def needed_lag(self, recipe: Recipe) -> int | None:
+        """Not known."""
+        return None
 
     def lost_to_scaling(self, data: Splits, segment: Segment) -> float:
         """Nothing."""

@@ -18,7 +18,7 @@ _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _NUMBER = r"\d+(?:\.\d+)?"
 _PITCH = r"([A-Ga-g])([#♯b♭]?)(-?\d)"
 _BEATS = re.compile(rf"({_NUMBER})?-({_NUMBER})?")
-_BARS = re.compile(r"bars?[ :]?(\d+)?(-)?(\d+)?(@.+)?")
+_BARS = re.compile(r"bars?[ :]?(\d+)?(-)?(\d+)?(@.+)?", re.IGNORECASE)
 _PITCHES = re.compile(rf"{_PITCH}(?:-{_PITCH})?")
 
 
@@ -104,7 +104,7 @@ class Region:
         rows = _PITCHES.fullmatch(pitches) if at or pitches else None
         if time is None or ((at or pitches) and rows is None):
             raise UserError(
-                "expected a region like 16-24 (quarter notes), C4-G5 (pitches) or 16-24@C4-G5, "
+                'expected a region like "bars 5-8", 16-24 (quarter notes), C4-G5 (pitches) or 16-24@C4-G5, '
                 f"found {text!r}"
             )
         begin = round(float(time[1] or 0) * frames_per_beat)
@@ -201,7 +201,10 @@ def region_of(text: str, piece: Piece) -> Region:
     begin = int(found[1]) if found[1] else least
     end = int(found[3]) if found[3] else begin if not found[2] else last
     if not least <= begin <= end <= last or not (found[1] or found[2]):
-        raise UserError(f"expected bars in {least}-{last}, the smaller number first, found {text!r}")
+        raise UserError(
+            f'expected bars in {least}-{last}, the smaller number first, like "bars {least}-{last}", found '
+            f"{text!r}"
+        )
     pitches = Region.parse(found[4][1:], grid) if found[4] else Region()
     frames = [
         min(max(math.ceil((time - first) * grid - 1e-6), 0), len(piece))

@@ -91,7 +91,7 @@ def described(found: dict[str, Any]) -> Iterator[Part]:
         shares = found["all"]["attacks"]
         yield (
             f"{shares['repeated']:.1%} of strikes repeat a pitch that sounds, {shares['off_beat']:.1%} are "
-            f"off the beat; {shares['held']:.1%} of what sounds is held"
+            f"between quarter notes from the first frame; {shares['held']:.1%} of what sounds is held"
         )
     table = table_of("split", "songs", "frames", "notes per frame", "silent frames", "pitches")
     for split, own in found["splits"].items():

@@ -1,5 +1,6 @@
 """Series from NumPy's files: NPY, one array, and NPZ, several. Nothing is unpickled."""
 
+import os
 import tokenize
 import zipfile
 import zlib
@@ -11,7 +12,7 @@ from ostinato.domains.series.table import Table, check_finite
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import counted
 from ostinato.files import open_regular
-from ostinato.foreign import check_packed
+from ostinato.foreign import Memory, check_memory, check_packed
 
 _SHAPES = "(T,), (T, D) or (N, T, D): T steps, D columns, N series"
 
@@ -59,11 +60,13 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         # a file of our own: NumPy leaves its own open where an archive is cut off
         with open(open_regular(path.resolve()), "rb") as file:
+            memory = Memory(str(path))
+            check_memory(os.fstat(file.fileno()).st_size, str(path))
             found = np.load(file, allow_pickle=False)
             if isinstance(found, np.ndarray):
                 return {"": found}
             check_packed(found.zip, str(path))
-            arrays = {name: found[name] for name in found.files}
+            arrays = {name: found[name] for name in memory.along(found.files, every=1)}
     except UserError:
         raise
     except ValueError as error:
@@ -93,7 +96,9 @@ def _series(array: np.ndarray, where: Path) -> list[np.ndarray]:
         raise UserError(f"expected numbers in {where}, found an empty array of shape {array.shape}")
     if array.ndim not in (1, 2, 3):
         raise UserError(f"expected an array {_SHAPES}, found shape {array.shape} in {where}")
-    values = array.astype(np.float64)
+    copied = 0 if array.dtype == np.float64 else 8
+    check_memory(array.size * (array.itemsize + copied), str(where))
+    values = array.astype(np.float64, copy=False)
     if array.ndim == 1:
         return [values[:, np.newaxis]]
     return [values] if array.ndim == 2 else list(values)

@@ -9,9 +9,11 @@ from array import array
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from ostinato import foreign
 from ostinato.domains.series.table import Table, check_finite, column_name
 from ostinato.domains.series.times import (
     TIME_NAMES,
@@ -30,6 +32,7 @@ MISSING = ("", "na", "n/a", "nan", "null")
 DELIMITERS = ("\t", ";", ",")
 
 _SAMPLE = 50  # rows that the delimiter is judged by
+_LONGEST = 4 << 20  # a row of half a million columns
 
 
 def read_csv(path: Path) -> Table:
@@ -41,7 +44,7 @@ def read_csv(path: Path) -> Table:
 
     Raises:
         UserError: no numbers, text or an infinite value where a number is expected, rows of different
-            lengths, dates out of order, not UTF-8.
+            lengths, dates out of order, not UTF-8, or more than a reader may take in memory.
 
     Example:
         >>> import tempfile
@@ -53,9 +56,11 @@ def read_csv(path: Path) -> Table:
     """
     try:
         with open(open_regular(path.resolve()), newline="", encoding="utf-8-sig") as file:
-            delimiter = sniff(list(islice(file, _SAMPLE)))
+            memory = foreign.Memory(str(path), share=0.4)  # columns are chosen by a copy
+            delimiter = sniff(list(islice(_lines(file, path), _SAMPLE)))
             file.seek(0)
-            return _Reader(path).read(csv.reader(file, delimiter=delimiter, strict=True))
+            rows = csv.reader(_lines(file, path), delimiter=delimiter, strict=True)
+            return _Reader(path).read(memory.along(rows))
     except UnicodeDecodeError as error:
         raise UserError(
             f"expected a CSV file in UTF-8, found other bytes in {path}; save it as UTF-8"
@@ -64,6 +69,16 @@ def read_csv(path: Path) -> Table:
         raise UserError(f"expected a CSV file, found {path}, which cannot be read: {error}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _lines(file: IO[str], path: Path) -> Iterator[str]:
+    while line := file.readline(_LONGEST + 1):
+        if len(line) > _LONGEST:
+            raise UserError(
+                f"expected rows of at most {_LONGEST >> 20} million signs in {path}, found a longer one; "
+                "write a row for each step"
+            )
+        yield line
 
 
 def sniff(lines: list[str]) -> str:

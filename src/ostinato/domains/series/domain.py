@@ -134,6 +134,10 @@ class Series:
             dtype=getattr(torch, recipe.dtype),
         )
 
+    def needed_lag(self, recipe: Recipe) -> int | None:
+        """Not known."""
+        return None
+
     def lost_to_scaling(self, data: Splits, segment: Segment) -> float:
         """The logarithm of the scale of every value that counts."""
         observed = ~segment.targets.isnan()

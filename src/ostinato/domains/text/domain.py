@@ -216,6 +216,10 @@ class Text:
         kind = SentenceStreams if data.independent else TokenStreams
         return kind(data.train, recipe.streams, recipe.segment_length, generator)
 
+    def needed_lag(self, recipe: Recipe) -> int | None:
+        """Not known."""
+        return None
+
     def lost_to_scaling(self, data: TextData, segment: Segment) -> float:
         """Nothing."""
         return 0.0

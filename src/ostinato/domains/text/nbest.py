@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ostinato.domains.text.reading.words import splitter, told_of_marks, without_marks
+from ostinato import foreign
+from ostinato.domains.text.reading.words import lines_of, splitter, told_of_marks, without_marks
 from ostinato.domains.text.score import read_text
 from ostinato.errors import UserError, argument
 from ostinato.evaluation.numbers import counted
@@ -64,7 +65,7 @@ def load_nbest(
         raise UserError(f"{argument('costs')} is for {argument('format')} kaldi, found {kind}; leave it out")
     found: list[Hypothesis] = []
     notices = []
-    for path in paths:
+    for path in foreign.Memory("these lists").along(paths, every=1):
         text, name = read_text(path), str(path)
         if kind == "table":
             own = read_nbest(text, name, found[0] if found else None)
@@ -103,7 +104,7 @@ def read_nbest(text: str, name: str, first: Hypothesis | None = None) -> list[Hy
         [Hypothesis(utterance='u1', scores=(-12.5,), words='the cat')]
     """
     found: list[Hypothesis] = []
-    for number, line in _lines(text):
+    for number, line in _lines(text, name):
         fields = line.split("\t")
         if len(fields) < 2 or not fields[0].strip():
             raise UserError(
@@ -133,7 +134,7 @@ def read_kaldi(text: str, name: str) -> list[Hypothesis]:
         Hypothesis(utterance='utt-1-2', scores=(), words='')
     """
     found = []
-    for number, line in _lines(text):
+    for number, line in _lines(text, name):
         key, *words = _words(line)
         if not key.rpartition("-")[0] or not key.rpartition("-")[2].isdecimal():
             raise UserError(
@@ -158,7 +159,7 @@ def _with_costs(hypotheses: Sequence[Hypothesis], costs: Sequence[tuple[str, str
 
 def _costs(text: str, name: str) -> dict[str, float]:
     found = {}
-    for number, line in _lines(text):
+    for number, line in _lines(text, name):
         fields = _words(line)
         if len(fields) != 2:
             raise UserError(f"expected UTTERANCE-NUMBER COST in line {number} of {name}, found {line[:60]!r}")
@@ -176,7 +177,7 @@ def read_srilm(text: str, name: str, utterance: str) -> list[Hypothesis]:
         -102.395
     """
     found = []
-    lines = list(_lines(text))
+    lines = list(_lines(text, name))
     header = lines[0][1].strip() if lines else ""
     if header.startswith("NBestList") and header != "NBestList1.0":
         raise UserError(
@@ -214,7 +215,7 @@ def read_by_utterance(text: str, name: str) -> dict[str, str]:
         {'u1': 'the cat', 'u2': ''}
     """
     found: dict[str, str] = {}
-    for number, line in _lines(text):
+    for number, line in _lines(text, name):
         key, *words = _words(line)
         if key in found:
             raise UserError(f"expected each utterance once in {name}, found {key} again in line {number}")
@@ -224,8 +225,9 @@ def read_by_utterance(text: str, name: str) -> dict[str, str]:
     return found
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+def _lines(text: str, name: str) -> Iterator[tuple[int, str]]:
+    lines = ((number, line) for number, line in enumerate(lines_of(text), 1) if line.strip())
+    return foreign.Memory(name, share=0.4).along(lines)
 
 
 def _score(text: str, expected: str) -> float:

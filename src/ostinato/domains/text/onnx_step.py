@@ -52,7 +52,8 @@ def export_step(model: SequenceModel, vocabulary: Vocabulary, start: State, path
         path: of the file.
 
     Raises:
-        UserError: the model has direct n-grams, whose hashes ONNX cannot compute, or a state of other parts.
+        UserError: the model has direct n-grams, whose hashes ONNX cannot compute, a cell or a nonlinearity
+            that it does not know, or a state of other parts.
         MissingExtra: PyTorch's exporter lacks its libraries.
     """
     check_installed("onnx", "onnx", "onnxscript")
@@ -61,6 +62,10 @@ def export_step(model: SequenceModel, vocabulary: Vocabulary, start: State, path
             f"expected a model without {argument('direct')} n-grams, found some: ONNX has no operation for "
             "their hashes; train one without"
         )
+    if (
+        check := getattr(model.rnn, "check_portable", None)
+    ) is not None:  # a network of one's own may lack it
+        check()
     tensors = named_tensors(start, STATE)
     batch = torch.export.Dim("batch")
     sizes = {"tokens": {0: batch}, "state": tuple({1: batch} for _ in tensors)}

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ostinato import foreign
 from ostinato.domains.text.conversation import Conversation, Independent, RunConversation, RunSentences
 from ostinato.domains.text.evaluation.arpa import BackoffModel, read_arpa
 from ostinato.domains.text.evaluation.dynamic import score_dynamically
@@ -358,9 +359,11 @@ def read_text(path: Path) -> str:
     """A UTF-8 file, also packed by gzip, or standard input for -, its last line ended.
 
     Raises:
-        UserError: it cannot be read, is not UTF-8 (says at which byte), or is empty.
+        UserError: it cannot be read, is not UTF-8 (says at which byte), is empty, or too large to be held in
+            memory as a whole.
     """
-    return "".join(whole_file(path).blocks())
+    memory = foreign.Memory(str(path), share=0.4)  # joined, it takes as much again for a moment
+    return "".join(memory.along(whole_file(path).blocks(), every=1))
 
 
 def read_sentences(path: Path, unit: Unit) -> tuple[str, int]:

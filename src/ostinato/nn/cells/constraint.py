@@ -113,7 +113,7 @@ def as_mask(name: str, mask: Any, shape: tuple[int, ...], like: Tensor) -> Tenso
         >>> as_mask("mask", [[0, 1]], (1, 2), torch.empty(0))
         tensor([[False,  True]])
     """
-    given = torch.as_tensor(mask, device=like.device)
+    given = _tensor(name, mask, f"of zeros and ones {shape}", like)
     if tuple(given.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(given.shape)}")
     if given.dtype is not torch.bool and not bool(((given == 0) | (given == 1)).all()):
@@ -121,8 +121,15 @@ def as_mask(name: str, mask: Any, shape: tuple[int, ...], like: Tensor) -> Tenso
     return given.bool().clone()
 
 
+def _tensor(name: str, values: Any, wanted: str, like: Tensor) -> Tensor:
+    try:
+        return torch.as_tensor(values, device=like.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} must be {wanted}, got {values!r}") from None
+
+
 def _signs(signs: Any, count: int, like: Tensor) -> Tensor:
-    given = torch.as_tensor(signs, device=like.device)
+    given = _tensor("signs", signs, f"numbers 1 or -1 of shape ({count},)", like)
     if tuple(given.shape) != (count,):
         raise ValueError(f"signs must have shape ({count},), got {tuple(given.shape)}")
     if not bool(((given == 1) | (given == -1)).all()):
@@ -137,15 +144,18 @@ def dale_signs(dale: Any, count: int) -> Tensor:
         >>> dale_signs(0.75, 4), dale_signs([1, -1], 2)
         (tensor([ 1.,  1.,  1., -1.]), tensor([ 1., -1.]))
     """
-    if isinstance(dale, int | float) and not isinstance(dale, bool):
-        if not 0 <= dale <= 1:
-            raise ValueError(
-                f"dale must be the share of excitatory units, in [0, 1], or their signs, got {dale}"
-            )
+    wanted = f"the share of excitatory units, in [0, 1], or their signs, 1 or -1 of shape ({count},)"
+    given = _tensor("dale", dale, wanted, torch.empty(0))
+    if given.dim() == 0:
+        share = float(dale)
+        if given.dtype is torch.bool or not 0 <= share <= 1:
+            raise ValueError(f"dale must be {wanted}, got {dale}")
         signs = -torch.ones(count)
-        signs[: round(dale * count)] = 1
+        signs[: round(share * count)] = 1
         return signs
-    return _signs(dale, count, torch.empty(0))
+    if tuple(given.shape) != (count,):
+        raise ValueError(f"dale must be {wanted}, got shape {tuple(given.shape)}")
+    return _signs(given, count, torch.empty(0))
 
 
 @torch.no_grad()

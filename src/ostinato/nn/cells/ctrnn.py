@@ -5,7 +5,7 @@ Shapes: T time, B streams, I inputs, H hidden, L layers.
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.errors import UserError, argument
 from ostinato.nn.cells import calls, rate_steps, time_constant
-from ostinato.nn.cells.constraint import Constraint, balance_, dale_signs
+from ostinato.nn.cells.constraint import Constraint, as_mask, balance_, dale_signs
 from ostinato.nn.cells.linearized import LinearizedByAutograd
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.cells.state import State
@@ -22,6 +22,9 @@ from ostinato.nn.kernels import nonlinearities
 
 FORMS = ("outside", "preactivation", "inside")
 NOISE_AT = ("input", "state")
+
+#: A number, or numbers (H,): a tensor, an array, or a list.
+Numbers = float | Tensor | Sequence[float]
 
 _TAU = "tau_logit"
 _INITIAL = "initial"
@@ -51,9 +54,12 @@ class CTRNN(RecurrentStack):
             and not in the native scan.
         form: "outside", "preactivation" or "inside".
         dt: step, in the units of tau.
-        tau: time constant, a number or (H,), each at least dt.
+        tau: time constant, a number or (H,), each at least dt. It may be set later, `rnn.tau = 50.0`.
         tau_bounds: (low, high), each at least dt: tau is then learned, and never leaves them; None fixes it.
-        noise: sigma, a number or (H,). Noise acts while training; see `noise_in_eval`.
+            One that is given at a bound starts as near to it as it can learn from: sqrt(machine epsilon) of
+            the range inside.
+        noise: sigma, a number or (H,), which may be set later. Noise acts while training; see
+            `noise_in_eval`.
         noise_at: where it enters the form "outside": "input" or "state".
         noise_in_eval: whether noise acts in evaluation, too.
         dale: Dale's law: the share of excitatory units, which come first, or the signs (H,) of all units.
@@ -62,8 +68,8 @@ class CTRNN(RecurrentStack):
         connectivity: the recurrent connections that exist, (H, H), zeros and ones; all, if None.
         plasticity: the recurrent connections that learn, likewise. The others never change.
         input_mask, input_plasticity: the same for the first layer's input weights, (H, I).
-        learned_initial: whether the state before a sequence is a parameter, (L, H), rather than zero.
-            `starts` resets to it.
+        learned_initial: whether the state before a sequence is a parameter, `initial` (L, H), rather than
+            zero. `starts` resets to it.
         initialization, spectral_radius, token_inputs, sparse, device, dtype: as in `RNN`; under Dale's law
             "echo-state" weights have their radius with their signs.
         generator: source of randomness for weights, dropout and noise.
@@ -99,9 +105,9 @@ class CTRNN(RecurrentStack):
         *,
         form: str = "outside",
         dt: float = 1.0,
-        tau: float | Tensor = 5.0,
+        tau: Numbers = 5.0,
         tau_bounds: tuple[float, float] | None = None,
-        noise: float | Tensor = 0.0,
+        noise: Numbers = 0.0,
         noise_at: str = "input",
         noise_in_eval: bool = False,
         dale: Any = None,
@@ -113,8 +119,7 @@ class CTRNN(RecurrentStack):
         **further: Any,
     ) -> None:
         _check_choices(form=form, noise_at=noise_at)
-        if isinstance(nonlinearity, str):
-            nonlinearities.check(nonlinearity)
+        _check_nonlinearity(nonlinearity)
         for refused in ("bidirectional", "proj_size", "leak"):
             if refused in further:
                 raise TypeError(
@@ -126,7 +131,7 @@ class CTRNN(RecurrentStack):
                 "input_mask and input_plasticity are for inputs of numbers, not for token_inputs"
             )
         del self._buffers["leak"]  # nn.Module would let it be set, without any effect
-        self.nonlinearity, self.form, self.dt = nonlinearity, form, float(dt)
+        self.nonlinearity, self.form, self.dt = nonlinearity, form, time_constant.checked_step(dt)
         self.noise_at, self.noise_in_eval = noise_at, noise_in_eval
         self._register_times(tau, tau_bounds)
         self._register_noise(noise)
@@ -138,9 +143,8 @@ class CTRNN(RecurrentStack):
         if callable(nonlinearity):
             _tell_of_function()
 
-    def _register_times(self, tau: float | Tensor, bounds: Any) -> None:
-        like = self.weight_hh_l0
-        tensor = time_constant.checked(tau, self.dt, self.hidden_size, like)
+    def _register_times(self, tau: Any, bounds: Any) -> None:
+        tensor = time_constant.checked(tau, self.dt, self.hidden_size, self.weight_hh_l0)
         self.tau_bounds = None if bounds is None else time_constant.checked_bounds(bounds, tensor, self.dt)
         if self.tau_bounds is None:
             self._buffers["tau"] = tensor
@@ -148,30 +152,59 @@ class CTRNN(RecurrentStack):
             logit = time_constant.logit_of(tensor, *self.tau_bounds)
             self.register_parameter(_TAU, nn.Parameter(logit))
 
-    def _register_noise(self, noise: float | Tensor) -> None:
-        like = self.weight_hh_l0
-        sigma = torch.as_tensor(noise, dtype=like.dtype, device=like.device).detach().clone()
-        if tuple(sigma.shape) not in ((), (self.hidden_size,)):
-            raise ValueError(
-                f"noise must be a number or have shape ({self.hidden_size},), got {tuple(sigma.shape)}"
-            )
+    def _register_noise(self, noise: Any) -> None:
+        sigma = time_constant.as_numbers("noise", noise, self.hidden_size, self.weight_hh_l0)
         if not sigma.is_meta and not bool((torch.isfinite(sigma) & (sigma >= 0)).all()):
             raise ValueError(f"noise is a standard deviation, at least 0, got {float(sigma.min()):g}")
-        self.is_noisy = bool((sigma > 0).any()) if not sigma.is_meta else True
-        self.register_buffer("noise", sigma)
+        self._buffers["noise"] = sigma
+        self._see_noise()
+
+    def _see_noise(self) -> None:
+        """Find out whether there is noise, once: every call asks."""
+        self.is_noisy = True if self.noise.is_meta else bool((self.noise > 0).any())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; `tau` and `noise` are checked as in the constructor."""
+        if name == "noise":
+            self._register_noise(value)
+        elif name == "tau":
+            tensor = time_constant.checked(value, self.dt, self.hidden_size, self.weight_hh_l0)
+            if self.tau_bounds is None:
+                self._buffers["tau"] = tensor
+            else:
+                time_constant.checked_bounds(self.tau_bounds, tensor, self.dt)
+                with torch.no_grad():
+                    getattr(self, _TAU).copy_(time_constant.logit_of(tensor, *self.tau_bounds))
+        else:
+            super().__setattr__(name, value)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, strict: bool, *rest: Any
+    ) -> None:
+        if self.tau_bounds is None and f"{prefix}tau" in state_dict:
+            time_constant.checked(state_dict[f"{prefix}tau"], self.dt, self.hidden_size, self.weight_hh_l0)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *rest)
+        self._see_noise()
 
     def _constrain(
         self, dale: Any, connectivity: Any, plasticity: Any, input_mask: Any, input_plasticity: Any
     ) -> None:
         """Hold the constraints, and let the weights that were drawn keep them."""
         signs = None if dale is None else dale_signs(dale, self.hidden_size)
-        own, inputs = [], []
+        hidden = (self.hidden_size, self.hidden_size)
+        first = (self.hidden_size, self.embedding_size or self.input_size)
+        like, own, inputs = self.weight_hh_l0, [], []
+
+        def given(name: str, mask: Any, shape: tuple[int, int]) -> Tensor | None:
+            return None if mask is None else as_mask(name, mask, shape, like)
+
+        connectivity = given("connectivity", connectivity, hidden)
+        plasticity = given("plasticity", plasticity, hidden)
+        input_mask = given("input_mask", input_mask, first)
+        input_plasticity = given("input_plasticity", input_plasticity, first)
         for layer in range(self.num_layers):
-            hidden = (self.hidden_size, self.hidden_size)
-            like = self.weight_hh_l0
             own.append(Constraint(hidden, signs=signs, mask=connectivity, plastic=plasticity, like=like))
             if layer == 0:
-                first = (self.hidden_size, self.embedding_size or self.input_size)
                 inputs.append(Constraint(first, mask=input_mask, plastic=input_plasticity, like=like))
             else:  # what comes from the layer below keeps the signs of its units
                 inputs.append(Constraint(hidden, signs=signs, like=like))
@@ -350,7 +383,7 @@ class CTRNN(RecurrentStack):
         initial = self._own(_INITIAL)[index] if self.learned_initial else None
         layer = rate_steps.RateLayer(
             form=self.form,
-            phi=self.nonlinearity,
+            phi=self.nonlinearity if isinstance(self.nonlinearity, str) else _kept(self.nonlinearity),
             alpha=self.alpha,
             weight=self._recurrent(f"weight_hh_l{index}", self.recurrent_weight(index)),
             input_weight=None if self._reads_tokens(index) else self.input_weight(index),
@@ -407,6 +440,29 @@ def _check_choices(form: str, noise_at: str) -> None:
         raise ValueError(f"noise_at must be one of {', '.join(NOISE_AT)}, got {noise_at!r}")
     if noise_at == "state" and form != "outside":
         raise ValueError(f"noise_at='state' is for form='outside'; in form={form!r} both places are one")
+
+
+def _check_nonlinearity(phi: Any) -> None:
+    if isinstance(phi, str):
+        nonlinearities.check(phi)
+    elif isinstance(phi, type) or not callable(phi):
+        names = ", ".join(nonlinearities.NONLINEARITIES)
+        raise ValueError(f"nonlinearity must be one of {names}, or a function of a tensor, got {phi!r}")
+
+
+def _kept(phi: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A function of one's own that has to give one rate for every unit, in the type it was given."""
+
+    def apply(x: Tensor) -> Tensor:
+        made = phi(x)
+        if not isinstance(made, Tensor) or made.shape != x.shape or made.dtype is not x.dtype:
+            got = f"{tuple(made.shape)} of {made.dtype}" if isinstance(made, Tensor) else type(made).__name__
+            raise ValueError(
+                f"nonlinearity must make of a tensor {tuple(x.shape)} of {x.dtype} another such, got {got}"
+            )
+        return made
+
+    return apply
 
 
 @functools.cache

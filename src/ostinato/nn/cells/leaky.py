@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ostinato.nn.cells import portable
 from ostinato.nn.cells.dropping import acting
 from ostinato.nn.cells.linearized import LinearizedByAutograd
 from ostinato.nn.cells.linearized_rnn import LinearizedRNN
@@ -114,6 +115,10 @@ class RNN(RecurrentStack):
         if self.bidirectional or acting(self) or self.embedding_size is not None:
             return LinearizedByAutograd(self, input, hx, starts)
         return LinearizedRNN(self, input, hx, starts)
+
+    def check_portable(self) -> None:
+        """Raise a UserError unless other programs, such as those that run ONNX, have all its operations."""
+        portable.check(self.cell, self.nonlinearity)
 
     def extra_repr(self) -> str:
         """The settings that differ from the defaults."""

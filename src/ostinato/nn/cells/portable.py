@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ostinato.errors import UserError, argument
 from ostinato.nn.kernels.projection import TOKEN_TYPES
 
 _is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
@@ -62,6 +63,25 @@ def refuse_capture() -> None:
             "lengths and packed sequences decide how many steps are run, which a trace or an export would "
             "keep as they are now; trace or export the module on a padded batch"
         )
+
+
+def check(cell: str, nonlinearity: str | None = None) -> None:
+    """A UserError unless other programs have the operations of a cell and its nonlinearity.
+
+    Example:
+        >>> check("RNN", "softplus")
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: expected a network of operations that ONNX has: cell rnn with ...
+    """
+    if cell in _ONNX_ROWS and nonlinearity in (None, *_PORTABLE):
+        return
+    found = cell if nonlinearity is None else f"{cell} with nonlinearity {nonlinearity}"
+    raise UserError(
+        f"expected a network of operations that ONNX has: {argument('cell')} rnn with "
+        f"{argument('nonlinearity')} {', '.join(_PORTABLE[:-1])} or {_PORTABLE[-1]}, gru or lstm; found "
+        f"{found}"
+    )
 
 
 def run(

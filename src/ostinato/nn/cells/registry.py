@@ -84,6 +84,13 @@ _RECURRENT_WEIGHTS: tuple[Setting, ...] = (
     ),
 )
 _RATES = {"recurrent_rate": ("weight_hh*",)}
+_NONLINEARITY = Setting(
+    "nonlinearity",
+    Literal["tanh", "relu", "sigmoid", "identity", "softplus", "elu", "leaky_relu", "retanh", "power"],
+    "tanh",
+    "Model",
+    "of the recurrent units",
+)
 _RECURRENT_NORM = Setting(
     "recurrent_norm",
     float | Literal["none"],
@@ -131,13 +138,7 @@ CELLS.register(
         norms={"recurrent_norm": ("weight_hh*",)},
         terms=("vanishing_penalty",),
         settings=(
-            Setting(
-                "nonlinearity",
-                Literal["tanh", "relu", "sigmoid", "identity"],
-                "tanh",
-                "Model",
-                "of the recurrent units",
-            ),
+            _NONLINEARITY,
             *_RECURRENT_WEIGHTS,
             _RECURRENT_NORM,
             _VANISHING_PENALTY,
@@ -173,15 +174,7 @@ CELLS.register(
         check=_check_rates,
         rates=_RATES,
         settings=(
-            Setting(
-                "nonlinearity",
-                Literal[
-                    "tanh", "relu", "sigmoid", "identity", "softplus", "elu", "leaky_relu", "retanh", "power"
-                ],
-                "tanh",
-                "Model",
-                "of the recurrent units",
-            ),
+            _NONLINEARITY,
             Setting(
                 "form",
                 Literal["outside", "preactivation", "inside"],

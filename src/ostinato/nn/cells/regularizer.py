@@ -3,6 +3,8 @@
 Shapes: T time, B streams, H hidden.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,8 +27,8 @@ def rate_penalty(rates: Tensor, *, l1: float = 0.0, l2: float = 0.0, mask: Tenso
         >>> float(rate_penalty(torch.tensor([[1.0, -3.0]]), l1=1.0, l2=0.1))
         2.5
     """
-    if l1 < 0 or l2 < 0:
-        raise ValueError(f"l1 and l2 must be at least 0, got {l1} and {l2}")
+    if not (0 <= l1 < math.inf and 0 <= l2 < math.inf):
+        raise ValueError(f"l1 and l2 must be at least 0, and finite, got {l1} and {l2}")
     if mask is not None:
         if mask.dtype is not torch.bool or mask.shape != rates.shape[:-1]:
             raise ValueError(

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ostinato.nn.cells import portable, settings
-from ostinato.nn.cells.gru import gru_scan
 from ostinato.nn.cells.leak import LEARNED, Leaking
-from ostinato.nn.cells.lstm import lstm_scan
 from ostinato.nn.kernels import nonlinearities
 from ostinato.nn.kernels.projection import project
+from ostinato.nn.scan.gated import gated_scan
 from ostinato.nn.scan.layer import recurrent_layer
 
 
@@ -238,7 +237,8 @@ class GRUCell(_Cell):
 
     def _step(self, input: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         drive = project(input.unsqueeze(0), self.weight_ih, self.bias_ih)
-        return (gru_scan(drive, self.weight_hh, self.bias_hh, self.leak, parts[0], None).squeeze(0),)
+        states, _ = gated_scan(drive, self.weight_hh, self.bias_hh, self.leak, parts[0], None, None, "gru")
+        return (states.squeeze(0),)
 
 
 class LSTMCell(_Cell):
@@ -262,5 +262,5 @@ class LSTMCell(_Cell):
 
     def _step(self, input: Tensor, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         drive = project(input.unsqueeze(0), self.weight_ih, self.bias_ih, self.bias_hh)
-        states, cell = lstm_scan(drive, self.weight_hh, self.leak, parts[0], parts[1], None)
-        return states.squeeze(0), cell
+        states, cells = gated_scan(drive, self.weight_hh, None, self.leak, parts[0], parts[1], None, "lstm")
+        return states.squeeze(0), cells.squeeze(0)

@@ -259,6 +259,10 @@ class RecurrentStack(Dropping, Leaking):
         out, end = layer(index, below.flip(0), state, marks, leak)
         return out.flip(0), end
 
+    def check_portable(self) -> None:
+        """Raise a UserError unless other programs, such as those that run ONNX, have all its operations."""
+        portable.check(self.cell)
+
     def _is_captured(self, starts: Tensor | None, leak: Tensor | None) -> bool:
         """Whether a trace or an export wants operations that other programs know."""
         return portable.wanted(is_operator=starts is None and leak is None, unrolls=self.blocks > 1)

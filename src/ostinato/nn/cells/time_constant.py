@@ -35,26 +35,55 @@ def logit_of(tau: Tensor, low: float, high: float) -> Tensor:
     return torch.logit(share).to(tau.dtype)
 
 
-def checked(tau: float | Tensor, dt: float, hidden: int, like: Tensor) -> Tensor:
+def as_numbers(name: str, values: Any, hidden: int, like: Tensor) -> Tensor:
+    """A number, or one for each unit, as a tensor () or (H,) of its own, of the type of `like`.
+
+    Raises:
+        ValueError: it is neither.
+
+    Example:
+        >>> as_numbers("tau", [20, 100], 2, torch.empty(0))
+        tensor([ 20., 100.])
+    """
+    try:
+        tensor = torch.as_tensor(values, dtype=like.dtype, device=like.device).detach().clone()
+    except (TypeError, ValueError, RuntimeError):
+        tensor = None
+    if tensor is None or isinstance(values, str):
+        raise ValueError(f"{name} must be a number or numbers of shape ({hidden},), got {values!r}")
+    if tuple(tensor.shape) not in ((), (hidden,)):
+        raise ValueError(f"{name} must be a number or have shape ({hidden},), got {tuple(tensor.shape)}")
+    return tensor
+
+
+def checked_step(dt: Any) -> float:
+    """dt, above 0.
+
+    Raises:
+        ValueError: it is no such number.
+    """
+    try:
+        number = float(dt)
+    except (TypeError, ValueError):
+        raise ValueError(f"dt must be a number above 0, got {dt!r}") from None
+    if not 0 < number < float("inf"):
+        raise ValueError(f"dt must be above 0, and finite, got {number}")
+    return number
+
+
+def checked(tau: Any, dt: float, hidden: int, like: Tensor) -> Tensor:
     """Time constants (H,), each at least dt.
 
     Raises:
-        ValueError: dt or one of them is not positive, one is below dt, or their number is another.
+        ValueError: one of them is below dt or not finite, or their number is another.
 
     Example:
         >>> checked(100.0, 20.0, 2, torch.empty(0))
         tensor([100., 100.])
     """
-    if not dt > 0:
-        raise ValueError(f"dt must be above 0, got {dt}")
-    if isinstance(tau, Tensor):
-        tensor = tau.detach().to(like.device, like.dtype, copy=True)
-        if tensor.dim() == 0:
-            tensor = tensor.expand(hidden).clone()
-    else:
-        tensor = torch.full((hidden,), float(tau), dtype=like.dtype, device=like.device)
-    if tuple(tensor.shape) != (hidden,):
-        raise ValueError(f"tau must be a number or have shape ({hidden},), got {tuple(tensor.shape)}")
+    tensor = as_numbers("tau", tau, hidden, like)
+    if tensor.dim() == 0:
+        tensor = tensor.expand(hidden).clone()
     if not tensor.is_meta and not bool((torch.isfinite(tensor) & (tensor >= dt)).all()):
         raise ValueError(
             f"every tau must be finite and at least dt = {dt}, since a = dt / tau is at most 1, got "

@@ -3,6 +3,8 @@
 Shapes: T time, B streams, H hidden.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -74,6 +76,62 @@ def of_tangent(
     _check("slopes", slopes, weight, leak, starts, others)
 
 
+def of_gated(
+    drive: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    leak: Tensor | None,
+    h0: Tensor,
+    c0: Tensor,
+    starts: Tensor | None,
+    cell: Any,
+) -> None:
+    """Refuse arguments of a scan with gates that do not go together; raises as `of_scan` does."""
+    if drive.dim() != 3 or drive.shape[2] % cell.drives:
+        raise ValueError(f"drive must have shape (T, B, {cell.drives} H), got {tuple(drive.shape)}")
+    check_floating("drive", drive)
+    (_, streams, _), hidden, own = drive.shape, drive.shape[2] // cell.drives, (drive.dtype, drive.device)
+    rows = cell.gates * hidden
+    for name, tensor, shape in (
+        ("weight", weight, (rows, hidden)),
+        ("bias", bias, (rows,)),
+        ("leak", leak, (hidden,)),
+        ("h0", h0, (streams, hidden)),
+        ("c0", c0, (streams, hidden if cell.has_cell else 0)),
+    ):
+        if tensor is not None:
+            _check_one(name, tensor, shape, *own, "drive")
+    _check_starts(starts, drive, "drive")
+
+
+def of_gated_linear(
+    states: Tensor,
+    cells: Tensor,
+    coefficients: Tensor,
+    weight: Tensor,
+    starts: Tensor | None,
+    cell: Any,
+    before: tuple[Tensor, ...] = (),
+) -> None:
+    """Refuse arguments of a linearised scan with gates that do not go together; raises as `of_scan` does."""
+    if coefficients.dim() != 4 or coefficients.shape[2] != cell.coefficients:
+        raise ValueError(
+            f"coefficients must have shape (T, B, {cell.coefficients}, H), got {tuple(coefficients.shape)}"
+        )
+    check_floating("coefficients", coefficients)
+    steps, streams, _, hidden = coefficients.shape
+    own = coefficients.dtype, coefficients.device
+    of_h, of_c = (streams, hidden), (streams, hidden if cell.has_cell else 0)
+    for name, tensor, shape in (
+        ("weight", weight, (cell.gates * hidden, hidden)),
+        ("what belongs to h", states, (steps, *of_h)),
+        ("what belongs to c", cells, (steps, *of_c)),
+        *zip(("h0_tangent", "c0_tangent"), before, (of_h, of_c), strict=False),
+    ):
+        _check_one(name, tensor, shape, *own, "coefficients")
+    _check_starts(starts, coefficients, "coefficients")
+
+
 def check_floating(name: str, tensor: Tensor) -> None:
     """Refuse a tensor whose derivatives would not be those of real numbers.
 
@@ -101,10 +159,14 @@ def _check(
         _check_one("leak", leak, (hidden,), dtype, device, name)
     for other, tensor, shape in others:
         _check_one(other, tensor, shape, dtype, device, name)
+    _check_starts(starts, like, name)
+
+
+def _check_starts(starts: Tensor | None, like: Tensor, name: str) -> None:
     if starts is not None:
         if starts.dtype is not torch.bool:
             raise ValueError(f"starts must be boolean, got {starts.dtype}")
-        _check_one("starts", starts, like.shape[:2], torch.bool, device, name)
+        _check_one("starts", starts, like.shape[:2], torch.bool, like.device, name)
 
 
 def _check_one(

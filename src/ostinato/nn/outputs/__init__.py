@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from ostinato.nn.outputs.class_softmax import ClassSoftmax as ClassSoftmax
     from ostinato.nn.outputs.class_softmax import ClassTokens as ClassTokens
     from ostinato.nn.outputs.class_softmax import balanced_classes as balanced_classes
+    from ostinato.nn.outputs.copy_gates import CopyGates as CopyGates
+    from ostinato.nn.outputs.copy_gates import Seen as Seen
     from ostinato.nn.outputs.direct import DirectNgrams as DirectNgrams
     from ostinato.nn.outputs.direct import Features as Features
     from ostinato.nn.outputs.gaussian import Gaussian as Gaussian
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ostinato.nn.outputs.onsets import Onsets as Onsets
     from ostinato.nn.outputs.rbm import RBM as RBM
     from ostinato.nn.outputs.rbm_frames import RBMFrames as RBMFrames
+    from ostinato.nn.outputs.rbm_onsets import OnsetRBM as OnsetRBM
+    from ostinato.nn.outputs.rbm_onsets import OnsetRBMFrames as OnsetRBMFrames
     from ostinato.nn.outputs.softmax import Softmax as Softmax
     from ostinato.nn.outputs.softmax import Tokens as Tokens
 
@@ -32,6 +36,7 @@ _PLACES = {
     "BernoulliFrames": "bernoulli",
     "ClassSoftmax": "class_softmax",
     "ClassTokens": "class_softmax",
+    "CopyGates": "copy_gates",
     "DirectNgrams": "direct",
     "Features": "direct",
     "Gaussian": "gaussian",
@@ -41,9 +46,12 @@ _PLACES = {
     "NADE": "nade",
     "NADEFrames": "nade",
     "OnsetFrames": "onsets",
+    "OnsetRBM": "rbm_onsets",
+    "OnsetRBMFrames": "rbm_onsets",
     "Onsets": "onsets",
     "RBM": "rbm",
     "RBMFrames": "rbm_frames",
+    "Seen": "copy_gates",
     "Softmax": "softmax",
     "Tokens": "softmax",
     "balanced_classes": "class_softmax",

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ostinato.nn.outputs.ais import LogWeights, anneal
 from ostinato.nn.outputs.temperatures import cubic, respaced
+from ostinato.nn.outputs.visible_units import BINARY, VisibleUnits
 
 # 99 % intervals: the two ends may each be missed half a percent of the time.
 CONFIDENCE = 0.99
@@ -236,22 +237,31 @@ class Frames:
         hidden_bias: c, (N, J).
         weight: W, (V, J).
         observed: (N, V).
+        units: what the visible ones are.
     """
 
-    def __init__(self, visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor, observed: Tensor) -> None:
+    def __init__(
+        self,
+        visible_bias: Tensor,
+        hidden_bias: Tensor,
+        weight: Tensor,
+        observed: Tensor,
+        units: VisibleUnits = BINARY,
+    ) -> None:
         self.b, self.c, self.weight, self.observed = visible_bias, hidden_bias, weight, observed
+        self.units = units
 
     def __len__(self) -> int:
         return len(self.b)
 
     def __getitem__(self, rows: Tensor | slice) -> "Frames":
-        return Frames(self.b[rows], self.c[rows], self.weight, self.observed[rows])
+        return Frames(self.b[rows], self.c[rows], self.weight, self.observed[rows], self.units)
 
     @classmethod
     def joined(cls, parts: list["Frames"]) -> "Frames":
         """All frames of several."""
         b, c, observed = (torch.cat([getattr(p, x) for p in parts]) for x in ("b", "c", "observed"))
-        return cls(b, c, parts[0].weight, observed)
+        return cls(b, c, parts[0].weight, observed, parts[0].units)
 
     def log_weight(self) -> Tensor:
         """log f_1(v) = -F(v) of the observed, (N,) float64."""
@@ -357,7 +367,14 @@ class Estimator:
     def _annealed(self, frames: Frames, betas: list[float], chains: int, *, bound: bool) -> LogWeights:
         observed = frames.observed if bound else None
         return anneal(
-            frames.b, frames.c, frames.weight, betas, chains, observed=observed, generator=self.generator
+            frames.b,
+            frames.c,
+            frames.weight,
+            betas,
+            chains,
+            observed=observed,
+            units=frames.units,
+            generator=self.generator,
         )
 
     def _estimate(

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from ostinato.nn.devices import multinomial
 from ostinato.nn.outputs.gibbs import BernoulliDraws, gibbs_chain, mean_field_logits
+from ostinato.nn.outputs.visible_units import BINARY, VisibleUnits
 
 # Chains worked on at once: their numbers stay in the cache of a processor; a GPU wants more.
 _CHAINS_AT_ONCE, _CHAINS_ON_GPU = 1 << 11, 1 << 15
@@ -76,6 +77,7 @@ def anneal(
     *,
     observed: Tensor | None = None,
     starts: Tensor | None = None,
+    units: VisibleUnits = BINARY,
     generator: torch.Generator | None = None,
 ) -> LogWeights:
     """Estimate log Z of N RBMs that share W, in both directions, and bound log p of observed frames.
@@ -88,6 +90,7 @@ def anneal(
         chains: M, in each direction.
         observed: frames (N, V), for the bound.
         starts: samples (M, N, V) for the backward chains, where there are better ones.
+        units: what the visible ones are.
         generator: source of randomness.
 
     Example:
@@ -102,7 +105,9 @@ def anneal(
     with torch.no_grad():
         for first in range(0, len(visible_bias), rows):
             part = slice(first, first + rows)
-            walk = _Walk(visible_bias[part], hidden_bias[part], weight, betas, chains, draws, generator)
+            walk = _Walk(
+                visible_bias[part], hidden_bias[part], weight, betas, chains, draws, units, generator
+            )
             found = walk.both_ways(None if starts is None else starts[:, part])
             own = walk.from_data(observed[part]) if observed is not None else torch.zeros_like(found[0])
             parts.append((*found, own))
@@ -132,25 +137,27 @@ class _Walk:
         betas: Sequence[float],
         chains: int,
         draws: BernoulliDraws,
+        units: VisibleUnits,
         generator: torch.Generator | None,
     ) -> None:
         self.betas, self.chains, self.draws, self.generator = betas, chains, draws, generator
+        self.units = units
         self.weight, self.across = weight, weight.T.contiguous()
-        base = mean_field_logits(visible_bias, hidden_bias, weight)
+        base = mean_field_logits(visible_bias, hidden_bias, weight, units)
         self.bias, self.base = visible_bias.repeat(chains, 1), base.repeat(chains, 1)
         self.hidden_bias = hidden_bias.repeat(chains, 1)
         self.tilt = self.bias - self.base
-        self.log_z0 = F.softplus(base).double().sum(1) + hidden_bias.shape[1] * math.log(2)
+        self.log_z0 = units.log_terms(base).double().sum(1) + hidden_bias.shape[1] * math.log(2)
         self.largest = float((hidden_bias.abs().amax(0) + weight.abs().sum(0)).max()) if len(base) else 0.0
         self.losses = torch.zeros(len(betas) - 1, dtype=torch.float64)
 
     def both_ways(self, starts: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """log Z forward and backward, and the variances of both, each (N,)."""
-        values, forward = self._walk(self.draws(torch.sigmoid(self.base)), self.betas)
+        values, forward = self._walk(self.units.drawn(self.base, self.draws), self.betas)
         if starts is None:
             values = self._drawn_anew(values, forward)
             settling = math.ceil(_SETTLING * len(self.losses))
-            values = gibbs_chain(values, self.bias, self.hidden_bias, self.weight, settling, self.draws)
+            values = self._stepped(values, settling)
         else:
             values = starts.reshape(-1, starts.shape[-1]).to(self.bias.dtype)
         _, backward = self._walk(values, self.betas[::-1])
@@ -161,10 +168,14 @@ class _Walk:
     def from_data(self, observed: Tensor) -> Tensor:
         """The bound: log Z_0 minus the log of the mean weight of chains that start one step from the data."""
         losses, values = self.losses.clone(), observed.to(self.bias.dtype).repeat(self.chains, 1)
-        values = gibbs_chain(values, self.bias, self.hidden_bias, self.weight, 1, self.draws)
+        values = self._stepped(values, 1)
         _, weights = self._walk(values, self.betas[::-1])
         self.losses = losses  # these chains do not start in equilibrium: the path is not judged by them
         return self.log_z0 - _log_mean(weights)[0]
+
+    def _stepped(self, values: Tensor, steps: int) -> Tensor:
+        """Chains of the RBM itself led on."""
+        return gibbs_chain(values, self.bias, self.hidden_bias, self.weight, steps, self.draws, self.units)
 
     def _drawn_anew(self, values: Tensor, log_weights: Tensor) -> Tensor:
         """The forward chains' ends, M of each frame with replacement, in proportion to their weights."""
@@ -182,7 +193,8 @@ class _Walk:
             if k > 0:
                 hidden = self.draws(p)
                 bias = torch.lerp(self.base, self.bias, before)
-                values = self.draws(torch.sigmoid(torch.addmm(bias, hidden, self.across, alpha=before)))
+                logits = torch.addmm(bias, hidden, self.across, alpha=before)
+                values = self.units.drawn(logits, self.draws)
                 activation = torch.addmm(self.hidden_bias, values, self.weight)
             p = torch.sigmoid(after * activation)
             change = self._free(activation, p, before, after) + (after - before) * (values * self.tilt).sum(1)

@@ -9,6 +9,7 @@ that does what `OutputLayer` says, and an entry in `registry`. What else it has 
     linearize        Hessian-free optimisation: the curvature, at one point, of what it is trained on
     from_settings    made from settings in a way of its own: see `OutputSpec`
     tie_             its weights can be an embedding of tokens: see `Tieable`
+    initialize_offsets_  its notes can be given offsets, the last values of the hidden state: see `copy_gates`
     told             it reads, behind the hidden state, a part of the model's input: see `Told`
     the distribution it returns: log_prob to score, sample(generator=...) to draw; where `exact` is False,
                      the methods of `EstimatedFrames`
@@ -25,7 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ostinato.nn.outputs.registry import Output
+from ostinato.nn.outputs.registry import OUTPUTS, Output
+from ostinato.recipe.declared import loaded
 
 if TYPE_CHECKING:
     from ostinato.nn.outputs.agreement import Estimate, Estimator
@@ -275,3 +277,27 @@ def make_output(declared: Output, spec: OutputSpec) -> Any:
     if spec.start and isinstance(output, Startable):
         output.initialize_bias_(**spec.start)
     return output
+
+
+def with_onsets(name: str, layer: Any) -> Any:
+    """A layer of 2 P rows, of the output of this name, as one of frames with onsets: see `outputs.onsets`.
+
+    Raises:
+        ValueError: its frames cannot have them.
+
+    Example:
+        >>> from ostinato.nn.outputs import RBM, Bernoulli
+        >>> [
+        ...     type(with_onsets(name, layer)).__name__
+        ...     for name, layer in (("bernoulli", Bernoulli(4, 6)), ("rbm", RBM(4, 6)))
+        ... ]
+        ['Onsets', 'OnsetRBM']
+        >>> with_onsets("gaussian", None)
+        Traceback (most recent call last):
+        ...
+        ValueError: expected an output whose frames can have onsets, found gaussian
+    """
+    declared = OUTPUTS[name]
+    if declared.onsets is None:
+        raise ValueError(f"expected an output whose frames can have onsets, found {name}")
+    return loaded(declared.onsets)(layer)

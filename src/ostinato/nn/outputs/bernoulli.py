@@ -213,6 +213,11 @@ class Bernoulli(nn.Module):
         with torch.no_grad():
             self.bias.copy_(torch.logit(frequencies.to(self.bias.dtype)))
 
+    def initialize_offsets_(self) -> None:
+        """Let the last V values of a state be added to the log-odds of the notes, to start with."""
+        with torch.no_grad():
+            self.weight[:, -self.visible_size :].zero_().fill_diagonal_(1)
+
     def extra_repr(self) -> str:
         """The sizes."""
         return f"{self.hidden_size}, {self.visible_size}"

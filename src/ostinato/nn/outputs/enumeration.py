@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ostinato.nn.devices import multinomial, uniform
 from ostinato.nn.kernels.operator import eager
+from ostinato.nn.outputs.visible_units import BINARY, FORBIDDEN, VisibleUnits
 
 # Up to so many units a layer can be enumerated, and up to so many it is without being asked for: of 24 units
 # a frame takes about a second.
@@ -26,17 +27,24 @@ _LOW_UNITS, _LOG_AT_ONCE = 12, 15
 _RANGE = {torch.float32: 80.0, torch.float64: 600.0}
 
 
-def is_small(visible: int, hidden: int) -> bool:
+def is_small(visible: int, hidden: int, units: VisibleUnits = BINARY) -> bool:
     """Whether enumeration is possible."""
-    return min(visible, hidden) <= MOST_UNITS
+    return _enumerated(visible, hidden, units) <= MOST_UNITS
 
 
-def is_quick(visible: int, hidden: int) -> bool:
+def is_quick(visible: int, hidden: int, units: VisibleUnits = BINARY) -> bool:
     """Whether enumeration takes no longer than an estimate does."""
-    return min(visible, hidden) <= QUICK_UNITS
+    return _enumerated(visible, hidden, units) <= QUICK_UNITS
 
 
-def log_partition(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> Tensor:
+def _enumerated(visible: int, hidden: int, units: VisibleUnits) -> int:
+    """Units of the layer that is: of visible rows that are tied, the hidden one."""
+    return hidden if units.tied else min(visible, hidden)
+
+
+def log_partition(
+    visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor, units: VisibleUnits = BINARY
+) -> Tensor:
     """log Z (N,), exact: the log of the sum over the smaller layer's configurations.
 
         Z = sum_s exp(own . s) prod_o (1 + exp(other_o) exp(W_o . s))
@@ -49,16 +57,20 @@ def log_partition(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> 
     Args:
         visible_bias: b, shape (N, V).
         hidden_bias: c, shape (N, J).
-        weight: W, shape (V, J), min(V, J) <= 24.
+        weight: W, shape (V, J), min(V, J) <= 24, or J where visible rows are tied.
+        units: what the visible ones are.
 
     Example:
         >>> log_partition(torch.zeros(1, 3), torch.zeros(1, 2), torch.zeros(3, 2)).exp().round()
         tensor([32.])
     """
-    layers = _smaller_first(visible_bias, hidden_bias, weight)
-    if not eager(*layers) or (torch.is_grad_enabled() and any(x.requires_grad for x in layers)):
-        return _differentiable(*layers)
+    layers = _smaller_first(visible_bias, hidden_bias, weight, units)
+    followed = torch.is_grad_enabled() and any(x.requires_grad for x in layers)
+    if not eager(*layers) or followed:
+        return _differentiable(*layers, units)
     own, other, across = (x.double() for x in layers)
+    if units.tied:
+        other, across = _by_state(other), _by_state(across)
     spare = _LOG_AT_ONCE - (max(1, len(own)) - 1).bit_length()
     low_units = min(max(_LOW_UNITS, spare), own.shape[1])
     low = _states(torch.arange(1 << low_units, device=own.device), low_units).double()
@@ -67,7 +79,7 @@ def log_partition(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> 
     rows = max(1, (1 << _LOG_AT_ONCE) >> low_units)
     total = torch.full(own.shape[:1], -torch.inf, dtype=torch.float64, device=own.device)
     parts = [slice(first, first + rows) for first in range(0, len(own), rows)]
-    dtype, groups = _groups(other, across, visible_bias.dtype)
+    dtype, groups = _groups(other, across, visible_bias.dtype, tied=units.tied)
     low_factors = torch.exp(low @ across[:low_units]).T.to(dtype).contiguous()  # (O, 2^low)
     tops = torch.exp(high @ across[low_units:]).to(dtype)  # (2^high, O)
     inner = [own[part, :low_units] @ low.T for part in parts]
@@ -81,32 +93,46 @@ def log_partition(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> 
     return total.to(visible_bias.dtype)
 
 
-def _differentiable(own: Tensor, other: Tensor, across: Tensor) -> Tensor:
+def _differentiable(own: Tensor, other: Tensor, across: Tensor, units: VisibleUnits) -> Tensor:
     """The same from operations that have gradients: several times as slow."""
     total = torch.full(own.shape[:1], -torch.inf, dtype=own.dtype, device=own.device)
     for states in _configurations(own, across.shape[1]):
-        total = torch.logaddexp(total, _log_weights(states, own, other, across).logsumexp(1))
+        total = torch.logaddexp(total, _log_weights(states, own, other, across, units).logsumexp(1))
     return total
 
 
-def _groups(other: Tensor, across: Tensor, dtype: torch.dtype) -> tuple[torch.dtype, list[list[int]]]:
-    """The units of the other layer in groups whose product of factors 1 + exp(activation) is in range, and
-    the type in which it is.
+def _by_state(rows: Tensor) -> Tensor:
+    """Log-odds of being held and of being struck (..., 2 P), of those of the rows of pitches."""
+    sounds, struck = rows.chunk(2, -1)
+    return torch.cat([sounds, sounds + struck], -1)
+
+
+def _groups(
+    other: Tensor, across: Tensor, dtype: torch.dtype, *, tied: bool = False
+) -> tuple[torch.dtype, list[list[list[int]]]]:
+    """The units of the other layer, each the rows that it has, in groups whose product of factors
+    1 + sum of exp(activation) is in range; and the type in which it is.
 
     Raises:
         ValueError: a single factor is not, in any.
     """
     frames = len(other) > 0
     most = F.softplus(other.amax(0) + across.clamp_min(0).sum(0)) if frames else other.sum(0)
-    largest = [0.0] if not frames else [float(most.max()), -float(other.min()), *across.abs().sum(0).tolist()]
+    allowed = other[other > -FORBIDDEN / 2] if tied else other  # what is not is to vanish
+    largest = [0.0]
+    if frames:
+        largest = [float(most.max()), -float(allowed.min()), *across.abs().sum(0).tolist()]
     if max(largest) > _RANGE.get(dtype, 0.0):
         dtype = torch.float64
     limit = _RANGE[dtype]
     if max(largest) > limit:
         raise ValueError(f"expected activations between -{limit:g} and {limit:g}, found larger weights")
-    groups: list[list[int]] = []
+    rows = torch.arange(len(most)).reshape(2 if tied else 1, -1).T
+    # a factor of two exponentials is at most the product of those of one each
+    sizes = most.cpu()[rows].sum(1)
+    groups: list[list[list[int]]] = []
     room = 0.0
-    for unit, size in enumerate(most.tolist()):
+    for unit, size in zip(rows.tolist(), sizes.tolist(), strict=True):
         if not groups or size > room:
             groups.append([])
             room = limit
@@ -115,15 +141,19 @@ def _groups(other: Tensor, across: Tensor, dtype: torch.dtype) -> tuple[torch.dt
     return dtype, groups
 
 
-def _log_products(odds: Tensor, factors: Tensor, groups: list[list[int]]) -> Tensor:
-    """sum_o log(1 + odds_no factors_os), (n, states), for odds (n, O) and factors (O, states)."""
+def _log_products(odds: Tensor, factors: Tensor, groups: list[list[list[int]]]) -> Tensor:
+    """sum_u log(1 + sum of odds_no factors_os), o the rows of u, (n, states), for odds (n, O) and factors
+    (O, states).
+    """
     shape = (len(odds), factors.shape[1])
     one = odds.new_ones(())
     total, term = odds.new_zeros(shape), odds.new_empty(shape)
     for group in groups:
         product = odds.new_ones(shape)
         for unit in group:
-            torch.addcmul(one, odds[:, unit : unit + 1], factors[unit], out=term)
+            torch.addcmul(one, odds[:, unit[0] : unit[0] + 1], factors[unit[0]], out=term)
+            for row in unit[1:]:
+                term.addcmul_(odds[:, row : row + 1], factors[row])
             product.mul_(term)
         total += product.log_()
     return total
@@ -148,18 +178,23 @@ def sample(
     return (uniform(p.shape, p, generator) < p).to(torch.uint8)
 
 
-def _smaller_first(b: Tensor, c: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _smaller_first(
+    b: Tensor, c: Tensor, weight: Tensor, units: VisibleUnits = BINARY
+) -> tuple[Tensor, Tensor, Tensor]:
     """The biases of the layer to enumerate, those of the other, and W from the first to the other."""
-    if not is_small(*weight.shape):
+    if not is_small(weight.shape[0], weight.shape[1], units):
         raise ValueError(
             f"enumeration needs a layer of at most {MOST_UNITS} units, got {tuple(weight.shape)}"
         )
-    return (b, c, weight) if weight.shape[0] <= weight.shape[1] else (c, b, weight.T)
+    visible = weight.shape[0] <= weight.shape[1] and not units.tied
+    return (b, c, weight) if visible else (c, b, weight.T)
 
 
-def _log_weights(states: Tensor, own: Tensor, other: Tensor, across: Tensor) -> Tensor:
+def _log_weights(
+    states: Tensor, own: Tensor, other: Tensor, across: Tensor, units: VisibleUnits = BINARY
+) -> Tensor:
     """log sum_other exp(-E) for every frame and state, (N, states)."""
-    return own @ states.T + F.softplus(other.unsqueeze(1) + states @ across).sum(2)
+    return own @ states.T + units.log_terms(other.unsqueeze(1) + states @ across).sum(2)
 
 
 def _configurations(own: Tensor, other_size: int) -> list[Tensor]:

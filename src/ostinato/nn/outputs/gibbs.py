@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ostinato.nn.outputs.visible_units import BINARY, VisibleUnits
+
 # Steps of the mean-field iteration that finds independent notes near an RBM.
 MEAN_FIELD_STEPS = 10
 
@@ -49,6 +51,7 @@ def gibbs_chain(
     weight: Tensor,
     steps: int,
     draws: BernoulliDraws,
+    units: VisibleUnits = BINARY,
 ) -> Tensor:
     """The notes (N, V) after some block steps: hidden units given the notes, then notes given these.
 
@@ -59,17 +62,20 @@ def gibbs_chain(
         weight: W, (V, J).
         steps: how many.
         draws: source of randomness.
+        units: what the visible ones are.
     """
     for _ in range(steps):
         hidden = draws(torch.sigmoid(torch.addmm(hidden_bias, values, weight)))
-        values = draws(torch.sigmoid(torch.addmm(visible_bias, hidden, weight.T)))
+        values = units.drawn(torch.addmm(visible_bias, hidden, weight.T), draws)
     return values
 
 
-def mean_field_logits(visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor) -> Tensor:
-    """Logits (N, V) of independent notes near the RBM: a few damped steps of mean field."""
+def mean_field_logits(
+    visible_bias: Tensor, hidden_bias: Tensor, weight: Tensor, units: VisibleUnits = BINARY
+) -> Tensor:
+    """Logits (N, V) of independent units near the RBM: a few damped steps of mean field."""
     hidden = torch.sigmoid(hidden_bias)
     for _ in range(MEAN_FIELD_STEPS):
-        visible = torch.sigmoid(visible_bias + hidden @ weight.T)
+        visible = units.mean(visible_bias + hidden @ weight.T)
         hidden = 0.5 * (hidden + torch.sigmoid(hidden_bias + visible @ weight))
     return visible_bias + hidden @ weight.T

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ostinato.nn.outputs.gibbs import BernoulliDraws, gibbs_chain, mean_field_logits
 from ostinato.nn.outputs.temperatures import cubic
+from ostinato.nn.outputs.visible_units import BINARY, VisibleUnits
 
 # Steps of the path by which annealed chains come to the RBM.
 PATH_STEPS = 100
@@ -49,6 +50,7 @@ class Machines:
         draws: source of randomness.
         fixed: boolean (N, V), the notes that are held.
         given: (N, V), their values.
+        units: what the visible ones are.
     """
 
     def __init__(
@@ -59,9 +61,10 @@ class Machines:
         draws: BernoulliDraws,
         fixed: Tensor | None = None,
         given: Tensor | None = None,
+        units: VisibleUnits = BINARY,
     ) -> None:
         self.b, self.c, self.weight, self.draws = visible_bias, hidden_bias, weight, draws
-        self.fixed, self.given = fixed, given
+        self.fixed, self.given, self.units = fixed, given, units
 
     def first(self, count: int, repeats: int) -> "Machines":
         """The first so many, each several times: (repeats * count) of them."""
@@ -69,34 +72,40 @@ class Machines:
         def own(x: Tensor) -> Tensor:
             return x[:count].repeat(repeats, 1)
 
-        held = () if self.fixed is None or self.given is None else (own(self.fixed), own(self.given))
-        return Machines(own(self.b), own(self.c), self.weight, self.draws, *held)
+        fixed, given = (None if x is None else own(x) for x in (self.fixed, self.given))
+        return Machines(own(self.b), own(self.c), self.weight, self.draws, fixed, given, self.units)
 
     def independent(self) -> Tensor:
-        """Draws of the independent notes nearby, (N, V)."""
-        return self._held(self.draws(torch.sigmoid(mean_field_logits(self.b, self.c, self.weight))))
+        """Draws of the independent units nearby, (N, V)."""
+        return self._held(self.units.drawn(self._base(), self.draws))
 
     def annealed(self) -> Tensor:
         """The ends of chains that come down a path of temperatures, (N, V)."""
-        base = mean_field_logits(self.b, self.c, self.weight)
-        values = self._held(self.draws(torch.sigmoid(base)))
+        base = self._base()
+        values = self._held(self.units.drawn(base, self.draws))
         for beta in cubic(PATH_STEPS)[1:-1]:
             bias, across = torch.lerp(base, self.b, beta), beta * self.weight
-            values = self._held(gibbs_chain(values, bias, beta * self.c, across, 1, self.draws))
+            values = self._held(gibbs_chain(values, bias, beta * self.c, across, 1, self.draws, self.units))
         return values
 
     def stepped(self, values: Tensor, steps: int) -> Tensor:
         """Chains led on by so many steps."""
         if self.fixed is None:
-            return gibbs_chain(values, self.b, self.c, self.weight, steps, self.draws)
+            return self._chain(values, steps)
         for _ in range(steps):
-            values = self._held(gibbs_chain(values, self.b, self.c, self.weight, 1, self.draws))
+            values = self._held(self._chain(values, 1))
         return values
 
     def free_energy(self, values: Tensor) -> Tensor:
         """F(v), (N,)."""
         hidden = F.softplus(torch.addmm(self.c, values, self.weight)).sum(1)
         return -(values * self.b).sum(1) - hidden
+
+    def _base(self) -> Tensor:
+        return mean_field_logits(self.b, self.c, self.weight, self.units)
+
+    def _chain(self, values: Tensor, steps: int) -> Tensor:
+        return gibbs_chain(values, self.b, self.c, self.weight, steps, self.draws, self.units)
 
     def _held(self, values: Tensor) -> Tensor:
         return values if self.fixed is None else torch.where(self.fixed, self.given, values)  # type: ignore[arg-type]

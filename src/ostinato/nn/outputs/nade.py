@@ -325,6 +325,13 @@ class NADE(nn.Module):
             self.bias[: self.visible_size].copy_(torch.logit(frequencies.to(self.bias.dtype)))
             self.bias[: self.visible_size] -= 0.5 * self.decoder.sum(1)  # sigmoid(0) = 0.5
 
+    def initialize_offsets_(self) -> None:
+        """Let the last V values of a state be added to the log-odds of the notes, to start with."""
+        with torch.no_grad():
+            offsets = self.weight[:, -self.visible_size :].zero_()
+            if self.state_scale:
+                offsets.fill_diagonal_(1 / self.state_scale)
+
     def extra_repr(self) -> str:
         """The sizes."""
         return f"{self.hidden_size}, {self.visible_size}, nade_size={self.nade_size}"

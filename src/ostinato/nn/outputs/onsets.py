@@ -178,13 +178,30 @@ class OnsetFrames(BinaryFrames):
         return drawn, log_weights
 
     def _certain(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Which rows of frames (..., 2 P) follow from others and the frame before; and values for them."""
-        sounds = value[..., : self.pitches] != 0
-        before = self.before.expand(sounds.shape)
-        goes_on = sounds & before
-        certain = torch.cat([torch.zeros_like(goes_on), ~goes_on], -1)
-        known = torch.cat([sounds, sounds & ~before], -1)
-        return certain, known.to(value.dtype)
+        return certain_rows(value, self.before)
+
+
+def certain_rows(value: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Which rows of frames (..., 2 P) follow from others and the frame before; and values for them.
+
+    Args:
+        value: the frames.
+        before: boolean, of a shape that broadcasts to (..., P): which pitches sounded in the frame before.
+
+    Example:
+        >>> certain_rows(torch.tensor([1, 1, 0, 0]), torch.tensor([True, False]))
+        (tensor([False, False, False,  True]), tensor([1, 1, 0, 1]))
+    """
+    sounds, before = torch.broadcast_tensors(value[..., : before.shape[-1]] != 0, before)
+    goes_on = sounds & before
+    certain = torch.cat([torch.zeros_like(goes_on), ~goes_on], -1)
+    known = torch.cat([sounds, sounds & ~before], -1)
+    return certain, known.to(value.dtype)
+
+
+def parted(hidden: Tensor, told: int) -> tuple[Tensor, Tensor]:
+    """The states (..., H) and which pitches sounded before, of both side by side (..., H + told)."""
+    return hidden[..., :-told], hidden[..., -told:] != 0
 
 
 class Onsets(nn.Module):
@@ -213,7 +230,7 @@ class Onsets(nn.Module):
 
     def forward(self, hidden: Tensor) -> OnsetFrames:
         """The distribution of the next frame for every state (..., H + P)."""
-        state, before = self._parted(hidden)
+        state, before = parted(hidden, self.told)
         return OnsetFrames.of_layer(self.rows(state), before)
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -222,12 +239,13 @@ class Onsets(nn.Module):
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> "OnsetCurvature":
         """The curvature of `nll` at these states (N, H + P) and frames (N, 2 P): of the rows asked for."""
-        state, before = self._parted(hidden)
+        state, before = parted(hidden, self.told)
         certain, _ = OnsetFrames.of_layer(self.rows(state), before)._certain(targets)
         return OnsetCurvature(self.rows.linearize(state, targets, asked=~certain))
 
-    def _parted(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        return hidden[..., : -self.told], hidden[..., -self.told :] != 0
+    def initialize_offsets_(self) -> None:
+        """As that of the rows."""
+        self.rows.initialize_offsets_()
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ def pitch_log_probs(score: Callable[[Tensor, Tensor], Tensor], values: Tensor) -
         >>> pitch_log_probs(lambda v, rows: (v * logits[rows]).sum(1), torch.tensor([[1, 0, 0]])).exp()
         tensor([[0.1250, 1.0000, 1.0000]], dtype=torch.float64)
     """
+    return placed_log_probs(lambda frames, rows, _: score(frames, rows), values)
+
+
+def placed_log_probs(score: Callable[[Tensor, Tensor, Tensor], Tensor], values: Tensor) -> Tensor:
+    """`pitch_log_probs` where s is told, besides, at which pitch (K,) of each frame the note is."""
     on = values != 0
     found = torch.zeros(on.shape, dtype=torch.float64, device=on.device)
     frames, notes = on.nonzero(as_tuple=True)
@@ -43,6 +48,6 @@ def pitch_log_probs(score: Callable[[Tensor, Tensor], Tensor], values: Tensor) -
         tried = others[which].to(torch.uint8)
         tried[torch.arange(len(which), device=on.device), pitch] = 1
         table = found.new_full(others.shape, -torch.inf)
-        table[which, pitch] = score(tried, rows[which]).double()
+        table[which, pitch] = score(tried, rows[which], pitch).double()
         found[rows, own] = table[each, own] - table.logsumexp(1)
     return found

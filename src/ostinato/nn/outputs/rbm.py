@@ -5,7 +5,7 @@ RBM. Source: Boulanger-Lewandowski, Bengio & Vincent 2012 (RNN-RBM).
 """
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -96,12 +96,18 @@ class RBM(nn.Module):
         self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """An unbiased estimate of the sum over frames of the pseudo-log-likelihood, from every 8th note."""
-        stride = min(SCORE_STRIDE, self.visible_size)
+        return self.estimated_score(self(hidden), targets, generator)
+
+    def estimated_score(
+        self, frames: RBMFrames, targets: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """`training_score` of frames (N, V) under distributions that this RBM has made."""
+        stride = min(SCORE_STRIDE, frames.variables)
         place = None if generator is None else generator.device
         first = int(torch.randint(stride, (), generator=generator, device=place))
-        notes = torch.arange(first, self.visible_size, stride, device=hidden.device)
+        notes = torch.arange(first, frames.variables, stride, device=frames.biases.device)
         with torch.no_grad():
-            return stride * self(hidden).pseudo_log_prob(targets, notes).sum()
+            return stride * frames.pseudo_log_prob(targets, notes).sum()
 
     def training_loss(
         self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None = None
@@ -118,8 +124,14 @@ class RBM(nn.Module):
             targets: frames (N, V).
             generator: source of randomness.
         """
-        frames, data = self(hidden), targets.to(self.weight.dtype)
-        with full_precision(hidden.device):
+        return self.contrasted(self(hidden), targets, generator)
+
+    def contrasted(
+        self, frames: RBMFrames, targets: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """`training_loss` of frames (N, V) under distributions that this RBM has made."""
+        data = targets.to(self.weight.dtype)
+        with full_precision(data.device):
             values = self._chained(frames, data, generator)
             if recorder(self.interaction) is not None:  # which refuses second derivatives itself
                 return (frames.free_energy(data) - frames.free_energy(values)).sum()
@@ -133,36 +145,29 @@ class RBM(nn.Module):
         chosen = None if self.chains is None else self._deal(len(data), generator)
         values = data if chosen is None or self.chains is None else self.chains[chosen]
         for _ in range(self.cd_steps):
-            values = gibbs_step(values, b, c, self.interaction, generator)
+            values = gibbs_step(values, b, c, self.interaction, generator, frames.units)
         if chosen is not None and self.chains is not None:
             self.chains[chosen] = values
         return values
 
-    def mean_field_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of the visible biases alone: what the RNN is pre-trained on."""
+    def mean_field_loss(self, hidden: Tensor, targets: Tensor, *, asked: Tensor | None = None) -> Tensor:
+        """Cross-entropy of the visible biases alone: what the RNN is pre-trained on.
+
+        Of the notes that are `asked` for alone, boolean (N, V), where others are certain.
+        """
         visible = self.visible_size
         logits = F.linear(self.state_scale * hidden, self.weight[:visible], self.bias[:visible])
-        return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum")
+        weight = None if asked is None else asked.to(logits.dtype)
+        return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), weight, reduction="sum")
+
+    def without_rnn(self, hidden: Tensor) -> Tensor:
+        """States (N, H) of zero."""
+        return hidden * 0
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """First the RBM alone learns single frames, then the RNN the visible biases, then both together."""
-        score = "pseudo_log_likelihood"
-
-        def frames_alone(hidden: Tensor, values: Tensor, generator: torch.Generator | None) -> Cost:
-            return together(hidden * 0, values, generator)
-
-        def visible_biases(hidden: Tensor, values: Tensor, generator: torch.Generator | None) -> Cost:
-            return self._watched(self.mean_field_loss(hidden, values), hidden, values, generator)
-
-        def together(hidden: Tensor, values: Tensor, generator: torch.Generator | None) -> Cost:
-            return self._watched(self.training_loss(hidden, values, generator), hidden, values, generator)
-
-        return (
-            Objective("frames", frames_alone, score),
-            Objective("rnn", visible_biases, score),
-            Objective(JOINT, together, score),
-        )
+        """See `objectives_of`."""
+        return objectives_of(self)
 
     @classmethod
     def from_settings(cls, spec: OutputSpec) -> "RBM":
@@ -191,15 +196,48 @@ class RBM(nn.Module):
         """The sizes."""
         return f"{self.hidden_size}, {self.visible_size}, rbm_size={self.rbm_size}"
 
-    def _watched(
-        self, loss: Tensor, hidden: Tensor, values: Tensor, generator: torch.Generator | None
-    ) -> Cost:
-        """A loss with the score that tells how training goes."""
-        return Cost(loss, -self.training_score(hidden.detach(), values, generator))
-
     def _deal(self, frames: int, generator: torch.Generator | None) -> Tensor:
         """A persistent chain for each frame; where there are more frames than chains, some serve twice."""
         assert self.chains is not None
         count = len(self.chains)
         order = permutation(count, self.chains.device, generator)
         return order.repeat(-(-frames // count))[:frames]
+
+
+class Contrasted(Protocol):
+    """An output layer that is trained by contrastive divergence, after pre-training: RBMs."""
+
+    def training_loss(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Contrastive divergence."""
+
+    def training_score(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
+        """The score to watch, summed over frames."""
+
+    def mean_field_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of the visible biases alone."""
+
+    def without_rnn(self, hidden: Tensor) -> Tensor:
+        """What the layer reads when the RNN says nothing."""
+
+
+def objectives_of(layer: Contrasted) -> tuple[Objective, ...]:
+    """First the RBM alone learns single frames, then the RNN the visible biases, then both together."""
+    score = "pseudo_log_likelihood"
+
+    def watched(loss: Tensor, hidden: Tensor, values: Tensor, generator: torch.Generator | None) -> Cost:
+        return Cost(loss, -layer.training_score(hidden.detach(), values, generator))
+
+    def frames_alone(hidden: Tensor, values: Tensor, generator: torch.Generator | None) -> Cost:
+        return together(layer.without_rnn(hidden), values, generator)
+
+    def visible_biases(hidden: Tensor, values: Tensor, generator: torch.Generator | None) -> Cost:
+        return watched(layer.mean_field_loss(hidden, values), hidden, values, generator)
+
+    def together(hidden: Tensor, values: Tensor, generator: torch.Generator | None) -> Cost:
+        return watched(layer.training_loss(hidden, values, generator), hidden, values, generator)
+
+    return (
+        Objective("frames", frames_alone, score),
+        Objective("rnn", visible_biases, score),
+        Objective(JOINT, together, score),
+    )

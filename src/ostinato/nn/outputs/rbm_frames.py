@@ -22,6 +22,7 @@ from ostinato.nn.outputs.first_order import first_order
 from ostinato.nn.outputs.gibbs import BernoulliDraws
 from ostinato.nn.outputs.mixing import Bracket, ChainRecord, Machines, bracketed, settled_draws
 from ostinato.nn.outputs.pitches import pitch_log_probs
+from ostinato.nn.outputs.visible_units import BINARY, VisibleUnits
 
 # Block Gibbs steps at most, from the annealed start to a sample: fewer where chains mix before.
 GIBBS_STEPS = 4096
@@ -56,6 +57,9 @@ class RBMFrames(BinaryFrames):
         (True, -88.0)
     """
 
+    # what the notes are, given the hidden units
+    units: VisibleUnits = BINARY
+
     arg_constraints = {  # noqa: RUF012
         "biases": constraints.real_vector,
         "weight": constraints.independent(constraints.real, 2),
@@ -83,7 +87,8 @@ class RBMFrames(BinaryFrames):
     @property
     def exact(self) -> bool:  # type: ignore[override]
         """Whether `log_prob` is exact."""
-        return enumeration.is_quick(*self.weight.shape)
+        visible, hidden = self.weight.shape
+        return enumeration.is_quick(visible, hidden, self.units)
 
     @property
     def mean(self) -> Tensor:
@@ -107,13 +112,13 @@ class RBMFrames(BinaryFrames):
         b, c = self.split_biases()
         with torch.no_grad():
             draws = BernoulliDraws(generator)
-            values = settled_draws(Machines(b, c, self.weight, draws), self.chains)
+            values = settled_draws(Machines(b, c, self.weight, draws, units=self.units), self.chains)
             total = torch.zeros_like(b)
             for _ in range(samples):
                 hidden = draws(torch.sigmoid(torch.addmm(c, values, self.weight)))
-                p = torch.sigmoid(torch.addmm(b, hidden, self.weight.T))
-                values = draws(p)
-                total += p
+                logits = torch.addmm(b, hidden, self.weight.T)
+                values = self.units.drawn(logits, draws)
+                total += self.units.mean(logits)
         return (total / samples).reshape(self.batch_shape + self.event_shape)
 
     def free_energy(self, value: Tensor) -> Tensor:
@@ -139,7 +144,8 @@ class RBMFrames(BinaryFrames):
 
     def log_partition(self) -> Tensor:
         """log Z, shape (...), by enumeration of up to 24 units of the smaller layer."""
-        return enumeration.log_partition(*self.split_biases(), self.weight).reshape(self.batch_shape)
+        found = enumeration.log_partition(*self.split_biases(), self.weight, self.units)
+        return found.reshape(self.batch_shape)
 
     def likelihood(self, value: Tensor, *, generator: torch.Generator | None = None) -> Estimate:
         """Log-probability of frames by annealing in both directions, with its error; also where it could be
@@ -171,7 +177,7 @@ class RBMFrames(BinaryFrames):
             rough: whether it is to estimate their log-probability; else it keeps some, to draw from.
         """
         b, c = (x.detach() for x in self.split_biases())
-        own = Frames(b, c, self.weight.detach(), value.reshape(-1, *self.event_shape))
+        own = Frames(b, c, self.weight.detach(), value.reshape(-1, *self.event_shape), self.units)
         estimator.add(own if rows is None else own[rows], rough=rough)
 
     def bracketed(
@@ -193,7 +199,8 @@ class RBMFrames(BinaryFrames):
         """
         frames = gathered.kept
         with torch.no_grad():
-            machines = Machines(frames.b, frames.c, frames.weight, BernoulliDraws(generator))
+            draws_of = BernoulliDraws(generator)
+            machines = Machines(frames.b, frames.c, frames.weight, draws_of, units=frames.units)
             observed = frames.observed.to(torch.uint8)
             return bracketed(
                 machines,
@@ -203,6 +210,11 @@ class RBMFrames(BinaryFrames):
                 limit=self.chains.limit,
                 tolerance=tolerance,
             )
+
+    @property
+    def variables(self) -> int:
+        """How many there are whose probabilities given all others `pseudo_log_prob` is the sum of: V."""
+        return self.event_shape[0]
 
     def pseudo_log_prob(self, value: Tensor, notes: Tensor | None = None) -> Tensor:
         """sum_i log p(v_i | all other notes), shape (...): the cheap score that early stopping watches.
@@ -218,10 +230,13 @@ class RBMFrames(BinaryFrames):
         b, c = self.split_biases(leading)
         rows = max(1, _PIECE // self.weight.numel())
         parts = [
-            _pseudo_log_prob(v, own_b, own_c, self.weight, notes)
+            self._pseudo(v, own_b, own_c, notes)
             for v, own_b, own_c in zip(values.split(rows), b.split(rows), c.split(rows), strict=True)
         ]
         return torch.cat([values.new_zeros(0), *parts]).reshape(leading)
+
+    def _pseudo(self, values: Tensor, b: Tensor, c: Tensor, notes: Tensor | None) -> Tensor:
+        return _pseudo_log_prob(values, b, c, self.weight, notes)
 
     def note_log_probs(self, value: Tensor) -> Tensor:
         """log p(v_i | all other notes) of each note's value, (..., V); they sum to `pseudo_log_prob`.
@@ -229,7 +244,7 @@ class RBMFrames(BinaryFrames):
         Exact; not to be confused with the other outputs' log p(v_i | the notes before), which sum to
         `log_prob`.
         """
-        notes = torch.arange(self.event_shape[0], device=self.biases.device)
+        notes = torch.arange(self.variables, device=self.biases.device)
         return torch.stack([self.pseudo_log_prob(value, note) for note in notes.split(1)], -1)
 
     def pitch_log_probs(self, value: Tensor) -> Tensor:
@@ -266,7 +281,7 @@ class RBMFrames(BinaryFrames):
 
     def sample_given(
         self, fixed_mask: Tensor, fixed_values: Tensor, *, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, None]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Frames whose fixed notes have given values, by Gibbs chains with these clamped, until they have
         mixed.
 
@@ -305,7 +320,7 @@ class RBMFrames(BinaryFrames):
             b, c = self.split_biases(leading)
             if not len(b):
                 return b.new_zeros(leading + self.event_shape, dtype=torch.uint8)
-            machines = Machines(b, c, self.weight, BernoulliDraws(generator), fixed, given)
+            machines = Machines(b, c, self.weight, BernoulliDraws(generator), fixed, given, self.units)
             values = settled_draws(machines, self.chains)
         return values.to(torch.uint8).reshape(leading + self.event_shape)
 
@@ -325,17 +340,21 @@ class _Estimate(torch.autograd.Function):
         )
 
 
-def draw_bernoulli(logits: Tensor, generator: torch.Generator | None) -> Tensor:
-    """0 or 1, of the logits' type, 1 with probability sigmoid(logits)."""
-    return (uniform(logits.shape, logits, generator) < torch.sigmoid(logits)).to(logits.dtype)
-
-
 def gibbs_step(
-    values: Tensor, b: Tensor, c: Tensor, weight: Tensor, generator: torch.Generator | None
+    values: Tensor,
+    b: Tensor,
+    c: Tensor,
+    weight: Tensor,
+    generator: torch.Generator | None,
+    units: VisibleUnits = BINARY,
 ) -> Tensor:
     """Hidden units given the notes (N, V), then notes given the hidden units."""
-    hidden = draw_bernoulli(torch.addmm(c, values, weight), generator)
-    return draw_bernoulli(torch.addmm(b, hidden, weight.T), generator)
+
+    def draw(p: Tensor) -> Tensor:
+        return (uniform(p.shape, p, generator) < p).to(p.dtype)
+
+    hidden = draw(torch.sigmoid(torch.addmm(c, values, weight)))
+    return units.drawn(torch.addmm(b, hidden, weight.T), draw)
 
 
 def _pseudo_log_prob(values: Tensor, b: Tensor, c: Tensor, weight: Tensor, notes: Tensor | None) -> Tensor:

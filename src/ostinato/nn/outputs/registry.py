@@ -37,7 +37,9 @@ class Output(Declared):
         evaluated_by: of its settings, those that decide how its scores are estimated, not what is learned:
             `ostinato evaluate` takes other values for them.
         pretraining: stages that come before the joint training, in their order.
-        onsets: whether frames that it predicts can say where notes begin: see `nn.outputs.onsets`.
+        onsets: where the layer is that lets its frames say where notes begin, and has its rows as its one
+            argument; None where they cannot: see `nn.outputs.onsets`.
+        offsets: whether what was seen before can be copied into its notes: see `nn.outputs.copy_gates`.
     """
 
     targets: Targets
@@ -45,7 +47,8 @@ class Output(Declared):
     exact: bool = True
     evaluated_by: tuple[str, ...] = ()
     pretraining: tuple[Stage, ...] = ()
-    onsets: bool = False
+    onsets: str | type[Any] | None = None
+    offsets: bool = False
 
     def arguments(self, settings: Settings) -> dict[str, Any]:
         """Those of a `Declared`, without the epochs of pre-training."""
@@ -117,13 +120,17 @@ _HF_MINIBATCHES = {
     "averaging": 0.98,
 }
 
+# Of outputs that have what follows from other rows as certain.
+_ONSETS = "ostinato.nn.outputs.onsets:Onsets"
+
 OUTPUTS.register(
     Output(
         name="bernoulli",
         place="ostinato.nn.outputs.bernoulli:Bernoulli",
         summary="independent notes",
         targets="binary",
-        onsets=True,
+        onsets=_ONSETS,
+        offsets=True,
         hessian_free=_HF_MINIBATCHES | {"streams": 8, "l2": 1e-3},
     )
 )
@@ -135,7 +142,8 @@ OUTPUTS.register(
         place="ostinato.nn.outputs.nade:NADE",
         summary="each note given those before it in the frame",
         targets="binary",
-        onsets=True,
+        onsets=_ONSETS,
+        offsets=True,
         settings=(
             Setting("nade_size", int, 150, "Output", "hidden units of NADE", low=1, high=100_000),
             Setting(
@@ -164,6 +172,7 @@ OUTPUTS.register(
         place="ostinato.nn.outputs.rbm:RBM",
         summary="notes tied by hidden units",
         targets="binary",
+        onsets="ostinato.nn.outputs.rbm_onsets:OnsetRBM",
         curvature=False,
         exact=False,
         evaluated_by=tuple(setting.name for setting in _RBM_SAMPLING),

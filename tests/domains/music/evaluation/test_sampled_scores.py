@@ -7,7 +7,7 @@ import torch
 from ostinato.data.sequences import Sequence
 from ostinato.domains.music.evaluation.accuracy import expected_accuracy, sampled_accuracy
 from ostinato.domains.music.evaluation.estimated import efforts
-from ostinato.domains.music.evaluation.frames import score_songs, total_by_song
+from ostinato.domains.music.evaluation.frames import in_quarters, score_songs, total_by_song
 from ostinato.domains.music.evaluation.measures import Sampling
 from ostinato.evaluation.scores import Score
 from ostinato.evaluation.tables import show
@@ -182,3 +182,13 @@ def test_a_small_rbm_is_scored_exactly() -> None:
         inputs = torch.cat([torch.zeros_like(frames[:1]), frames[:-1]])
         expected += net(inputs)[0].log_prob(frames).sum().item()
     assert totals.log_prob.sum() == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_estimate_in_quarter_notes_keeps_its_interval() -> None:
+    frame = Score(-4.0, "nats/frame", "pooled", 9, 3, 0.1).estimated(
+        0.01, (-4.5, -3.5), "by sampling", bound=True, effort={"gap": 0.1}
+    )
+    found = in_quarters({"log_likelihood": frame}, 4)["log_likelihood_per_quarter"]
+    assert (found.value, found.interval, found.bound) == (-16.0, (-18.0, -14.0), True)
+    assert (found.sampling_error, found.standard_error, found.unit) == (0.04, 0.4, "nats/quarter")
+    assert found.effort == {}  # that of the frames' score

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ostinato.domains.music.layout import invalid, spans
 from ostinato.domains.music.reading import data_sets
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.pieces import read_piece
@@ -82,6 +83,26 @@ def test_nothing_is_lost(folder, grid):
     report = data_sets.load(folder, progress=False, transpose=False).details["reading"]
     assert report["lost"] == 0
     assert report["notes"] > 300
+
+
+@pytest.mark.parametrize("folder", KINDS, indirect=True)
+def test_no_repeated_note_is_fused_with_the_one_before(folder, request):
+    data = data_sets.load(folder, progress=False, transpose=False, frames="onsets")
+    report = data.details["reading"]
+    songs = [song for split in ("train", "valid", "test") for song in data[split]]
+    assert not any(invalid(song.values) for song in songs)
+    held = [sum(1 for _ in spans(song.values)) for song in songs]
+    assert (report["lost"], sum(held)) == (0, report["notes"])
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"), [(kind, kind) for kind in ("pop", "chorale")], indirect=["folder"]
+)
+def test_a_piano_roll_fuses_what_is_struck_again(folder, kind):
+    data = data_sets.load(folder, progress=False, transpose=False, frames="piano-roll")
+    held = sum(1 for split in ("train", "valid", "test") for song in data[split] for _ in spans(song.values))
+    notes = data.details["reading"]["notes"]
+    assert 0 < held <= notes // 2 if kind == "pop" else 0 < held < notes
 
 
 @pytest.mark.parametrize("folder", ["performance"], indirect=True)

@@ -68,7 +68,29 @@ def test_ties_are_one_note():
 
 
 def test_a_tie_that_nothing_takes_up_joins_nothing():
-    assert rows(score([note("C", inside='<tie type="start"/>') + note("C")])) == [(0, 1, 60), (1, 2, 60)]
+    start, stop = '<tie type="start"/>', '<tie type="stop"/>'
+    tied = note("E", inside=start) + note("E", inside=stop)
+    loose = note("C", inside=start)
+    assert rows(score([loose + note("C") + tied])) == [(0, 1, 60), (1, 2, 60), (2, 4, 64)]
+    assert rows(score([loose + note("D") + note("C")])) == [(0, 1, 60), (1, 2, 62), (2, 3, 60)]
+
+
+def test_two_voices_in_unison_have_a_tie_each():
+    start, stop = '<tie type="start"/>', '<tie type="stop"/>'
+    back = "<backup><duration>1</duration></backup>"
+
+    def voice(number, tie):
+        return note("C", inside=f"{tie}<voice>{number}</voice>")
+
+    bars = [voice(1, start) + back + voice(3, start), voice(1, stop) + back + voice(3, stop)]
+    assert rows(score(bars)) == [(0, 2, 60), (0, 2, 60)]
+    # a tie that crosses to another voice is taken up too
+    assert rows(score([voice(1, start), voice(2, stop)])) == [(0, 2, 60)]
+
+
+def test_where_no_tie_of_a_file_has_an_end_the_next_note_takes_it_up():
+    loose = note("C", inside='<tie type="start"/>')
+    assert rows(score([loose + note("C") + note("C")])) == [(0, 2, 60), (2, 3, 60)]
 
 
 def test_a_shorter_voice_does_not_shorten_its_bar():

@@ -107,13 +107,16 @@ def chain_accuracy(
         generator: source of randomness.
     """
 
+    # of what sounds, as published
+    rows = getattr(frames, "pitches", None)
+
     def overlap(drawn: Tensor, observed: Tensor) -> Tensor:
-        return 100 * accuracy_of([drawn], observed).overlap[0]
+        return 100 * accuracy_of([drawn[:, :rows]], observed[:, :rows]).overlap[0]
 
     draws = max(2, sampling.samples // 2)
     found = frames.bracketed(gathered, overlap, draws, _ACCURACY_TOLERANCE, generator)
-    observed = gathered.kept.observed
-    near, far = (accuracy_of(side.unbind(0), observed) for side in (found.near, found.far))
+    observed = gathered.kept.observed[:, :rows]
+    near, far = (accuracy_of(side[..., :rows].unbind(0), observed) for side in (found.near, found.far))
     effort = {
         "gibbs_steps": found.steps,
         "mixed": found.met,

@@ -50,12 +50,8 @@ def in_quarters(scores: dict[str, Score], frames_per_beat: int) -> dict[str, Sco
     """
     added = {}
     for name in ("log_likelihood", "log_likelihood_roll"):
-        if name in scores and not scores[name].estimate:
-            one = scores[name]
-            value, error = one.value * frames_per_beat, one.standard_error * frames_per_beat
-            added[f"{name}_per_quarter"] = replace(
-                one, value=value, standard_error=error, unit="nats/quarter"
-            )
+        if name in scores:
+            added[f"{name}_per_quarter"] = scores[name].times(frames_per_beat, "nats/quarter")
     return scores | added
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ostinato.domains.music.evaluation.accuracy import expected_accuracy, sampled_accuracy
-from ostinato.nn.outputs import BernoulliFrames, OnsetFrames
+from ostinato.nn.outputs import BernoulliFrames
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def cheap_columns(frames: Any, targets: Tensor) -> dict[str, Tensor]:
 def likelihood_columns(frames: Any, targets: Tensor) -> dict[str, Tensor]:
     """The log-probability (N,), exact; of frames with onsets also that of what sounds."""
     columns = {"log_prob": frames.log_prob(targets)}
-    if isinstance(frames, OnsetFrames):
+    if hasattr(frames, "roll"):
         columns["log_prob_roll"] = frames.roll.log_prob(targets[..., : frames.pitches])
     return columns
 
@@ -39,7 +39,7 @@ def accuracy_columns(
     frames: Any, targets: Tensor, sampling: Sampling, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Expected hits, errors and overlap: exact (N,) for independent notes, else of drawn frames (S, N)."""
-    if isinstance(frames, OnsetFrames):  # of what sounds, as published
+    if hasattr(frames, "roll"):  # of what sounds, as published
         frames, targets = frames.roll, targets[..., : frames.pitches]
     if isinstance(frames, BernoulliFrames):
         expected = expected_accuracy(frames, targets)

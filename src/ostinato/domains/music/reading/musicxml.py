@@ -89,20 +89,24 @@ def _score(root: Element, repeats: bool, *, chords: bool) -> Notes:
     _fill_empty(measures)
     rows: list[tuple[Fraction, Fraction, _Note, int]] = []
     marks: list[tuple[Fraction, str, Any]] = []
-    waiting: dict[tuple[int, int], int] = {}
+    waiting: dict[tuple[int, int], list[int]] = {}
+    # of some programs all ties have a beginning and none an end: whatever note follows takes them up
+    said = any(not note.begins for one in measures for notes in one.notes for note in notes)
     now = Fraction(0)
     for k in order(measures, repeats=repeats):
         for track, notes in enumerate(measures[k].notes):
             for note in sorted(notes, key=lambda note: note.offset):
                 start = now + note.offset
-                before = waiting.pop((track, note.pitch), None)
-                if not note.begins and before is not None and rows[before][1] == start:
+                before = None
+                if not (said and note.begins):
+                    before = _tied(waiting.get((track, note.pitch), []), rows, start, note.voice)
+                if before is not None:
                     rows[before] = (rows[before][0], start + note.length, rows[before][2], track)
                 else:
                     before = len(rows)
                     rows.append((start, start + note.length, note, track))
                 if not note.ends:
-                    waiting[track, note.pitch] = before
+                    waiting.setdefault((track, note.pitch), []).append(before)
         marks += [(now + offset, kind, value) for offset, kind, value in measures[k].marks]
         now += measures[k].length
     names, programs = _part_list(root, parts)
@@ -122,6 +126,18 @@ def _score(root: Element, repeats: bool, *, chords: bool) -> Notes:
         marks=_marks(marks, programs),
         title=(root.findtext("work/work-title") or root.findtext("movement-title") or "").strip(),
     )
+
+
+def _tied(
+    waiting: list[int], rows: list[tuple[Fraction, Fraction, _Note, int]], start: Fraction, voice: int
+) -> int | None:
+    """Which of the rows that wait for the end of a tie ends here: of several one in the same voice."""
+    waiting[:] = [row for row in waiting if rows[row][1] >= start]
+    ending = [row for row in waiting if rows[row][1] == start]
+    found = next((row for row in ending if rows[row][2].voice == voice), ending[0] if ending else None)
+    if found is not None:
+        waiting.remove(found)
+    return found
 
 
 def _chords(

@@ -52,7 +52,8 @@ def parse(data: bytes) -> File:
     division = int.from_bytes(data[12:14], "big")
     if division == 0 or division & 0x8000:
         raise UserError(
-            "its times are not in beats (ticks per quarter note), so there are no frames of a beat"
+            "its times are seconds (SMPTE), not beats, so there are no frames of a beat; save it with ticks "
+            "per quarter note"
         )
     tracks: list[bytes] = []
     declared, position = int.from_bytes(data[10:12], "big"), 8 + int.from_bytes(data[4:8], "big")

@@ -4,21 +4,23 @@ Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 """
 
 import os
+from fractions import Fraction
 
 import numpy as np
 
-from ostinato.domains.music.notes import LOWEST, checked, seconds_per_frame, spans
+from ostinato.domains.music.notes import LOWEST, Notes, checked, seconds_per_frame, spans
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.pieces import read_piece
 from ostinato.domains.music.writing.audio import to_wav
+from ostinato.domains.music.writing.midi_file import Played, Voice, of_notes
 from ostinato.domains.music.writing.pictures import picture
-from ostinato.errors import UserError, argument, needs
+from ostinato.errors import UserError, argument
 from ostinato.files import atomic_write
 
 __all__ = ["from_file", "picture", "spans", "to_midi", "to_wav"]
 
-_TICKS = 480
-_VELOCITY = 80
+# To a quarter note: finer than any score's notes.
+MOST_FRAMES = 480
 
 
 def from_file(
@@ -67,26 +69,17 @@ def to_midi(
         >>> np.array_equal(from_file(path, transpose=False), np.eye(88))
         True
     """
-    with needs("music"):
-        import symusic
-
     frames = checked(frames)
-    if not 1 <= frames_per_beat <= _TICKS:
-        raise UserError(f"expected {argument('frames_per_beat')} of 1 to {_TICKS}, found {frames_per_beat}")
-    seconds_per_frame(frames_per_beat, tempo)  # checks the tempo
-    # a multiple of the frames, so that every frame begins on a tick
-    ticks = frames_per_beat * -(-_TICKS // frames_per_beat)
-    step = ticks // frames_per_beat
-    midi = symusic.Score(ticks)
-    midi.tempos.append(symusic.Tempo(time=0, qpm=tempo))
-    track = symusic.Track(name="ostinato", program=0, is_drum=False)
-    for begin, end, column in spans(frames):
-        track.notes.append(
-            symusic.Note(
-                time=begin * step, duration=(end - begin) * step, pitch=column + LOWEST, velocity=_VELOCITY
-            )
+    if not 1 <= frames_per_beat <= MOST_FRAMES:
+        raise UserError(
+            f"expected {argument('frames_per_beat')} of 1 to {MOST_FRAMES}, found {frames_per_beat}"
         )
-    midi.tracks.append(track)
-    # silence at the end lasts, too: without an event there, the file would end with its last note
-    midi.markers.append(symusic.TextMeta(time=len(frames) * step, text="end"))
-    atomic_write(path, midi.dumps_midi())
+    seconds_per_frame(frames_per_beat, tempo)  # checks the tempo
+    played = [
+        Played(Fraction(begin, frames_per_beat), Fraction(end, frames_per_beat), column + LOWEST)
+        for begin, end, column in spans(frames)
+    ]
+    # silence at the end lasts, too
+    nothing = Notes(np.zeros(0), np.zeros(0), np.zeros(0, dtype=int))
+    end = Fraction(len(frames), frames_per_beat)
+    atomic_write(path, of_notes(nothing, [Voice("ostinato", played)], end=end, tempo=tempo))

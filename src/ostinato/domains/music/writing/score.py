@@ -19,6 +19,7 @@ from ostinato.domains.music.reading.notation import MIDI
 from ostinato.domains.music.writing import audio, midi_file, musicxml, pictures
 from ostinato.domains.music.writing.midi_file import VELOCITY, Voice, fraction
 from ostinato.errors import UserError, argument, check_installed
+from ostinato.evaluation.numbers import counted
 from ostinato.files import atomic_write
 
 TEMPO = 100.0
@@ -147,17 +148,21 @@ class Score:
         suffix = Path(path).suffix.lower()
         if suffix in MIDI:
             atomic_write(path, self.as_midi)
-        elif suffix == ".musicxml":
+            return []
+        notices = []
+        if self.drums:
+            notices.append(f"without {counted(self.drums, 'drum note')}; MIDI has them")
+        if suffix == ".musicxml":
             data, notice = musicxml.of_notes(self.notes, end=self.end)
             atomic_write(path, data)
-            return [notice] if notice else []
+            notices += [notice] if notice else []
         elif suffix == ".wav":
             # without a tempo, MIDI has 120 quarter notes a minute
             tempi = self.notes.marks.tempi or ((0.0, 120.0),)
             atomic_write(path, audio.wav_of_notes(self.notes, float(self.end), tempi))
         else:
             self._picture(path, title)
-        return []
+        return notices
 
     def _picture(self, path: str | os.PathLike[str], title: str) -> None:
         notes = self.notes

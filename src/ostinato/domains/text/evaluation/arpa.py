@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ostinato import foreign
 from ostinato.domains.text.reading.source import whole_file
 from ostinato.domains.text.reading.words import BEGIN, END
 from ostinato.errors import UserError
@@ -81,10 +82,12 @@ def read_arpa(path: Path) -> BackoffModel:
     Fields are separated by spaces and tabs alone.
 
     Raises:
-        UserError: the file cannot be read or is not in the format; says in which line.
+        UserError: the file cannot be read, is not in the format (says in which line), or takes more memory
+            than a reader may.
     """
+    memory = foreign.Memory(str(path), share=0.85)  # a table takes half as much again while it grows
     lines = (line for block in whole_file(path).blocks() for line in block.removesuffix("\n").split("\n"))
-    return BackoffModel(_read(path, enumerate(lines, 1)))
+    return BackoffModel(_read(path, memory.along(enumerate(lines, 1))))
 
 
 def _read(path: Path, lines: Iterator[tuple[int, str]]) -> list[dict[tuple[str, ...], tuple[float, float]]]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ostinato import seal
+from ostinato import foreign, seal
 from ostinato.data.cache import TOKENS, cache_folder
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.text.reading.extents import Extents, Measure
@@ -70,7 +70,7 @@ def mapped(
         except OSError as error:
             advice = "set OSTINATO_CACHE to a folder with room for it"
             raise write_error(folder, error, advice) from error
-    meta = json.loads(seal.read(folder, _META))
+    meta = foreign.of_json(seal.read(folder, _META, foreign.MOST_JSON))
     vocabulary = Vocabulary.read(folder)
     arrays: dict[str, np.ndarray] = {
         split: np.memmap(folder / f"{split}.tokens", vocabulary.dtype, "r")

@@ -1,7 +1,7 @@
 """Where text comes from: strings in memory, or ranges of UTF-8 files that are read a block at a time.
 
 What is compressed by gzip, and what comes through a pipe or standard input (named -), is read to its end into
-memory, within `foreign.MOST_UNPACKED`.
+memory, within `foreign.most_unpacked`.
 """
 
 import io
@@ -74,7 +74,8 @@ class FileSource:
         Line ends, also \\r alone, become \\n, and the last line gets one.
 
         Raises:
-            UserError: the file cannot be read, or is not UTF-8: says at which byte.
+            UserError: the file cannot be read, is not UTF-8 (says at which byte), or has neither line ends
+                nor spaces for `foreign.most_unpacked` bytes.
         """
         try:
             with self.open() as file:
@@ -97,6 +98,8 @@ class FileSource:
                 text = self._text(rest[:cut], at)
                 yield text if left > 0 or text.endswith("\n") else text + "\n"
                 at, rest = at + cut, rest[cut:]
+            elif len(rest) > foreign.most_unpacked():
+                raise foreign.too_large(str(self.path), "without a line end or a space", "write it in lines")
 
     def _text(self, data: bytes, at: int) -> str:
         if (zero := data.find(b"\0")) >= 0:

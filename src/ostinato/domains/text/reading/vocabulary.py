@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ostinato import seal
+from ostinato import foreign, seal
 from ostinato.domains.text.reading.subwords import Subwords, learned
 from ostinato.domains.text.reading.words import WhiteSpace, split_words, splitter, word_lines
 from ostinato.errors import UserError, argument, call
@@ -251,19 +251,19 @@ class Vocabulary:
         """
         path = folder / FILE
         try:
-            content = json.loads(seal.read(folder, FILE))
-            unit, tokens = content["unit"], tuple(content["tokens"])
-            subwords = base64.b64decode(content["subwords"], validate=True) if unit == "subwords" else None
-            types, space = content.get("unknown_types"), content.get("white_space", "unicode")
-            return cls(unit, tokens, tuple(content["counts"]), types, space, subwords)
+            data = seal.read(folder, FILE, foreign.MOST_JSON)
         except FileNotFoundError:
             raise UserError(
                 f"expected a run on text, found no {FILE} in {folder}; "
                 f"make one with: {call('train', domain='words')}, or {call('train', domain='chars')}"
             ) from None
-        except UserError:
-            raise
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        try:
+            content = foreign.of_json(data)
+            unit, tokens = content["unit"], tuple(content["tokens"])
+            subwords = base64.b64decode(content["subwords"], validate=True) if unit == "subwords" else None
+            types, space = content.get("unknown_types"), content.get("white_space", "unicode")
+            return cls(unit, tokens, tuple(content["counts"]), types, space, subwords)
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected a vocabulary in {path}, found a damaged file: {error}") from error
 
 
@@ -280,7 +280,8 @@ def read_word_list(text: str, name: str) -> frozenset[str]:
         ['cat', 'the']
     """
     marks = {"<s>", END["words"], UNKNOWN["words"], "<eps>", "#0"}
-    found = frozenset(words[0] for words in word_lines(text, "ascii")) - marks
+    lines = foreign.Memory(name, share=0.4).along(word_lines(text, "ascii"))
+    found = frozenset(words[0] for words in lines) - marks
     if not found:
         raise UserError(f"expected words, one a line, in {name}, found none")
     return found
@@ -294,7 +295,7 @@ def _counted(blocks: Iterable[str], split: Any) -> tuple[Counter[str], int, int]
     """How often each token occurs; occurrences and types, at least, of those that were forgotten."""
     found: Counter[str] = Counter()
     floor = forgotten = types = 0
-    for block in blocks:
+    for block in foreign.Memory("the words of a text").along(blocks, every=1):
         found.update(split(block))
         while len(found) > MOST_DISTINCT:
             floor += 1

@@ -64,7 +64,21 @@ def word_lines(text: str, white_space: WhiteSpace = "unicode") -> Iterator[list[
         [['a', 'b'], ['c']]
     """
     split = splitter(white_space)
-    return (words for line in text.split("\n") if (words := split(line)))
+    return (words for line in lines_of(text) if (words := split(line)))
+
+
+def lines_of(text: str) -> Iterator[str]:
+    r"""The lines of a text, one at a time: a list of them may take many times the text's memory.
+
+    Example:
+        >>> list(lines_of("a\n\nb"))
+        ['a', '', 'b']
+    """
+    begin = 0
+    while (end := text.find("\n", begin)) >= 0:
+        yield text[begin:end]
+        begin = end + 1
+    yield text[begin:]
 
 
 def without_marks(text: str) -> tuple[str, int]:

@@ -132,6 +132,15 @@ def test_a_tie_does_not_reach_over_a_rest():
     assert one(HEAD + "C- z C|").end.tolist() == [1, 3]
 
 
+def test_overlays_in_unison_have_a_tie_each():
+    piece = one(HEAD + "C4-&C4-|C2D2&C4|\n")
+    assert sorted(zip(piece.start, piece.end, piece.pitch, strict=True)) == [
+        (0, 6, 60),
+        (0, 8, 60),
+        (6, 8, 62),
+    ]
+
+
 def test_overlays_of_several_bars():
     tune = one(HEAD + "C4|D4&&E4|F4|G4|")
     assert sorted(zip(tune.start.tolist(), tune.pitch.tolist(), strict=True)) == [
@@ -197,3 +206,4 @@ def test_tunes_are_found_one_by_one():
 
 def test_lines_as_mail_left_them():
     assert played("CD =\nEF |=20\n") == "CDEF"
+    assert played("E=3DF|\n", HEAD.replace("K:C", "K:G")) == "EF"  # the sign of a natural

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 FIELD = re.compile(r"([A-Za-z+]):(.*)", re.DOTALL)
 _DIRECTIVE = re.compile(r"%%\s*(.*)")
-# what a mail program leaves at the end of a line: "quoted-printable" for a blank, or for no end at all
-_QUOTED = re.compile(r"\s*=(?:20)?$")
+# what a mail program leaves: at the end of a line "quoted-printable" for a blank, or for no end at all; and
+# anywhere for an equals sign, which no digit can follow in ABC
+_QUOTED, _EQUALS = re.compile(r"\s*=(?:20)?$"), "=3D"
 _COMMENT = re.compile(r'(?:"[^"]*"|\\%|[^%"]|"(?![^"]*"))*')
 
 
@@ -74,7 +75,7 @@ def _lines(lines: Iterable[str]) -> Iterator[Line | None]:
     """Lines without comments; None for an empty one. Blocks of text for printing are left out."""
     block = ""
     for number, raw in enumerate(lines, start=1):
-        text = _QUOTED.sub("", raw.rstrip())
+        text = _QUOTED.sub("", raw.rstrip()).replace(_EQUALS, "=")
         directive = _DIRECTIVE.match(text)
         words = directive[1].split(maxsplit=1) if directive else []
         if block:

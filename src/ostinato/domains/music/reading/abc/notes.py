@@ -75,22 +75,25 @@ def notes_of(tune: TuneReader, *, repeats: bool = True, chords: bool = False) ->
 def _play(bars: Sequence[Bar], indices: Iterable[int]) -> _Played:
     notes: list[_Note] = []
     marks: list[tuple[Fraction, str, object]] = []
-    waiting: dict[int, int] = {}  # pitch: the tied note that waits for its end
+    waiting: dict[int, list[int]] = {}  # pitch: the tied notes that wait for their ends, in overlays several
     now = Fraction(0)
     for k in indices:
         bar = bars[k]
         for one in sorted(bar.notes, key=lambda note: note.offset) if _layered(bar) else bar.notes:
             start = now + one.offset
             end = start + one.length
-            before = waiting.pop(one.pitch, None)
-            if before is not None and notes[before].end == start:
-                notes[before] = notes[before]._replace(end=end)
-                index = before
+            tied = [n for n in waiting.pop(one.pitch, []) if notes[n].end >= start]
+            index = next((n for n in tied if notes[n].end == start), -1)
+            if index >= 0:
+                tied.remove(index)
+                notes[index] = notes[index]._replace(end=end)
             else:
                 notes.append(_Note(start, end, one.pitch))
                 index = len(notes) - 1
             if one.tied:
-                waiting[one.pitch] = index
+                tied.append(index)
+            if tied:
+                waiting[one.pitch] = tied
         marks += [(now + offset, kind, value) for offset, kind, value in bar.marks]
         now += bar.length
     return _Played(notes, marks, now)

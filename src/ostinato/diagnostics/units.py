@@ -1,0 +1,220 @@
+"""What units do: saturated, silent or sparse ones, states that grow, and how gradients differ between units.
+
+    slope phi'(z) of a unit at a step;   saturated: below a twentieth of the largest slope that phi has
+                                         silent: zero at every step, so that nothing reaches its weights
+
+Of recurrences other than `RNN` slopes are not known; their outputs are looked at, if these are bounded by 1.
+
+Shapes: T time, N streams, H units.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ostinato.diagnostics.trajectory import Trajectory
+from ostinato.nn.cells import RNN
+from ostinato.nn.cells.linearized_rnn import LinearizedRNN
+from ostinato.nn.kernels.nonlinearities import parse
+
+# Below this share of the largest slope a unit passes next to nothing back.
+NEAR_ZERO = 0.05
+
+# The largest slope of nonlinearities that saturate, and those that are silent where they are not active.
+_LARGEST = {"tanh": 1.0, "sigmoid": 0.25, "retanh": 1.0}
+RECTIFIERS = ("relu", "retanh", "power")
+
+# An output this near to a bound of 1 has a slope of tanh below a tenth.
+_NEAR_BOUND = 0.95
+
+
+@dataclass(frozen=True)
+class Units:
+    """Of one layer.
+
+    Attributes:
+        units: H.
+        saturated: the share of (step, stream, unit) whose slope is near zero while it is active; None where
+            that is not known.
+        silent: the share of units that are silent at every step.
+        active: the share of (step, stream, unit) that are not zero.
+        rarely_active: the share of units that are active in less than 1 % of the steps.
+        how: what was looked at.
+    """
+
+    units: int
+    saturated: float | None
+    silent: float
+    active: float
+    rarely_active: float
+    how: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def slopes_of(run: Trajectory) -> list[Tensor] | None:
+    """phi' of each layer, (T, N, H), without the leak's factor; None where the cell is not an `RNN`."""
+    cell = getattr(run.network, "cell", None)
+    if not isinstance(cell, RNN) or cell.bidirectional or cell.batch_first or cell.training:
+        return None
+    states = run.network.flow.formed(run.before[0])
+    assert isinstance(states, Tensor)
+    point = LinearizedRNN(cell, run.inputs, states, run.starts)
+    keep = [1.0 if layer.leak is None else 1 - layer.leak for layer in point.layers]
+    return [layer.slopes / own for layer, own in zip(point.layers, keep, strict=True)]
+
+
+def units_of(run: Trajectory, mask: Tensor | None = None) -> dict[str, Units]:
+    """Each layer's units along a run, by the layer's name.
+
+    Args:
+        run: the run.
+        mask: boolean (T, N), the steps to look at; all if None.
+
+    Example:
+        >>> from ostinato.diagnostics import network
+        >>> from ostinato.diagnostics.trajectory import trajectory
+        >>> cell = RNN(1, 4, nonlinearity="relu").eval()
+        >>> cell.bias_ih_l0.data[:3] = -100.0
+        >>> run = trajectory(network(cell), torch.ones(5, 2, 1))
+        >>> units_of(run)["layer 1"].silent >= 0.75
+        True
+    """
+    slopes = slopes_of(run)
+    found = {}
+    for k, (name, out) in enumerate(zip(run.network.units, run.outputs, strict=False)):
+        values = out if mask is None else out[mask]
+        if slopes is not None:
+            own = slopes[k] if mask is None else slopes[k][mask]
+            found[name] = _by_slopes(own.flatten(0, -2), str(run.network.cell.nonlinearity))  # type: ignore[attr-defined]
+        else:
+            found[name] = _by_outputs(values.flatten(0, -2))
+    return found
+
+
+def _by_slopes(slopes: Tensor, nonlinearity: str) -> Units:
+    kind = parse(nonlinearity)[0]
+    largest = _LARGEST.get(kind)
+    active = slopes > 0 if kind in RECTIFIERS else torch.ones_like(slopes, dtype=torch.bool)
+    saturated = None
+    if largest is not None:
+        near = (slopes < NEAR_ZERO * largest) & active if kind in RECTIFIERS else slopes < NEAR_ZERO * largest
+        saturated = float(near.double().sum() / active.double().sum().clamp(min=1))
+    return _units(active, saturated, f"slopes of {nonlinearity}")
+
+
+def _by_outputs(values: Tensor) -> Units:
+    bounded = bool(values.abs().max() <= 1) if values.numel() else False
+    saturated = float((values.abs() > _NEAR_BOUND).double().mean()) if bounded else None
+    return _units(values != 0, saturated, "outputs")
+
+
+def _units(active: Tensor, saturated: float | None, how: str) -> Units:
+    often = active.double().mean(0)
+    return Units(
+        active.shape[1],
+        saturated,
+        float((often == 0).double().mean()),
+        float(active.double().mean()),
+        float((often < 0.01).double().mean()),
+        how,
+    )
+
+
+@torch.no_grad()
+def state_norms(run: Trajectory) -> list[float]:
+    """The root mean square of the states' numbers after each step, the largest of the streams', (T,).
+
+    The run is taken as one sequence, from the state before one: what its starts would set back grows on.
+    """
+    flow = run.network.flow
+    states = flow.trajectory(run.network.beginning(run.streams), run.inputs, run.steps).double()
+    return states.square().mean(2).sqrt().amax(1).tolist()
+
+
+def growth(norms: Sequence[float]) -> float | None:
+    """What states are at the end over what they are half-way, infinite where they are not finite."""
+    if len(norms) < 4:
+        return None
+    if not math.isfinite(norms[-1]):
+        return math.inf
+    middle = norms[len(norms) // 2]
+    return norms[-1] / middle if middle > 0 else None
+
+
+@dataclass(frozen=True)
+class GradientShape:
+    """How the gradient at the units differs between them.
+
+    Attributes:
+        zero: the share of (step, stream, unit) whose gradient is exactly zero: a rectifier that is off.
+        sparsity: Hoyer's measure of a step's gradient over units, mean over steps and streams: 0 where all
+            are equally large, 1 where one unit has all of it.
+        symmetry: the mean absolute cosine between the gradients of two units over steps and streams: 1 where
+            all units are told the same, so that they stay alike.
+        chance: what that would be of independent ones.
+    """
+
+    zero: float
+    sparsity: float
+    symmetry: float
+    chance: float
+
+    def to_dict(self) -> dict[str, float]:
+        """JSON values."""
+        return asdict(self)
+
+
+def gradient_shape(gradients: Tensor) -> GradientShape | None:
+    """Sparsity and symmetry of gradients at units, (..., H); None where all are zero.
+
+    Source of the sparsity: Hoyer 2004 (JMLR 5), (sqrt(H) - l1 / l2) / (sqrt(H) - 1).
+
+    Example:
+        >>> one = gradient_shape(torch.eye(4))
+        >>> one.sparsity, one.zero, one.symmetry
+        (1.0, 0.75, 0.0)
+        >>> round(gradient_shape(torch.ones(3, 4)).symmetry, 6)
+        1.0
+    """
+    rows = gradients.flatten(0, -2).double()
+    rows = rows[rows.isfinite().all(1)]
+    rows = rows[rows.norm(dim=1) > 0]
+    units = rows.shape[1]
+    if not len(rows) or units < 2:
+        return None
+    ratio = rows.abs().sum(1) / rows.norm(dim=1)
+    sparsity = (math.sqrt(units) - ratio) / (math.sqrt(units) - 1)
+    columns = rows / rows.norm(dim=1, keepdim=True)
+    columns = columns[:, columns.norm(dim=0) > 0]
+    columns = columns / columns.norm(dim=0)
+    between = (columns.T @ columns).abs()
+    count = between.shape[0]
+    symmetry = float((between.sum() - between.diagonal().sum()) / max(count * (count - 1), 1))
+    return GradientShape(
+        float((rows == 0).double().mean()),
+        float(sparsity.mean()),
+        symmetry,
+        math.sqrt(2 / (math.pi * len(rows))),
+    )
+
+
+def unit_gradients(run: Trajectory, on_states: Tensor, on_outputs: Tensor) -> Tensor:
+    """The gradient at the last layer's units, (T, N, H), before their nonlinearity where that is known.
+
+    Args:
+        run: the run.
+        on_states: at the states after each step, (T, N, S).
+        on_outputs: of each step's own loss by the last layer's outputs, (T, N, H).
+    """
+    *_, last = run.network.units.values()
+    width = on_outputs.shape[-1]
+    whole = on_states[..., last[:width]] + on_outputs
+    slopes = slopes_of(run)
+    return whole if slopes is None else whole * slopes[-1]
