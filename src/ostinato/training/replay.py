@@ -74,8 +74,8 @@ def replay(path: str | Path, *, device: torch.device | str = "cpu") -> Replay:
         )
     if recipe.minutes is not None and recipe.get("learning_rate_rule") in END_WITH_TRAINING:
         raise UserError(
-            f"expected a bundle whose rates come again, found a run with {argument('minutes')}: its rates are "
-            "those of a clock"
+            f"expected a bundle whose rates come again, found a run with {argument('minutes')}, whose rates "
+            "are those of a clock"
         )
     stored = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
     model = domain.model(recipe, about["data"], None, stored=stored).to(device)
