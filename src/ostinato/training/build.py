@@ -12,7 +12,7 @@ from torch import Tensor
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel, sample_leak
 from ostinato.nn.cells import Recurrence
-from ostinato.nn.cells.dropping import Dropping
+from ostinato.nn.cells.dropping import DROPOUTS, Dropping
 from ostinato.nn.cells.registry import CELLS, LEAKS
 from ostinato.nn.outputs.base import OutputSpec, make_output
 from ostinato.nn.outputs.registry import OUTPUTS
@@ -29,8 +29,6 @@ from ostinato.optim import (
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.optim.schedules import END_WITH_TRAINING, Within
 from ostinato.optim.settings import further
-from ostinato.recipe.core import DROPOUTS
-from ostinato.recipe.declared import Declared
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.groups import parameter_groups
 
@@ -108,7 +106,7 @@ def build_recurrence(
     declared = CELLS[recipe.cell]
     leaks = {setting.name for setting in LEAKS}
     arguments = {k: v for k, v in declared.arguments(recipe.values()).items() if k not in leaks}
-    arguments |= _dropouts(recipe, declared)
+    arguments |= _dropouts(recipe, declared.load())
     if sizes.embedding is not None:
         arguments["embedding_size"] = sizes.embedding
     if leaks <= {setting.name for setting in declared.settings}:
@@ -126,14 +124,14 @@ def build_recurrence(
     return cell
 
 
-def _dropouts(recipe: Recipe, declared: Declared) -> dict[str, float]:
+def _dropouts(recipe: Recipe, kind: type) -> dict[str, float]:
     """The probabilities of the dropouts besides the one between layers, where there are any."""
     found = {name: recipe.get(name) for name in DROPOUTS[1:] if recipe.get(name) > 0}
-    if found and not issubclass(declared.load(), Dropping):
+    if found and not issubclass(kind, Dropping):
         name = next(iter(found))
         raise UserError(
             f"{argument(name)} is for cells that drop more than what is between layers, found "
-            f"{argument('cell')} {declared.name}; leave it out"
+            f"{argument('cell')} {recipe.cell}; leave it out"
         )
     return found
 

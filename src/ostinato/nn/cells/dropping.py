@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ostinato.nn.kernels.projection import TOKEN_TYPES, embed
-from ostinato.recipe.core import DROPOUTS
+from ostinato.recipe.core import DROPOUTS as DROPOUTS
 
 
 def acting(module: Any) -> dict[str, float]:
