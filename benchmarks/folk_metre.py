@@ -3,10 +3,10 @@
     python benchmarks/folk_metre.py [--collection oneills1850] [--models metre]
 
 Trains up to three models on a collection of tunes in music21's corpus, Ryan's Mammoth Collection or
-O'Neill's, for some minutes on one thread each: without metre, with it and what sounded in the bars before, and
-with gates that copy from there, as files have by default. Each composes 40 tunes of 32 bars in the metre that
-most of the collection's have. Figures: of attacks those on a beat, of beats those with an attack, of whole
-bars those that recur in their tune, and how many of them are different.
+O'Neill's, for some minutes on one thread each: without metre, with it and what sounded in the bars before,
+and with gates that copy from there, as files have by default. Each composes 40 tunes of 32 bars in the metre
+that most of the collection's have. Figures: of attacks those on a beat, of beats those with an attack, of
+whole bars those that recur in their tune, and how many of them are different.
 """
 
 import argparse

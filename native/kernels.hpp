@@ -21,6 +21,9 @@ struct Kernels {
   bool (*layer_backward)(const LayerBackwardArgs<Real>&);
   bool (*fed_back)(const FedBackArgs<Real>&);
   bool (*fed_back_adjoint)(const FedBackAdjointArgs<Real>&);
+  bool (*rate_forward)(const RateForwardArgs<Real>&);
+  bool (*fed_back_backward)(const FedBackBackwardArgs<Real>&);
+  bool (*noise)(const NoiseArgs<Real>&);
   bool (*gated_forward)(const GatedForwardArgs<Real>&);
   bool (*gated_adjoint)(const GatedAdjointArgs<Real>&);
   bool (*gated_tangent)(const GatedTangentArgs<Real>&);

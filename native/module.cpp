@@ -88,6 +88,69 @@ class NativeKernels {
     float64 ? call(table_->float64) : call(table_->float32);
   }
 
+  // A rate network's layer. Its slopes go part by part; with an r0 its rates are fed back, and written where else the states are.
+  void rate_forward(bool float64, nb::tuple shape, Index inputs, Address input, Address weight_ih, Address bias,
+                    Address second_bias, Address drive, Address noise_scale, Address draws, unsigned long long key,
+                    bool noise_at_state, Address weight, Address leak, Address h0, Address r0, Address starts,
+                    Address states, Address last, Address slopes, int nonlinearity, double parameter,
+                    int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      prefer_huge_pages_for<Real>(states, s.steps, s);
+      const ForwardArgs<Real> scan{s, at<const Real>(drive), at<const Real>(weight), at<const Real>(leak),
+                                   at<const Real>(h0), at<const unsigned char>(starts), at<Real>(states),
+                                   at<Real>(slopes), static_cast<Nonlinearity>(nonlinearity), threads, true,
+                                   static_cast<Real>(parameter)};
+      run(kernels.rate_forward,
+          RateForwardArgs<Real>{scan, inputs, at<const Real>(input), at<const Real>(weight_ih), at<const Real>(bias),
+                                at<const Real>(second_bias),
+                                {at<const Real>(noise_scale), at<const Real>(draws), key, noise_at_state},
+                                at<const Real>(r0), at<Real>(last)});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
+  // The way back through a rate network's layer. Slopes go part by part; delta, which is g where rates are fed back, lives
+  // in scratch memory, and at `delta` as well if there is such an address. `first` is the gradient of the initial state,
+  // or where rates are fed back g of the first step.
+  void rate_backward(bool float64, nb::tuple shape, bool feeds_back, Index inputs, Address input, Address grad_rates,
+                     Address slopes, Address rates, Address start, Address weight, Address leak, Address starts,
+                     Address delta, Address first, Address grad_hh, Address grad_ih, Address grad_bias,
+                     Address second_grad_bias, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      const Scratch scratch(static_cast<unsigned long>(s.steps * s.streams * s.hidden) * sizeof(Real));
+      Real* parts = static_cast<Real*>(scratch.memory);
+      if (delta) prefer_huge_pages_for<Real>(delta, s.steps, s);
+      const auto* begins = at<const unsigned char>(starts);
+      const AdjointArgs<Real> scan{s, at<const Real>(grad_rates), at<const Real>(slopes), at<const Real>(weight),
+                                   at<const Real>(leak), begins, at<Real>(delta), at<Real>(first), nullptr, threads,
+                                   true, parts};
+      const FedBackAdjointArgs<Real> fed_back{s, scan.grad_states, nullptr, scan.slopes, scan.weight, scan.leak, begins,
+                                              scan.delta, threads, true, parts, scan.grad_h0};
+      const bool sums = grad_hh || grad_ih || grad_bias || second_grad_bias;
+      if (!sums && feeds_back) return run(kernels.fed_back_adjoint, fed_back);
+      if (!sums) return run(kernels.adjoint, scan);
+      const LayerBackwardArgs<Real> layer{scan, at<const Real>(rates), at<const Real>(start),
+                                          input_at<Real>(inputs, 0, input), false, at<Real>(grad_hh), at<Real>(grad_ih),
+                                          at<Real>(grad_bias), at<Real>(second_grad_bias),
+                                          // sums and matrix then share the second-level cache; one stream has another way
+                                          2 * s.hidden * s.hidden * static_cast<Index>(sizeof(Real)) <= (1 << 19) && s.streams > 1};
+      feeds_back ? run(kernels.fed_back_backward, FedBackBackwardArgs<Real>{fed_back, layer})
+                 : run(kernels.layer_backward, layer);
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
+  void noise(bool float64, nb::tuple shape, unsigned long long key, Address out, int threads) const {
+    const Shape s = to_shape(shape);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      prefer_huge_pages_for<Real>(out, s.steps, s);
+      run(kernels.noise, NoiseArgs<Real>{s, key, at<Real>(out), threads});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
   void adjoint(bool float64, nb::tuple shape, Address grad_states, Address slopes, Address weight, Address leak,
                Address starts, Address delta, Address grad_h0, Address adjoint_states, int threads) const {
     const Shape s = to_shape(shape);
@@ -353,6 +416,9 @@ NB_MODULE(_native, m) {
       .def("forward_further", &NativeKernels::forward_further)
       .def("fed_back", &NativeKernels::fed_back)
       .def("fed_back_adjoint", &NativeKernels::fed_back_adjoint)
+      .def("rate_forward", &NativeKernels::rate_forward)
+      .def("rate_backward", &NativeKernels::rate_backward)
+      .def("noise", &NativeKernels::noise)
       .def("gated_forward", &NativeKernels::gated_forward)
       .def("gated_adjoint", &NativeKernels::gated_adjoint)
       .def("gated_tangent", &NativeKernels::gated_tangent)

@@ -206,6 +206,14 @@ def test_an_archive_that_lies_is_a_reason(tmp_path):
     assert refused > len(whole)
 
 
+@needs_linux
+def test_a_process_whose_parent_has_ended_before_it_is_held_ends():
+    code = "import os\nfrom ostinato.foreign import limited\nlimited(parent={})\nprint('here')"
+    for parent, said in (("os.getppid()", "here\n"), ("os.getppid() + 1", "")):
+        with child(code.format(parent)) as process:
+            assert process.stdout.read() == said
+
+
 def numbered(form: str, count: int) -> str:
     return "".join(form.format(n) for n in range(count))
 

@@ -108,7 +108,14 @@ template <class Real, class Number>
 void pack_factor(Real* panel, const Number* const* rows, Index depth, Index first, Index count, Index width) {
   for (Index k = 0; k < depth; ++k, panel += width) {
     const Number* from = rows[k] + first;
-    for (Index c = 0; c < width; ++c) panel[c] = c < count ? static_cast<Real>(from[c]) : Real(0);
+    if constexpr (sizeof(Number) == sizeof(Real))
+      for_vectors<Real>(count, [panel, from](Index c, auto lanes_used) {
+        using Lanes = decltype(lanes_used);
+        Lanes::put(lanes_used, panel + c, Lanes::get(lanes_used, from + c));
+      });
+    else
+      for (Index c = 0; c < count; ++c) panel[c] = static_cast<Real>(from[c]);
+    for (Index c = count; c < width; ++c) panel[c] = 0;
   }
 }
 

@@ -37,11 +37,13 @@ struct FedBackArgs {
   const Real* r0;               // (B, H)
   const unsigned char* starts;  // (T, B) or null: no start
   Real* rates;                  // (T, B, H)
-  Real* states;                 // (T, B, H); may be the drive itself
+  Real* states;                 // (T, B, H), maybe the drive itself; or null: not wanted
   Real* slopes;                 // (T, B, H)
   Nonlinearity nonlinearity;
   Real parameter;
   int threads;
+  bool by_part = false;
+  Real* last = nullptr;  // (B, H) or null: the last states once more
 };
 
 // g_t = force_t + d_t (G_t + m g_{t+1} W) + m a g_{t+1},  m zero where starts[t+1].
@@ -54,8 +56,11 @@ struct FedBackAdjointArgs {
   const Real* weight;           // (H, H)
   const Real* leak;             // (H)
   const unsigned char* starts;  // (T, B) or null
-  Real* adjoint;                // g (T, B, H)
+  Real* adjoint;                // g (T, B, H); where `by_part`, null or step by step
   int threads;
+  bool by_part = false;
+  Real* adjoint_in_parts = nullptr;  // g, where `by_part`
+  Real* first = nullptr;             // g_0 (B, H) once more, or null
 };
 
 // g_t = G_t + (delta_{t+1} W + a g_{t+1}, zero where starts[t+1]),  delta_t = d_t g_t.
@@ -135,8 +140,49 @@ struct LayerBackwardArgs {
   Real* grad_ih;           // (H, I)
   Real* grad_bias;         // (H)
   Real* second_grad_bias;  // (H): the same once more
+  bool on_the_way = false;  // whether sums are made while the scan runs, from the last frames to the first; not sparse
 
   __attribute__((always_inline)) const Real* delta() const { return scan.by_part ? scan.delta_in_parts : scan.delta; }
+};
+
+// Standard normal numbers times a scale: given, or functions of a key and their place (simd/noise.hpp).
+template <class Real>
+struct Noise {
+  const Real* scale = nullptr;  // (H); null: no noise
+  const Real* draws = nullptr;  // (T, B, H), or null: by the key
+  unsigned long long key = 0;
+  bool at_state = false;  // whether it is a push, and not in the drive
+};
+
+// A layer of a rate network, whose drive and noise are made step by step: the forward scan, or where there is an r0 the
+// one that feeds rates back, and whose states are then these rates.
+template <class Real>
+struct RateForwardArgs {
+  ForwardArgs<Real> scan;  // the drive is null where it is x U' + b + b2; it may be the states themselves
+  Index inputs;            // I
+  const Real* input;       // x (T, B, I)
+  const Real* weight_ih;   // U (H, I)
+  const Real* bias;        // (H) or null
+  const Real* second_bias;
+  Noise<Real> noise;
+  const Real* r0;  // (B, H) or null
+  Real* last;      // (B, H), with r0: the last state
+};
+
+// The way back through a layer whose rates are fed back: the adjoint scan, then the sums over its g.
+template <class Real>
+struct FedBackBackwardArgs {
+  FedBackAdjointArgs<Real> scan;
+  LayerBackwardArgs<Real> sums;  // its states are the rates; of its scan only shape, starts and the place of g are used
+};
+
+// Noise by itself, unscaled.
+template <class Real>
+struct NoiseArgs {
+  Shape shape;
+  unsigned long long key;
+  Real* out;  // (T, B, H)
+  int threads;
 };
 
 }  // namespace ostinato

@@ -3,7 +3,8 @@
 // The streams are cut in parts, and every part has sums of its own, some rows (units) of which are one thread's: what a
 // thread made in the scans is mostly what it reads here, where fetching it from another core's cache would cost more
 // than the sums do. How many parts depends on the shape alone, so the number of threads changes no bit. Frames go by in
-// chunks, whose deltas are packed once for all products.
+// chunks, whose deltas are packed once for all products. Where every thread has parts of its own, a chunk can go by as soon
+// as the scan has made it, while it is in the second-level cache.
 #pragma once
 
 #include "linear/sparse_columns.hpp"
@@ -11,7 +12,7 @@
 #include "rnn/interleaved_gradient.hpp"
 #include "simd/reduce.hpp"
 #include "simd/transpose.hpp"
-#include "team/progress.hpp"
+#include "team/grid.hpp"
 #include "team/scratch.hpp"
 
 namespace ostinato::OSTINATO_ISA {
@@ -163,9 +164,9 @@ struct GradientShare {
   }
 
   template <class Body>
-  void for_chunks(const Body& body) const {
-    for (Index begin = 0; begin < part.frames; begin += chunk_frames) {
-      const Index end = begin + chunk_frames < part.frames ? begin + chunk_frames : part.frames;
+  void for_chunks(Index first_frame, Index last_frame, const Body& body) const {
+    for (Index begin = first_frame; begin < last_frame; begin += chunk_frames) {
+      const Index end = begin + chunk_frames < last_frame ? begin + chunk_frames : last_frame;
       pack_deltas(begin, end);
       body(begin, end);
     }
@@ -176,19 +177,47 @@ struct GradientShare {
   }
 
   // What the adjoint scan has left over.
-  void add_states(const Factor<Real>& before, Index begin, Index end) const {
+  void add_states(const Factor<Real>& before, Index begin, Index end, bool begins) const {
     const Index hidden = args.scan.shape.hidden, done = interleaved ? interleaved->columns() : 0;
     if (done && begin < interleaved->rest())
       add_product(before, begin, end < interleaved->rest() ? end : interleaved->rest(), sums.hh, false, 0, done);
-    if (done < hidden) add_product(before, begin, end, sums.hh, begin == 0, done, hidden);
+    if (done < hidden) add_product(before, begin, end, sums.hh, begins, done, hidden);
+  }
+
+  Factor<Real> states_before() const {
+    return {args.states, args.scan.shape.hidden, args.scan.shape.streams, args.h0, args.scan.starts};
+  }
+
+  // Steps [begin, end) of the part, the last ones first; none is sparse.
+  void add_steps(Index begin, Index end) const {
+    const Factor<Real> before = states_before();
+    const Index width = part.last - part.first;
+    bool begins = end == args.scan.shape.steps;
+    if (begins) clear();
+    for_chunks(begin * width, end * width, [&](Index from, Index to) {
+      if (sums.hh) add_states(before, from, to, begins);
+      if (sums.ih) add_inputs(from, to, begins);
+      begins = false;
+    });
+  }
+
+  // As many of a part's steps as make a chunk, or one.
+  static Index steps_at_once(const StreamPart& part) {
+    const Index width = part.last - part.first;
+    return width < chunk_frames ? chunk_frames / width : 1;
+  }
+
+  void run_backwards() const {
+    const Index at_once = steps_at_once(part);
+    for (Index end = args.scan.shape.steps; end > 0; end -= at_once) add_steps(end > at_once ? end - at_once : 0, end);
   }
 
   void run() const {
-    const Factor<Real> before{args.states, args.scan.shape.hidden, args.scan.shape.streams, args.h0, args.scan.starts};
+    const Factor<Real> before = states_before();
     bool sparse = false, dense = false;  // whether such a chunk has been
     clear();
-    for_chunks([&](Index begin, Index end) {
-      if (sums.hh) add_states(before, begin, end);
+    for_chunks(0, part.frames, [&](Index begin, Index end) {
+      if (sums.hh) add_states(before, begin, end, begin == 0);
       if (!sums.ih) return;
       if (sums.by_input && add_sparse(begin, end, !sparse)) {
         sparse = true;
@@ -202,7 +231,7 @@ struct GradientShare {
       finish_sparse(dense);
     } else {  // a delta that is not finite makes a gradient of NaN even where the input is zero
       clear();
-      for_chunks([&](Index begin, Index end) { add_inputs(begin, end, begin == 0); });
+      for_chunks(0, part.frames, [&](Index begin, Index end) { add_inputs(begin, end, begin == 0); });
     }
   }
 };
@@ -212,7 +241,7 @@ template <class Real>
 class LayerGradient {
  public:
   LayerGradient(const LayerBackwardArgs<Real>& args, int threads, const InterleavedGradient<Real>* interleaved)
-      : args_(args), interleaved_(interleaved), parts_(parts_of(args.scan.shape)) {
+      : args_(args), interleaved_(interleaved), threads_(threads), parts_(parts_of(args.scan.shape)) {
     const Index hidden = args.scan.shape.hidden, inputs = args.input.size;
     const Index own = GradientMemory<Real>::size(args.scan.shape, inputs, threads);
     const Index hh = args.grad_hh ? hidden * hidden : 0, ih = args.grad_ih ? hidden * inputs : 0;
@@ -237,8 +266,31 @@ class LayerGradient {
 
   bool has_memory() const { return memory_; }
 
+  // Whether every thread has all rows of parts of its own, and can make their sums while the scan runs.
+  bool is_on_the_way(int threads) const { return args_.on_the_way && threads <= parts_; }
+
+  // To be told by a thread when step t of the scan is done, for the part that its rows are.
+  void finish_step(Index t, const Share<Real>& share) const {
+    const Index p = parts_ > 1 && share.row_begin >= cut(args_.scan.shape.streams, parts_, 1) ? 1 : 0;
+    const StreamPart part = StreamPart::of(args_.scan.shape, p);
+    const Index done = args_.scan.shape.steps - t, at_once = GradientShare<Real>::steps_at_once(part);
+    if (done % at_once && t > 0) return;
+    const auto memory =
+        GradientMemory<Real>::at(own_, own_size_, args_.scan.shape, args_.input.size, share.rank, threads_);
+    GradientShare<Real>{args_, part, 0, args_.scan.shape.hidden, sums_[p], memory, nullptr}.add_steps(
+        t, t + (done % at_once ? done % at_once : at_once));
+  }
+
   void run(int rank, int size) const {
     meet(rank, size, 1);  // all deltas are there
+    if (!is_on_the_way(threads_)) make_sums(rank, size);
+    const Index tiles = (args_.scan.shape.hidden + tile_rows - 1) / tile_rows;
+    if (parts_ > 1) meet(rank, size, 2);
+    add_parts(row(cut(tiles, size, rank)), row(cut(tiles, size, rank + 1)));
+  }
+
+ private:
+  void make_sums(int rank, int size) const {
     const Index tiles = (args_.scan.shape.hidden + tile_rows - 1) / tile_rows;
     const Index begin = cut(parts_ * tiles, size, rank), end = cut(parts_ * tiles, size, rank + 1);
     const auto memory = GradientMemory<Real>::at(own_, own_size_, args_.scan.shape, args_.input.size, rank, size);
@@ -246,14 +298,12 @@ class LayerGradient {
       const Index first = begin > p * tiles ? begin - p * tiles : 0;
       const Index last = end < (p + 1) * tiles ? end - p * tiles : tiles;
       const StreamPart part = StreamPart::of(args_.scan.shape, p);
-      if (first < last)
-        GradientShare<Real>{args_, part, first * tile_rows, row(last), sums_[p], memory, interleaved_}.run();
+      if (first >= last) continue;
+      const GradientShare<Real> share{args_, part, first * tile_rows, row(last), sums_[p], memory, interleaved_};
+      args_.on_the_way ? share.run_backwards() : share.run();
     }
-    if (parts_ > 1) meet(rank, size, 2);
-    add_parts(row(cut(tiles, size, rank)), row(cut(tiles, size, rank + 1)));
   }
 
- private:
   Index row(Index tile) const {
     const Index row = tile * tile_rows, hidden = args_.scan.shape.hidden;
     return row < hidden ? row : hidden;
@@ -288,11 +338,27 @@ class LayerGradient {
 
   const LayerBackwardArgs<Real>& args_;
   const InterleavedGradient<Real>* interleaved_;
+  int threads_;
   Index parts_, own_size_ = 0;
   char* memory_ = nullptr;
   Progress* finished_ = nullptr;
   Real* own_ = nullptr;
   PartSums<Real> sums_[2] = {};
+};
+
+// What a team does about a layer's gradients during a scan and after it.
+template <class Real>
+struct MakeGradient {
+  const LayerGradient<Real>& gradient;
+  bool on_the_way;
+
+  MakeGradient(const LayerGradient<Real>& gradient, int threads)
+      : gradient(gradient), on_the_way(gradient.is_on_the_way(threads)) {}
+
+  void operator()(int rank, int size) const { gradient.run(rank, size); }
+  void finish_step(Index t, const Share<Real>& share) const {
+    if (on_the_way) gradient.finish_step(t, share);
+  }
 };
 
 }  // namespace

@@ -14,7 +14,8 @@ bool project_and_scan(const LayerForwardArgs<Real>& args, const ForwardArgs<Real
   const bool begun =
       projection.begin(scan.shape, args.input, args.weight_ih, args.bias, args.second_bias, scan.threads);
   if (!begun) return false;
-  const auto make = [](const void* self, Index step, const Share<Real>& share, const Rows<Real>& to) {
+  const auto make = [](const void* self, Index step, const Share<Real>& share, const Rows<Real>& to,
+                       const Rows<Real>&) {
     static_cast<const SparseProjection<Real>*>(self)->project(step, share, to);
   };
   return forward_from(scan, DriveMaker<Real>{make, &projection, projection.preparation()});
@@ -93,10 +94,11 @@ bool layer_backward(const LayerBackwardArgs<Real>& args) {
   const AdjointArgs<Real>& scan = args.scan;
   InterleavedGradient<Real> gradient_of_hh(scan.shape, args.delta(), args.states, scan.starts, args.grad_hh);
   InterleavedGradient<Real>* interleaved =
-      args.grad_hh && gradient_of_hh.pays(scan.shape, scan.threads) ? &gradient_of_hh : nullptr;
-  const LayerGradient<Real> gradient(args, scan.threads < 1 ? 1 : scan.threads, interleaved);
+      args.grad_hh && !args.on_the_way && gradient_of_hh.pays(scan.shape, scan.threads) ? &gradient_of_hh : nullptr;
+  const int threads = scan.threads < 1 ? 1 : scan.threads;
+  const LayerGradient<Real> gradient(args, threads, interleaved);
   if (!gradient.has_memory()) return false;
-  return adjoint(scan, [&gradient](int rank, int size) { gradient.run(rank, size); }, interleaved);
+  return adjoint(scan, MakeGradient<Real>(gradient, threads), interleaved);
 }
 
 }  // namespace

@@ -11,12 +11,15 @@
 namespace ostinato::OSTINATO_ISA {
 namespace {
 
-// What makes a share of a step's drive just before the step, where its states will be.
+// What makes a share of a step's drive just before the step, where its states will be, and maybe its push as well. It
+// may read the drive that is given.
 template <class Real>
 struct DriveMaker {
-  void (*make)(const void* self, Index step, const Share<Real>& share, const Rows<Real>& to) = nullptr;
+  void (*make)(const void* self, Index step, const Share<Real>& share, const Rows<Real>& to, const Rows<Real>& push) =
+      nullptr;
   const void* self = nullptr;
   Preparation<Real> preparation;
+  bool pushes = false;
 };
 
 // `pushes` says whether there may be a push.
@@ -29,11 +32,12 @@ bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker, 
     Rows<const Real> before = share.rows(by_step, args.h0, 0);
     for (Index t = 0; t < shape.steps; ++t) {
       const Rows<Real> states = trail.rows(t), slopes = share.rows(slope_order, args.slopes, t);
-      const Rows<const Real> given = share.rows(by_step, args.drive, t);
+      const Rows<const Real> given = maker.make ? Rows<const Real>{} : share.rows(by_step, args.drive, t);
       const Rows<const Real> drive = given ? given : Rows<const Real>(states);
-      Rows<const Real> push;
-      if constexpr (pushes) push = share.rows(by_step, args.push, t);
-      if (maker.make) maker.make(maker.self, t, share, states);
+      const Rows<Real> made = pushes && maker.pushes ? share.own_rows(2) : Rows<Real>{};
+      Rows<const Real> push = made;
+      if (pushes && !push) push = share.rows(by_step, args.push, t);
+      if (maker.make) maker.make(maker.self, t, share, states, made);
       const auto after = [&](const Real* sums, Index row, Index column, Index count) {
         const Index at = row * shape.hidden + column;
         const bool start = is_start(args.starts, shape, t, row);
@@ -71,7 +75,7 @@ bool forward_of(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
 
 template <class Real>
 bool forward_from(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
-  if (args.push || args.nonlinearity > Nonlinearity::identity) {
+  if (args.push || maker.pushes || args.nonlinearity > Nonlinearity::identity) {
     const AnyActivation<Real> f{args.nonlinearity, args.parameter};
     return args.leak ? forward_with<Real, true, true>(args, maker, f) : forward_with<Real, false, true>(args, maker, f);
   }
@@ -90,9 +94,9 @@ bool forward(const ForwardArgs<Real>& args) {
 
 // `carried` holds g of step t + 1 when it is needed there: in adjoint_states when those are wanted, otherwise in rows
 // that every step reads and then overwrites in place.
-template <class Real, bool leaky>
+template <class Real, bool leaky, class Then>
 void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Share<Real>& share,
-                   InterleavedGradient<Real>* gradient) {
+                   InterleavedGradient<Real>* gradient, const Then& then) {
   const Shape& shape = args.shape;
   const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.by_part);
   Rows<const Real> delta_next, carried;
@@ -129,20 +133,22 @@ void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Shar
     if (!inside) break;
     trail.finish(t);
     if (gradient) gradient->finish_step(t);
+    then.finish_step(t, share);
     delta_next = deltas;
     carried = keep;
   }
   if (gradient) gradient->finish();
 }
 
-// With `gradient`, of one stream on one thread, its sums are made meanwhile.
+// With `gradient`, of one stream on one thread, its sums are made meanwhile. `then` hears of every step's end, and is
+// called when all are done.
 template <class Real, class Then>
 bool adjoint(const AdjointArgs<Real>& args, const Then& then, InterleavedGradient<Real>* gradient = nullptr) {
-  const auto steps = [&args, gradient](Share<Real>& share) {
+  const auto steps = [&args, &then, gradient](Share<Real>& share) {
     const Trail<Real> trail = args.by_part ? Trail<Real>(share, args.shape, args.delta_in_parts, args.delta)
                                           : Trail<Real>(share, args.shape, args.delta);
-    args.leak ? adjoint_steps<Real, true>(args, trail, share, gradient)
-              : adjoint_steps<Real, false>(args, trail, share, gradient);
+    args.leak ? adjoint_steps<Real, true>(args, trail, share, gradient, then)
+              : adjoint_steps<Real, false>(args, trail, share, gradient, then);
   };
   return run_scan<Real>(args.shape, Order::of(args.shape, args.by_part).split, args.weight, false, args.threads, steps,
                         nullptr, {}, then);

@@ -156,9 +156,11 @@ struct Scan {
   }
 };
 
-// What every member of the team does after a scan, if anything.
+// What every member of the team does after a scan and after each of its steps, if anything.
 struct Nothing {
   void operator()(int, int) const {}
+  template <class Real>
+  void finish_step(Index, const Share<Real>&) const {}
 };
 
 // False when memory is short.

@@ -267,11 +267,12 @@ def too_large(called: str, how: str, advice: str) -> UserError:
     )
 
 
-def limited(memory: int | None = None) -> None:
+def limited(memory: int | None = None, *, parent: int | None = None) -> None:
     """Hold this process, which reads for another one, to so much memory, and end it with its parent.
 
     Args:
         memory: in bytes, besides what is mapped from files; None: `most_memory`.
+        parent: the process that has started this one, which may have ended before it comes to this.
     """
     memory = most_memory() if memory is None else memory
     with contextlib.suppress(ImportError, OSError, ValueError):  # not everywhere
@@ -282,6 +283,8 @@ def limited(memory: int | None = None) -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if parent is not None and os.getppid() != parent:
+            os._exit(1)
 
 
 @contextlib.contextmanager

@@ -234,6 +234,15 @@ void check_backward(const Problem<Real>& p, const Kernels<Real>& kernels, const 
                           nullptr});
   if (hh_again != found_hh || ih_again != found_ih || bias_again != found_bias || p.by_step(parts) != delta)
     std::printf("gradients of deltas in parts are others, %s\n", isa), std::exit(1);
+
+  std::vector<Real> hh_soon(hh.size()), ih_soon(ih.size()), bias_soon(bias.size());
+  kernels.layer_backward({{p.s, p.in.data(), slopes_in_parts.data(), p.weight.data(), leak, starts, nullptr, h0.data(),
+                           nullptr, threads, true, parts.data()},
+                          states.data(), p.h0.data(), x, false, hh_soon.data(), ih_soon.data(), bias_soon.data(),
+                          nullptr, true});
+  expect_close("gradient of W on the way", isa, p.s, hh_soon, hh);
+  expect_close("gradient of U on the way", isa, p.s, ih_soon, ih);
+  expect_close("gradient of b on the way", isa, p.s, bias_soon, bias);
 }
 
 // A layer's states are those of the scan over the drive that plain loops make.
@@ -310,6 +319,7 @@ void check_layer(const Problem<Real>& p, const Kernels<Real>& kernels, const cha
 
 #include "check_gated.hpp"
 #include "check_nade.hpp"
+#include "check_rates.hpp"
 
 namespace {
 
@@ -327,6 +337,7 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
       check_tangent(p, kernels, isa, threads);
       check_layer(p, kernels, isa, h % 90 + 1, turn % 5 ? 0.05 : 0.5, turn & 1, threads);
       check_nade(kernels, isa, b, h % 90 + 1, h, threads);
+      check_rates(p, kernels, isa, turn, threads);
       if (h <= 129) check_gated(kernels, isa, turn % 2 ? Cell::lstm : Cell::gru, shape, turn & 2, threads);
       ++turn;
     }
@@ -348,6 +359,7 @@ void check_all(const Kernels<Real>& kernels, const char* isa) {
       check_tangent(many, kernels, isa, threads);
       check_layer(many, kernels, isa, 40, 0.05, true, threads);
       check_layer(many, kernels, isa, 40, 0.5, false, threads);
+      for (int way = 0; way < 32; ++way) check_rates(many, kernels, isa, way, threads);
     }
   }
 }

@@ -203,6 +203,104 @@ class Fuzzer:
         weight, leak = given.weight_hh.double(), None if self.leak is None else self.leak.double()
         return [(tangents, definition.tangent(force, slopes, weight, leak, 0 * start, self.starts))]
 
+    def rate_scans(self) -> list[tuple[Any, Any]]:
+        """The scan with a push, and the one whose rates are fed back with its adjoint."""
+        from ostinato.nn.kernels import rates
+
+        drive, push = self.frames(self.hidden), self.frames(self.hidden)
+        leak = self.torch.rand(self.hidden, dtype=self.dtype) * 0.9
+        h0, r0 = self.normal(self.streams, self.hidden), self.normal(self.streams, self.hidden)
+        phi = self.draw.choice(("tanh", "softplus", "elu(0.5)", "identity"))
+        pushed = (drive, self.weight, leak, push, h0, self.starts, phi)
+        fed = (drive, self.weight, leak, h0, r0, self.starts, phi)
+        pairs = [
+            *zip(self.kernel.pushed(*pushed), self.reference(rates.pushed, *pushed), strict=True),
+            *zip(self.kernel.fed_back(*fed), self.reference(rates.fed_back, *fed), strict=True),
+        ]
+        upstream, slopes = self.frames(self.hidden), self.frames(self.hidden).tanh()
+        total = self.kernel.fed_back_adjoint(upstream, None, slopes, self.weight, leak, self.starts)
+        return [*pairs, (total, self._fed_back_adjoint(upstream, slopes, leak))]
+
+    def _fed_back_adjoint(self, upstream: Any, slopes: Any, leak: Any) -> Any:
+        """g_t = d_t (G_t + m g_{t+1} W) + m a g_{t+1}, in float64."""
+        weight, later, made = self.weight.double(), self.torch.zeros(1, dtype=self.torch.float64), []
+        for t in reversed(range(self.steps)):
+            if self.starts is not None and t + 1 < self.steps:
+                later = later.masked_fill(self.starts[t + 1].unsqueeze(-1), 0)
+            carried = later @ weight if later.dim() == 2 else later
+            later = slopes[t].double() * (upstream[t].double() + carried) + leak.double() * later
+            made.append(later)
+        return self.torch.stack(made[::-1])
+
+    def rate_layer(self) -> list[tuple[Any, Any]]:
+        """A rate network's layer in one call, and the way back."""
+        from ostinato.nn.kernels import definition, noise, rates, rates_cpu
+
+        torch, draw = self.torch, self.draw
+        driven, keyed, feeds_back = (draw.random() < 0.5 for _ in range(3))
+        x, weight_ih = self.frames(self.inputs), self.normal(self.hidden, self.inputs) / self.inputs**0.5
+        biases = [self.normal(self.hidden) if draw.random() < 0.7 else None for _ in range(2)]
+        drive = self.frames(self.hidden)
+        scale = self.normal(self.hidden) if draw.random() < 0.8 else None
+        key = torch.tensor(draw.randrange(2**63))
+        draws = self.frames(self.hidden)
+        leak = torch.rand(self.hidden, dtype=self.dtype) * 0.9
+        h0, r0 = self.normal(self.streams, self.hidden), self.normal(self.streams, self.hidden)
+        layer = rates_cpu.RateLayer(
+            None if driven else x,
+            None if driven else weight_ih,
+            *((None, None) if driven else biases),
+            drive if driven else None,
+            self.weight,
+            leak,
+            scale,
+            None if keyed or scale is None else draws,
+            key if keyed and scale is not None else None,
+            h0,
+            r0 if feeds_back else None,
+            self.starts,
+        )
+        at_state = not feeds_back and draw.random() < 0.5
+        made = rates_cpu.forward(layer, "tanh", at_state, self.kernel.native)
+        total = drive.double()
+        if not driven:
+            total = x.double() @ weight_ih.double().T
+            total = sum((b.double() for b in biases if b is not None), total)
+        size = (self.steps, self.streams, self.hidden)
+        xi = noise.normal(int(key), size, torch.float64) if keyed else draws.double()
+        push = torch.zeros_like(total)
+        if scale is not None:
+            push, total = (xi * scale, total) if at_state else (push, total + xi * scale)
+        upstream = self.frames(self.hidden)
+        grad = rates_cpu.backward(
+            layer, made.rates, made.slopes, upstream, (True,) * 4, True, self.kernel.native
+        )
+        wide = [t.double() for t in (self.weight, leak, h0)]
+        if feeds_back:
+            given = (total, *wide, r0.double(), self.starts, "tanh")
+            expected, states, slopes = rates.fed_back(*given)
+            start, g = r0, self._fed_back_adjoint(upstream, slopes, leak)
+            first = g[0] if self.starts is None else g[0].masked_fill(self.starts[0].unsqueeze(-1), 0)
+            starts = [(grad.h0, wide[1] * first), (grad.r0, first @ wide[0])]
+        else:
+            states, slopes = rates.pushed(total, *wide[:2], push, wide[2], self.starts, "tanh")
+            expected, start = states, h0
+            g, first, _ = definition.adjoint(upstream.double(), slopes, *wide[:2], self.starts)
+            starts = [(grad.h0, first)]
+        flat = g.flatten(0, 1)
+        previous = definition.previous_states(expected, start.double(), self.starts)
+        pairs = [
+            (made.rates, expected),
+            (made.last, states[-1:]),
+            (grad.drive, g),
+            (grad.weight_hh, flat.T @ previous.flatten(0, 1)),
+            *starts,
+        ]
+        if driven:
+            return pairs
+        pairs += [(b, flat.sum(0)) for b in (grad.bias, grad.second_bias) if b is not None]
+        return [*pairs, (grad.weight_ih, flat.T @ x.double().flatten(0, 1))]
+
     def _states(self, given: Any, drive: Any) -> tuple[Any, Any, Any]:
         from ostinato.nn.kernels import definition
 
@@ -335,6 +433,7 @@ class Fuzzer:
 
 OPERATIONS = (
     *("scan", "adjoint", "tangent", "layer_forward", "layer_backward", "layer_tangent"),
+    *("rate_scans", "rate_layer"),
     *("gated_forward", "gated_backward"),
     *("nade", "nade_curvature", "nade_sample"),
 )

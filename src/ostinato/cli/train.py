@@ -40,6 +40,7 @@ def train(
     checkpoint_seconds: float = 15.0,
     exact: bool = False,
     on_failure: Literal["go-on", "stop", "ignore"] = "go-on",
+    diagnose_every: int = 0,
     tensorboard: bool = False,
     dry_run: bool = False,
     quiet: Quiet = False,
@@ -74,6 +75,9 @@ def train(
     on_failure
         Where loss or gradient is not finite, jumps, or the loss diverges: write a bundle into the run's
         folder, which ostinato replay repeats, and go on; or write one and stop; or ignore it.
+    diagnose_every
+        Measure memory horizon, gradients and units after every so many epochs, for metrics, report and
+        TensorBoard; 0 for never. ostinato diagnose measures once.
     tensorboard
         Also write TensorBoard events into the run's folder.
     dry_run
@@ -118,6 +122,7 @@ def train(
             checkpoint_seconds,
             exact=exact,
             on_failure=on_failure,
+            diagnose_every=diagnose_every,
             tensorboard=tensorboard,
             quiet=quiet,
         )
@@ -200,6 +205,7 @@ def _fit(
     *,
     exact: bool,
     on_failure: str,
+    diagnose_every: int,
     tensorboard: bool,
     quiet: bool,
 ) -> None:
@@ -228,6 +234,7 @@ def _fit(
                 stop_requested=asked,
                 exact=exact,
                 on_failure=on_failure,
+                diagnose_every=diagnose_every,
             )
     except Interrupted as interruption:
         console.print(f"stopped; continue with: {as_command('train', {'resume': str(run.folder)})}")

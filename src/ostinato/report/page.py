@@ -14,6 +14,7 @@ from ostinato.domains.registry import DOMAINS
 from ostinato.domains.sample import Sample
 from ostinato.errors import needs
 from ostinato.report.charts import Chart, gradient_norms, hessian_free, learning_curves, looks_of
+from ostinato.report.diagnosis_charts import diagnosis_charts
 from ostinato.report.piano_roll import piano_roll
 from ostinato.report.records import RunRecord, StudyRecord
 from ostinato.report.study_charts import study_charts
@@ -189,6 +190,7 @@ def _group(key: str, runs: list[RunRecord], samples: Sequence[Sample]) -> Group:
         gradient_norms(runs, f"{key}-gradients", looks),
         hessian_free(runs, f"{key}-hessian-free", looks),
     ]
+    charts += diagnosis_charts(runs, f"{key}-diagnosis", looks)
     own_samples = [sample for sample in samples if sample.run in looks]
     return Group(
         title=runs[0].data_title,

@@ -66,6 +66,7 @@ def fit(
     track_average: float = 0.0,
     exact: bool = False,
     on_failure: str = GO_ON,
+    diagnose_every: int = 0,
 ) -> Progress:
     """Train in a run that is open, from its last checkpoint; see `train_in`."""
     trainer = Trainer(
@@ -79,6 +80,7 @@ def fit(
         track_average=track_average,
         exact=exact,
         on_failure=on_failure,
+        diagnose_every=diagnose_every,
     )
     return trainer.fit()
 

@@ -28,6 +28,7 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.budget import Budget
 from ostinato.training.build import MODEL_PREFIX, RULES, build_rule
+from ostinato.training.diagnosing import SEGMENTS, check_diagnosed, figures
 from ostinato.training.environment import Surroundings
 from ostinato.training.flights import FlightRecorder, Place
 from ostinato.training.initial import take_weights, told
@@ -86,6 +87,8 @@ class Trainer:
         on_failure: where loss or gradient is not finite, jumps, or the loss diverges: "go-on" writes a bundle
             that `ostinato.training.replay` repeats and goes on, "stop" writes one and stops, "ignore" writes
             none.
+        diagnose_every: epochs between two diagnoses, whose figures (`training.diagnosing`) are in the epochs'
+            records; 0 for none. Nothing else changes.
         exact: refuse to go on where something that the order of sums depends on is another one than before,
             such as the kernels' instruction set; otherwise the monitor gets a notice.
 
@@ -110,6 +113,7 @@ class Trainer:
         track_average: float = 0.0,
         exact: bool = False,
         on_failure: str = GO_ON,
+        diagnose_every: int = 0,
     ) -> None:
         self.domain = domain_named(recipe.domain)
         for split in ("train", "valid"):
@@ -134,6 +138,8 @@ class Trainer:
         self._parameters = list(self.model.parameters())
         decay = recipe.averaging or track_average
         self._average = WeightAverage(self.model, decay) if decay > 0 else None
+        check_diagnosed(self.model, diagnose_every)
+        self._diagnose_every = diagnose_every
         self._carried: State | None = None
         self._best: dict[str, Tensor] | None = None
         self._before: dict[str, Tensor] = {}
@@ -345,6 +351,7 @@ class Trainer:
             record["clip_threshold"] = self.threshold.value
         if not objective.joint:
             record["stage"] = objective.name
+        record |= self._figures()
         self.run.append_metrics(record)
         self._end_pass(record["clipped"])
         if objective.joint:
@@ -360,6 +367,15 @@ class Trainer:
         elif self._time_is_over() and not progress.stopped_because:
             progress.stopped_because = self._budget.told
         self.monitor.epoch(record)
+
+    def _figures(self) -> dict[str, Any]:
+        """Of a diagnosis, where one is due."""
+        every = self._diagnose_every
+        if every == 0 or (self.progress.epoch + 1) % every:
+            return {}
+        streams = self.streams(self.progress.epoch)
+        segments = [moved(streams[k], self.device) for k in range(min(SEGMENTS, len(streams)))]
+        return figures(self.model, segments, carries_state=self.domain.carries_state)
 
     def _end_pass(self, clipped: float) -> None:
         """Let the threshold know, and say once that most updates were clipped."""

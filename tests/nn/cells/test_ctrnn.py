@@ -293,6 +293,16 @@ def test_tau_never_leaves_its_bounds() -> None:
     assert bool((rnn.alpha <= 1).all())
 
 
+@pytest.mark.parametrize(("low", "high"), [(13.8, 174.9), (45.6, 242.2)])
+def test_tau_does_not_leave_its_bounds_by_a_rounding(low: float, high: float) -> None:
+    """Of these low + (high - low) in single precision is above high by its last digit."""
+    assert bool(low + (high - low) * torch.ones(1) > high)
+    rnn = CTRNN(I, H, tau=50.0, tau_bounds=(low, high))
+    with torch.no_grad():
+        rnn.tau_logit.copy_(torch.tensor([-1e30, 1e30, 1e4, -1e4, 0.0]))
+    assert bool(((rnn.tau >= low) & (rnn.tau <= high)).all())
+
+
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam", "AdamW", "RMSprop"])
 def test_constraints_hold_exactly_under_any_optimizer(optimizer: str) -> None:
     rnn = network(

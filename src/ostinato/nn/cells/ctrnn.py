@@ -19,6 +19,7 @@ from ostinato.nn.cells.linearized import LinearizedByAutograd
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.cells.state import State
 from ostinato.nn.kernels import nonlinearities
+from ostinato.nn.scan.noise import Noise, new_key
 
 FORMS = ("outside", "preactivation", "inside")
 NOISE_AT = ("input", "state")
@@ -338,7 +339,7 @@ class CTRNN(RecurrentStack):
         given = self._draws(draws, below, unbatched)
 
         def run(index: int, below: Tensor, state: Any) -> tuple[Tensor, State]:
-            return self._noisy_layer(index, below, state, marks, given[index])
+            return self._noisy_layer(index, below, state, marks, Noise(given[index]))
 
         outputs, final = self._stacked(below, state, run)
         if unbatched and isinstance(final, Tensor):
@@ -365,18 +366,25 @@ class CTRNN(RecurrentStack):
     def _layer(
         self, index: int, below: Tensor, state: Any, starts: Tensor | None, leak: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        draws = None
+        xi = None
         if self.is_noisy and (self.training or self.noise_in_eval):
-            like = self.weight_hh_l0
-            place = like.device if self.generator is None else self.generator.device
-            size = (*below.shape[:2], self.hidden_size)
-            draws = torch.randn(size, generator=self.generator, dtype=like.dtype, device=place).to(
-                like.device
-            )
-        return self._noisy_layer(index, below, state, starts, draws)
+            xi = self._drawn((*below.shape[:2], self.hidden_size))
+        return self._noisy_layer(index, below, state, starts, xi)
+
+    def _drawn(self, size: tuple[int, ...]) -> Noise:
+        """xi of a layer, (T, B, H): of a key that the generator draws, where both are the CPU's."""
+        like = self.weight_hh_l0
+        place = like.device if self.generator is None else self.generator.device
+        if place.type == "cpu" and like.dtype in (torch.float32, torch.float64):
+            key = new_key(self.generator)
+            if like.device.type == "cpu":
+                return Noise(key=key)
+            return Noise(Noise(key=key).drawn(size, like.dtype).to(like.device))
+        drawn = torch.randn(size, generator=self.generator, dtype=like.dtype, device=place)
+        return Noise(drawn.to(like.device))
 
     def _noisy_layer(
-        self, index: int, below: Tensor, state: Any, starts: Tensor | None, draws: Tensor | None
+        self, index: int, below: Tensor, state: Any, starts: Tensor | None, xi: Noise | None
     ) -> tuple[Tensor, Tensor]:
         """One layer's rates (T, B, H) and last state (1, B, H), with noise (T, B, H) if there is any."""
         _, _, bias_ih, bias_hh = self._weight_names[index]
@@ -396,7 +404,7 @@ class CTRNN(RecurrentStack):
         if self._reads_tokens(index):
             drive = self._embedded(self._weight_names[index][0], below, *layer.biases)
         h0 = None if state is None else state.squeeze(0)
-        return rate_steps.run(layer, below, drive, h0, starts, draws)
+        return rate_steps.run(layer, below, drive, h0, starts, xi)
 
     def _is_captured(self, starts: Tensor | None, leak: Tensor | None) -> bool:
         """Never: a trace keeps this package's operators, and ONNX has none of them."""

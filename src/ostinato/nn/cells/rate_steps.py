@@ -21,10 +21,13 @@ from torch import Tensor
 from ostinato.nn.kernels import nonlinearities, rates
 from ostinato.nn.kernels.projection import project
 from ostinato.nn.scan.layer import recurrent_layer
+from ostinato.nn.scan.noise import Noise
+from ostinato.nn.scan.rate_layer import Settings, rate_layer
 from ostinato.nn.scan.rates import fed_back_scan, pushed_scan
 from ostinato.nn.scan.recurrence import leaky_scan
 
 Phi = str | Callable[[Tensor], Tensor]
+Inputs = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,42 @@ class RateLayer:
         return nonlinearities.value(self.phi, x) if isinstance(self.phi, str) else self.phi(x)
 
 
+@dataclass(frozen=True)
+class _Terms:
+    """What a form is in the terms of a scan."""
+
+    inputs: Inputs  # U (H, I) and the biases (H,)
+    weight: Tensor  # of the recurrence, (H, H)
+    leak: Tensor | None  # (H,)
+    scale: Tensor | None  # of a given drive, (H,)
+    noise: Tensor  # how large it is, (H,)
+    feeds_back: bool
+
+
+def _terms(layer: RateLayer) -> _Terms:
+    alpha, at_state = layer.alpha, layer.state_noise is not None
+    sigma = layer.state_noise if at_state else layer.noise
+    noise = torch.sqrt(2 / alpha) * (0 if sigma is None else sigma)
+    inputs = (layer.input_weight, *layer.biases)
+    if layer.form == "outside":
+        return _Terms(inputs, layer.weight, 1 - alpha, None, alpha * noise if at_state else noise, False)
+    column = alpha.unsqueeze(1)
+    weight, own = column * layer.weight, layer.input_weight
+    bias, second = (None if b is None else alpha * b for b in layer.biases)
+    scaled = (None if own is None else column * own, bias, second)
+    if layer.form == "inside":
+        weight = weight + torch.diag(1 - alpha)
+        return _Terms(scaled, weight, None, alpha, alpha * noise, False)
+    return _Terms(scaled, weight, 1 - alpha, alpha, alpha * noise, True)
+
+
 def run(
     layer: RateLayer,
     below: Tensor,
     drive: Tensor | None,
     h0: Tensor | None,
     starts: Tensor | None,
-    draws: Tensor | None,
+    xi: Noise | None,
 ) -> tuple[Tensor, Tensor]:
     """Rates (T, B, H) and the last state (1, B, H).
 
@@ -62,36 +94,44 @@ def run(
         drive: U x + b of tokens, (T, B, H); made of `below` if None.
         h0: the state before the first step, (B, H); the initial one if None.
         starts: boolean (T, B), where a sequence starts.
-        draws: xi, (T, B, H), or None for no noise.
+        xi: standard normal noise (T, B, H), or None for none.
     """
     if h0 is None and layer.initial is not None:
         h0 = layer.initial.expand(below.shape[1], -1)
-    form = {"outside": _outside, "inside": _inside, "preactivation": _preactivation}[layer.form]
-    return form(layer, below, drive, h0, starts, draws)
+    terms, phi = _terms(layer), layer.phi
+    if drive is not None and terms.scale is not None:
+        drive = drive * terms.scale
+    if not isinstance(phi, str) or (starts is not None and not _starts_from_zero(layer, terms)):
+        return _by_parts(layer, terms, below, drive, h0, starts, xi)
+    if xi is None and drive is None and not terms.feeds_back:
+        weight, bias, second = terms.inputs
+        assert weight is not None
+        return recurrent_layer(below, weight, bias, terms.weight, terms.leak, h0, starts, phi, second)
+    first = _start(layer, h0, below)
+    return rate_layer(
+        below,
+        terms.inputs,
+        drive,
+        terms.weight,
+        terms.leak,
+        xi,
+        terms.noise,
+        (first, layer.apply(first) if terms.feeds_back else None),
+        starts,
+        Settings(phi, noise_at_state=layer.state_noise is not None),
+    )
 
 
-def _drive(
-    layer: RateLayer, below: Tensor, drive: Tensor | None, scale: Tensor | None, draws: Tensor | None
-) -> Tensor:
-    """scale (u + n), (T, B, H)."""
-    if drive is not None:
-        drive = drive if scale is None else drive * scale
-    else:
-        assert layer.input_weight is not None
-        weight, (bias, second) = layer.input_weight, layer.biases
-        if scale is not None:
-            weight = scale.unsqueeze(1) * weight
-            bias, second = (None if b is None else scale * b for b in (bias, second))
-        drive = project(below, weight, bias, second)
-    if draws is None or layer.noise is None:
-        return drive
-    size = _scaled_noise(layer.alpha, layer.noise)
-    return drive + draws * (size if scale is None else scale * size)
+def _starts_from_zero(layer: RateLayer, terms: _Terms) -> bool:
+    """Whether state and rates are zero where a sequence starts."""
+    if layer.initial is not None:
+        return False
+    # phi(0) need not be
+    return not terms.feeds_back or (isinstance(layer.phi, str) and nonlinearities.vanishes(layer.phi))
 
 
-def _scaled_noise(alpha: Tensor, sigma: Tensor) -> Tensor:
-    """sqrt(2 / a) sigma, (H,)."""
-    return torch.sqrt(2 / alpha) * sigma
+def _start(layer: RateLayer, h0: Tensor | None, below: Tensor) -> Tensor:
+    return layer.weight.new_zeros(below.shape[1], layer.weight.shape[0]) if h0 is None else h0
 
 
 def _at_starts(x: Tensor, starts: Tensor, addition: Tensor) -> Tensor:
@@ -99,100 +139,59 @@ def _at_starts(x: Tensor, starts: Tensor, addition: Tensor) -> Tensor:
     return torch.where(starts.unsqueeze(-1), x + addition, x)
 
 
-def _start(h0: Tensor | None, drive: Tensor) -> Tensor:
-    return torch.zeros_like(drive[0]) if h0 is None else h0
+def _by_parts(
+    layer: RateLayer,
+    terms: _Terms,
+    below: Tensor,
+    drive: Tensor | None,
+    h0: Tensor | None,
+    starts: Tensor | None,
+    xi: Noise | None,
+) -> tuple[Tensor, Tensor]:
+    """The same where states start from another value than zero, or phi is a function of its own."""
+    push = None
+    if drive is None:
+        weight, bias, second = terms.inputs
+        assert weight is not None
+        drive = project(below, weight, bias, second)
+    if xi is not None:
+        scaled = xi.drawn(drive.shape, drive.dtype) * terms.noise
+        drive, push = (drive, scaled) if layer.state_noise is not None else (drive + scaled, None)
+    if starts is not None and not _starts_from_zero(layer, terms):
+        initial = torch.zeros_like(layer.alpha) if layer.initial is None else layer.initial
+        rates_there = layer.apply(initial) if terms.feeds_back else initial
+        kept = None if terms.leak is None else terms.leak * initial
+        contributed = terms.weight @ rates_there
+        if terms.feeds_back:
+            assert kept is not None
+            contributed = kept + contributed
+        drive = _at_starts(drive, starts, contributed)
+        if kept is not None and not terms.feeds_back:
+            push = _at_starts(torch.zeros_like(drive) if push is None else push, starts, kept)
+    first = _start(layer, h0, below)
+    out, states = _scanned(layer, terms, drive, push, first, starts)
+    return out, states[-1:].clone()
 
 
 def _scanned(
     layer: RateLayer,
+    terms: _Terms,
     drive: Tensor,
-    weight: Tensor,
-    leak: Tensor | None,
     push: Tensor | None,
     first: Tensor,
     starts: Tensor | None,
-) -> Tensor:
-    """All states of h' = a h + (1 - a) phi(W h + drive) + push, (T, B, H); step by step of a function phi."""
-    if not isinstance(layer.phi, str):
+) -> tuple[Tensor, Tensor]:
+    """All rates and all states, (T, B, H) each; step by step of a function phi."""
+    weight, leak, phi = terms.weight, terms.leak, layer.phi
+    if not isinstance(phi, str):
         kept = torch.zeros_like(layer.alpha) if leak is None else leak
-        return rates.steps(drive, weight, kept, push, first, starts, layer.phi, feeds_back=False)[0]
+        return rates.steps(drive, weight, kept, push, first, starts, phi, feeds_back=terms.feeds_back)
+    if terms.feeds_back:
+        assert leak is not None
+        return fed_back_scan(drive, weight, leak, first, layer.apply(first), starts, phi)
     if push is None:
-        return leaky_scan(drive, weight, leak, first, starts, layer.phi)
-    assert leak is not None
-    return pushed_scan(drive, weight, leak, push, first, starts, layer.phi)
-
-
-def _outside(
-    layer: RateLayer,
-    below: Tensor,
-    drive: Tensor | None,
-    h0: Tensor | None,
-    starts: Tensor | None,
-    draws: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    leak, resets = 1 - layer.alpha, starts if layer.initial is not None else None
-    in_drive = draws if layer.noise is not None else None
-    in_state = draws if layer.state_noise is not None else None
-    if isinstance(layer.phi, str) and drive is None and resets is None and draws is None:
-        assert layer.input_weight is not None
-        bias, second = layer.biases
-        return recurrent_layer(
-            below, layer.input_weight, bias, layer.weight, leak, h0, starts, layer.phi, second
-        )
-    drive = _drive(layer, below, drive, None, in_drive)
-    push = None
-    if in_state is not None and layer.state_noise is not None:
-        push = in_state * (layer.alpha * _scaled_noise(layer.alpha, layer.state_noise))
-    if resets is not None and layer.initial is not None:
-        drive = _at_starts(drive, resets, layer.weight @ layer.initial)
-        push = _at_starts(torch.zeros_like(drive) if push is None else push, resets, leak * layer.initial)
-    first = _start(h0, drive)
-    out = _scanned(layer, drive, layer.weight, leak, push, first, starts)
-    return out, out[-1:].clone()
-
-
-def _inside(
-    layer: RateLayer,
-    below: Tensor,
-    drive: Tensor | None,
-    h0: Tensor | None,
-    starts: Tensor | None,
-    draws: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    alpha = layer.alpha
-    weight = alpha.unsqueeze(1) * layer.weight + torch.diag(1 - alpha)
-    resets = starts if layer.initial is not None else None
-    if isinstance(layer.phi, str) and drive is None and resets is None and draws is None:
-        assert layer.input_weight is not None
-        bias, second = (None if b is None else alpha * b for b in layer.biases)
-        scaled = alpha.unsqueeze(1) * layer.input_weight
-        return recurrent_layer(below, scaled, bias, weight, None, h0, starts, layer.phi, second)
-    drive = _drive(layer, below, drive, alpha, draws)
-    if resets is not None and layer.initial is not None:
-        drive = _at_starts(drive, resets, weight @ layer.initial)
-    first = _start(h0, drive)
-    out = _scanned(layer, drive, weight, None, None, first, starts)
-    return out, out[-1:].clone()
-
-
-def _preactivation(
-    layer: RateLayer,
-    below: Tensor,
-    drive: Tensor | None,
-    h0: Tensor | None,
-    starts: Tensor | None,
-    draws: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    alpha = layer.alpha
-    leak, weight = 1 - alpha, alpha.unsqueeze(1) * layer.weight
-    drive = _drive(layer, below, drive, alpha, draws)
-    if starts is not None:
-        # also where the initial state is zero: phi(0) need not be
-        initial = torch.zeros_like(alpha) if layer.initial is None else layer.initial
-        drive = _at_starts(drive, starts, leak * initial + weight @ layer.apply(initial))
-    first = _start(h0, drive)
-    if isinstance(layer.phi, str):
-        out, states = fed_back_scan(drive, weight, leak, first, layer.apply(first), starts, layer.phi)
+        states = leaky_scan(drive, weight, leak, first, starts, phi)
     else:
-        out, states = rates.steps(drive, weight, leak, None, first, starts, layer.phi, feeds_back=True)
-    return out, states[-1:].clone()
+        assert leak is not None
+        states = pushed_scan(drive, weight, leak, push, first, starts, phi)
+    return states, states

@@ -119,6 +119,11 @@ def has_rates() -> bool:
     return _native is not None and hasattr(_native.Kernels, "fed_back")
 
 
+def has_noise() -> bool:
+    """Whether the extension makes noise, and layers with it, as one built before that does not."""
+    return available() and hasattr(_native.Kernels, "rate_forward")
+
+
 def pushed(
     drive: Tensor,
     weight: Tensor,

@@ -93,7 +93,7 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
     address = x.data_ptr()
     if run(float64, shape, inputs, address if binary else 0, 0 if binary else address, *arguments):
         return States(states, last, slopes, True)
-    _project(x, weight_ih, bias, second_bias, states)
+    project_to(x, weight_ih, bias, second_bias, states)
     if not run(float64, shape, 0, 0, 0, *arguments):
         raise MemoryError("no memory for the scan's packed weights")
     return States(states, last, slopes, False)
@@ -124,7 +124,7 @@ def tangent(
     x, _, _, _, weight, leak, h0, starts = layer
     _check(layer._replace(weight_ih=change_ih, bias=change_bias, second_bias=second_change_bias))
     if not (change_hh is None or _fits(change_hh, tuple(weight.shape), weight.dtype)):
-        raise _mismatch("the change of weight_hh", change_hh, tuple(weight.shape), weight.dtype)
+        raise mismatch("the change of weight_hh", change_hh, tuple(weight.shape), weight.dtype)
     # held in names: an address is good for as long as its tensor lives
     x, states, slopes, weight = x.contiguous(), states.contiguous(), slopes.contiguous(), weight.contiguous()
     h0, leak, starts = _dense(h0), _dense(leak), _dense(starts)
@@ -216,7 +216,9 @@ def backward(
     return Gradients(delta, grad_ih, grad_bias, second, grad_hh, grad_h0)
 
 
-def _project(x: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None, out: Tensor) -> None:
+def project_to(
+    x: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None, out: Tensor
+) -> None:
     """out = x U^T + b + b2, by a dense product."""
     frames, drive = x.view(-1, x.shape[2]), out.view(-1, out.shape[2])
     if x.dtype is not weight.dtype:
@@ -287,14 +289,15 @@ def _refuse(layer: Layer, start: tuple[int, ...]) -> None:
         ("starts", starts, (steps, streams), torch.bool),
     ):
         if not (tensor is None or _fits(tensor, shape, kind)):
-            raise _mismatch(name, tensor, shape, kind)
+            raise mismatch(name, tensor, shape, kind)
 
 
 def _fits(tensor: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> bool:
     return tensor.shape == shape and tensor.dtype is kind and tensor.is_cpu
 
 
-def _mismatch(name: str, tensor: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> ValueError:
+def mismatch(name: str, tensor: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> ValueError:
+    """The error of a tensor that is not what it must be."""
     return ValueError(
         f"{name} must be {kind} {shape} on the CPU, "
         f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"

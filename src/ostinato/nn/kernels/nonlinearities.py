@@ -40,6 +40,9 @@ _PARAMETERS = {
 # Those with a kink, on whose sides rounding could put a value that was recovered: the saved slopes say which.
 KINKED = ("relu", "leaky_relu", "retanh", "power")
 
+# Those that are not zero at zero.
+_ABOVE_ZERO = ("sigmoid", "softplus")
+
 _THRESHOLD = 40.0  # of the softplus: e^-40 is nothing beside 40 in float64
 
 
@@ -74,6 +77,16 @@ def parse(nonlinearity: str) -> tuple[str, float]:
             f"the parameter of nonlinearity {name} must be a number {wanted}, got {nonlinearity!r}"
         )
     return name, parameter
+
+
+def vanishes(nonlinearity: str) -> bool:
+    """Whether phi(0) is zero.
+
+    Example:
+        >>> vanishes("power(1.5)"), vanishes("softplus")
+        (True, False)
+    """
+    return parse(nonlinearity)[0] not in _ABOVE_ZERO
 
 
 def check(nonlinearity: str) -> None:

@@ -146,7 +146,7 @@ class _Worker:
         # The worker finds the modules that this process finds, and nothing in the user's current folder.
         paths = os.pathsep.join(entry for entry in sys.path if entry)
         self._process = subprocess.Popen(
-            [sys.executable, *_PROGRAM],
+            [sys.executable, *_PROGRAM, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # music21 warns about each oddity of each file
@@ -237,7 +237,7 @@ def read_one(path: Path, playing: Playing = USUAL) -> Reading:
 
 def main() -> None:
     """The worker: a path and what is played a line in, an answer a line out."""
-    limited()
+    limited(parent=int(sys.argv[1]) if len(sys.argv) > 1 else None)
     # Readers may print: only answers go to the real standard output.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
