@@ -30,7 +30,8 @@ class GRU(GatedStack):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in
             `torch.nn.GRU`.
-        leak, initialization, spectral_radius, token_inputs, sparse, generator, device, dtype: as in `RNN`;
+        leak, initialization, spectral_radius, token_inputs, sparse, input_dropout, output_dropout,
+            recurrent_dropout, generator, device, dtype: as in `RNN`;
             the initialization is that of each of the three blocks (H, H) of W_hh.
 
     Example:
@@ -50,5 +51,5 @@ class GRU(GatedStack):
         bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
         drive = self._drive(index, below, bias)
         h0 = drive.new_zeros(drive.shape[1], self.hidden_size) if state is None else state.squeeze(0)
-        states, _ = gated_scan(drive, self._own(weight_hh), second, leak, h0, None, starts, "gru")
+        states, _ = gated_scan(drive, self._recurrent(weight_hh), second, leak, h0, None, starts, "gru")
         return states, states[-1:].clone()

@@ -36,7 +36,8 @@ class LSTM(GatedStack):
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in
             `torch.nn.LSTM`. With proj_size P, h_t = W_hr (o_t tanh(c_t)) has P values, and no kernel of
             their own: training is slower a step.
-        leak, initialization, spectral_radius, token_inputs, sparse, generator, device, dtype: as in `RNN`;
+        leak, initialization, spectral_radius, token_inputs, sparse, input_dropout, output_dropout,
+            recurrent_dropout, generator, device, dtype: as in `RNN`;
             the initialization is that of each of the four blocks (H, P) of W_hh.
 
     Example:
@@ -70,10 +71,10 @@ class LSTM(GatedStack):
             h0, c0 = (x.squeeze(0) for x in state)
         if projection:
             states, last = projected_scan(
-                drive, self._own(weight_hh), leak, h0, c0, starts, self._own(projection[0])
+                drive, self._recurrent(weight_hh), leak, h0, c0, starts, self._own(projection[0])
             )
         else:
-            states, cells = gated_scan(drive, self._own(weight_hh), None, leak, h0, c0, starts, "lstm")
+            states, cells = gated_scan(drive, self._recurrent(weight_hh), None, leak, h0, c0, starts, "lstm")
             last = cells[-1]
         return states, (states[-1:].clone(), last.unsqueeze(0))
 
