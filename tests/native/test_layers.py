@@ -19,9 +19,10 @@ LAYERS = {
     "kernels.hpp": "rnn gated nade",
     "kernels.cpp": "kernels.hpp rnn gated nade",
     "module.cpp": "kernels.hpp team",
+    "ngrams": "",
 }
 # What is compiled once, for any processor, may know no instruction set.
-FOR_ANY_PROCESSOR = ("module.cpp", "team/team.cpp", "team/scratch.cpp")
+FOR_ANY_PROCESSOR = ("module.cpp", "team/team.cpp", "team/scratch.cpp", "ngrams/ngrams.cpp")
 
 pytestmark = pytest.mark.skipif(not NATIVE.exists(), reason="needs the sources of the extension")
 

@@ -26,6 +26,8 @@ OTHER = {
     "recurrent_norm": 0.1,
     "vanishing_penalty": 3.0,
     "learning_rate_rule": "halving",
+    "warmup": 0.5,
+    "minutes_of": "cpu",
     "momentum": 0.3,
     "clip": 1e-3,
     "clip_quantile": 0.1,
@@ -83,6 +85,10 @@ OTHER = {
     "valid_data": "valid.txt",
     "test_data": "test.txt",
     "independent": True,
+    "embedding_size": 3,
+    "recurrent_scale": 0.5,
+    "direct_rate": 0.1,
+    "tied": True,
 }
 # These act when validation hardly improves, damping has fallen far, or the last solution is a good start:
 # two epochs may not come to it.

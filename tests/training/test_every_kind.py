@@ -165,6 +165,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "nesterov": {"optimizer": "nesterov", "momentum": 0.8, "weight_decay": 1e-3},
     "sgd": {"optimizer": "sgd", "weight_decay": 1e-3},
     "cosine": {"optimizer": "adam", "learning_rate_rule": "cosine", "learning_rate": 0.02},
+    "warm-up": {"optimizer": "adam", "learning_rate_rule": "cosine", "warmup": 0.4, "learning_rate": 0.02},
+    "plateau": {"optimizer": "adam", "learning_rate_rule": "plateau", "learning_rate": 0.3, "epochs": 9},
     "one-cycle": {"optimizer": "nesterov", "momentum": 0.5, "learning_rate_rule": "one-cycle"},
     "halving": {"optimizer": "adam", "learning_rate_rule": "halving", "learning_rate": 0.3, "epochs": 8},
 }

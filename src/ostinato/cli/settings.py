@@ -41,6 +41,10 @@ def choice(registry: Registry[Any]) -> Any:
     """The type of an option that names an entry of a registry, or an alias of one."""
 
     def named(kind: Any, tokens: Any) -> str:
+        if registry is DOMAINS and tokens[0].value == "/dev/stdin":  # what - has become
+            raise UserError(
+                "expected a kind of data, found standard input; name both: ostinato train words --data -"
+            )
         return registry.name(tokens[0].value)
 
     return Annotated[Literal[tuple(registry)] | None, Parameter(converter=named)]

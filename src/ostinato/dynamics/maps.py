@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ostinato.errors import UserError, argument
+from ostinato.nn.cells.dropping import acting
 from ostinato.nn.cells.protocol import Recurrence
 from ostinato.nn.cells.state import State, map_state
 
@@ -102,9 +103,9 @@ class _CellMap(StepMap):
                 f"expected {argument('cell')} as a map from step to step, found one that reads in both "
                 "directions"
             )
-        if cell.training and cell.dropout > 0:
+        for name, value in acting(cell).items():
             raise UserError(
-                f"expected {argument('cell')} without chance, found dropout={cell.dropout} while training; "
+                f"expected {argument('cell')} without chance, found {name}={value} while training; "
                 "call its eval() first"
             )
         if getattr(cell, "is_noisy", False) and (cell.training or getattr(cell, "noise_in_eval", False)):

@@ -4,6 +4,7 @@ Shapes: T time, B streams, I inputs, H hidden, L layers, V visible.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,16 @@ class Loss:
     nll: Tensor
     frames: int
     states: State
+
+
+class LearnsApart(Protocol):
+    """A part of a model that takes steps of its own, on the weights alone that a loss has used."""
+
+    def forget(self) -> None:
+        """What losses have told so far is not learned."""
+
+    def learn(self, scale: float) -> None:
+        """One step along what they have told, at its own rate times this scale."""
 
 
 def check_frames(hidden: Tensor, targets: Tensor, mask: Tensor | None) -> None:
@@ -196,6 +207,11 @@ class SequenceModel(nn.Module):
     def objective(self) -> Objective:
         """What training ends with."""
         return objective_of(self.output)
+
+    @property
+    def apart(self) -> "tuple[LearnsApart, ...]":
+        """Parts whose weights no optimizer moves: they learn from what a loss has told them."""
+        return ()
 
     @property
     def score_name(self) -> str:

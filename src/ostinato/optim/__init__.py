@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ostinato.optim.schedules import Decision as Decision
     from ostinato.optim.schedules import HalvingRule as HalvingRule
     from ostinato.optim.schedules import OneCycle as OneCycle
+    from ostinato.optim.schedules import PlateauRule as PlateauRule
     from ostinato.optim.schedules import Rule as Rule
     from ostinato.optim.schedules import Schedule as Schedule
     from ostinato.optim.schedules import SutskeverMomentum as SutskeverMomentum
@@ -46,6 +47,7 @@ _PLACES = {
     "HessianFree": "hessian_free",
     "OneCycle": "schedules",
     "PassAverage": "thresholds",
+    "PlateauRule": "schedules",
     "Rule": "schedules",
     "RunningQuantile": "thresholds",
     "Schedule": "schedules",

@@ -13,6 +13,7 @@ from ostinato.optim.settings import (
     MOMENTUM_SETTINGS,
     Optimizer,
 )
+from ostinato.recipe.core import DROPOUTS
 from ostinato.recipe.declared import Registry
 from ostinato.recipe.setting import Setting
 
@@ -39,8 +40,9 @@ def _check_further(recipe: Any) -> None:
 
 def _check_hessian_free(recipe: Any) -> None:
     """What Hessian-free optimisation cannot do is refused."""
-    if recipe.dropout > 0:
-        raise UserError(f"{argument('dropout')} {recipe.dropout} does not go with HF; leave it out")
+    for name in DROPOUTS:
+        if recipe.get(name) > 0:
+            raise UserError(f"{argument(name)} {recipe.get(name)} does not go with HF; leave it out")
 
 
 OPTIMIZERS.register(

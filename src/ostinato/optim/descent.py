@@ -49,7 +49,8 @@ class GradientDescent:
         self._set_rates()
 
     def step(self) -> None:
-        """One step with the gradients that are there."""
+        """One step with the gradients that are there, at the rate of this moment."""
+        self._set_rates()
         if not self._takes_sparse:
             for group in self.optimizer.param_groups:
                 for parameter in group["params"]:

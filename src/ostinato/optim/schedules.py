@@ -157,17 +157,46 @@ class OneCycle:
         return _along_cosine(1.0, self.last, (step - top) / max(self.total - 1 - top, 1.0))
 
 
+class Within:
+    """A schedule of steps that time may bring to its end sooner.
+
+    The share of training that is done is step / total, or the share of the time that is used, whichever is
+    larger; the shape's value there is the schedule's.
+
+    Args:
+        shape: A schedule of `Within.PARTS` steps.
+        total: Steps of the whole training, if time does not end it.
+        used: The share of the time that is used, in [0, 1].
+
+    Example:
+        >>> schedule = Within(Cosine(Within.PARTS), total=10, used=lambda: 0.5)
+        >>> [round(schedule(k), 3) for k in (0, 5, 9)]
+        [0.5, 0.5, 0.024]
+    """
+
+    PARTS = 1_000_000
+
+    def __init__(self, shape: Schedule, total: int, used: Callable[[], float]) -> None:
+        self.shape, self.total, self.used = shape, total, used
+
+    def __call__(self, step: int) -> float:
+        """The factor after `step` steps, at this time."""
+        share = min(max(step / self.total, self.used()), 1.0)
+        return self.shape(int(share * self.PARTS))
+
+
 LEARNING_RATE_SCHEDULES = ("constant", "cosine", "one-cycle")
 # Those that know when training ends.
 END_WITH_TRAINING = ("cosine", "one-cycle")
 
 
-def learning_rate_schedule(name: str, total: int) -> Schedule:
+def learning_rate_schedule(name: str, total: int, warmup: float = 0.0) -> Schedule:
     """The schedule of a name, "constant", "cosine" or "one-cycle": a factor of the learning rate by the step.
 
     Args:
         name: Of the schedule.
         total: Steps of the whole training.
+        warmup: The share of them in which the rate rises, of a cosine.
 
     Raises:
         UserError: There is no such schedule, or not a single step.
@@ -180,7 +209,7 @@ def learning_rate_schedule(name: str, total: int) -> Schedule:
         case "constant":
             return Constant(1.0)
         case "cosine":
-            return Cosine(total)
+            return Cosine(total, min(int(warmup * total), total - 1))
         case "one-cycle":
             return OneCycle(total)
     names = near_names(name, LEARNING_RATE_SCHEDULES)
@@ -225,6 +254,64 @@ class Rule(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
+
+
+class PlateauRule:
+    """Halve the rate after every epoch that is not the best so far; stop when that is of no use.
+
+    With L the validation log-likelihood of this epoch and L* the best before it:
+
+    - L > L*: the rate stays.
+    - otherwise: the weights before this epoch come back (`restore`), which are the best there are, and the
+      rate is halved; after `attempts` such epochs in a row training stops.
+
+    Any improvement counts, however small: `HalvingRule` halves for good once an epoch gains less than a share
+    of 0.003, which of characters, whose nats are few, comes while training has far to go. The first epoch is
+    the best. A score that is not a number counts as -infinity.
+
+    Args:
+        attempts: Epochs in a row without a new best that end training, at least 1.
+
+    Raises:
+        UserError: There is no attempt.
+
+    Example:
+        >>> rule = PlateauRule(attempts=2)
+        >>> for score in (-2.0, -1.9, -1.95, -1.89, -1.89, -1.9):
+        ...     print(rule.update(score))
+        Decision(learning_rate_factor=1.0, stop=False, restore=False)
+        Decision(learning_rate_factor=1.0, stop=False, restore=False)
+        Decision(learning_rate_factor=0.5, stop=False, restore=True)
+        Decision(learning_rate_factor=1.0, stop=False, restore=False)
+        Decision(learning_rate_factor=0.5, stop=False, restore=True)
+        Decision(learning_rate_factor=1.0, stop=True, restore=True)
+    """
+
+    def __init__(self, attempts: int = 4) -> None:
+        if attempts < 1:
+            raise UserError(f"expected at least 1 attempt for the plateau rule, found {attempts}")
+        self.attempts = attempts
+        self._best: float | None = None  # None is -infinity, which JSON cannot say
+        self._failed = 0
+
+    def update(self, validation_log_likelihood: float) -> Decision:
+        """What to do after an epoch that ended with this validation log-likelihood."""
+        score = validation_log_likelihood
+        best = -math.inf if self._best is None else self._best
+        if not math.isnan(score) and score > best:
+            self._best, self._failed = score, 0
+            return Decision()
+        self._failed += 1
+        stop = self._failed >= self.attempts
+        return Decision(1.0 if stop else 0.5, stop, restore=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score, and the epochs since."""
+        return {"best": self._best, "failed": self._failed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self._best, self._failed = state["best"], state["failed"]
 
 
 class ConstantRule:

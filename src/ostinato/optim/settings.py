@@ -35,11 +35,23 @@ DESCENT: tuple[Setting, ...] = (
     Setting("learning_rate", float, 0.05, "Optimization", "step size", low=0, above=True),
     Setting(
         "learning_rate_rule",
-        Literal["constant", "halving", "cosine", "one-cycle"],
+        Literal["constant", "halving", "plateau", "cosine", "one-cycle"],
         "constant",
         "Optimization",
-        "halving: halve the rate once validation improves by less than a factor 1.003; cosine and one-cycle "
-        "end with the last epoch",
+        "halving: halve the rate once validation improves by less than a factor 1.003, until it does so "
+        "again; plateau: after every epoch that is not the best, until four in a row are not; cosine and "
+        "one-cycle end with the last epoch, or the minutes",
+    ),
+    Setting(
+        "warmup",
+        float,
+        0.0,
+        "Optimization",
+        "share of training in which the learning rate rises to its full size",
+        low=0,
+        high=1,
+        below=True,
+        needs={"learning_rate_rule": ("cosine",)},
     ),
     Setting(
         "weight_decay",

@@ -38,6 +38,29 @@ CORE: tuple[Setting, ...] = (
     ),
     Setting("dropout", float, 0.0, "Model", "dropout between layers", low=0, high=1, free=True),
     Setting(
+        "input_dropout",
+        float,
+        0.0,
+        "Model",
+        "dropout of what the first layer reads, of tokens of their embedding",
+        low=0,
+        high=1,
+        free=True,
+    ),
+    Setting(
+        "output_dropout", float, 0.0, "Model", "dropout of the last layer's outputs", low=0, high=1, free=True
+    ),
+    Setting(
+        "recurrent_dropout",
+        float,
+        0.0,
+        "Model",
+        "dropout of states as recurrent weights read them, of the same units in all steps of a segment",
+        low=0,
+        high=1,
+        free=True,
+    ),
+    Setting(
         "averaging",
         float,
         0.0,
@@ -53,9 +76,31 @@ CORE: tuple[Setting, ...] = (
     Setting(
         "patience", int, 20, "Training", "epochs without a better validation score before stopping", low=1
     ),
+    Setting(
+        "minutes",
+        float | None,
+        None,
+        "Training",
+        "minutes of training at most, validation included; cosine and one-cycle end with them",
+        low=0,
+        above=True,
+        high=1_000_000,
+        unset="no limit but the epochs",
+    ),
+    Setting(
+        "minutes_of",
+        Literal["wall", "cpu"],
+        "wall",
+        "Training",
+        "the clock of the minutes: wall, or processor time of all threads",
+        needs={"minutes": ()},
+    ),
     Setting("dtype", Literal["float32", "float64"], "float32", "Model", "floating-point type of the model"),
     Setting("seed", int, 0, "Training", "of everything random", low=0, high=2**32 - 1),
 )
+
+# Probabilities of dropping something while training; the first acts between layers.
+DROPOUTS = ("dropout", "input_dropout", "output_dropout", "recurrent_dropout")
 
 # Those that choose whose own settings a recipe has besides.
 CHOOSERS = ("domain", "output", "cell", "optimizer")

@@ -56,11 +56,16 @@ class Recipe:
     l1: float
     l2: float
     dropout: float
+    input_dropout: float
+    output_dropout: float
+    recurrent_dropout: float
     averaging: float
     streams: int
     segment_length: int
     epochs: int
     patience: int
+    minutes: float | None
+    minutes_of: str
     dtype: str
     seed: int
 
@@ -258,7 +263,7 @@ class Recipe:
         if self.dropout and self.num_layers == 1:
             raise UserError(
                 f"{argument('dropout')} acts between layers, found one layer; set "
-                f"{argument('num_layers')} to 2 or more"
+                f"{argument('num_layers')} to 2 or more, or {argument('output_dropout')}"
             )
         for declared in self.declared():
             declared.check(self)

@@ -1,7 +1,7 @@
 """From a recipe to its model, its optimizer and its learning-rate rule: the one place that builds them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel, sample_leak
 from ostinato.nn.cells import Recurrence
+from ostinato.nn.cells.dropping import DROPOUTS, Dropping
 from ostinato.nn.cells.registry import CELLS, LEAKS
 from ostinato.nn.outputs.base import OutputSpec, make_output
 from ostinato.nn.outputs.registry import OUTPUTS
@@ -19,17 +20,22 @@ from ostinato.optim import (
     ConstantRule,
     GradientDescent,
     HalvingRule,
+    PlateauRule,
     Rule,
     SutskeverMomentum,
     learning_rate_schedule,
     make_optimizer,
 )
 from ostinato.optim.declared import OPTIMIZERS
+from ostinato.optim.schedules import END_WITH_TRAINING, Within
 from ostinato.optim.settings import further
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.groups import parameter_groups
 
 MODEL_PREFIX = "model."
+
+# Those that may take an epoch back.
+RULES: dict[str, type[HalvingRule | PlateauRule]] = {"halving": HalvingRule, "plateau": PlateauRule}
 
 # Weights, gradients, and what the optimizer keeps.
 _COPIES = 3
@@ -43,12 +49,14 @@ class Sizes:
         inputs: the size of an input, or the number of tokens.
         targets: the size of a target: notes, tokens, classes or values.
         tokens: whether inputs are token ids.
+        embedding: the size of a token's embedding, where the first layer has weights of its own besides.
         offsets: whether the output reads, behind the hidden state, an offset for each target.
     """
 
     inputs: int
     targets: int
     tokens: bool = False
+    embedding: int | None = None
     offsets: bool = False
 
 
@@ -98,6 +106,9 @@ def build_recurrence(
     declared = CELLS[recipe.cell]
     leaks = {setting.name for setting in LEAKS}
     arguments = {k: v for k, v in declared.arguments(recipe.values()).items() if k not in leaks}
+    arguments |= _dropouts(recipe, declared.load())
+    if sizes.embedding is not None:
+        arguments["embedding_size"] = sizes.embedding
     if leaks <= {setting.name for setting in declared.settings}:
         arguments["leak"] = _leak(recipe, generator)
     cell: Recurrence = declared.load()(
@@ -111,6 +122,18 @@ def build_recurrence(
         **arguments,
     )
     return cell
+
+
+def _dropouts(recipe: Recipe, kind: type) -> dict[str, float]:
+    """The probabilities of the dropouts besides the one between layers, where there are any."""
+    found = {name: recipe.get(name) for name in DROPOUTS[1:] if recipe.get(name) > 0}
+    if found and not issubclass(kind, Dropping):
+        name = next(iter(found))
+        raise UserError(
+            f"{argument(name)} is for cells that drop more than what is between layers, found "
+            f"{argument('cell')} {recipe.cell}; leave it out"
+        )
+    return found
 
 
 def check_memory(hidden_size: int, num_layers: int, memory: int | None = None) -> None:
@@ -155,13 +178,16 @@ def build_curvature_optimizer(recipe: Recipe, model: SequenceModel) -> Any:
     return declared.load().from_settings(model.parameters(), declared.arguments(recipe.values()))
 
 
-def build_gradient_descent(recipe: Recipe, model: SequenceModel, updates: int) -> GradientDescent:
+def build_gradient_descent(
+    recipe: Recipe, model: SequenceModel, updates: int, used: Callable[[], float] | None = None
+) -> GradientDescent:
     """The recipe's optimizer that steps along gradients, with the schedule of its rate.
 
     Args:
         recipe: the settings.
         model: the model, all of whose parameters it moves.
         updates: of the whole training, for schedules that know its end.
+        used: the share of a budget of time that is used, for the same; None without one.
     """
     momentum: Any = recipe.get("momentum")
     if recipe.get("momentum_schedule") == "sutskever" and momentum:
@@ -175,11 +201,14 @@ def build_gradient_descent(recipe: Recipe, model: SequenceModel, updates: int) -
         **further(recipe.get("optimizer_settings")),
     )
     rule = recipe.learning_rate_rule
-    if rule in ("constant", "halving"):
+    if rule not in END_WITH_TRAINING:
         return GradientDescent(optimizer)
-    return GradientDescent(optimizer, learning_rate_schedule(rule, updates))
+    if used is None:
+        return GradientDescent(optimizer, learning_rate_schedule(rule, updates, recipe.warmup))
+    shape = learning_rate_schedule(rule, Within.PARTS, recipe.warmup)
+    return GradientDescent(optimizer, Within(shape, updates, used))
 
 
 def build_rule(recipe: Recipe) -> Rule:
     """The recipe's learning-rate rule."""
-    return HalvingRule() if recipe.get("learning_rate_rule") == "halving" else ConstantRule()
+    return RULES.get(recipe.get("learning_rate_rule", ""), ConstantRule)()

@@ -1,10 +1,11 @@
 """Parameters by how they learn: at which rate, and whether weight decay acts on them."""
 
+import math
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from torch import Tensor
+from torch import nn
 
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
@@ -31,16 +32,21 @@ def parameter_groups(recipe: Recipe, model: SequenceModel) -> list[dict[str, Any
         >>> [(len(group["params"]), group["lr"]) for group in parameter_groups(recipe, model)]
         [(5, 0.5), (3, 5.0)]
     """
-    names = [name for name, _ in model.named_parameters()]
+    # a parameter that two modules share goes by both names, and learns at the product of both rates
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     factors, exempt = dict.fromkeys(names, 1.0), set()
     for declared, prefix in zip(recipe.declared(), PREFIXES, strict=True):
         for setting, patterns in declared.rates.items():
             for name in _matching(names, prefix, patterns, declared.name):
                 factors[name] *= recipe.get(setting)
         exempt |= _matching(names, prefix, declared.no_decay, declared.name)
-    groups: dict[tuple[float, bool], list[Tensor]] = {(1.0, False): []}
-    for name, parameter in model.named_parameters():
-        groups.setdefault((factors[name], name in exempt), []).append(parameter)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, False): []}
+    named: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        named.setdefault(parameter, []).append(name)
+    for parameter, own in named.items():
+        factor = math.prod(factors[name] for name in own)
+        groups.setdefault((factor, not exempt.isdisjoint(own)), []).append(parameter)
     return [
         {"params": params, "lr": recipe.learning_rate * factor} | ({"weight_decay": 0.0} if free else {})
         for (factor, free), params in groups.items()

@@ -1,6 +1,7 @@
 """Weights that another run has trained, for a new one to start from."""
 
 from pathlib import Path
+from typing import Any
 
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
@@ -34,3 +35,14 @@ def take_weights(model: SequenceModel, folder: Path) -> None:
                 f"one than the settings say; leave out what differs from it"
             )
     model.load_state_dict(weights)
+
+
+def told(folder: Path, scores: dict[str, float]) -> tuple[dict[str, Any], str]:
+    """The record of a start, and what a person should know of it: the validation scores of the weights.
+
+    Example:
+        >>> told(Path("runs/a"), {"valid_log_likelihood": -4.25})[1]
+        'starts from runs/a: valid log likelihood -4.25'
+    """
+    shown = ", ".join(f"{what.replace('_', ' ')} {value:.6g}" for what, value in scores.items())
+    return {"event": "initial weights", "scores": scores}, f"starts from {folder}: {shown}"

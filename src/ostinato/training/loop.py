@@ -23,13 +23,15 @@ from ostinato.nn.cells.state import State, finite, from_named_tensors, map_state
 from ostinato.nn.devices import find_device
 from ostinato.nn.outputs.base import Objective
 from ostinato.optim.averaging import WeightAverage
+from ostinato.optim.schedules import END_WITH_TRAINING
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
-from ostinato.training.build import MODEL_PREFIX, build_rule
+from ostinato.training.budget import Budget
+from ostinato.training.build import MODEL_PREFIX, RULES, build_rule
 from ostinato.training.diagnosing import SEGMENTS, check_diagnosed, figures
 from ostinato.training.environment import Surroundings
 from ostinato.training.flights import FlightRecorder, Place
-from ostinato.training.initial import take_weights
+from ostinato.training.initial import take_weights, told
 from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor, Start
 from ostinato.training.pretraining import objective_at
 from ostinato.training.progress import (
@@ -125,8 +127,10 @@ class Trainer:
         self.data_identity = self.domain.identity(data)
         self.device = find_device(device)
         self.model = self._fresh_model()
+        self._budget = Budget(recipe)
+        self._used = self._budget.share if recipe.minutes is not None else None
         self._updates_in_all = self._count_updates()
-        self._updates = build_updates(recipe, self.model, self._updates_in_all)
+        self._updates = build_updates(recipe, self.model, self._updates_in_all, self._used)
         self.optimizer = self._updates.optimizer
         self.rule = build_rule(recipe)
         self.threshold = build_threshold(recipe)
@@ -167,6 +171,7 @@ class Trainer:
             self._save()
         self._keep_settings()
         self._resumed_at = self._saved_at = time.monotonic()
+        self._budget.begin(self.progress.budget_seconds, self.progress.budget_reserve)
         if asks_for_a_pass(self.recipe) and self.threshold.value is None:
             self._find_threshold()
         self.progress.clip_threshold = self.threshold.value
@@ -205,22 +210,21 @@ class Trainer:
         found = self.domain.validate(self.model.eval(), self.data)
         self.model.train()
         self.progress.best_score, self._best = found.score, learned(self.model, MODEL_PREFIX)
-        figures = {f"valid_{self.model.score_name}": found.score, **found.record}
-        self.run.append_metrics({"event": "initial weights", "scores": figures})
-        shown = ", ".join(f"{what.replace('_', ' ')} {value:.6g}" for what, value in figures.items())
-        self.monitor.notice(f"starts from {folder}: {shown}")
+        record, text = told(folder, {f"valid_{self.model.score_name}": found.score, **found.record})
+        self.run.append_metrics(record)
+        self.monitor.notice(text)
 
     def _count_updates(self) -> int:
         """Of the whole training, for schedules that know its end; the others need not count."""
-        knows = self.recipe.get("learning_rate_rule", "constant") not in ("constant", "halving")
+        knows = self.recipe.get("learning_rate_rule") in END_WITH_TRAINING
         return len(self.streams(0)) * self.recipe.epochs if knows else 1
 
     def _train_epoch(self) -> None:
         progress = self.progress
         streams = self.streams(progress.epoch)
-        if progress.segment == 0 and self.recipe.get("learning_rate_rule") == "halving":
+        if progress.segment == 0 and self.recipe.get("learning_rate_rule") in RULES:
             self._before = learned(self.model, BEFORE_PREFIX, self.optimizer)
-        while progress.segment < len(streams):
+        while progress.segment < len(streams) and not self._time_is_over():
             self._heed_stop()
             self.update(streams, progress.segment)
             if self._average is not None:
@@ -230,6 +234,12 @@ class Trainer:
             if time.monotonic() - self._saved_at > self.checkpoint_seconds:
                 self._save()
         self._finish_epoch()
+
+    def _time_is_over(self) -> bool:
+        """Whether the budget has room for no more than a validation; not before the first update."""
+        progress = self.progress
+        begun = progress.epoch + progress.segment > 0
+        return begun and self._budget.over(progress.sums.frames, self.data.frames("valid"))
 
     def update(self, streams: Segments, index: int) -> None:
         """One update on one segment; a step of `fit`, which does the rest."""
@@ -321,7 +331,8 @@ class Trainer:
     def _finish_epoch(self) -> None:
         progress, sums = self.progress, self.progress.sums
         objective, name = self._objective(), self.model.score_name
-        found, better = self._validate()
+        with self._budget.validating():
+            found, better = self._validate()
         record: dict[str, Any] = {
             "epoch": progress.epoch,
             f"train_{name}": -sums.nll / max(sums.frames, 1),
@@ -353,6 +364,8 @@ class Trainer:
             progress.stopped_because = "the task is solved"
         elif progress.since_best(self.recipe) >= self.recipe.patience:
             progress.stopped_because = f"{NO_BETTER} for {counted(self.recipe.patience, 'epoch')}"
+        elif self._time_is_over() and not progress.stopped_because:
+            progress.stopped_because = self._budget.told
         self.monitor.epoch(record)
 
     def _figures(self) -> dict[str, Any]:
@@ -390,7 +403,7 @@ class Trainer:
         if self.recipe.get("init_from") is not None:
             twin.load_state_dict(self.model.state_dict())
         average = first_pass(
-            build_updates(self.recipe, twin, self._updates_in_all),
+            build_updates(self.recipe, twin, self._updates_in_all, self._used),
             twin.objective,
             self.streams(0),
             carries_state=self.domain.carries_state,
@@ -414,6 +427,8 @@ class Trainer:
 
     def _state(self) -> dict[str, Any]:
         progress = asdict(self.progress) | {"seconds": self._elapsed()}
+        if self._used is not None:
+            progress |= {"budget_seconds": self._budget.seconds(), "budget_reserve": self._budget.reserve}
         return {
             "recipe": self.recipe.to_dict(),
             "data": self.data_identity,

@@ -49,6 +49,8 @@ class Progress:
     clip_threshold: float | None = None
     stopped_because: str = ""
     seconds: float = 0.0
+    budget_seconds: float = 0.0
+    budget_reserve: float = 0.0
     sums: EpochSums = field(default_factory=EpochSums)
 
     @classmethod

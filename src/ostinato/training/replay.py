@@ -8,8 +8,9 @@ import torch
 
 from ostinato.diagnostics.blame import Blame, blame
 from ostinato.domains.domain import domain_named
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
+from ostinato.optim.schedules import END_WITH_TRAINING
 from ostinato.recipe.recipe import Recipe
 from ostinato.training import flight
 from ostinato.training.build import MODEL_PREFIX
@@ -70,6 +71,11 @@ def replay(path: str | Path, *, device: torch.device | str = "cpu") -> Replay:
     if domain.declared.own_network:
         raise UserError(
             f"expected a bundle of a network that ostinato makes, found one of a program's own: {bundle.path}"
+        )
+    if recipe.minutes is not None and recipe.get("learning_rate_rule") in END_WITH_TRAINING:
+        raise UserError(
+            f"expected a bundle whose rates come again, found a run with {argument('minutes')}, whose rates "
+            "are those of a clock"
         )
     stored = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
     model = domain.model(recipe, about["data"], None, stored=stored).to(device)

@@ -102,6 +102,7 @@ class GradientUpdates:
         optimizer: over all of its parameters.
         by_stream: whether each stream's own gradient is clipped, where there is more than one.
         bounds: what is kept from growing after each step.
+        rate: the optimizer's, whose schedule is that of parts that learn apart; by default the first step's.
         vanishing: weight of the regulariser against vanishing gradients; see `nn.vanishing`. Not by stream.
     """
 
@@ -112,16 +113,20 @@ class GradientUpdates:
         *,
         by_stream: bool = False,
         bounds: Sequence[Bound] = (),
+        rate: float | None = None,
         vanishing: float = 0.0,
     ) -> None:
         self.model, self.optimizer, self.by_stream, self._bounds = model, optimizer, by_stream, bounds
         self._vanishing = vanishing
         self._parameters = list(model.parameters())
+        self._rate = optimizer.learning_rates()[0] if rate is None else rate
 
     def __call__(self, batch: Batch) -> Update:
         """See `Updates`."""
         for parameter in self._parameters:
             parameter.grad = None
+        for part in self.model.apart:
+            part.forget()
         segment = batch.segment
         if self.by_stream and segment.targets.shape[1] > 1:
             return self._by_stream(batch)
@@ -154,6 +159,8 @@ class GradientUpdates:
                 weight.grad.add_(gradient, alpha=self._vanishing)
 
     def _step(self) -> None:
+        for part in self.model.apart:  # at the rate of this step, as everything else
+            part.learn(self.optimizer.learning_rates()[0] / self._rate)
         self.optimizer.step()
         for bound in self._bounds:
             bound.apply()
@@ -222,16 +229,26 @@ class HessianFreeUpdates:
         return Update(usable, operator.last_nll, frames, operator.last_states, [norm], record=record)
 
 
-def build_updates(recipe: Recipe, model: SequenceModel, updates: int) -> Updates:
-    """How the recipe updates a model; `updates` of the whole training are for schedules that know its end."""
+def build_updates(
+    recipe: Recipe, model: SequenceModel, updates: int, used: Callable[[], float] | None = None
+) -> Updates:
+    """How the recipe updates a model.
+
+    Args:
+        recipe: the settings.
+        model: what is updated.
+        updates: of the whole training, for schedules that know its end.
+        used: the share of a budget of time that is used, for the same; None without one.
+    """
     if OPTIMIZERS[recipe.optimizer].curvature:
         return HessianFreeUpdates(model, recipe, build_curvature_optimizer(recipe, model))
-    descent = build_gradient_descent(recipe, model, updates)
+    descent = build_gradient_descent(recipe, model, updates, used)
     return GradientUpdates(
         model,
         descent,
         by_stream=clips_streams(recipe),
         bounds=bounds(recipe, model),
+        rate=recipe.learning_rate,
         vanishing=recipe.get("vanishing_penalty", 0.0),
     )
 

@@ -107,3 +107,100 @@ def test_objectives_that_it_does_not_have_are_refused() -> None:
 
     with pytest.raises(UserError, match="trained on their likelihood alone, found Staged; leave it out"):
         DirectModel(RNN(9, 5, token_inputs=True), Staged(5, 9), DirectNgrams(100, 2, 9))
+
+
+def apart(classes: bool, rate: float = 0.25) -> DirectModel:
+    """`model`, whose n-grams learn by themselves."""
+    made = model(classes)
+    made.direct.learns_apart, made.direct.rate = True, rate
+    return made
+
+
+@pytest.mark.parametrize("classes", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_n_grams_that_learn_apart_step_along_their_gradient(classes: bool, masked: bool) -> None:
+    """The weights' step is that of the sum over tokens; everything else has the gradient it had."""
+    inputs, targets = text()
+    mask = torch.rand(20, 2, generator=seeded(1)) < 0.7 if masked else None
+    starts = torch.rand(20, 2, generator=seeded(2)) < 0.2
+    whole, parts = model(classes), apart(classes)
+    before = parts.direct.table.detach().clone()
+    losses = [m.loss(inputs, targets, None, starts, mask) for m in (whole, parts)]
+    for loss in losses:
+        loss.objective.backward()
+    torch.testing.assert_close(losses[0].objective, losses[1].objective)
+    torch.testing.assert_close(losses[0].nll, losses[1].nll)
+    assert losses[0].frames == losses[1].frames
+    for (name, one), (_, other) in zip(whole.named_parameters(), parts.named_parameters(), strict=True):
+        if name != "direct.table":
+            torch.testing.assert_close(one.grad.to_dense(), other.grad.to_dense())
+    assert parts.direct.table.grad is None
+    assert torch.equal(parts.direct.table, before)
+    (own,) = parts.apart
+    own.learn(0.5)
+    gradient = whole.direct.table.grad.to_dense() * losses[0].frames
+    torch.testing.assert_close(parts.direct.table.detach(), before - 0.25 * 0.5 * gradient)
+    learned = parts.direct.table.detach().clone()
+    own.learn(1.0)  # there is nothing more to learn
+    assert torch.equal(parts.direct.table, learned)
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_what_is_forgotten_or_only_scored_is_not_learned(classes: bool) -> None:
+    inputs, targets = text()
+    parts = apart(classes)
+    before = parts.direct.table.detach().clone()
+    parts.loss(inputs, targets)
+    parts.direct.forget()
+    parts.direct.learn()
+    with torch.no_grad():
+        scored = parts.loss(inputs, targets)
+    parts.direct.learn()
+    assert torch.equal(parts.direct.table, before)
+    torch.testing.assert_close(scored.nll, model(classes).loss(inputs, targets).nll)
+    assert model(classes).apart == ()
+    grad = torch.autograd.grad(parts.loss(inputs, targets).objective, parts.output.bias, create_graph=False)
+    assert grad[0].shape == parts.output.bias.shape
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(parts.loss(inputs, targets).objective, parts.output.bias, create_graph=True)
+
+
+def test_runs_resume_and_the_rate_follows_the_schedule(tmp_path) -> None:
+    """Bit for bit; runs of before, without a rate of these, go on as they were."""
+    from ostinato.domains.domain import load_data
+    from ostinato.recipe.recipe import Recipe
+    from ostinato.runs.finish import train_in
+    from ostinato.runs.folder import Run
+    from ostinato.training.loop import Trainer
+
+    (tmp_path / "text.txt").write_text("the cat saw a dog\na dog saw the bird\n" * 40)
+    settings = {"hidden_size": 6, "streams": 4, "segment_length": 5, "classes": 3, "direct": 500}
+    settings |= {"vocabulary_size": 50, "data": str(tmp_path / "text.txt"), "optimizer": "adam"}
+    settings |= {"learning_rate_rule": "cosine", "warmup": 0.2}
+    recipe = Recipe.parse(None, domain="words", epochs=4, **settings)
+    assert recipe.direct_rate == 0.03
+    assert (
+        Recipe.from_dict({k: v for k, v in recipe.to_dict().items() if k != "direct_rate"}).direct_rate
+        is None
+    )
+    data = load_data(recipe)
+    with Run.create(tmp_path / "a", recipe.to_dict()) as run:
+        trainer = Trainer(recipe, data, run)
+        scales: list[float] = []
+        trainer.model.direct.learn = scales.append
+        trainer.fit()
+    assert max(scales) == pytest.approx(1.0, rel=0.1)
+    assert scales[0] < 0.5
+    assert scales[-1] < 0.1
+    from ostinato.training.monitor import Interrupted
+
+    asked = iter(range(10**6))
+    with pytest.raises(Interrupted):
+        train_in(tmp_path / "b", recipe, data, stop_requested=lambda: 15 if next(asked) >= 17 else 0)
+    for name in ("b", "c"):
+        train_in(tmp_path / name, recipe, data)
+    one, other = (Run.open(tmp_path / name).load_checkpoint("last")[0] for name in ("b", "c"))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+    assert float(other["model.direct.table"].abs().max()) > 0.01
+    with pytest.raises(UserError, match="clip_by sequence does not go with direct"):
+        recipe.replace(clip=1.0, clip_by="sequence")

@@ -1,6 +1,8 @@
 """Training that starts from another run's weights, and sentences that are sequences of their own."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +182,17 @@ def test_every_epoch_deals_all_sentences_in_another_order() -> None:
         assert sorted(targets.tolist()) == sorted(tokens.tolist())
         found.append(streams.describe(0))
     assert found[0] != found[1]
+
+
+def test_a_pipe_is_trained_on_where_the_kind_of_data_is_named(tmp_path, capsys) -> None:
+    lines = text(tmp_path / "old.txt", OLD, 100).read_bytes()
+    assert command(["train", "-"]) == 2
+    told = capsys.readouterr().err
+    assert "found standard input; name both: ostinato train words --data -" in told
+    small = ["--hidden-size", "4", "--epochs", "1", "--classes", "3", "--quiet"]
+    asked = ["train", "words", "--data", "-", "--run", str(tmp_path / "piped"), *small]
+    subprocess.run([sys.executable, "-m", "ostinato", *asked], input=lines, check=True)
+    asked = ["train", "words", "--data", str(tmp_path / "old.txt"), "--run", str(tmp_path / "file"), *small]
+    assert command(asked) == 0
+    one, other = (load_model(Run.open(tmp_path / name)).model.state_dict() for name in ("piped", "file"))
+    assert all(torch.equal(one[name], other[name]) for name in one)

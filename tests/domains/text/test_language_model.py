@@ -14,7 +14,7 @@ import torch
 
 from ostinato import LanguageModel
 from ostinato.domains.domain import domain_named
-from ostinato.domains.text.evaluation.scores import score_tokens
+from ostinato.domains.text.evaluation.scores import score_together, score_tokens
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.vocabulary import Unit, Vocabulary
 from ostinato.domains.text.unknown import WHOLE, UnknownWords
@@ -248,3 +248,30 @@ def test_a_run_is_exported(ostinato: Any, tmp_path: Path) -> None:
         2,
         f"ostinato: expected a name that ends in .onnx, found {tmp_path / 'step.bin'}\n",
     )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["classes", "chars"])
+def test_ten_thousand_sentences_score_alike_elsewhere(name: str, tmp_path: Path) -> None:
+    """Step by step in onnxruntime, a thousand hypotheses at a time, and whole by the model."""
+    lm = made(name)
+    with torch.no_grad():  # as large as trained ones: states that grow from step to step lose digits
+        for parameter in lm.model.parameters():
+            parameter.mul_(0.3)
+    lm.export_onnx(tmp_path / "step.onnx")
+    _, step, zeros = sessions(lm, tmp_path / "step.onnx")
+    rng, worst = np.random.default_rng(5), 0.0
+    for _ in range(10):
+        lengths = rng.integers(1, 30, size=1000)
+        sentences = [np.append(rng.integers(1, len(lm.vocabulary), size=n), 0) for n in lengths]
+        wanted = score_together(lm.model, sentences)
+        found: list[list[float]] = [[] for _ in sentences]
+        log_p, state = step([lm.end] * 1000, zeros(1000))
+        for t in range(int(lengths.max()) + 1):
+            tokens = np.array([own[t] if t < len(own) else 0 for own in sentences])
+            for k, own in enumerate(sentences):
+                if t < len(own):
+                    found[k].append(log_p[k, tokens[k]])
+            log_p, state = step(tokens, state)
+        worst = max(worst, *(np.abs(a - np.array(b)).max() for a, b in zip(wanted, found, strict=True)))
+    assert worst <= 1e-5, worst

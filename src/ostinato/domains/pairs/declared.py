@@ -3,6 +3,7 @@
 from typing import Literal
 
 from ostinato.domains.declared import DomainDeclared, columns_of
+from ostinato.recipe.core import DROPOUTS
 
 
 def _pairs(targets: Literal["binary", "category", "real"], output: str, called: str) -> DomainDeclared:
@@ -42,7 +43,7 @@ MODULE = DomainDeclared(
     family="pairs",
     called="pairs of inputs and targets",
     columns=(*columns_of("log_likelihood", "nats/step"), *columns_of("loss", "loss")),
-    unused=("cell", "hidden_size", "num_layers", "l1", "dropout", "segment_length", "dtype"),
+    unused=("cell", "hidden_size", "num_layers", "l1", *DROPOUTS, "segment_length", "dtype"),
     defaults={"data": "<memory>", "output": "module", "cell": "module", "streams": 16, "epochs": 100},
     letters={"C": {"clip": 1.0}},
     own_network=True,

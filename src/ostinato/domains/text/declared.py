@@ -125,6 +125,34 @@ _SETTINGS: tuple[Setting, ...] = (
         needs={"direct": ()},
     ),
     Setting(
+        "direct_rate",
+        float | None,
+        None,
+        "Optimization",
+        "learning rate of direct connections, of the sum over tokens; it follows the schedule of the others",
+        low=0,
+        above=True,
+        needs={"direct": ()},
+        unset="the optimizer moves them as other weights: slower, and they hardly learn",
+    ),
+    Setting(
+        "embedding_size",
+        int | None,
+        None,
+        "Model",
+        "numbers of a token's embedding, which the first layer reads by weights of its own",
+        low=1,
+        high=100_000,
+        unset="a token's row goes straight to the units",
+    ),
+    Setting(
+        "tied",
+        bool,
+        False,
+        "Model",
+        "embedding and output share their weights; the embedding has the size of a layer",
+    ),
+    Setting(
         "embedding_scale",
         float,
         1.0,
@@ -132,6 +160,15 @@ _SETTINGS: tuple[Setting, ...] = (
         "token embeddings start uniform in [-scale, scale]",
         low=0,
         high=100,
+    ),
+    Setting(
+        "recurrent_scale",
+        float,
+        1.0,
+        "Model",
+        "what the initial recurrent weights are multiplied by",
+        low=0,
+        high=10,
     ),
     Setting(
         "embedding_rate",
@@ -143,6 +180,9 @@ _SETTINGS: tuple[Setting, ...] = (
         needs={"learning_rate": ()},
     ),
 )
+
+# Of direct connections in new runs; docs/text.md has what was tried.
+DIRECT_RATE = 0.03
 
 _COMMANDS = {
     "generate": Command(options=options.GenerateOptions, place="ostinato.domains.text.commands:write_text"),
@@ -183,8 +223,37 @@ def _check(recipe: Any) -> None:
             f"use {call('train', domain=other, unit=recipe.unit)}"
         )
     _check_vocabulary(recipe)
-    if recipe.direct > 0 and recipe.optimizer == "hessian-free":
-        raise UserError(f"{argument('direct')} {recipe.direct} does not go with HF; leave it out")
+    for name in ("direct", "tied"):
+        if recipe.get(name) and recipe.optimizer == "hessian-free":
+            raise UserError(f"{argument(name)} {recipe.get(name)} does not go with HF; leave it out")
+    if recipe.tied:
+        _check_tied(recipe)
+    if recipe.direct > 0 and recipe.direct_rate is not None and recipe.get("vanishing_penalty", 0.0) > 0:
+        raise UserError(
+            f"{argument('vanishing_penalty')} does not go with {argument('direct')}, which would learn twice "
+            "from each update; leave one of them out"
+        )
+    by_stream = recipe.get("clip", "none") != "none" and recipe.get("clip_by") == "sequence"
+    if recipe.direct > 0 and recipe.direct_rate is not None and by_stream and recipe.streams > 1:
+        raise UserError(
+            f"{argument('clip_by')} sequence does not go with {argument('direct')}, which learns of all "
+            f"streams together; set it to minibatch"
+        )
+
+
+def _check_tied(recipe: Any) -> None:
+    """One matrix has one size, and one learning rate."""
+    if recipe.embedding_size not in (None, recipe.hidden_size):
+        raise UserError(
+            f"expected {argument('embedding_size')} {recipe.hidden_size} with {argument('tied')}, the size "
+            f"of a layer, found {recipe.embedding_size}; leave it out"
+        )
+    for name in ("embedding_rate", "within_class_rate"):
+        if recipe.get(name, 1.0) != 1.0:
+            raise UserError(
+                f"expected {argument(name)} 1 with {argument('tied')}, whose one matrix has one rate, found "
+                f"{recipe.get(name)}; set it, or use {argument('optimizer')} adam, which has it so"
+            )
 
 
 def _check_vocabulary(recipe: Any) -> None:
@@ -242,6 +311,8 @@ _BOTH: dict[str, Any] = {
     "rates": {"embedding_rate": ("rnn.embedding",)},
     "hessian_free": {"streams": 64},
     "fixed": _FIXED,
+    # runs of before were trained by the optimizer alone
+    "anew": lambda chosen: {} if chosen["optimizer"] == "hessian-free" else {"direct_rate": DIRECT_RATE},
 }
 _BOTH_DEFAULTS: dict[str, Any] = {"data": "pydoc", "learning_rate_rule": "halving", "epochs": 100}
 _BOTH_LETTERS: dict[str, Any] = {"L": _LEAK, "R": {"l1": 1e-5}}
@@ -282,8 +353,12 @@ WORDS = DomainDeclared(
     },
 )
 
+# The first gradients of W_hh are nearly of rank one, and push its norm above that of an orthogonal matrix:
+# over 150 steps of rectifiers the state then grows a thousandfold.
+_NEW_CHARS = {"recurrent_scale": 0.9}
+
 CHARS = DomainDeclared(
-    **_BOTH,
+    **_BOTH | {"anew": lambda chosen: _BOTH["anew"](chosen) | _NEW_CHARS},
     name="chars",
     summary="text, character by character",
     of_data="characters",

@@ -88,11 +88,36 @@ class DirectModel(SequenceModel):
         hidden_states, features, history = self._read(inputs, states, starts)
         layers, last = self.rnn(inputs, hidden_states, starts, all_layers=True)
         check_frames(layers[-1], targets, mask)
+        if self.direct.learns_apart:
+            return self._loss_apart(layers, features, targets, mask, with_last(detached(last), history))
         counted = torch.ones_like(targets, dtype=torch.bool) if mask is None else mask
         frames = int(counted.sum())
         nll = -self.output(layers[-1], features).log_prob(targets)[counted].sum()
         total = nll / max(frames, 1) + self.penalty([layer[counted] for layer in layers])
         return Loss(total, nll.detach(), frames, with_last(detached(last), history))
+
+    def _loss_apart(
+        self, layers: list[Tensor], features: Features, targets: Tensor, mask: Tensor | None, states: State
+    ) -> Loss:
+        """The loss where the n-grams learn apart: the output tells them, in the same pass."""
+        chosen = None if mask is None else mask.flatten().nonzero().squeeze(1)
+
+        def frames_of(x: Tensor) -> Tensor:
+            flat = x.flatten(0, 1)
+            return flat if chosen is None else flat.index_select(0, chosen)
+
+        values = frames_of(targets)
+        own = Features(self.direct, frames_of(features.contexts))
+        nll = self.output.nll(frames_of(layers[-1]), values, own)
+        total = nll / max(len(values), 1)
+        if self.l1 > 0 or self.l2 > 0:
+            total = total + self.penalty([frames_of(layer) for layer in layers])
+        return Loss(total, nll.detach(), len(values), states)
+
+    @property
+    def apart(self) -> tuple[DirectNgrams, ...]:
+        """See `SequenceModel.apart`."""
+        return (self.direct,) if self.direct.learns_apart else ()
 
     def _read(
         self, inputs: Tensor, states: State | None, starts: Tensor | None

@@ -37,6 +37,7 @@ from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.nn.outputs import DirectNgrams
+from ostinato.nn.outputs.base import Tieable
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import VOCABULARY, Run
 from ostinato.training.build import Sizes, build_model
@@ -65,6 +66,18 @@ def wanted_of(recipe: Recipe) -> Wanted:
 def first_vocabulary(recipe: Recipe) -> Vocabulary | None:
     """Of the run that training starts from; None where it starts from nothing."""
     return None if recipe.init_from is None else Vocabulary.read(Path(recipe.init_from))
+
+
+def tie(model: SequenceModel) -> None:
+    """Let a model's output have the weights of its embedding."""
+    rnn: Any = model.rnn
+    if not isinstance(model.output, Tieable):
+        raise UserError(
+            f"{argument('tied')} is for outputs whose weights can be an embedding, found "
+            f"{type(model.output).__name__}; leave it out"
+        )
+    model.output.tie_(rnn.embedding)
+    rnn.sparse = False  # every row has a gradient, from the output
 
 
 class Text:
@@ -173,16 +186,27 @@ class Text:
         """A model whose output starts at the token frequencies; with direct n-grams if there are any."""
         size = identity["visible_size"]
         start = {} if data is None else {"frequencies": data.vocabulary.frequencies()}
-        model = build_model(recipe, Sizes(size, size, tokens=True), start, stored)
+        width = recipe.hidden_size if recipe.tied else recipe.embedding_size
+        model = build_model(recipe, Sizes(size, size, tokens=True, embedding=width), start, stored)
         # One token is on at a time: a fan-in of 1, not of V.
         with torch.no_grad():
             embedding: Tensor = model.rnn.get_parameter("embedding")  # type: ignore[attr-defined]
             embedding.mul_(math.sqrt(recipe.hidden_size) * recipe.embedding_scale)
+            for name, weight in model.rnn.named_parameters():
+                if name.startswith("weight_hh"):
+                    weight.mul_(recipe.recurrent_scale)
+        if recipe.tied:
+            tie(model)
         if recipe.direct == 0:
             return model
         output: Any = model.output
         direct = DirectNgrams(
-            recipe.direct, recipe.direct_order, output.widest, dtype=getattr(torch, recipe.dtype)
+            recipe.direct,
+            recipe.direct_order,
+            output.widest,
+            learns_apart=recipe.direct_rate is not None,
+            rate=recipe.direct_rate or 0.0,
+            dtype=getattr(torch, recipe.dtype),
         )
         return DirectModel(model.rnn, output, direct, recipe.l1, recipe.l2)
 

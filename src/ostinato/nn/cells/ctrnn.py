@@ -192,7 +192,8 @@ class CTRNN(RecurrentStack):
     ) -> None:
         """Hold the constraints, and let the weights that were drawn keep them."""
         signs = None if dale is None else dale_signs(dale, self.hidden_size)
-        hidden, first = (self.hidden_size, self.hidden_size), (self.hidden_size, self.input_size)
+        hidden = (self.hidden_size, self.hidden_size)
+        first = (self.hidden_size, self.embedding_size or self.input_size)
         like, own, inputs = self.weight_hh_l0, [], []
 
         def given(name: str, mask: Any, shape: tuple[int, int]) -> Tensor | None:
@@ -231,7 +232,7 @@ class CTRNN(RecurrentStack):
                 balance_(raw, own.signs, own.mask)
                 self._rescale(raw, own.signs, own.mask)
             own.settle_(raw)
-            if not (layer == 0 and self.token_inputs):
+            if not self._reads_tokens(layer):
                 inputs: Any = self.constraints_ih[layer]
                 raw = getattr(self, name)
                 if inputs.signs is not None:
@@ -333,6 +334,7 @@ class CTRNN(RecurrentStack):
             return super().forward(input, hx, starts, lengths, all_layers)
         if lengths is not None or isinstance(input, PackedSequence):
             raise ValueError("draws go with a padded batch that has no lengths; without them noise is drawn")
+        self._begin_dropping()
         below, state, marks, unbatched = calls.standard_form(self, input, hx, starts)
         given = self._draws(draws, below, unbatched)
 
@@ -391,7 +393,7 @@ class CTRNN(RecurrentStack):
             form=self.form,
             phi=self.nonlinearity if isinstance(self.nonlinearity, str) else _kept(self.nonlinearity),
             alpha=self.alpha,
-            weight=self.recurrent_weight(index),
+            weight=self._recurrent(f"weight_hh_l{index}", self.recurrent_weight(index)),
             input_weight=None if self._reads_tokens(index) else self.input_weight(index),
             biases=(self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None),
             initial=initial,

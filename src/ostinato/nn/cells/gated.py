@@ -29,7 +29,7 @@ class GatedStack(RecurrentStack):
     ) -> tuple[Tensor, Tensor]:
         """h and c (T, B, H) of a layer, from `start`, h0 and c0 (B, H); `biases` are of the input's share."""
         weight_ih, weight_hh, *_ = self._weight_names[index]
-        rest: Any = (self._own(weight_hh), gate_bias, leak, *start, starts, self.cell.lower())
+        rest: Any = (self._recurrent(weight_hh), gate_bias, leak, *start, starts, self.cell.lower())
         if self._reads_tokens(index):
             return gated_scan(self._embedded(weight_ih, below, *biases), *rest)
         return gated_layer(below, self._own(weight_ih), *biases, *rest)

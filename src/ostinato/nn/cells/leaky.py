@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ostinato.nn.cells import portable
+from ostinato.nn.cells.dropping import acting
 from ostinato.nn.cells.linearized import LinearizedByAutograd
 from ostinato.nn.cells.linearized_rnn import LinearizedRNN
 from ostinato.nn.cells.protocol import LinearizedRecurrence
@@ -45,8 +46,12 @@ class RNN(RecurrentStack):
         spectral_radius: largest absolute eigenvalue of an "echo-state" W_hh.
         token_inputs: whether inputs are token ids only. The first layer's W_ih is then the parameter
             `embedding`, its transpose (I, H). State dicts with weight_ih_l0 load.
+        embedding_size: E; a token is then a row of the parameter `embedding` (I, E), which W_ih (H, E) reads.
         sparse: whether the gradient of the embedding is sparse, only the rows of the tokens that occurred.
             Adam, `DistributedDataParallel` and `torch.nn.utils.clip_grad_norm_` want a dense one.
+        input_dropout, output_dropout, recurrent_dropout: of what the first layer reads, of the last layer's
+            outputs, and of states as W_hh reads them, while training, with one layer too; see
+            `ostinato.nn.cells.dropping`.
         generator: source of randomness for the weights and for dropout.
         device: where the parameters live.
         dtype: their type.
@@ -92,7 +97,7 @@ class RNN(RecurrentStack):
     ) -> tuple[Tensor, Tensor]:
         """The states (T, B, H) of one layer, and the last of them (1, B, H)."""
         weight_ih, weight_hh, bias_ih, bias_hh = self._weight_names[index]
-        recurrent = self._own(weight_hh)
+        recurrent = self._recurrent(weight_hh)
         bias = second_bias = None
         if self.bias:
             bias, second_bias = self._own(bias_ih), self._own(bias_hh)
@@ -107,7 +112,7 @@ class RNN(RecurrentStack):
 
     def linearize(self, input: Tensor, hx: Any = None, starts: Tensor | None = None) -> LinearizedRecurrence:
         """The network at these parameters and inputs, for Gauss-Newton products; on kernels, if it can."""
-        if self.bidirectional:
+        if self.bidirectional or acting(self) or self.embedding_size is not None:
             return LinearizedByAutograd(self, input, hx, starts)
         return LinearizedRNN(self, input, hx, starts)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ostinato.nn.cells.dropping import acting
 from ostinato.nn.cells.protocol import Tangents
 from ostinato.nn.cells.state import State
 
@@ -45,7 +46,7 @@ class LinearizedByAutograd:
             raise ValueError(
                 f"expected a {type(module).__name__} that takes time first, found batch_first=True"
             )
-        if module.training and getattr(module, "dropout", 0) > 0:
+        if acting(module):
             raise ValueError("a product needs the same network every time: no dropout in training mode")
         with torch.enable_grad():
             # Copies: an optimizer may move the parameters in place and back between two products. Views of

@@ -67,7 +67,8 @@ class Recurrence(Protocol):
         num_layers: L.
         batch_first: whether inputs and outputs have the stream before the time dimension, which training
             and Gauss-Newton products do not take.
-        dropout: probability of dropping an output between layers while training.
+        dropout: probability of dropping an output between layers while training. A cell that is a
+            `dropping.Dropping` has others.
         token_inputs: whether it reads token ids only; then its `embedding` (I, .) may have sparse gradients.
         generator: the source of all its randomness; its state is part of a checkpoint.
         training: whether dropout acts.

@@ -39,6 +39,17 @@ def check_dropout(dropout: Any, num_layers: int) -> None:
         )
 
 
+def checked_embedding(size: Any, token_inputs: bool, bidirectional: bool) -> int | None:
+    """The size of a token's embedding, None for none."""
+    if size is None:
+        return None
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ValueError(f"embedding_size should be a whole number above zero, got {size!r}")
+    if not token_inputs or bidirectional:
+        raise ValueError("embedding_size is for token_inputs=True, read forwards alone")
+    return size
+
+
 def check_projection(proj_size: int, hidden_size: int, initialization: str, *, known: bool) -> None:
     """The size of an LSTM's projected output, or 0 for none; `known` says whether the cell can have one."""
     if proj_size and not known:

@@ -14,16 +14,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.nn.cells import calls, packed, portable, settings
+from ostinato.nn.cells.dropping import Dropping, dropped
 from ostinato.nn.cells.initialization import initialize_recurrent_
 from ostinato.nn.cells.leak import LEARNED, Leaking
 from ostinato.nn.cells.state import State, map_state, select
-from ostinato.nn.kernels.projection import embed
+from ostinato.nn.kernels.projection import embed, with_biases
+from ostinato.recipe.core import DROPOUTS
 
 # What a layer computes of the outputs below it, in one direction: its number, the outputs, its state before.
 _Run = Callable[[int, Any, Any], tuple[Any, State]]
 
 
-class RecurrentStack(Leaking):
+class RecurrentStack(Dropping, Leaking):
     """Layers of one kind of cell; a subclass says in `_layer` what one of them computes, in one direction.
 
     Args:
@@ -37,8 +39,12 @@ class RecurrentStack(Leaking):
         spectral_radius: largest absolute eigenvalue of an "echo-state" block.
         token_inputs: whether inputs are token ids only. The first layer's W_ih is then the parameter
             `embedding`, its transpose (I, K H). State dicts with weight_ih_l0 load.
+        embedding_size: E; a token is then E numbers, a row of the parameter `embedding` (I, E), which the
+            first layer reads by a W_ih (K H, E) of its own. None for none.
         sparse: whether the gradient of the embedding is sparse, only the rows of the tokens that occurred.
             Adam, `DistributedDataParallel` and `torch.nn.utils.clip_grad_norm_` want a dense one.
+        input_dropout, output_dropout, recurrent_dropout: see `ostinato.nn.cells.dropping.Dropping`; they act
+            with one layer too.
         generator: source of randomness for the weights and for dropout.
         device, dtype: of the parameters.
     """
@@ -65,13 +71,20 @@ class RecurrentStack(Leaking):
         initialization: str = "uniform",
         spectral_radius: float = 1.1,
         token_inputs: bool = False,
+        embedding_size: int | None = None,
         sparse: bool = True,
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         settings.check_dropout(dropout, num_layers)
+        self._register_dropouts(
+            input_dropout=input_dropout, output_dropout=output_dropout, recurrent_dropout=recurrent_dropout
+        )
         settings.check_flags(bias=bias, batch_first=batch_first)
         settings.check_sizes(input_size, hidden_size, num_layers)
         settings.check_projection(proj_size, hidden_size, initialization, known=self.projects)
@@ -80,6 +93,7 @@ class RecurrentStack(Leaking):
         self.bidirectional, self.proj_size = bool(bidirectional), proj_size
         self.initialization, self.spectral_radius, self.generator = initialization, spectral_radius, generator
         self.token_inputs, self.sparse = token_inputs, sparse
+        self.embedding_size = settings.checked_embedding(embedding_size, token_inputs, bidirectional)
         self._directions = 2 if bidirectional else 1
         self._register_weights({"device": device, "dtype": dtype})
         self._register_leak(leak, self.weight_hh_l0)
@@ -93,14 +107,17 @@ class RecurrentStack(Leaking):
     def _register_weights(self, factory: dict[str, Any]) -> None:
         rows, width = self.blocks * self.hidden_size, self.output_size
         self._weight_names: list[list[str]] = []
+        if self.embedding_size is not None:
+            rows_of_tokens = torch.empty(self.input_size, self.embedding_size, **factory)
+            self.register_parameter("embedding", nn.Parameter(rows_of_tokens))
         for layer in range(self.num_layers):
-            fan_in = self.input_size if layer == 0 else width * self._directions
+            fan_in = width * self._directions if layer else self.embedding_size or self.input_size
             for suffix in ("", "_reverse")[: self._directions]:
                 names = [
                     f"{kind}_l{layer}{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
                 ]
                 shapes: list[tuple[int, ...]] = [(rows, fan_in), (rows, width), (rows,), (rows,)]
-                if self.token_inputs and layer == 0:
+                if self._reads_tokens(layer):
                     names[0], shapes[0] = f"embedding{suffix}", (fan_in, rows)
                 if self.proj_size:
                     names.append(f"weight_hr_l{layer}{suffix}")
@@ -176,6 +193,7 @@ class RecurrentStack(Leaking):
             Outputs of the last layer, (T, B, D H), (B, T, D H) or (T, D H), or packed as the input was, or a
             list of every layer's; and the state of all layers after the last step, in the form of `hx`.
         """
+        self._begin_dropping()
         if lengths is not None or isinstance(input, PackedSequence):
             portable.refuse_capture()
         if isinstance(input, PackedSequence):
@@ -186,8 +204,8 @@ class RecurrentStack(Leaking):
         leak = self.leak
         layer = self._captured if self._is_captured(marks, leak) else self._layer
         if self.num_layers == 1 and not self.bidirectional:  # a short call feels every function between
-            out, final = layer(0, below, states, marks, leak)
-            outputs = [out]
+            out, final = layer(0, self._input(below), states, marks, leak)
+            outputs = [self._output(out)]
         else:
             outputs, final = self._stacked(below, states, partial(self._over_steps, layer, marks, leak))
         if unbatched:
@@ -207,6 +225,7 @@ class RecurrentStack(Leaking):
         outputs: list[Tensor] = []
         last: list[State] = []
         count = self.num_layers * self._directions
+        below = self._input(below)
         for index in range(count):
             if index > 0 and index % self._directions == 0:
                 below = self._dropped(outputs[-1])
@@ -219,6 +238,7 @@ class RecurrentStack(Leaking):
             else:
                 outputs.append(out)
             last.append(end)
+        outputs[-1] = self._output(outputs[-1])
         return outputs, last[0] if count == 1 else map_state(lambda *parts: torch.cat(parts), *last)
 
     def _over_steps(
@@ -253,10 +273,12 @@ class RecurrentStack(Leaking):
         """`_layer`, in such operations."""
         input_weight, weight_hh, bias_ih, bias_hh, *projection = self._weight_names[index]
         weight_ih = self._own(input_weight)
+        if self._reads_tokens(index) and self.training and self.input_dropout > 0:
+            raise ValueError("input_dropout of tokens is in no trace; call eval() first")
         layer = portable.Captured(
             self.cell,
             weight_ih.T if self._reads_tokens(index) else weight_ih,
-            self._own(weight_hh),
+            self._recurrent(weight_hh),
             self._own(bias_ih) if self.bias else None,
             self._own(bias_hh) if self.bias else None,
             self._own(projection[0]) if projection else None,
@@ -318,6 +340,9 @@ class RecurrentStack(Leaking):
 
     def __prepare_scriptable__(self) -> nn.Module:
         """What `torch.jit.script` compiles in this module's place."""
+        for name in DROPOUTS[1:]:
+            if getattr(self, name) > 0:
+                raise RuntimeError(f"torch.jit.script has no {name}, which is {getattr(self, name)} here")
         names = [name for names in self._weight_names for name in names]
         if not self.bias:
             names = [name for name in names if not name.startswith("bias")]
@@ -345,13 +370,17 @@ class RecurrentStack(Leaking):
 
     def _reads_tokens(self, index: int) -> bool:
         """Whether this layer's input weights are an embedding."""
-        return self.token_inputs and index < self._directions
+        return self.token_inputs and self.embedding_size is None and index < self._directions
 
     def _embedded(self, name: str, tokens: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> Tensor:
         """W_ih x + b of tokens (T, B), shape (T, B, K H), from an embedding; a second bias is added."""
         rows = self._own(name)
         # A sparse gradient is for a parameter to take; one that goes further through a graph is dense.
-        return embed(tokens, rows, bias, second_bias, sparse=self.sparse and rows.is_leaf)
+        sparse = self.sparse and rows.is_leaf
+        if not self.training or self.input_dropout == 0:
+            return embed(tokens, rows, bias, second_bias, sparse=sparse)
+        drive = dropped(embed(tokens, rows, None, sparse=sparse), self.input_dropout, self.generator)
+        return with_biases(drive, bias, second_bias)
 
     def _own(self, name: str) -> Any:
         """`getattr(self, name)`, without nn.Module's detour where nothing has replaced the tensor."""
@@ -361,18 +390,12 @@ class RecurrentStack(Leaking):
         return getattr(self, name) if found is None else found
 
     def _dropped(self, below: Tensor) -> Tensor:
-        if not self.training or self.dropout == 0:
-            return below
-        if self.dropout == 1:
-            return torch.zeros_like(below)
-        place = below.device if self.generator is None else self.generator.device
-        drawn = torch.empty_like(below, device=place).bernoulli_(1 - self.dropout, generator=self.generator)
-        return below * drawn.to(below.device) / (1 - self.dropout)
+        return dropped(below, self.dropout, self.generator) if self.training else below
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, strict: bool, *rest: Any
     ) -> None:
-        if self.token_inputs:
+        if self.token_inputs and self.embedding_size is None:
             for suffix in ("", "_reverse")[: self._directions]:
                 if (name := f"{prefix}weight_ih_l0{suffix}") in state_dict:
                     state_dict[f"{prefix}embedding{suffix}"] = state_dict.pop(name).T
@@ -397,6 +420,8 @@ class RecurrentStack(Leaking):
                 ("initialization", self.initialization, "uniform"),
                 ("spectral_radius", self.spectral_radius, 1.1),
                 ("token_inputs", self.token_inputs, False),
+                ("embedding_size", self.embedding_size, None),
                 ("sparse", self.sparse, True),
+                *((name, getattr(self, name), 0) for name in DROPOUTS[1:]),
             ),
         )

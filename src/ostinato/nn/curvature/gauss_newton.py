@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from ostinato.nn.cells.dropping import acting
 from ostinato.nn.cells.state import State, map_state, select
 from ostinato.nn.curvature.outputs import LinearizedOutput
 from ostinato.nn.model import SequenceModel
@@ -63,7 +64,7 @@ class GaussNewton:
             raise ValueError(f"{type(model.output).__name__} has no curvature (no method `linearize`)")
         if type(model).loss is not SequenceModel.loss:
             raise ValueError(f"{type(model).__name__} has a loss of its own, whose curvature is not known")
-        if model.training and model.rnn.dropout > 0:
+        if model.training and acting(model.rnn):
             raise ValueError("Hessian-free needs the same loss every time: no dropout in training mode")
         self.model = model
         self._segment = (inputs, targets, states, starts, mask)

@@ -33,7 +33,7 @@ def project(inputs: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Te
         tensor([[100.]])
     """
     if inputs.dtype in TOKEN_TYPES:
-        return _with_biases(F.embedding(inputs, weight.T), bias, second_bias)
+        return with_biases(F.embedding(inputs, weight.T), bias, second_bias)
     if inputs.dtype in (torch.uint8, torch.bool):
         inputs = inputs.to(weight.dtype)
     if recorder(weight, bias, second_bias) is not None:
@@ -41,7 +41,8 @@ def project(inputs: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Te
     return F.linear(inputs, weight, sum_of_biases(bias, second_bias))
 
 
-def _with_biases(drive: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> Tensor:
+def with_biases(drive: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> Tensor:
+    """`drive + bias + second_bias` of every frame (..., H); a bias that is None counts as zero."""
     if recorder(bias, second_bias) is not None:
         return shifted(shifted(drive, bias), second_bias)
     both = sum_of_biases(bias, second_bias)
@@ -82,4 +83,4 @@ def embed(
         >>> embed(torch.tensor([2]), torch.tensor([[1.0], [10.0], [100.0]]), None)
         tensor([[100.]])
     """
-    return _with_biases(embedding(tokens, rows, sparse=sparse), bias, second_bias)
+    return with_biases(embedding(tokens, rows, sparse=sparse), bias, second_bias)

@@ -8,6 +8,7 @@ that does what `OutputLayer` says, and an entry in `registry`. What else it has 
     initialize_bias_ training starts from what the data alone say
     linearize        Hessian-free optimisation: the curvature, at one point, of what it is trained on
     from_settings    made from settings in a way of its own: see `OutputSpec`
+    tie_             its weights can be an embedding of tokens: see `Tieable`
     initialize_offsets_  its notes can be given offsets, the last values of the hidden state: see `copy_gates`
     told             it reads, behind the hidden state, a part of the model's input: see `Told`
     the distribution it returns: log_prob to score, sample(generator=...) to draw; where `exact` is False,
@@ -188,6 +189,14 @@ class Told(Protocol):
     """
 
     told: int
+
+
+@runtime_checkable
+class Tieable(Protocol):
+    """An output layer over tokens whose weights (V, H) can be those of an embedding."""
+
+    def tie_(self, embedding: nn.Parameter) -> None:
+        """Share them."""
 
 
 @runtime_checkable

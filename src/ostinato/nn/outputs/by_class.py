@@ -199,10 +199,39 @@ def nll(
     targets: Tensor,
     class_of: Tensor,
     offsets: Sequence[int],
+    features: Features | None = None,
 ) -> Tensor:
-    """Sum over tokens of -log p, its gradients in one pass with it; for reverse differentiation."""
+    """Sum over tokens of -log p, its gradients in one pass with it; for reverse differentiation.
+
+    Features, if there are any, learn apart: they are told of the residuals, and get no gradient.
+    """
     point = (hidden, class_weight, class_bias, weight, bias, targets, class_of)
-    return _NegativeLogLikelihood.apply(*point, offsets)
+    return _NegativeLogLikelihood.apply(*point, offsets, features)
+
+
+class _Told:
+    """The features of a batch sorted by class, added to logits in place and told of their residuals.
+
+    Within a class of one token nothing can be learned.
+    """
+
+    def __init__(self, features: Features, batch: ByClass) -> None:
+        self.direct, self.of_classes = features.direct, features.places(0)
+        self.within = features.places((batch.classes + 1).unsqueeze(1)).index_select(0, batch.order)
+
+    def add_to_classes(self, logits: Tensor) -> None:
+        self.direct.add_(logits, self.of_classes)
+
+    def learn_of_classes(self, residual: Tensor) -> None:
+        self.direct.remember(self.of_classes, residual)
+
+    def add(self, logits: Tensor, rows: slice) -> None:
+        if logits.shape[1] > 1:
+            self.direct.add_(logits, self.within[rows])
+
+    def learn(self, residual: Tensor, rows: slice) -> None:
+        if residual.shape[1] > 1:
+            self.direct.remember(self.within[rows], residual)
 
 
 class _NegativeLogLikelihood(torch.autograd.Function):
@@ -219,19 +248,29 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         targets: Tensor,
         class_of: Tensor,
         offsets: Sequence[int],
+        features: Features | None = None,
     ) -> Tensor:
         batch = ByClass(targets, class_of, len(class_bias))
         logits = torch.addmm(class_bias, hidden, class_weight.T)
+        told = None if features is None else _Told(features, batch)
+        if told is not None:
+            told.add_to_classes(logits)
         nll, ctx.of_classes = softmax_residual(logits, batch.classes)
+        if told is not None:
+            told.learn_of_classes(ctx.of_classes)
         h, y = hidden.index_select(0, batch.order), targets.index_select(0, batch.order)
         ctx.residuals = []
         for k, rows in batch.ranges():
             words = slice(offsets[k], offsets[k + 1])
             inside = torch.addmm(bias[words], h[rows], weight[words].T)
+            if told is not None:
+                told.add(inside, rows)
             part, residual = softmax_residual(inside, y[rows] - words.start)
+            if told is not None:
+                told.learn(residual, rows)
             nll += part
             ctx.residuals.append(residual)
-        ctx.batch, ctx.offsets = batch, offsets
+        ctx.batch, ctx.offsets, ctx.with_features = batch, offsets, features is not None
         ctx.parameters = class_weight, class_bias, weight, bias
         ctx.found = recorder(*ctx.parameters)
         ctx.save_for_backward(hidden, class_weight, class_bias, weight, bias, targets, class_of, h)
@@ -241,9 +280,11 @@ class _NegativeLogLikelihood(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, class_weight, class_bias, weight, bias, targets, class_of, h = ctx.saved_tensors
         batch, offsets = ctx.batch, ctx.offsets
+        if ctx.with_features and torch.is_grad_enabled():
+            raise RuntimeError("n-grams that learn apart have no second derivative")
         if ctx.found is None and (torch.is_grad_enabled() or not eager(grad)):
             point = hidden, class_weight, class_bias, weight, bias, targets, class_of, offsets
-            return *gradients(-grad.expand(len(h)), *point), None, None, None
+            return *gradients(-grad.expand(len(h)), *point), None, None, None, None
         # The factor goes to the small residuals, not to the large weight gradients.
         of_classes = ctx.of_classes * grad
         if ctx.found is not None:
@@ -262,7 +303,7 @@ class _NegativeLogLikelihood(torch.autograd.Function):
             torch.mm(residual.T, h[rows], out=grad_weight[words])
             torch.sum(residual, 0, out=grad_bias[words])
         grad_hidden.index_add_(0, batch.order, grad_h)
-        return grad_hidden, grad_class_weight, grad_class_bias, grad_weight, grad_bias, None, None, None
+        return grad_hidden, grad_class_weight, grad_class_bias, grad_weight, grad_bias, *[None] * 4
 
 
 def _recorded(
@@ -285,4 +326,4 @@ def _recorded(
     found.grouped(weight, groups)
     found.given(bias, of_bias)
     grad_hidden = (of_classes @ class_weight.detach()).index_add_(0, batch.order, grad_h)
-    return (grad_hidden, *[None] * 8)
+    return (grad_hidden, *[None] * 9)

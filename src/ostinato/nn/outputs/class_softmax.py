@@ -27,7 +27,7 @@ from ostinato.nn.outputs.base import OutputSpec
 from ostinato.nn.outputs.by_class import ByClass
 from ostinato.nn.outputs.direct import Features
 from ostinato.nn.outputs.distribution import OutputDistribution, check_ids, check_real
-from ostinato.nn.outputs.softmax import Tokens
+from ostinato.nn.outputs.softmax import Tokens, tied
 
 
 def balanced_classes(counts: np.ndarray, classes: int) -> list[int]:
@@ -180,10 +180,11 @@ class ClassSoftmax(nn.Module):
         """The distribution of the next token for every state (..., H), with n-gram features if given."""
         return ClassTokens.of_layer(hidden, self, features)
 
-    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, targets: Tensor, features: Features | None = None) -> Tensor:
         """Sum over tokens of -log p(targets | hidden) in nats.
 
-        Differentiable to any order; hidden (N, H), targets (N,) token ids.
+        Differentiable to any order; hidden (N, H), targets (N,) token ids. With features of n-grams that
+        learn apart once, and these are told what to learn.
 
         Raises:
             ValueError: the targets are no whole numbers, or not one for each state.
@@ -191,8 +192,9 @@ class ClassSoftmax(nn.Module):
         check_real("hidden", hidden)
         check_ids(targets, hidden)
         if not torch.is_grad_enabled() or not eager(hidden, targets, *self.affine):
-            return -self.forward(hidden)._log_prob(targets).sum()
-        return by_class.nll(hidden, *self.affine, targets.long(), self.class_of, self.offsets)
+            return -self.forward(hidden, features)._log_prob(targets).sum()
+        point = (hidden, *self.affine, targets.long(), self.class_of, self.offsets)
+        return by_class.nll(*point, features)
 
     def linearize(self, hidden: Tensor, targets: Tensor) -> ClassCurvature:
         """The curvature of `nll` at states (N, H): of the class's log-odds, and of those within the class."""
@@ -215,6 +217,10 @@ class ClassSoftmax(nn.Module):
             counts = spec.start["frequencies"].numpy() if "frequencies" in spec.start else np.ones(spec.size)
             sizes = balanced_classes(counts, spec.settings["classes"])
         return cls(spec.hidden_size, sizes, generator=spec.generator, dtype=spec.dtype)
+
+    def tie_(self, embedding: nn.Parameter) -> None:
+        """Share W, of the tokens within their classes, with an embedding (V, H): see `Softmax.tie_`."""
+        self.weight = tied(self.weight, embedding)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the biases so that, with h = 0, p(w) is the frequency of w (V,), all above 0: the 1-gram."""

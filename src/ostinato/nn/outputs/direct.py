@@ -12,6 +12,8 @@ Shapes: N tokens, T steps, B streams, O = order - 1 contexts, K classes, V vocab
 import torch
 from torch import Tensor, nn
 
+from ostinato.nn.kernels.ngrams import add_windows_, learn_windows_
+
 # Multipliers of the hash: odd, and far apart. Products wrap around in 64 bits.
 _MULTIPLIERS = (0x9E3779B97F4A7C15 - (1 << 64), 0x2545F4914F6CDD1D, 0x5851F42D4C957F2D)
 _MASK = (1 << 62) - 1
@@ -20,10 +22,16 @@ _MASK = (1 << 62) - 1
 class DirectNgrams(nn.Module):
     """A table of M weights for hashed n-gram features, all 0 at first.
 
+    It is trained by an optimizer, as other weights are; or, with `learns_apart`, by itself: then the table
+    gets no gradient, and `learn` takes a step of plain gradient descent on the weights alone that the
+    predictions used, which costs as much as these are and not as the table is.
+
     Args:
         table_size: M.
         order: of the longest n-gram, at least 2: 3 adds features of the last token and of the last two.
         widest: how many logits follow each other at most: the largest class, or V.
+        learns_apart: whether it is trained by itself, by `learn`.
+        rate: the learning rate of `learn`, of the sum over tokens.
 
     Example:
         >>> direct = DirectNgrams(1000, order=3, widest=10)
@@ -32,14 +40,24 @@ class DirectNgrams(nn.Module):
         torch.Size([2, 1, 2])
     """
 
-    def __init__(self, table_size: int, order: int, widest: int, *, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        table_size: int,
+        order: int,
+        widest: int,
+        *,
+        learns_apart: bool = False,
+        rate: float = 0.0,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         if order < 2 or table_size <= widest:
             raise ValueError(
                 f"expected an order of at least 2 and a table of more than {widest} weights, "
                 f"got {order} and {table_size}"
             )
-        self.order, self.widest = order, widest
+        self.order, self.widest, self.learns_apart, self.rate = order, widest, learns_apart, rate
+        self._seen: list[tuple[Tensor, Tensor]] = []
         self.table = nn.Parameter(torch.zeros(table_size, dtype=dtype))
 
     @property
@@ -79,8 +97,11 @@ class DirectNgrams(nn.Module):
                 cut = cut | shifted
         return result
 
-    def places(self, contexts: Tensor, group: int) -> Tensor:
-        """Where in the table a group of logits starts for each context (N, O): group 0, or a class."""
+    def places(self, contexts: Tensor, group: int | Tensor) -> Tensor:
+        """Where in the table a group of logits starts for each context (N, O): group 0, or a class.
+
+        The group may be another one for each of the N, (N, 1).
+        """
         mixed = (contexts + group) * _MULTIPLIERS[2]
         mixed = (mixed ^ (mixed >> 29)) & _MASK
         return mixed % (len(self.table) - self.widest)
@@ -88,6 +109,29 @@ class DirectNgrams(nn.Module):
     def indices(self, contexts: Tensor, group: int, width: int) -> Tensor:
         """The table's entries that add to `width` logits of a group, shape (N, O, width)."""
         return self.places(contexts, group).unsqueeze(-1) + torch.arange(width, device=contexts.device)
+
+    @torch.no_grad()
+    def add_(self, logits: Tensor, places: Tensor) -> Tensor:
+        """Add the features at `places` (N, O) to logits (N, width) of a group, in place."""
+        return add_windows_(logits, self.table.detach(), places)
+
+    def remember(self, places: Tensor, residual: Tensor) -> None:
+        """What `learn` is to descend along: the gradient (N, width) of -log p by the logits at `places`."""
+        self._seen.append((places, residual.detach()))
+
+    def forget(self) -> None:
+        """What was remembered is not learned."""
+        self._seen = []
+
+    @torch.no_grad()
+    def learn(self, scale: float = 1.0) -> None:
+        """Step along what was remembered: the weights that were used move by rate * scale * gradient.
+
+        Of one weight that several predictions used all steps are taken, as of a sum over tokens.
+        """
+        seen, self._seen = self._seen, []
+        for places, residual in seen:
+            learn_windows_(self.table.detach(), places, residual, self.rate * scale)
 
     def forward(self, contexts: Tensor, group: int, width: int) -> Tensor:
         """What the features add to `width` logits of a group, shape (N, width)."""
@@ -109,6 +153,10 @@ class Features:
 
     def __init__(self, direct: DirectNgrams, contexts: Tensor) -> None:
         self.direct, self.contexts = direct, contexts
+
+    def places(self, group: int | Tensor) -> Tensor:
+        """Where in the table a group's features are, of each of the N predictions, (N, O)."""
+        return self.direct.places(self.contexts.reshape(-1, self.contexts.shape[-1]), group)
 
     def expand(self, shape: torch.Size) -> "Features":
         """The same for a batch (...) that this one broadcasts to."""

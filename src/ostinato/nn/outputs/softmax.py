@@ -128,6 +128,26 @@ class _OfLogits(torch.autograd.Function):
         return residual * grad, None
 
 
+class _WithFeatures(torch.autograd.Function):
+    """The same, with features of n-grams that learn apart: they are added to the logits, and told of p."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, features: Features) -> Tensor:
+        places = features.places(0)
+        logits = features.direct.add_(logits.detach().clone(), places)
+        nll, residual = softmax_residual(logits, targets)
+        features.direct.remember(places, residual)
+        ctx.save_for_backward(residual)
+        return nll
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("n-grams that learn apart have no second derivative")
+        (residual,) = ctx.saved_tensors
+        return residual * grad, None, None
+
+
 def softmax_residual(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Sum over N tokens of -log p, and its gradient p - onehot(target) with respect to the logits (N, V).
 
@@ -152,6 +172,21 @@ def residual_of(logits: Tensor, targets: Tensor) -> Tensor:
     p = torch.softmax(logits, 1)
     rows = targets.unsqueeze(1)
     return p.scatter_add(1, rows, -torch.ones_like(p[:, :1]))
+
+
+def tied(weight: Tensor, embedding: nn.Parameter) -> nn.Parameter:
+    """The embedding, in the place of weights of its shape.
+
+    Source: Press & Wolf 2017 (arXiv 1608.05859); Inan, Khosravi & Socher 2017 (arXiv 1611.01462).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if weight.shape != embedding.shape:
+        raise ValueError(
+            f"expected an embedding {tuple(weight.shape)} to share weights with, got {tuple(embedding.shape)}"
+        )
+    return embedding
 
 
 class Softmax(nn.Module):
@@ -191,10 +226,11 @@ class Softmax(nn.Module):
             logits = logits + features(0, self.vocabulary_size)
         return Tokens.of_layer(logits.to(self.weight.dtype))
 
-    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def nll(self, hidden: Tensor, targets: Tensor, features: Features | None = None) -> Tensor:
         """Sum over tokens of -log p(targets | hidden) in nats.
 
-        Differentiable to any order; hidden (N, H), targets (N,) token ids.
+        Differentiable to any order; hidden (N, H), targets (N,) token ids. With features of n-grams that
+        learn apart once, and these are told what to learn.
 
         Raises:
             ValueError: the targets are no whole numbers, or not one for each state.
@@ -202,7 +238,12 @@ class Softmax(nn.Module):
         check_real("hidden", hidden)
         check_ids(targets, hidden)
         if not eager(hidden, targets, self.weight, self.bias):
-            return -self.forward(hidden)._log_prob(targets).sum()
+            return -self.forward(hidden, features)._log_prob(targets).sum()
+        if features is not None:
+            if not torch.is_grad_enabled():  # nothing is to be learned
+                return -self.forward(hidden, features)._log_prob(targets).sum()
+            logits = affine(hidden, self.weight, self.bias)
+            return _WithFeatures.apply(logits, targets.long(), features)
         if recorder(self.weight, self.bias) is not None:
             return _OfLogits.apply(affine(hidden, self.weight, self.bias), targets.long())
         return _NegativeLogLikelihood.apply(hidden, self.weight, self.bias, targets.long())
@@ -211,6 +252,10 @@ class Softmax(nn.Module):
         """The curvature of `nll` at these states (N, H): H = diag(p) - p p^T at the logits."""
         probabilities = torch.softmax(F.linear(hidden, self.weight, self.bias), 1)
         return AffineCurvature(hidden, self.weight, softmax_hessian(probabilities))
+
+    def tie_(self, embedding: nn.Parameter) -> None:
+        """Share W with an embedding of tokens (V, H): one matrix, with the gradients of both uses."""
+        self.weight = tied(self.weight, embedding)
 
     def initialize_bias_(self, frequencies: Tensor) -> None:
         """Set the biases to the log of the tokens' frequencies (V,), all above 0: the 1-gram."""

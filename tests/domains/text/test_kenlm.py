@@ -1,0 +1,61 @@
+"""ARPA models as KenLM reads them: log10 of every word, by its own package in an environment of its own."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_decoders import environment, output_of
+
+from ostinato.domains.text.evaluation.arpa import read_arpa
+
+PROGRAM = """
+import json, sys
+import kenlm
+
+model = kenlm.Model(sys.argv[1])
+with open(sys.argv[2]) as file:
+    sentences = json.load(file)
+print(json.dumps([[score for score, *_ in model.full_scores(line)] for line in sentences]))
+"""
+
+
+def model(path: Path, seed: int, *, words: int = 40, sentences: int = 400) -> list[str]:
+    """A trigram model with back-off weights; the words of sentences, some of them unknown to it."""
+    rng = np.random.default_rng(seed)
+    known = [f"w{k}" for k in range(words)]
+    text = [["<s>", *rng.choice(known, size=rng.integers(1, 9)), "</s>"] for _ in range(sentences)]
+    grams: list[dict[tuple[str, ...], None]] = [
+        {gram: None for line in text for gram in zip(*(line[k:] for k in range(order)), strict=False)}
+        for order in (1, 2, 3)
+    ]
+    grams[0] |= {("<unk>",): None}
+    lines = ["\\data\\", *(f"ngram {n}={len(own)}" for n, own in enumerate(grams, 1)), ""]
+    for order, own in enumerate(grams, 1):
+        lines.append(f"\\{order}-grams:")
+        for gram in own:
+            log_p = -99.0 if gram == ("<s>",) else -rng.uniform(0.1, 4)
+            ends = order == 3 or gram[-1] in ("</s>", "<unk>")
+            lines.append(f"{log_p:.6f}\t{' '.join(gram)}" + ("" if ends else f"\t{-rng.uniform(0, 2):.6f}"))
+        lines.append("")
+    path.write_text("\n".join([*lines, "\\end\\"]) + "\n")
+    return [*known, "never", "seen"]
+
+
+@pytest.mark.long
+def test_every_word_has_the_log10_of_kenlm(tmp_path: Path) -> None:
+    python, _ = environment(tmp_path / "python", "kenlm")
+    for seed in range(3):
+        path = tmp_path / f"{seed}.arpa"
+        words = model(path, seed)
+        rng = np.random.default_rng(seed + 100)
+        sentences = [list(map(str, rng.choice(words, size=rng.integers(1, 12)))) for _ in range(500)]
+        (tmp_path / "lines.json").write_text(json.dumps([" ".join(line) for line in sentences]))
+        theirs = output_of(python, PROGRAM, str(path), str(tmp_path / "lines.json"))
+        ours = read_arpa(path)
+        tokens = list(itertools.chain.from_iterable([*line, "</s>"] for line in sentences))
+        found = ours.score(tokens) / math.log(10)
+        np.testing.assert_allclose(found, np.concatenate(theirs), atol=1e-5, rtol=0)
+        assert sum(token in ("never", "seen") for token in tokens) > 50
