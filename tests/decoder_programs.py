@@ -1,5 +1,16 @@
 """Programs that decode with a run's model, run by Pythons that have the decoders; each prints its finds."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ostinato
+
 # Emissions (T, tokens) as an acoustic model might make them: of a sentence's letters, with noise.
 EMISSIONS = """
 import json, sys
@@ -91,3 +102,33 @@ print(json.dumps({
 }))
 """
 )
+
+
+def environment(folder: Path, *arguments: str) -> tuple[str, Path]:
+    """A Python that has what this one has, and more; the test is skipped where that cannot be had."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = str(folder / "bin" / "python")
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    source = str(Path(ostinato.__file__).parent.parent)
+    shared = [path for path in dict.fromkeys([source, *sys.path]) if path.endswith("site-packages")]
+    (site / "shared.pth").write_text("\n".join([source, *shared]) + "\n")
+    made = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", *arguments], capture_output=True, text=True, check=False
+    )
+    if made.returncode != 0:
+        pytest.skip(f"pip cannot install {' '.join(arguments)} here: {made.stderr.strip()[-200:]}")
+    return python, site
+
+
+def output_of(python: str, program: str, *arguments: str) -> Any:
+    outside = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=outside,
+        cwd=Path(arguments[0]).parent,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,7 +1,6 @@
 """Decoders of speech with a run's model: what they choose is what scoring whole sentences would choose."""
 
 import json
-import os
 import subprocess
 import sys
 import types
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 import ostinato
-from decoder_programs import PYCTCDECODE, TORCHAUDIO
+from decoder_programs import PYCTCDECODE, TORCHAUDIO, environment, output_of
 from ostinato import LanguageModel, UserError
 from text_models import LINES, saved_run
 
@@ -94,36 +93,6 @@ def test_without_torchaudio_there_is_a_line(runs: tuple[Path, Path], monkeypatch
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     with pytest.raises(UserError, match="expected torchaudio with its CTC decoder, found none"):
         LanguageModel.open(runs[0]).for_torchaudio(WORDS)
-
-
-def environment(folder: Path, *arguments: str) -> tuple[str, Path]:
-    """A Python that has what this one has, and more; the test is skipped where that cannot be had."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python = str(folder / "bin" / "python")
-    (site,) = (folder / "lib").glob("python*/site-packages")
-    source = str(Path(ostinato.__file__).parent.parent)
-    shared = [path for path in dict.fromkeys([source, *sys.path]) if path.endswith("site-packages")]
-    (site / "shared.pth").write_text("\n".join([source, *shared]) + "\n")
-    made = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", *arguments], capture_output=True, text=True, check=False
-    )
-    if made.returncode != 0:
-        pytest.skip(f"pip cannot install {' '.join(arguments)} here: {made.stderr.strip()[-200:]}")
-    return python, site
-
-
-def output_of(python: str, program: str, *arguments: str) -> Any:
-    outside = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(
-        [python, "-W", "ignore", "-c", program, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=outside,
-        cwd=Path(arguments[0]).parent,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.long

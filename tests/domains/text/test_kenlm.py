@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_decoders import environment, output_of
 
+from decoder_programs import environment, output_of
 from ostinato.domains.text.evaluation.arpa import read_arpa
 
 PROGRAM = """

@@ -29,8 +29,8 @@ class GRU(GatedStack):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as in
             `torch.nn.GRU`.
-        leak, initialization, spectral_radius, token_inputs, sparse, input_dropout, output_dropout,
-            recurrent_dropout, generator, device, dtype: as in `RNN`;
+        input_dropout, output_dropout, recurrent_dropout: as in `RNN`.
+        leak, initialization, spectral_radius, token_inputs, sparse, generator, device, dtype: as in `RNN`;
             the initialization is that of each of the three blocks (H, H) of W_hh.
 
     Example:

@@ -36,8 +36,8 @@ class LSTM(GatedStack):
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size: as in
             `torch.nn.LSTM`. With proj_size P, h_t = W_hr (o_t tanh(c_t)) has P values, and no kernel of
             their own: training is slower a step.
-        leak, initialization, spectral_radius, token_inputs, sparse, input_dropout, output_dropout,
-            recurrent_dropout, generator, device, dtype: as in `RNN`;
+        input_dropout, output_dropout, recurrent_dropout: as in `RNN`.
+        leak, initialization, spectral_radius, token_inputs, sparse, generator, device, dtype: as in `RNN`;
             the initialization is that of each of the four blocks (H, P) of W_hh.
 
     Example:

@@ -117,7 +117,7 @@ class RecurrentStack(Dropping, Leaking):
                     f"{kind}_l{layer}{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
                 ]
                 shapes: list[tuple[int, ...]] = [(rows, fan_in), (rows, width), (rows,), (rows,)]
-                if self._reads_tokens(layer):
+                if self._reads_tokens(layer * self._directions):
                     names[0], shapes[0] = f"embedding{suffix}", (fan_in, rows)
                 if self.proj_size:
                     names.append(f"weight_hr_l{layer}{suffix}")
