@@ -1,17 +1,21 @@
-"""Forward and backward of one recurrent layer: ostinato, torch.nn.RNN, a loop, JAX, and the limit.
+"""Forward and backward of one recurrent layer: ostinato, torch.nn, a loop, JAX, oneDNN, and the limit.
 
 All run interleaved in one process, so that whatever else the machine does falls on each alike; medians are
 printed, and ratios to torch.nn.RNN (which has no leak; everybody else here has one). A pass is the input
 projection from 88 inputs, the scan, and the gradients of all weights and of the initial state. The limit
-is what the recurrence's own 6 T B H^2 operations would take at the rate of a 1024 x 1024 product.
+is what the recurrence's own operations, 6 T B H^2 for each gate, would take at the rate of multiply-adds that
+a core was measured to do, on as many cores as there are threads. oneDNN's library is compiled against where
+it is installed (Debian: libdnnl-dev): dense inputs, no leak, no Python, weights repacked at every pass.
 
-    python benchmarks/recurrence.py [--json] [--threads N] [--shapes 1x100x200,...] [--only PART]
+    python benchmarks/recurrence.py [--json] [--threads N] [--shapes 1x100x200,...] [--only PART] [--cpu-time]
 
-Parts: `peers`, `sets` (one instruction set against another), `memory`, `inputs` (sparse against dense ones).
+Parts: `peers`, `cells` (GRU and LSTM), `sets` (one instruction set against another), `memory`, `inputs`
+(sparse against dense ones).
 Shapes: T time, B streams, H hidden, V visible (inputs).
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 import statistics
@@ -20,18 +24,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import compiled_peers
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ostinato.nn import RNN
+from ostinato.nn import GRU, LSTM, RNN
 from ostinato.nn.kernels import cpu
 from ostinato.nn.scan.functions import Scan
 
 V = 88
 SHAPES = ((1, 100, 200), (1, 100, 400), (16, 100, 200), (64, 100, 400), (128, 150, 500), (32, 40, 200))
 WARM_UP = 0.02  # seconds
+MEASURED = ("ostinato.RNN", "nn.RNN", "ostinato.GRU", "nn.GRU", "ostinato.LSTM", "nn.LSTM")
 Run = Callable[[], object]
+_clock: Callable[[], float] = time.perf_counter
 
 
 def interleaved(runs: dict[str, Run], seconds: float) -> dict[str, float]:
@@ -48,9 +55,9 @@ def interleaved(runs: dict[str, Run], seconds: float) -> dict[str, float]:
             run()
             while time.perf_counter() < warm:
                 run()
-            before = time.perf_counter()
+            before = _clock()
             run()
-            times[name].append(time.perf_counter() - before)
+            times[name].append(_clock() - before)
         rounds += 1
     return {name: statistics.median(values) for name, values in times.items()}
 
@@ -77,12 +84,15 @@ def torch_rnn(problem: Problem) -> Run:
 
 def _module_pass(module: nn.Module, problem: Problem) -> Run:
     h0 = problem.h0.clone().requires_grad_()
-    leaves = [*module.parameters(), h0]
+    leaves, start = [*module.parameters(), h0], h0
+    if isinstance(module, (LSTM, nn.LSTM)):
+        c0 = problem.h0.clone().requires_grad_()
+        leaves, start = [*leaves, c0], (h0, c0)
 
     def run() -> None:
         for leaf in leaves:
             leaf.grad = None
-        states, _ = module(problem.x, h0)
+        states, _ = module(problem.x, start)
         states.backward(problem.upstream)
 
     return run
@@ -136,29 +146,70 @@ def jax_scan(problem: Problem) -> Run | None:
     return lambda: jax.block_until_ready(gradients(weights[0], weights[1], weights[2], h0))
 
 
-def sgemm() -> Run:
-    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    return lambda: left @ right
+def onednn(kind: str, shape: tuple[int, int, int]) -> Run | None:
+    """oneDNN's pass; None, with one line that says why, where it cannot be."""
+    streams, steps, hidden = shape
+    made = compiled_peers.onednn(kind, steps, streams, V, hidden, torch.get_num_threads())
+    if not isinstance(made, str):
+        return made
+    _say_once(f"oneDNN is left out: {made}")
+    return None
+
+
+def limit(shape: tuple[int, int, int], gates: int) -> float | None:
+    """Seconds that the recurrence's own operations take at the measured peak of the cores."""
+    streams, steps, hidden = shape
+    found = compiled_peers.core()
+    if isinstance(found, str):
+        _say_once(f"the limit is left out: {found}")
+        return None
+    return 6 * gates * steps * streams * hidden**2 / (found[0] * torch.get_num_threads())
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def against_peers(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]:
-    streams, steps, hidden = shape
     problem = Problem(*shape)
     made = {
         "ostinato": ours(problem),
         "nn.RNN": torch_rnn(problem),
         "loop": naive_loop(problem),
         "jax": jax_scan(problem),
-        "sgemm": sgemm(),
+        "oneDNN": onednn("RNN", shape),
     }
     medians = interleaved({name: run for name, run in made.items() if run is not None}, seconds)
-    limit = 6 * steps * streams * hidden**2 / (2 * 1024**3) * medians.pop("sgemm")
-    return {
+    return _compared(shape, medians, "nn.RNN", 1)
+
+
+def _compared(shape: tuple[int, int, int], medians: dict[str, float], to: str, gates: int) -> dict[str, Any]:
+    record: dict[str, Any] = {
         "shape": shape,
         "milliseconds": {name: 1e3 * median for name, median in medians.items()},
-        "times as fast as nn.RNN": {name: medians["nn.RNN"] / median for name, median in medians.items()},
-        "times the limit": medians["ostinato"] / limit,
+        f"times as fast as {to}": {name: medians[to] / median for name, median in medians.items()},
     }
+    least = limit(shape, gates)
+    if least is not None:
+        record["share of the limit"] = {name: least / median for name, median in medians.items()}
+    return record
+
+
+def gated_cells(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]:
+    """GRU and LSTM, with and without leak, beside torch's (whose LSTM is oneDNN's) and oneDNN's library."""
+    problem, record = Problem(*shape), {"shape": shape}
+    for name, own, theirs, gates in (("GRU", GRU, nn.GRU, 3), ("LSTM", LSTM, nn.LSTM, 4)):
+        made = {
+            "ostinato": _module_pass(own(*problem.sizes), problem),
+            "with leak": _module_pass(own(*problem.sizes, leak=problem.leak), problem),
+            "torch": _module_pass(theirs(*problem.sizes), problem),
+            "oneDNN": onednn(name, shape),
+        }
+        medians = interleaved({key: run for key, run in made.items() if run is not None}, seconds)
+        found = _compared(shape, medians, "torch", gates)
+        record |= {f"{name}, {key}": value for key, value in found.items() if key != "shape"}
+    return record
 
 
 def instruction_sets(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]:
@@ -184,9 +235,9 @@ def instruction_sets(shape: tuple[int, int, int], seconds: float) -> dict[str, A
 def peak_memory(shape: tuple[int, int, int]) -> dict[str, Any]:
     """MiB by which passes raise the peak of a fresh process's resident memory (Linux only)."""
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        jobs = [(name, shape, torch.get_num_threads()) for name in ("ostinato", "nn.RNN")]
+        jobs = [(name, shape, torch.get_num_threads()) for name in MEASURED]
         peaks = pool.starmap(_peak_of, jobs, chunksize=1)
-    return {"shape": shape, "peak MiB": dict(zip(("ostinato", "nn.RNN"), peaks, strict=True))}
+    return {"shape": shape, "peak MiB": dict(zip(MEASURED, peaks, strict=True))}
 
 
 def _peak_of(name: str, shape: tuple[int, int, int], threads: int) -> float:
@@ -195,7 +246,13 @@ def _peak_of(name: str, shape: tuple[int, int, int], threads: int) -> float:
             return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
     torch.set_num_threads(threads)
-    make = {"ostinato": ours, "nn.RNN": torch_rnn}[name]
+    package, kind = name.split(".")
+    module = getattr(nn if package == "nn" else sys.modules[__name__], kind)
+
+    def make(problem: Problem) -> Run:
+        leak = {} if package == "nn" else {"leak": problem.leak}
+        return _module_pass(module(*problem.sizes, **leak), problem)
+
     make(Problem(1, 2, 3))()  # code and thread pools are not what is measured
     run, before = make(Problem(*shape)), status("VmRSS")
     for _ in range(3):
@@ -236,12 +293,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--shapes", default=",".join("x".join(map(str, shape)) for shape in SHAPES))
     parser.add_argument("--seconds", type=float, default=3.0, help="for each comparison")
-    parser.add_argument("--only", choices=("peers", "sets", "memory", "inputs"))
+    parser.add_argument("--only", choices=("peers", "cells", "sets", "memory", "inputs"))
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="time of the thread on its core, not of the clock: for one thread on a machine that is busy",
+    )
     options = parser.parse_args()
+    if options.cpu_time:
+        if options.threads != 1:
+            parser.error(f"--cpu-time expects --threads 1, got {options.threads}")
+        global _clock
+        _clock = time.thread_time
     torch.set_num_threads(options.threads)
     shapes = [tuple(map(int, shape.split("x"))) for shape in options.shapes.split(",")]
     parts: dict[str, Callable[[Any], dict[str, Any]]] = {
         "peers": lambda shape: against_peers(shape, options.seconds),
+        "cells": lambda shape: gated_cells(shape, options.seconds),
         "sets": lambda shape: instruction_sets(shape, options.seconds),
         "memory": peak_memory,
         "inputs": lambda shape: kinds_of_inputs(shape, options.seconds),
@@ -253,6 +321,8 @@ def main() -> None:
         "threads": options.threads,
         "kernel": cpu.instruction_set(),
     }
+    if not isinstance(core := compiled_peers.core(), str):
+        results["GFLOP/s of a core"], results["GB/s of its L2"] = (round(x / 1e9) for x in core)
     if not options.json:
         print("  ".join(f"{name} {value}" for name, value in results.items()), flush=True)
     for name, part in parts.items():

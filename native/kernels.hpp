@@ -27,6 +27,7 @@ struct Kernels {
   bool (*gated_forward)(const GatedForwardArgs<Real>&);
   bool (*gated_adjoint)(const GatedAdjointArgs<Real>&);
   bool (*gated_tangent)(const GatedTangentArgs<Real>&);
+  bool (*project)(const ProjectArgs<Real>&);
   bool (*nade)(const NadeArgs<Real>&);
   bool (*nade_curvature)(const NadeCurvatureArgs<Real>&);
   bool (*nade_sample)(const NadeSampleArgs<Real>&);

@@ -295,7 +295,8 @@ class NativeKernels {
   void gated_adjoint(int cell, bool float64, nb::tuple shape, nb::tuple linearized, Address grad_states,
                      Address grad_cells, Address weight, Address starts, Address deltas,
                      Address total_states, Address total_cells, Address grad_h0, Address grad_c0, Address grad_weight,
-                     Address grad_bias, int threads) const {
+                     Address grad_bias, Address inputs, Index input_size, Address grad_input_weight,
+                     Address grad_input_bias, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const auto point = [&linearized](int i) { return at<const Real>(nb::cast<Address>(linearized[i])); };
@@ -305,7 +306,8 @@ class NativeKernels {
                                  at<const Real>(grad_states), at<const Real>(grad_cells), at<const Real>(weight),
                                  at<const unsigned char>(starts), at<Real>(deltas), at<Real>(total_states),
                                  at<Real>(total_cells), at<Real>(grad_h0), at<Real>(grad_c0),
-                                 at<Real>(grad_weight), at<Real>(grad_bias), threads});
+                                 at<Real>(grad_weight), at<Real>(grad_bias), at<const Real>(inputs), input_size,
+                                 at<Real>(grad_input_weight), at<Real>(grad_input_bias), threads});
     };
     float64 ? call(table_->float64) : call(table_->float32);
   }
@@ -320,6 +322,18 @@ class NativeKernels {
                                  at<const Real>(force_cells), at<const Real>(weight), at<const Real>(h0_tangent),
                                  at<const Real>(c0_tangent), at<const unsigned char>(starts), at<Real>(states),
                                  at<Real>(cells), threads});
+    };
+    float64 ? call(table_->float64) : call(table_->float32);
+  }
+
+  // out (frames, outputs) = x U' + b + b2; sizes are those of `ProjectArgs`.
+  void project(bool float64, nb::tuple sizes, Address x, Address weight, Address bias, Address second_bias, Address out,
+               int threads) const {
+    const Shape s = to_shape(sizes);
+    const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
+      run(kernels.project,
+          ProjectArgs<Real>{s.steps, s.streams, s.hidden, at<const Real>(x), at<const Real>(weight),
+                            at<const Real>(bias), at<const Real>(second_bias), at<Real>(out), threads});
     };
     float64 ? call(table_->float64) : call(table_->float32);
   }
@@ -422,6 +436,7 @@ NB_MODULE(_native, m) {
       .def("gated_forward", &NativeKernels::gated_forward)
       .def("gated_adjoint", &NativeKernels::gated_adjoint)
       .def("gated_tangent", &NativeKernels::gated_tangent)
+      .def("project", &NativeKernels::project)
       .def("nade", &NativeKernels::nade)
       .def("nade_curvature", &NativeKernels::nade_curvature)
       .def("nade_sample", &NativeKernels::nade_sample);

@@ -65,6 +65,22 @@ struct GatedAdjointArgs {
   Real* grad_c0;                // (B, H), or null for a cell without c
   Real* grad_weight;            // (K, H, H) or null; asks for at.states and at.h0
   Real* grad_bias;              // (K, H) or null
+  const Real* inputs;           // (T, B, I), whose product with a matrix the drive is; null: not wanted
+  Index input_size;             // I
+  Real* grad_input_weight;      // (D, H, I) or null
+  Real* grad_input_bias;        // (D, H) or null
+  int threads;
+};
+
+// The drive: x U' + b + b2.
+template <class Real>
+struct ProjectArgs {
+  Index frames, inputs, outputs;
+  const Real* x;            // (N, inputs)
+  const Real* weight;       // U (outputs, inputs)
+  const Real* bias;         // (outputs) or null
+  const Real* second_bias;  // (outputs) or null
+  Real* out;                // (N, outputs)
   int threads;
 };
 

@@ -3,6 +3,7 @@
 
 #include "gated/gru.hpp"
 #include "gated/lstm.hpp"
+#include "gated/project.hpp"
 #include "gated/scan.hpp"
 
 namespace ostinato::OSTINATO_ISA {

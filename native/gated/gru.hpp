@@ -9,6 +9,7 @@ namespace {
 struct Gru {
   static constexpr int gates = 3, drives = 3, saved = 4, coefficients = 5, deltas = 4;
   static constexpr int delta_of_gate[gates] = {1, 2, 0};
+  static constexpr int delta_of_drive = 1;
   static constexpr bool has_cell = false;
 
   // saved: r, z, n, u_n

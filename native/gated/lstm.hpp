@@ -9,6 +9,7 @@ namespace {
 struct Lstm {
   static constexpr int gates = 4, drives = 4, saved = 5, coefficients = 6, deltas = 4;
   static constexpr int delta_of_gate[gates] = {0, 1, 2, 3};
+  static constexpr int delta_of_drive = 0;
   static constexpr bool has_cell = true;
 
   // saved: i, f, g, o, tanh c

@@ -6,6 +6,7 @@
 //
 //   gates, drives, saved, coefficients, deltas    K, D, S, C and R of gated/arguments.hpp
 //   delta_of_gate                                 which of the deltas is that of each gate's u
+//   delta_of_drive                                the first of the deltas of x, which lie together
 //   forward(x, u, a, h, c, saved)                 the state before, zero at starts, becomes the state after
 //   linearize(saved, a, h, c, by)                 the step's derivatives, from what was saved and the state before
 //   adjoint(by, h, c, deltas, carried)            h: g of h; c: g of c but for what h passes on, which it adds; carried:
@@ -185,7 +186,7 @@ bool gated_adjoint_from(const GatedAdjointArgs<Real>& args) {
       later = deltas;
     }
   };
-  const GatedGradient<Real> gradient(args, Cell::gates, Cell::deltas, Cell::delta_of_gate);
+  const GatedGradient<Real> gradient(args, Cell{});
   if (!gradient.has_memory()) return false;
   const auto then = [&gradient](int rank, int size) { gradient.run(rank, size); };
   return run_scan<Real>(shape, by_step.split, args.weight, false, args.threads, steps, nullptr, {}, then, Cell::gates);

@@ -127,10 +127,22 @@ void check_gated_adjoint(const GatedProblem<Real>& p, const PlainGated<Real>& pl
         h[p.at(0, b, i)] = p.starts_at(t, b) ? 0 : sum;
       }
     }
+  const Index inputs = p.s.hidden % 90 + 1, frames = p.s.steps * p.s.streams, rows = p.gates * hidden;
+  const std::vector<Real> x = normal<Real>(frames * inputs);
+  std::vector<double> of_input(static_cast<size_t>(rows * inputs)), of_input_bias(static_cast<size_t>(rows));
+  for (Index n = 0; n < frames; ++n)
+    for (Index r = 0; r < rows; ++r) {
+      const Index block = r / hidden + (p.lstm ? 0 : 1);
+      const double d = deltas[static_cast<size_t>((n * 4 + block) * hidden + r % hidden)];
+      of_input_bias[static_cast<size_t>(r)] += d;
+      for (Index i = 0; i < inputs; ++i)
+        of_input[static_cast<size_t>(r * inputs + i)] += d * static_cast<double>(x[static_cast<size_t>(n * inputs + i)]);
+    }
   const std::vector<Real> coefficients = narrow<Real>(plain.by);
   for (const bool written_out : {false, true}) {
     std::vector<Real> found(deltas.size()), found_h(total.size()), found_c(p.lstm ? total.size() : 0);
     std::vector<Real> start(p.h0.size()), start_c(p.lstm ? p.h0.size() : 0), gw(p.weight.size()), gb(p.bias.size());
+    std::vector<Real> gu(of_input.size()), gub(of_input_bias.size());
     const Real* c0 = p.lstm ? p.c0.data() : nullptr;
     const LinearizedArgs<Real> given{nullptr, saved.data(), states.data(), p.lstm ? cells.data() : nullptr, p.h0.data(), c0,
                                      p.leak.data()};
@@ -139,7 +151,8 @@ void check_gated_adjoint(const GatedProblem<Real>& p, const PlainGated<Real>& pl
                            p.weight.data(), p.marks(), found.data(), written_out ? found_h.data() : nullptr,
                            written_out && p.lstm ? found_c.data() : nullptr, start.data(),
                            p.lstm ? start_c.data() : nullptr, written_out ? nullptr : gw.data(),
-                           written_out ? nullptr : gb.data(), threads});
+                           written_out ? nullptr : gb.data(), written_out ? nullptr : x.data(), inputs,
+                           written_out ? nullptr : gu.data(), written_out ? nullptr : gub.data(), threads});
     expect_close("deltas of gates", isa, p.s, found, deltas);
     expect_close("gradient of h0 through gates", isa, p.s, start, h);
     if (p.lstm) expect_close("gradient of c0", isa, p.s, start_c, c);
@@ -149,6 +162,8 @@ void check_gated_adjoint(const GatedProblem<Real>& p, const PlainGated<Real>& pl
     } else {
       expect_close("gradient of the gates' weights", isa, p.s, gw, of_weight);
       expect_close("gradient of the gates' biases", isa, p.s, gb, of_bias);
+      expect_close("gradient of the input's weights", isa, p.s, gu, of_input);
+      expect_close("gradient of the input's biases", isa, p.s, gub, of_input_bias);
     }
   }
 }
@@ -184,6 +199,22 @@ void check_gated_tangent(const GatedProblem<Real>& p, const PlainGated<Real>& pl
 }
 
 template <class Real>
+void check_project(const Kernels<Real>& kernels, const char* isa, Index frames, Index inputs, Index outputs, int threads) {
+  const std::vector<Real> x = normal<Real>(frames * inputs), u = normal<Real>(outputs * inputs), b = normal<Real>(outputs);
+  std::vector<double> expected(static_cast<size_t>(frames * outputs));
+  for (Index n = 0; n < frames; ++n)
+    for (Index r = 0; r < outputs; ++r) {
+      double& sum = expected[static_cast<size_t>(n * outputs + r)];
+      sum = 2 * static_cast<double>(b[static_cast<size_t>(r)]);
+      for (Index i = 0; i < inputs; ++i)
+        sum += static_cast<double>(x[static_cast<size_t>(n * inputs + i)]) * static_cast<double>(u[static_cast<size_t>(r * inputs + i)]);
+    }
+  std::vector<Real> found(expected.size());
+  kernels.project({frames, inputs, outputs, x.data(), u.data(), b.data(), b.data(), found.data(), threads});
+  expect_close("projection", isa, {frames, inputs, outputs}, found, expected);
+}
+
+template <class Real>
 void check_gated(const Kernels<Real>& kernels, const char* isa, Cell cell, const Shape& shape, bool starting, int threads) {
   const GatedProblem<Real> p(cell, shape, starting);
   const PlainGated<Real> plain(p);
@@ -198,6 +229,7 @@ void check_gated(const Kernels<Real>& kernels, const char* isa, Cell cell, const
   expect_close("what is saved", isa, p.s, saved, plain.saved);
   check_gated_adjoint(p, plain, kernels, isa, states, cells, saved, threads);
   check_gated_tangent(p, plain, kernels, isa, threads);
+  check_project(kernels, isa, shape.steps * shape.streams, shape.hidden % 90 + 1, 3 * shape.hidden, threads);
 }
 
 }  // namespace

@@ -182,7 +182,8 @@ def test_autocast_trains(cell: str, half: torch.dtype, leak: float | None) -> No
             output, _ = recurrence(read)
             losses.append((output.float() - 0.5).square().sum())
         assert (read.dtype, output.dtype) == (half, torch.float32)
-        torch.testing.assert_close(output, recurrence(read.float())[0], rtol=0, atol=0)
+        # the layer by itself is one call, under autocast several, which may round otherwise
+        torch.testing.assert_close(output, recurrence(read.float())[0], rtol=1e-5, atol=1e-6)
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < 0.9 * losses[0]

@@ -8,7 +8,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from ostinato.nn.cells.gated import GatedStack
-from ostinato.nn.scan.gated import gated_scan
 
 
 class GRU(GatedStack):
@@ -49,7 +48,9 @@ class GRU(GatedStack):
     ) -> tuple[Tensor, Tensor]:
         _, weight_hh, bias_ih, bias_hh = self._weight_names[index]
         bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
-        drive = self._drive(index, below, bias)
-        h0 = drive.new_zeros(drive.shape[1], self.hidden_size) if state is None else state.squeeze(0)
-        states, _ = gated_scan(drive, self._recurrent(weight_hh), second, leak, h0, None, starts, "gru")
+        if state is None:
+            h0 = self._own(weight_hh).new_zeros(below.shape[1], self.hidden_size)
+        else:
+            h0 = state.squeeze(0)
+        states, _ = self._scanned(index, below, (bias, None), second, leak, (h0, None), starts)
         return states, states[-1:].clone()

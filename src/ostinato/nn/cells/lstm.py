@@ -11,7 +11,7 @@ from torch import Tensor
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.kernels.arguments import check_floating
 from ostinato.nn.kernels.autocast import in_widest_type
-from ostinato.nn.scan.gated import gated_scan
+from ostinato.nn.kernels.projection import project
 
 
 class LSTM(GatedStack):
@@ -62,21 +62,27 @@ class LSTM(GatedStack):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         _, weight_hh, bias_ih, bias_hh, *projection = self._weight_names[index]
         bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
-        drive = self._drive(index, below, bias, second)
         if state is None:
-            h0 = c0 = drive.new_zeros(drive.shape[1], self.hidden_size)
-            if projection:
-                h0 = drive.new_zeros(drive.shape[1], self.output_size)
+            zero = self._own(weight_hh).new_zeros
+            h0, c0 = (zero(below.shape[1], size) for size in (self.output_size, self.hidden_size))
         else:
             h0, c0 = (x.squeeze(0) for x in state)
         if projection:
+            drive = self._drive(index, below, bias, second)
             states, last = projected_scan(
                 drive, self._recurrent(weight_hh), leak, h0, c0, starts, self._own(projection[0])
             )
         else:
-            states, cells = gated_scan(drive, self._recurrent(weight_hh), None, leak, h0, c0, starts, "lstm")
+            states, cells = self._scanned(index, below, (bias, second), None, leak, (h0, c0), starts)
             last = cells[-1]
         return states, (states[-1:].clone(), last.unsqueeze(0))
+
+    def _drive(self, index: int, below: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> Tensor:
+        """W_ih x + b for all steps at once, shape (T, B, 4 H)."""
+        name = self._weight_names[index][0]
+        if self._reads_tokens(index):
+            return self._embedded(name, below, bias, second_bias)
+        return project(below, self._own(name), bias, second_bias)
 
 
 @in_widest_type

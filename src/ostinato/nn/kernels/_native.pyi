@@ -246,6 +246,21 @@ class Kernels:
         grad_c0: int,
         grad_weight: int,
         grad_bias: int,
+        inputs: int,
+        input_size: int,
+        grad_input_weight: int,
+        grad_input_bias: int,
+        threads: int,
+    ) -> None: ...
+    def project(
+        self,
+        float64: bool,
+        sizes: _Sizes,
+        x: int,
+        weight: int,
+        bias: int,
+        second_bias: int,
+        out: int,
         threads: int,
     ) -> None: ...
     def gated_tangent(

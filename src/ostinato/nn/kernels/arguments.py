@@ -104,6 +104,21 @@ def of_gated(
     _check_starts(starts, drive, "drive")
 
 
+def of_projection(inputs: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> None:
+    """Refuse arguments of a projection that do not go together; raises as `of_scan` does."""
+    if inputs.dim() != 3 or weight.dim() != 2:
+        raise ValueError(
+            f"inputs and weight must have shapes (T, B, I) and (D H, I), got {tuple(inputs.shape)} and "
+            f"{tuple(weight.shape)}"
+        )
+    check_floating("weight", weight)
+    own = weight.dtype, weight.device
+    _check_one("inputs", inputs, (*inputs.shape[:2], weight.shape[1]), *own, "weight")
+    for name, tensor in (("bias", bias), ("the second bias", second_bias)):
+        if tensor is not None:
+            _check_one(name, tensor, (weight.shape[0],), *own, "weight")
+
+
 def of_gated_linear(
     states: Tensor,
     cells: Tensor,

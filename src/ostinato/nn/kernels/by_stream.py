@@ -23,7 +23,7 @@ Shapes: T time, B streams, N frames that count, O and I rows and columns of a we
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -300,10 +300,7 @@ class StreamGradients:
     def _add(self, parameter: Tensor, part: Part) -> None:
         no_second_derivative()
         if forward_ad._current_level >= 0 or not unwatched():
-            raise RuntimeError(
-                "streams' own gradients are collected by a backward pass without is_grads_batched, forward "
-                "mode, transforms of torch.func, compilers and autocast"
-            )
+            refuse_backward()
         self._parts.setdefault(parameter, []).append(part)
 
     def _laid_out(self, frames: Tensor) -> Tensor:
@@ -356,6 +353,19 @@ def no_second_derivative() -> None:
             "streams' own gradients are collected by a backward pass that is not differentiated again; "
             "take derivatives of higher order (create_graph=True) outside `recording()`"
         )
+
+
+def refuse_backward() -> NoReturn:
+    """An error where a backward pass is no plain one.
+
+    Raises:
+        RuntimeError: always, with what is expected.
+    """
+    no_second_derivative()
+    raise RuntimeError(
+        "streams' own gradients are collected by a backward pass without is_grads_batched, forward "
+        "mode, transforms of torch.func, compilers and autocast"
+    )
 
 
 class _Affine(torch.autograd.Function):

@@ -7,6 +7,7 @@ weight and bias. Whoever calls has asked `ostinato.nn.kernels.plain` about the t
 Shapes: T time, B streams, H hidden, and K, D, S, C, R of a cell.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,11 @@ def available() -> bool:
     return cpu.available() and hasattr(cpu.extension(), "gated_forward")
 
 
+def projects() -> bool:
+    """Whether the extension projects inputs, too, as one built before that does not."""
+    return available() and hasattr(cpu.extension(), "project")
+
+
 class Gradients(NamedTuple):
     """What `backward` finds; None where it was not asked for."""
 
@@ -31,6 +37,16 @@ class Gradients(NamedTuple):
     c0: Tensor
     weight: Tensor | None  # (K H, H)
     bias: Tensor | None  # (K H,)
+    input_weight: Tensor | None  # (D H, I)
+    input_bias: Tensor | None  # (D H,)
+
+
+class _Wanted(NamedTuple):
+    totals: bool = False
+    weight: bool = False
+    bias: bool = False
+    input_weight: bool = False
+    input_bias: bool = False
 
 
 class Kernel:
@@ -74,7 +90,7 @@ class Kernel:
         bias, leak, starts = _dense(bias), _dense(leak), _dense(starts)
         states = cpu.empty(drive, shape)
         cells = cpu.empty(drive, shape) if cell.has_cell else drive.new_empty(*shape[:2], 0)
-        saved = cpu.empty(drive, (*shape[:2], cell.saved if want_saved else 0, shape[2]))
+        saved = _kept((*shape[:2], cell.saved if want_saved else 0, shape[2]), drive.dtype)
         if states.numel():
             self.native.gated_forward(
                 cell.code,
@@ -94,6 +110,28 @@ class Kernel:
             )
         return states, cells, saved
 
+    def project(
+        self, inputs: Tensor, weight: Tensor, bias: Tensor | None, second_bias: Tensor | None
+    ) -> Tensor:
+        """x U^T + b + b2 (T, B, D H), of inputs (T, B, I) and U (D H, I)."""
+        arguments.of_projection(inputs, weight, bias, second_bias)
+        inputs, weight = inputs.contiguous(), weight.contiguous()
+        bias, second_bias = _dense(bias), _dense(second_bias)
+        steps, streams, size = inputs.shape
+        drive = _kept((steps, streams, weight.shape[0]), weight.dtype)
+        if drive.numel():
+            self.native.project(
+                weight.dtype is torch.float64,
+                (steps * streams, size, weight.shape[0]),
+                inputs.data_ptr(),
+                weight.data_ptr(),
+                _address(bias),
+                _address(second_bias),
+                drive.data_ptr(),
+                torch.get_num_threads(),
+            )
+        return drive
+
     def backward(
         self,
         grad_states: Tensor,
@@ -111,8 +149,11 @@ class Kernel:
         want_totals: bool = False,
         want_weight: bool = False,
         want_bias: bool = False,
+        inputs: Tensor | None = None,
+        want_input_weight: bool = False,
+        want_input_bias: bool = False,
     ) -> Gradients:
-        """The way back through `forward`, of whose results and arguments these are."""
+        """The way back through `forward`, of whose results and arguments these are; and through `project`."""
         cell = CELLS[name]
         h0, c0, leak, weight = h0.contiguous(), c0.contiguous(), _dense(leak), weight.contiguous()
         point = (
@@ -132,7 +173,8 @@ class Kernel:
             grad_cells if cell.has_cell else None,
             weight,
             starts,
-            (want_totals, want_weight, want_bias),
+            _Wanted(want_totals, want_weight, want_bias, want_input_weight, want_input_bias),
+            inputs,
         )
 
     def adjoint(
@@ -156,7 +198,7 @@ class Kernel:
             grad_cells if cell.has_cell else None,
             weight,
             starts,
-            (True, False, False),
+            _Wanted(totals=True),
         )
         assert found.total_states is not None
         assert found.total_cells is not None
@@ -171,7 +213,8 @@ class Kernel:
         grad_cells: Tensor | None,
         weight: Tensor,
         starts: Tensor | None,
-        wanted: tuple[bool, bool, bool],
+        wanted: _Wanted,
+        inputs: Tensor | None = None,
     ) -> Gradients:
         if grad_states.shape != shape or grad_states.dtype is not weight.dtype:
             raise ValueError(
@@ -179,14 +222,18 @@ class Kernel:
                 f"got {grad_states.dtype} {tuple(grad_states.shape)}"
             )
         grad_states, grad_cells, starts = grad_states.contiguous(), _dense(grad_cells), _dense(starts)
-        want_totals, want_weight, want_bias = wanted
+        inputs = None if inputs is None else inputs.contiguous()
         own, of_c = shape[1:], (*shape[:2], shape[2] if cell.has_cell else 0)
-        deltas = cpu.empty(weight, (*shape[:2], cell.deltas, shape[2]))
-        total_states = cpu.empty(weight, shape) if want_totals else None
-        total_cells = cpu.empty(weight, of_c) if want_totals else None
+        deltas = _kept((*shape[:2], cell.deltas, shape[2]), weight.dtype)
+        total_states = cpu.empty(weight, shape) if wanted.totals else None
+        total_cells = cpu.empty(weight, of_c) if wanted.totals else None
         start_h, start_c = weight.new_empty(*own), weight.new_empty(*of_c[1:])
-        of_weight = torch.empty_like(weight) if want_weight else None
-        of_bias = weight.new_empty(weight.shape[0]) if want_bias else None
+        size = 0 if inputs is None else inputs.shape[2]
+        rows = cell.drives * shape[2]
+        of_weight = torch.empty_like(weight) if wanted.weight else None
+        of_bias = weight.new_empty(weight.shape[0]) if wanted.bias else None
+        of_inputs = weight.new_empty(rows, size) if wanted.input_weight else None
+        of_input_bias = weight.new_empty(rows) if wanted.input_bias else None
         if deltas.numel():
             self.native.gated_adjoint(
                 cell.code,
@@ -204,13 +251,19 @@ class Kernel:
                 _address_of_c(cell, start_c),
                 _address(of_weight),
                 _address(of_bias),
+                _address(inputs),
+                size,
+                _address(of_inputs),
+                _address(of_input_bias),
                 torch.get_num_threads(),
             )
         else:
-            for given in (start_h, start_c, of_weight, of_bias):
+            for given in (start_h, start_c, of_weight, of_bias, of_inputs, of_input_bias):
                 if given is not None:
                     given.zero_()
-        return Gradients(deltas, total_states, total_cells, start_h, start_c, of_weight, of_bias)
+        return Gradients(
+            deltas, total_states, total_cells, start_h, start_c, of_weight, of_bias, of_inputs, of_input_bias
+        )
 
     def tangent(
         self,
@@ -253,6 +306,12 @@ class Kernel:
 
 
 BEST = Kernel()
+
+
+def _kept(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A fresh tensor in memory that is kept for the next one; see `cpu.scratch`."""
+    numbers = math.prod(shape)
+    return cpu.scratch(numbers, dtype).view(shape) if numbers else torch.empty(shape, dtype=dtype)
 
 
 def _dense(tensor: Tensor | None) -> Tensor | None:

@@ -180,16 +180,16 @@ def _joined(x: Tensor, starts: Tensor | None) -> Tensor:
     return x if starts is None else x.masked_fill(starts.unsqueeze(-1), 0)
 
 
-def _side_by_side(blocks: Tensor) -> Tensor:
+def side_by_side(blocks: Tensor) -> Tensor:
     """(T, B, K, H) as (T, B, K H)."""
     # not flattened, for which batches of gradients (is_grads_batched) have no rule
     return blocks.reshape(*blocks.shape[:2], blocks.shape[2] * blocks.shape[3])
 
 
-def _of_gates(deltas: Tensor, cell: Cell) -> Tensor:
+def gate_deltas(deltas: Tensor, cell: Cell) -> Tensor:
     """Of deltas (T, B, R, H) those of u, (T, B, K H)."""
     if cell.delta_of_gate == tuple(range(cell.deltas)):
-        return _side_by_side(deltas)
+        return side_by_side(deltas)
     return torch.cat([deltas[:, :, k] for k in cell.delta_of_gate], 2)
 
 
@@ -286,13 +286,13 @@ def _native_backward(
         want_bias=need_bias and own,
     )
     if not own:
-        _record(ctx, _of_gates(found.deltas, cell), previous_states(states, h0, starts))
+        _record(ctx, gate_deltas(found.deltas, cell), previous_states(states, h0, starts))
     grad_leak = None
     if need_leak:
         h, c = previous_states(states, h0, starts), previous_states(cells, c0, starts)
         grad_leak = _leak_gradient(cell, kept.unbind(2), h, c, found.total_states, found.total_cells)
     return (
-        _side_by_side(cell.drive_deltas(found.deltas)) if need_drive else None,
+        side_by_side(cell.drive_deltas(found.deltas)) if need_drive else None,
         found.weight,
         found.bias,
         grad_leak,
@@ -334,7 +334,7 @@ def _backward(
     deltas, total_h, total_c, grad_h0, grad_c0 = adjoint(
         grad_h, grad_c, torch.stack(by, 2), weight, starts, ctx.cell
     )
-    of_gates, of_drive = _of_gates(deltas, cell), _side_by_side(cell.drive_deltas(deltas))
+    of_gates, of_drive = gate_deltas(deltas, cell), side_by_side(cell.drive_deltas(deltas))
     if more is not None:
         of_gates, of_drive = of_gates + to_gates, of_drive + torch.cat(to_x, 2)
         grad_h0 = grad_h0 + more[0]
@@ -385,7 +385,7 @@ class Adjoint(torch.autograd.Function):
         h, c = previous_states(made_h, start_h, starts), previous_states(made_c, start_c, starts)
         changes = _with_products(list(of_deltas.unbind(2)), h, weight, cell)
         of_coefficients = cell.by_coefficient((total_h, total_c), changes, h, c, made_c)
-        of_weight = weight_gradient(_of_gates(deltas, cell), h)
+        of_weight = weight_gradient(gate_deltas(deltas, cell), h)
         return made_h, made_c, torch.stack(of_coefficients, 2), of_weight, None, None
 
     @staticmethod
@@ -401,14 +401,14 @@ class Adjoint(torch.autograd.Function):
         if coefficients_t is not None:
             by = coefficients_t.unbind(2)
             direct = torch.stack(cell.deltas_of(by, total_h, total_c), 2)
-            passed = passed + _of_gates(direct, cell) @ weight
+            passed = passed + gate_deltas(direct, cell) @ weight
             if cell.has_cell:
                 passed_c = passed_c + by[-1] * total_c
                 grad_c = cell.total(by, total_h, grad_c)
             else:
                 passed = passed + by[-1] * total_h
         if weight_t is not None:
-            passed = passed + _of_gates(deltas, cell) @ weight_t
+            passed = passed + gate_deltas(deltas, cell) @ weight_t
         passed, passed_c = _joined(passed, starts), _joined(passed_c, starts)
         made, of_h, of_c, start_h, start_c = adjoint(
             grad_h + _later(passed), grad_c + _later(passed_c), coefficients, weight, starts, ctx.cell
@@ -452,7 +452,7 @@ class Tangent(torch.autograd.Function):
         h, c = previous_states(states, start_h, starts), previous_states(cells, start_c, starts)
         changes = _with_products([torch.zeros_like(h)] * cell.deltas, h, weight, cell)
         of_coefficients = cell.by_coefficient((total_h, total_c), changes, h, c, cells)
-        of_weight = weight_gradient(_of_gates(deltas, cell), h)
+        of_weight = weight_gradient(gate_deltas(deltas, cell), h)
         return total_h, total_c, torch.stack(of_coefficients, 2), of_weight, to_h, to_c, None, None
 
     @staticmethod
