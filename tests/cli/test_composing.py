@@ -260,17 +260,17 @@ def test_mistakes_are_one_line_and_leave_nothing(ostinato, place, arguments, mes
     assert os.listdir() == []
 
 
-def test_what_is_read_is_not_written_over(ostinato, trained, songs, tmp_path):
+def test_what_is_read_is_not_written_over(ostinato, place, tmp_path):
     piece = tmp_path / "mine.mid"
-    piece.write_bytes((songs / "song0.mid").read_bytes())
-    before, run = piece.read_bytes(), tmp_path / "run"
+    piece.write_bytes((place / "songs" / "0.mid").read_bytes())
+    before = piece.read_bytes()
     (tmp_path / "link.mid").symlink_to(piece)
-    for command in (
-        ("harmonize", run, piece, "--out", piece),
-        ("harmonize", run, piece, "--out", tmp_path / "new.mid", "--out", tmp_path / "link.mid"),
-        ("generate", run, "--prime", piece, "--steps", 4, "--out", piece),
+    for arguments in (
+        ("harmonize", piece, "--out", piece),
+        ("harmonize", piece, "--out", tmp_path / "new.mid", "--out", tmp_path / "link.mid"),
+        ("generate", "--prime", piece, "--steps", 4, "--out", piece),
     ):
-        code, out, err = ostinato(*command)
+        code, out, err = ostinato(*arguments)
         assert (code, out) == (2, "")
         assert "expected another file to write than the one read" in err
     assert piece.read_bytes() == before
