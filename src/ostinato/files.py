@@ -7,7 +7,9 @@ import stat
 import sys
 import uuid
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ostinato.errors import UserError
 
@@ -61,6 +63,32 @@ def numbered(path: Path, number: int, count: int) -> Path:
         ('a-03.mid', 'a.mid')
     """
     return path if count == 1 else path.with_stem(f"{path.stem}-{number:0{len(str(count))}d}")
+
+
+def check_apart(out: Iterable[Path], read: Any) -> None:
+    """Refuse to write into a file that is read: what a user gave is not replaced.
+
+    Args:
+        out: files to write.
+        read: what is read: a path, or something else, which is no file.
+
+    Raises:
+        UserError: one of them is the file that is read.
+
+    Example:
+        >>> check_apart([Path("new.mid")], Path("old.mid"))
+        >>> check_apart([Path("./old.mid")], Path("old.mid"))
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: expected another file to write than the one read, found old.mid for both
+    """
+    if not isinstance(read, str | Path):
+        return
+    # one tune of a collection is named with its number
+    names = {os.path.realpath(name) for name in (str(read), str(read).rpartition("#")[0]) if name}
+    for path in out:
+        if os.path.realpath(path) in names:
+            raise UserError(f"expected another file to write than the one read, found {path} for both")
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -50,9 +50,7 @@ def rbm(ostinato, songs, tmp_path):
 
 
 def test_estimates_are_compared_by_their_bounds(ostinato, songs, rbm, tmp_path):
-    # an RBM has no onsets
-    rolls = ("train", "--data", songs, "--frames", "piano-roll", "--run", tmp_path / "run", *QUICK)
-    code, _, err = ostinato(*rolls)
+    code, _, err = ostinato("train", "--data", songs, "--run", tmp_path / "run", *QUICK)
     assert code == 0, err
     code, out, err = ostinato("compare", tmp_path / "run", rbm, "--json")
     assert code == 0, err

@@ -38,7 +38,7 @@ def test_the_script_is_bash(script) -> None:
     ("typed", "completed"),
     [
         ("ostinato tr", {"train"}),
-        ("ostinato re", {"reproduce", "report", "rescore"}),
+        ("ostinato re", {"replay", "report", "reproduce", "rescore"}),
         ("ostinato train wo", {"words"}),
         ("ostinato train --output na", {"nade"}),
         ("ostinato train --leak", {"--leak-fraction", "--leak-low", "--leak-high"}),

@@ -258,3 +258,20 @@ def test_mistakes_are_one_line_and_leave_nothing(ostinato, place, arguments, mes
     assert message in err
     assert err.count("\n") == 1
     assert os.listdir() == []
+
+
+def test_what_is_read_is_not_written_over(ostinato, place, tmp_path):
+    piece = tmp_path / "mine.mid"
+    piece.write_bytes((place / "songs" / "0.mid").read_bytes())
+    before = piece.read_bytes()
+    (tmp_path / "link.mid").symlink_to(piece)
+    for arguments in (
+        ("harmonize", piece, "--out", piece),
+        ("harmonize", piece, "--out", tmp_path / "new.mid", "--out", tmp_path / "link.mid"),
+        ("generate", "--prime", piece, "--steps", 4, "--out", piece),
+    ):
+        code, out, err = ostinato(*arguments)
+        assert (code, out) == (2, "")
+        assert "expected another file to write than the one read" in err
+    assert piece.read_bytes() == before
+    assert not (tmp_path / "new.mid").exists()

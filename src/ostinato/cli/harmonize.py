@@ -10,6 +10,7 @@ from ostinato.cli.own_options import domain_of
 from ostinato.domains.music.declared import MUSIC
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import counted, number
+from ostinato.files import check_apart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,6 +81,7 @@ def harmonize(
 
     checked_tempo(tempo)
     music = _opened(run, out or [], device)
+    check_apart(out or [], melody)
     source = music.source(melody, semitones=semitones)
     given, constraint = _constraint(source, fixed or [], free or [], above=above)
     found, frames = _drawn(music, source, constraint, particles, temperature, seed)

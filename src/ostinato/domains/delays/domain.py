@@ -47,7 +47,8 @@ class Delays:
 
     def wrap(self, recipe: Recipe, given: Given) -> TaskData:
         """None: a `UserError`."""
-        known = " or ".join(self.declared.names)
+        *others, last = self.declared.names
+        known = f"{', '.join(others)} or {last}"
         raise UserError(
             f"expected {argument('data')} {known} for {self.declared.called}, found sequences in memory"
         )

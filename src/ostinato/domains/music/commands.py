@@ -28,7 +28,7 @@ from ostinato.domains.seed import seeded
 from ostinato.errors import UserError, argument
 from ostinato.evaluation.numbers import counted, number, score
 from ostinato.evaluation.tables import Table, number_columns, table_of
-from ostinato.files import numbered
+from ostinato.files import check_apart, numbered
 
 
 def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
@@ -101,6 +101,7 @@ def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequen
     """Compose music, and write it into files, if there are any."""
     for path in paths:
         check_writable(path)
+    check_apart(paths, asked.prime)
     checked_tempo(own.tempo)
     beginning = _beginning(music, asked.prime, own)
     given = None if beginning is None else _first(beginning.piece, own.prime_steps)

@@ -26,7 +26,7 @@ from ostinato.errors import UserError, argument, check_installed
 from ostinato.evaluation.numbers import counted, number
 from ostinato.evaluation.numbers import setting as shown
 from ostinato.evaluation.tables import Table, number_columns, table_of
-from ostinato.files import numbered
+from ostinato.files import check_apart, numbered
 from ostinato.nn.devices import find_device
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
@@ -94,6 +94,7 @@ def forecast_file(run: Path, asked: Asked, own: GenerateOptions) -> Answer:
     paths = own.out or [Path(f"{run.resolve().name}-{asked.seed}{ending}") for ending in (TABLE, ".png")]
     for path in paths:
         check_writable(path, *pictures.FORMATS)
+    check_apart(paths, asked.prime)
     check_counts(own)
     opened = Opened.of(run, asked.device)
     history, after, notices = opened.history(asked.prime)
@@ -165,6 +166,8 @@ def score_files(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
         raise UserError(f"expected {argument('top')} of at least 0, found {own.top}")
     if own.out is not None:
         check_writable(own.out, *pictures.FORMATS)
+        for read in files:
+            check_apart([own.out], read)
     opened = Opened.of(run, own.device)
     series: list[Sequence] = []
     notices: list[Notice] = []

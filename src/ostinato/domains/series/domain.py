@@ -29,6 +29,7 @@ from ostinato.domains.series.surprise import Surprise, surprise_together
 from ostinato.domains.trained import TrainedModel
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
+from ostinato.files import check_apart
 from ostinato.nn import SequenceModel
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
@@ -70,6 +71,7 @@ class Series:
         paths = options.out or ()
         for path in paths:
             commands.check_writable(path, *commands.pictures.FORMATS)
+        check_apart(paths, asked.prime)
         commands.check_counts(options)
         opened = commands.Opened.of_trained(trained)
         history, after, _ = opened.history(asked.prime)

@@ -167,7 +167,7 @@ def test_folders_without_music(tmp_path):
 def test_a_single_bad_file_is_one_line(tmp_path, write_song):
     path = write_song(tmp_path / "a.mid", 1)
     path.write_bytes(path.read_bytes()[:-20])
-    assert message(path) == f"{path}: truncated MIDI: it ends within track 1 of 1"
+    assert message(path) == f"{path}: truncated MIDI: it ends within track 2 of 2"
     path.write_text("hello")
     assert "not a MIDI file" in message(path)
     (tmp_path / "a.txt").write_text("hello")

@@ -160,7 +160,7 @@ def test_damaged_midi_never_raises_anything_else(tmp_path):
 def test_times_that_are_not_beats(tmp_path, division):
     data = midi()
     (tmp_path / "a.mid").write_bytes(data[:12] + division + data[14:])
-    assert "not in beats" in reason(tmp_path / "a.mid")
+    assert "seconds (SMPTE), not beats" in reason(tmp_path / "a.mid")
 
 
 def test_gigantic_ticks(tmp_path):
