@@ -31,7 +31,9 @@ def curve(folder, **settings):
     recipe = Recipe.parse("SGD+CRM", output="nade", hidden_size=100, nade_size=20, epochs=6, **settings)
     with Run.create(folder, recipe.to_dict()) as run:
         Trainer(recipe, data, run).fit()
-        losses = [record["train_log_likelihood"] for record in run.metrics() if "epoch" in record]
+        losses = [
+            record["train_log_likelihood"] for record in run.metrics() if "train_log_likelihood" in record
+        ]
     return losses, one_gram
 
 

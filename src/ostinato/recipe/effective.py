@@ -18,7 +18,7 @@ def idle_settings(recipe: Recipe) -> frozenset[str]:
 
     Example:
         >>> sorted(idle_settings(Recipe.parse("SGD+C")))
-        ['clip_by', 'leak_high', 'leak_low', 'spectral_radius']
+        ['clip_by', 'copy_gates', 'leak_high', 'leak_low', 'minutes_of', 'spectral_radius', 'warmup']
     """
     values = recipe.to_dict()
     idle = {name for name, setting in recipe.settings().items() if setting.idle(values) is not None}

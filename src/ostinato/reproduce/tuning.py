@@ -238,7 +238,8 @@ class _Judge(SilentMonitor):
     def started(self, start: Start) -> None:
         self._name = f"valid_{start.score_name}"
         for record in Run.open(start.folder).metrics():
-            if "epoch" in record and record["epoch"] < start.progress.epoch:
+            # lines about updates and events name their epoch too
+            if "event" not in record and record.get("epoch", math.inf) < start.progress.epoch:
                 self._append(record)
         self._monitor.started(start)
 

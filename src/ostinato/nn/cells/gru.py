@@ -34,6 +34,7 @@ class GRU(GatedStack):
             the initialization is that of each of the three blocks (H, H) of W_hh.
 
     Example:
+        >>> import torch
         >>> gru = GRU(3, 5, leak=0.5, generator=torch.Generator().manual_seed(0))
         >>> output, h_n = gru(torch.zeros(7, 2, 3))
         >>> output.shape, h_n.shape
