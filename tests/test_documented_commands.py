@@ -250,7 +250,12 @@ def _parse_and_stop(parser, *_):
 def _loaded(path: Path):
     spec = importlib.util.spec_from_file_location(f"documented_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # as Python has it that runs the file: what lies beside it can be imported
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module
 
 
@@ -271,7 +276,7 @@ def known_options() -> set[str]:
         if not name.startswith("-"):
             known |= _options_of(app[name])
     for script in (ROOT / "benchmarks").glob("*.py"):
-        known |= set(re.findall(r'add_argument\("(--[a-z-]+)"', script.read_text(encoding="utf-8")))
+        known |= set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', script.read_text(encoding="utf-8")))
     return known
 
 

@@ -65,12 +65,12 @@ def by_definition(net: SequenceModel, inputs, targets, starts, mask) -> tuple[Te
     hidden = torch.stack(below)
     net.output.nll(hidden[mask], targets[mask]).div(int(mask.sum())).backward()
     total, gradients = torch.zeros((), dtype=torch.float64), []
-    for k, states in enumerate(every):
+    for k, of_layer in enumerate(every):
         w = getattr(rnn, f"weight_hh_l{k}").detach().clone().requires_grad_()
         terms = []
         for t in range(T - 1):
             for b in range(B):
-                grad = states[t + 1].grad[b]
+                grad = of_layer[t + 1].grad[b]
                 if starts[t + 1, b] or float(grad.square().sum()) < 1e-20:
                     continue
                 jacobian = torch.diag(leak) + torch.diag((1 - leak) * slopes[k][t + 1][b]) @ w
