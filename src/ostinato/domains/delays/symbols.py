@@ -42,12 +42,7 @@ class TemporalOrder(OfSymbols):
 
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""
-        steps, tenth = self.length, self.length // 10
-        inputs = generator.integers(2, 6, (steps, sequences))
-        each = np.arange(sequences)
-        first, second = generator.integers(0, 2, (2, sequences))
-        inputs[tenth + generator.integers(0, tenth, sequences), each] = first
-        inputs[5 * tenth + generator.integers(0, tenth, sequences), each] = second
+        inputs, (first, second) = in_tenths(self.length, (1, 5), sequences, generator)
         return at_the_end(inputs, 2 * first + second)
 
 
@@ -81,12 +76,8 @@ class TemporalOrder3(OfSymbols):
 
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""
-        steps, tenth = self.length, self.length // 10
-        inputs = generator.integers(2, 6, (steps, sequences))
-        told = generator.integers(0, 2, (3, sequences))
-        for place, symbol in zip((1, 3, 6), told, strict=True):
-            inputs[place * tenth + generator.integers(0, tenth, sequences), np.arange(sequences)] = symbol
-        return at_the_end(inputs, 4 * told[0] + 2 * told[1] + told[2])
+        inputs, (first, second, third) = in_tenths(self.length, (1, 3, 6), sequences, generator)
+        return at_the_end(inputs, 4 * first + 2 * second + third)
 
 
 @dataclass(frozen=True)
@@ -213,6 +204,30 @@ class Recall(OfSymbols):
     def generate(self, sequences: int, generator: np.random.Generator) -> TaskSegment:
         """Draw sequences."""
         return recall(generator.integers(0, self.values, (self.size, sequences)), self.length, self.values)
+
+
+def in_tenths(
+    length: int, tenths: tuple[int, ...], sequences: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distractors 2 to 5, (T, B), among them a symbol 0 or 1 in each of some tenths; and these, (S, B).
+
+    Args:
+        length: T.
+        tenths: S of them, the first is 0.
+        sequences: B.
+        generator: source of randomness.
+
+    Example:
+        >>> inputs, told = in_tenths(20, (1, 5), 3, np.random.default_rng(0))
+        >>> (inputs < 2).sum(0), bool((inputs[2:4].min(0) == told[0]).all())
+        (array([2, 2, 2]), True)
+    """
+    tenth = length // 10
+    inputs = generator.integers(2, 6, (length, sequences))
+    told = generator.integers(0, 2, (len(tenths), sequences))
+    for place, symbol in zip(tenths, told, strict=True):
+        inputs[place * tenth + generator.integers(0, tenth, sequences), np.arange(sequences)] = symbol
+    return inputs, told
 
 
 def recall(strings: np.ndarray, delay: int, values: int) -> TaskSegment:

@@ -35,6 +35,13 @@ class TokenSegment:
     starts: Tensor | None = None
 
 
+def _check(tokens: np.ndarray, streams: int, segment_length: int) -> None:
+    if len(tokens) == 0 or streams < 1 or segment_length < 1:
+        raise ValueError(
+            f"expected tokens, streams and steps, got {len(tokens)}, {streams} and {segment_length}"
+        )
+
+
 class TokenStreams:
     """B streams of L = ceil(N / B) consecutive tokens each, cut in segments of `segment_length` steps.
 
@@ -63,10 +70,7 @@ class TokenStreams:
         segment_length: int,
         generator: np.random.Generator | None = None,
     ) -> None:
-        if len(tokens) == 0 or streams < 1 or segment_length < 1:
-            raise ValueError(
-                f"expected tokens, streams and steps, got {len(tokens)}, {streams} and {segment_length}"
-            )
+        _check(tokens, streams, segment_length)
         self._tokens, self.segment_length = tokens, segment_length
         self.length = -(-len(tokens) // streams)
         self.streams = -(-len(tokens) // self.length)
@@ -144,10 +148,7 @@ class SentenceStreams:
         segment_length: int,
         generator: np.random.Generator | None = None,
     ) -> None:
-        if len(tokens) == 0 or streams < 1 or segment_length < 1:
-            raise ValueError(
-                f"expected tokens, streams and steps, got {len(tokens)}, {streams} and {segment_length}"
-            )
+        _check(tokens, streams, segment_length)
         self._tokens, self.segment_length, self.frames = tokens, segment_length, len(tokens)
         ends = np.flatnonzero(np.asarray(tokens) == END_ID) + 1
         begins = np.concatenate([[0], ends])
