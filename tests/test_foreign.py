@@ -126,10 +126,33 @@ def test_settings_are_bounded(content, reason, tmp_path):
             read(path)
 
 
-def test_settings_that_take_longest_are_read_within_seconds():
+@pytest.mark.parametrize("part", ["a", '"a.b"', "'a'", "a "])
+def test_keys_of_many_parts_are_bounded(part):
+    key = ".".join([part] * 99)
+    assert foreign.parsed(f"{key} = 1".encode())
+    many = ".".join([part] * (60_000 // (1 + len(part))))
+    for deeper in (f"{key}.{part} = 1", f"[{key} .\t{part}]", f"{many} = 1"):
+        with pytest.raises(UserError, match="nested too deeply"):
+            foreign.parsed(deeper.encode())
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        "[a." + ".".join(["a"] * 97) + ".{}]\n",
+        "a{} = [" + "0.1, " * 50 + "]\n",
+        "x{} = 'a" + 200 * " . " + "'\n",
+        "a" * 500 + "{} = 1\n",
+    ],
+)
+def test_settings_that_take_longest_are_read_within_seconds(slow):
+    count = (60 << 10) // (len(slow) + 3)
     begin = time.process_time()
-    foreign.parsed((".".join(["a"] * 30_000) + " = 1").encode())
-    assert time.process_time() - begin < 10
+    assert foreign.parsed("".join(slow.format(n) for n in range(count)).encode())
+    assert time.process_time() - begin < 2
+    with pytest.raises(UserError):
+        foreign.parsed((65_000 * "a").encode())
+    assert time.process_time() - begin < 4
 
 
 def child(code: str, **variables: str) -> "subprocess.Popen[str]":

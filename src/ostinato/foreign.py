@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import select
 import signal
 import stat
@@ -40,6 +41,10 @@ VARIABLE = "OSTINATO_READER_MB"
 _WAIT_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 _LINES = 4096
+
+# A key of 100 parts: tomllib takes time as the square of their number.
+_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+_DEEP_KEY = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*\.[ \t]*{_PART}){{99}}")
 
 T = TypeVar("T")
 
@@ -140,7 +145,7 @@ def settings(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """TOML, within bounds: of nested tables tomllib takes time as the square of their depth.
+    """TOML, within bounds: of a key of thousands of parts tomllib takes time as the square of their number.
 
     Raises:
         UserError: it is none; the message is a reason.
@@ -154,7 +159,10 @@ def parsed(data: bytes) -> dict[str, Any]:
     if len(data) > MOST_SETTINGS:
         raise UserError(f"it is larger than {MOST_SETTINGS >> 10} kB")
     try:
-        return tomllib.loads(data.decode())
+        text = data.decode()
+        if _DEEP_KEY.search(text):
+            raise UserError("it is nested too deeply")
+        return tomllib.loads(text)
     except RecursionError:
         raise UserError("it is nested too deeply") from None
     except ValueError as error:  # also an integer of thousands of digits

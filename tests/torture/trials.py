@@ -51,7 +51,7 @@ class Found:
         kind: one of the ways above.
         about: what it was, where it is a fault.
         seconds: that it took.
-        peak: memory in bytes at the most.
+        peak: memory in bytes at the most, beside what its process began with.
     """
 
     kind: str
@@ -171,18 +171,19 @@ def _line(file: Any, seconds: float) -> bytes | None:
 def _serve(
     cases: Sequence[Case], work: Callable[[Case], tuple[str, str]], memory: int | None, answers: Any
 ) -> None:
+    begin = _status("VmRSS")  # of a large process a fork is as large
     if memory is not None:
         most = _status("VmSize") + memory
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write of each oddity of each file
     for case in cases:
-        found = _one(case, work)
+        found = _one(case, work, begin)
         answers.write(json.dumps(asdict(found)) + "\n")
         answers.flush()
 
 
-def _one(case: Case, work: Callable[[Case], tuple[str, str]]) -> Found:
+def _one(case: Case, work: Callable[[Case], tuple[str, str]], begin: int) -> Found:
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
     began = time.monotonic()
@@ -196,7 +197,7 @@ def _one(case: Case, work: Callable[[Case], tuple[str, str]]) -> Found:
         kind, about = TRACEBACK, "".join(traceback.format_exception(error)[-3:])[-1500:]
     seconds = time.monotonic() - began
     ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
-    peak = max(_status("VmHWM"), ended, *(_status("VmHWM", child) for child in _readers()))
+    peak = max(_status("VmHWM"), ended, *(_status("VmHWM", child) + begin for child in _readers())) - begin
     if peak > MEMORY_LIMIT and kind in (RIGHT, REFUSED):
         kind, about = MEMORY, f"{peak >> 20} MiB"
     return Found(kind, about[:2000], seconds, peak)
