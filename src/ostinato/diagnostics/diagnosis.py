@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ostinato.diagnostics.findings import Finding, findings
 from ostinato.diagnostics.lags import gradient_over_lag
-from ostinato.diagnostics.networks import Network, network
+from ostinato.diagnostics.networks import Network, network, network_of
 from ostinato.diagnostics.products import singular_values, spectral_radii
 from ostinato.diagnostics.spans import gradient_by_span, shares
 from ostinato.diagnostics.trajectory import Trajectory, trajectory, whole_gradients
@@ -324,7 +324,7 @@ def _run_on(
     The last are the mean absolute gradients of the L1 penalty and of the loss without it, at the last
     layer's outputs, where there is such a penalty.
     """
-    net: Network = network(model.rnn)
+    net: Network = network_of(model)
     streams = min(STREAMS, segment.inputs.shape[1])
     inputs, targets = segment.inputs[:, :streams], segment.targets[:, :streams]
     if states is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ostinato.diagnostics.diagnosis import diagnose_model
-from ostinato.diagnostics.networks import network
+from ostinato.diagnostics.networks import network_of
 from ostinato.domains.domain import Segment
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
@@ -42,7 +42,7 @@ def check_diagnosed(model: SequenceModel, every: int) -> None:
     was = model.training
     model.eval()
     try:
-        network(model.rnn)
+        network_of(model)
     except UserError as error:
         raise UserError(f"expected {argument('diagnose_every')} 0 for this network: {error}") from error
     finally:
