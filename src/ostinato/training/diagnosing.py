@@ -6,9 +6,9 @@ from typing import Any
 
 from ostinato.diagnostics.diagnosis import diagnose_model
 from ostinato.diagnostics.networks import network_of
-from ostinato.domains.domain import Segment
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
+from ostinato.nn.model import Segment
 
 # Segments that are measured: fewer than `ostinato diagnose` takes, as it is done again and again.
 SEGMENTS = 4
