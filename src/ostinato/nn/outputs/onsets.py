@@ -209,8 +209,8 @@ def check_valid(value: Tensor, certain: Tensor, known: Tensor) -> None:
     """Refuse frames (..., 2 P) that are not valid, given what `certain_rows` says of them.
 
     Raises:
-        ValueError: a pitch is struck and silent, or held that did not sound before; or there are other numbers
-            than 0 and 1.
+        ValueError: a pitch is struck and silent, or held that did not sound before; or other numbers than 0
+            and 1.
 
     Example:
         >>> frame, nothing = torch.tensor([1, 0]), torch.tensor([False])
