@@ -74,8 +74,8 @@ RULES = {
     "domain": (
         "domains.domain domains.base domains.answer domains.catalogue domains.given domains.sample "
         "domains.seed domains.trained",
-        "errors, settings, evaluation, what domains declare, declarations of domains, recipe, nn, data, run "
-        "folders",
+        "errors, settings, evaluation, what domains declare, declarations of domains, recipe, model, nn, "
+        "data, run folders",
     ),
     "training": (
         "training",
@@ -94,7 +94,7 @@ RULES = {
     ),
     "diagnoses of runs": (
         "diagnostics.of_run",
-        "errors, recipe, devices, cells, nn, data, run folders, domain, training, runs, diagnostics",
+        "errors, recipe, devices, cells, model, nn, data, run folders, domain, training, runs, diagnostics",
     ),
     "NAME": (
         "domains.NAME",

@@ -216,6 +216,22 @@ def test_training_leaves_the_number_of_threads_and_signals_as_they_were(songs) -
     assert (torch.get_num_threads(), signal.getsignal(signal.SIGINT)) == before
 
 
+def test_a_program_measures_while_it_trains_and_keeps_what_fails(songs, pairs) -> None:
+    run = ostinato.train("SGD+C", songs, hidden_size=4, epochs=2, diagnose_every=2)
+    assert [any("horizon" in name for name in record) for record in run.history] == [False, True]
+    with pytest.raises(UserError, match="on_failure go-on, stop, ignore, found 'never'"):
+        ostinato.train("SGD", songs, hidden_size=4, epochs=1, on_failure="never")
+    with pytest.raises(UserError, match="training stopped: "):
+        ostinato.train("SGD+R", songs, hidden_size=4, epochs=30, learning_rate=1e3, on_failure="stop")
+    with pytest.raises(UserError, match="diagnose_every"):
+        ostinato.train("SGD", songs, hidden_size=4, epochs=1, diagnose_every=-1)
+    whole = [(x[:12].astype(np.float32), y[:12]) for x, y in pairs]
+    with pytest.raises(UserError, match="diagnose_every"):
+        ostinato.train(
+            data=whole, model=torch.nn.Linear(3, 2), loss=lambda found, y: found.mean(), diagnose_every=1
+        )
+
+
 def test_a_thread_that_is_not_the_main_one_trains(songs) -> None:
     found = []
     thread = threading.Thread(target=lambda: found.append(ostinato.train("SGD", songs, **SMALL)))

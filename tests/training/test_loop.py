@@ -183,7 +183,7 @@ def test_what_is_validated_and_kept_is_the_average_of_the_weights(tmp_path: Path
     for name, value in expected.items():
         torch.testing.assert_close(best[f"model.{name}"], value)
         torch.testing.assert_close(dict(trainer.model.named_parameters())[name], seen[-1][name])
-    with trainer._average.in_place():  # type: ignore[union-attr]
+    with trainer._learner.average.in_place():  # type: ignore[union-attr]
         assert trainer.domain.validate(trainer.model.eval(), data).score == trainer.progress.best_score
 
 

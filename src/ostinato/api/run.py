@@ -9,7 +9,7 @@ import warnings
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -31,7 +31,9 @@ from ostinato.runs.finish import conclude, fit
 from ostinato.runs.folder import LOCK, RESULTS, Run
 from ostinato.runs.results import Results
 from ostinato.runs.trained import NO_MODEL, load_model, own_data
+from ostinato.training.loop import Conditions
 from ostinato.training.monitor import Interrupted, Monitor, PlainNotices
+from ostinato.training.recorder import GO_ON
 from ostinato.training.stopping import stop_signals
 from ostinato.training.threads import default_threads
 from ostinato.training.threads import threads as with_threads
@@ -220,6 +222,8 @@ class TrainedRun:
         checkpoint_seconds: float = 15.0,
         monitor: Monitor | None = None,
         exact: bool = False,
+        on_failure: str = GO_ON,
+        diagnose_every: int = 0,
         **settings: Any,
     ) -> "TrainedRun":
         """Go on where the run stands, and end bit for bit where an unbroken one would.
@@ -231,6 +235,7 @@ class TrainedRun:
             monitor: what to report to.
             exact: refuse to go on where the run would not end bit for bit as it would have, since processor,
                 threads or versions are others than before; without it there is a notice to the monitor.
+            on_failure, diagnose_every: see `ostinato.train`.
             settings: `epochs` and `patience`, to which a run that is done goes on.
 
         Returns:
@@ -249,7 +254,16 @@ class TrainedRun:
         given = [one for one in (device, self._device) if one is not None]
         self._device = given[0] if given else before.get("devices", ["cpu"])[-1]
         threads = before.get("threads") if threads is None else threads
-        self._fit(recipe, self._data, monitor, threads, checkpoint_seconds, exact=exact)
+        self._fit(
+            recipe,
+            self._data,
+            monitor,
+            threads,
+            checkpoint_seconds=checkpoint_seconds,
+            exact=exact,
+            on_failure=on_failure,
+            diagnose_every=diagnose_every,
+        )
         return self
 
     def save(self, path: str | Path) -> Path:
@@ -321,24 +335,15 @@ class TrainedRun:
         data: Data,
         monitor: Monitor | None,
         asked_threads: int | None,
-        checkpoint_seconds: float,
-        *,
-        exact: bool,
+        **conditions: Unpack[Conditions],
     ) -> None:
         self._trained = None
         number = default_threads(recipe) if asked_threads is None else asked_threads
         try:
             with self._run, with_threads(number), stop_signals(signal.SIGINT) as asked:
-                fit(
-                    self._run,
-                    recipe,
-                    data,
-                    None if monitor is None else PlainNotices(monitor),
-                    device=self._device or "cpu",
-                    checkpoint_seconds=checkpoint_seconds,
-                    stop_requested=asked,
-                    exact=exact,
-                )
+                conditions |= {"device": self._device or "cpu", "stop_requested": asked}
+                plain = None if monitor is None else PlainNotices(monitor)
+                fit(self._run, recipe, data, plain, **conditions)
         except (Interrupted, KeyboardInterrupt):
             raise TrainingStopped(self) from None
         if not self._run.has_checkpoint("best") and self.stopped_because:

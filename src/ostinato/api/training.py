@@ -25,6 +25,7 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.runs import initial
 from ostinato.runs.folder import Run
 from ostinato.training.monitor import Monitor
+from ostinato.training.recorder import GO_ON
 
 
 def train(
@@ -41,6 +42,8 @@ def train(
     checkpoint_seconds: float = 15.0,
     monitor: Monitor | None = None,
     exact: bool = False,
+    on_failure: str = GO_ON,
+    diagnose_every: int = 0,
     **settings: Any,
 ) -> TrainedRun:
     """Train a recurrent network on a program's data, on files or on a data set that has a name.
@@ -66,6 +69,10 @@ def train(
         checkpoint_seconds: seconds between checkpoints: the work that a kill can cost.
         monitor: what to report to.
         exact: with `resume`; see `TrainedRun.resume`.
+        on_failure: where loss or gradient is not finite, jumps, or the loss diverges: "go-on" writes a bundle
+            into the run, which `ostinato replay` repeats, and goes on; "stop" writes one and stops; "ignore".
+        diagnose_every: epochs between measurements of memory horizon, gradients and units, which are in
+            `TrainedRun.history`; 0 for none.
         settings: any settings of the recipe, by name, such as `epochs`, `hidden_size` and `learning_rate`.
 
     Raises:
@@ -80,37 +87,22 @@ def train(
         ([0, 1, 2], (1, 4, 12))
     """
     if resume is not None:
-        for name, value in (("recipe", recipe), ("domain", domain), ("out", out)):
-            if value is not None:
-                raise UserError(
-                    f"expected {argument('resume')} without {argument(name)}, found both; a run keeps its own"
-                )
-        if isinstance(resume, TrainedRun) and (model is not None or loss is not None):
-            raise UserError(
-                f"expected {argument('resume')} without {argument('model')} and {argument('loss')}, found "
-                "them with a run that has its own; a run's folder is opened with them"
-            )
-        run = resume if isinstance(resume, TrainedRun) else open_run(resume, model=model, loss=loss)
-        return run.resume(
+        _keeps_its_own(recipe=recipe, domain=domain, out=out)
+        return _to_go_on(resume, model, loss).resume(
             data=data,
             device=device,
             threads=threads,
             checkpoint_seconds=checkpoint_seconds,
             monitor=monitor,
             exact=exact,
+            on_failure=on_failure,
+            diagnose_every=diagnose_every,
             **settings,
         )
     if loss is not None and model is None:
         raise UserError(f"expected {argument('loss')} with {argument('model')}, found it alone")
-    if recipe is not None and not isinstance(recipe, str | Recipe):
-        raise UserError(
-            f"expected letters such as 'SGD+CRM' as {argument('recipe')}, found {type(recipe).__name__}; "
-            f"what is trained on comes second, or as {argument('data')}"
-        )
-    _check_types(out=out, monitor=monitor, checkpoint_seconds=checkpoint_seconds)
-    find_device("cpu" if device is None else device)
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise UserError(f"expected {argument('threads')} of at least 1, found {threads!r}")
+    _check_types(recipe=recipe, out=out, monitor=monitor, checkpoint_seconds=checkpoint_seconds)
+    _check_computing(device, threads)
     given, made = _chosen(recipe, data, domain, model, loss, settings)
     prepared = load_named(made) if given is None else wrapped(made, given, model, loss)
     temporary = Path(tempfile.mkdtemp(prefix="ostinato-")) if out is None else None
@@ -125,7 +117,13 @@ def train(
             device="cpu" if device is None else device,
         )
     try:
-        return started.resume(threads=threads, checkpoint_seconds=checkpoint_seconds, monitor=monitor)
+        return started.resume(
+            threads=threads,
+            checkpoint_seconds=checkpoint_seconds,
+            monitor=monitor,
+            on_failure=on_failure,
+            diagnose_every=diagnose_every,
+        )
     except TrainingStopped:
         raise
     except Exception:
@@ -134,8 +132,42 @@ def train(
         raise
 
 
-def _check_types(*, out: Any, monitor: Any, checkpoint_seconds: Any) -> None:
+def _keeps_its_own(**given: Any) -> None:
+    """Refuse what a run that goes on has already."""
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(
+                f"expected {argument('resume')} without {argument(name)}, found both; a run keeps its own"
+            )
+
+
+def _to_go_on(
+    resume: TrainedRun | str | Path, model: nn.Module | None, loss: LossFunction | None
+) -> TrainedRun:
+    """The run that is to go on."""
+    if not isinstance(resume, TrainedRun):
+        return open_run(resume, model=model, loss=loss)
+    if model is not None or loss is not None:
+        raise UserError(
+            f"expected {argument('resume')} without {argument('model')} and {argument('loss')}, found "
+            "them with a run that has its own; a run's folder is opened with them"
+        )
+    return resume
+
+
+def _check_computing(device: torch.device | str | None, threads: int | None) -> None:
+    find_device("cpu" if device is None else device)
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise UserError(f"expected {argument('threads')} of at least 1, found {threads!r}")
+
+
+def _check_types(*, recipe: Any, out: Any, monitor: Any, checkpoint_seconds: Any) -> None:
     """Refuse what would fail, or mean something else, only after the folder has been made."""
+    if recipe is not None and not isinstance(recipe, str | Recipe):
+        raise UserError(
+            f"expected letters such as 'SGD+CRM' as {argument('recipe')}, found {type(recipe).__name__}; "
+            f"what is trained on comes second, or as {argument('data')}"
+        )
     if out is not None and not isinstance(out, str | Path):
         raise UserError(f"expected a path as {argument('out')}, found {out!r}")
     if monitor is not None and not hasattr(monitor, "epoch"):

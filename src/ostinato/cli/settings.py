@@ -193,14 +193,7 @@ def resumed(folder: Path, options: Any, domain: str | None = None) -> Recipe:
     for name, (setting, _) in _FORMER.items():
         if getattr(options, name, None) is not None:
             given[setting] = getattr(options, name)
-    made, had = before.replace(**given), before.values()
-    # data named otherwise are the same data: what other data would have now is not this run's
-    return Recipe(
-        **{
-            name: had[name] if name in had and name not in given else value
-            for name, value in made.values().items()
-        }
-    )
+    return before.replace(moved=True, **given)
 
 
 def _former(options: Any, letters: str, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

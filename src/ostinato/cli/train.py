@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from cyclopts import Parameter
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ostinato.domains.domain import Data
     from ostinato.runs.results import Results
+    from ostinato.training.loop import Conditions
 
 
 def train(
@@ -118,13 +119,13 @@ def train(
             recipe,
             data,
             opened,
-            place,
-            checkpoint_seconds,
+            tensorboard=tensorboard,
+            quiet=quiet,
+            device=place,
+            checkpoint_seconds=checkpoint_seconds,
             exact=exact,
             on_failure=on_failure,
             diagnose_every=diagnose_every,
-            tensorboard=tensorboard,
-            quiet=quiet,
         )
         results = score_run(opened, data, device=place)
         _conclude(opened, data, recipe, results, json=json)
@@ -200,14 +201,10 @@ def _fit(
     recipe: Recipe,
     data: Data,
     run: Run,
-    device: torch.device,
-    checkpoint_seconds: float,
     *,
-    exact: bool,
-    on_failure: str,
-    diagnose_every: int,
     tensorboard: bool,
     quiet: bool,
+    **conditions: Unpack[Conditions],
 ) -> None:
     from ostinato.cli.progress import ConsoleMonitor
     from ostinato.runs.finish import fit
@@ -224,18 +221,8 @@ def _fit(
                 from ostinato.cli.tensorboard import TensorBoardMonitor
 
                 watching = TensorBoardMonitor(monitor, run.folder)
-            progress = fit(
-                run,
-                recipe,
-                data,
-                watching,
-                device=device,
-                checkpoint_seconds=checkpoint_seconds,
-                stop_requested=asked,
-                exact=exact,
-                on_failure=on_failure,
-                diagnose_every=diagnose_every,
-            )
+            conditions["stop_requested"] = asked
+            progress = fit(run, recipe, data, watching, **conditions)
     except Interrupted as interruption:
         console.print(f"stopped; continue with: {as_command('train', {'resume': str(run.folder)})}")
         raise SystemExit(128 + interruption.signal) from None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostinato.diagnostics.networks import network
+from ostinato.diagnostics.networks import network_of
 from ostinato.diagnostics.trajectory import Trajectory, trajectory, whole_gradients
 from ostinato.diagnostics.units import growth, state_norms
 from ostinato.nn.cells.state import State
@@ -98,7 +98,7 @@ def _blame(
     mask: Tensor | None,
     objective: Objective,
 ) -> Blame:
-    net = network(model.rnn)
+    net = network_of(model)
     run = trajectory(net, inputs, None if states is None else net.flow.flat(states), starts)
     losses, on_outputs = _losses(model, run, targets, mask, objective)
     sums = losses.nan_to_num(nan=torch.inf).sum(1).tolist()

@@ -7,14 +7,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ostinato.diagnostics.findings import Finding, findings
 from ostinato.diagnostics.lags import gradient_over_lag
-from ostinato.diagnostics.networks import Network, network
+from ostinato.diagnostics.networks import Network, network, network_of
 from ostinato.diagnostics.products import singular_values, spectral_radii
 from ostinato.diagnostics.spans import gradient_by_span, shares
 from ostinato.diagnostics.trajectory import Trajectory, trajectory, whole_gradients
@@ -22,7 +22,7 @@ from ostinato.diagnostics.units import gradient_shape, growth, state_norms, unit
 from ostinato.dynamics.lyapunov import lyapunov_exponents
 from ostinato.errors import UserError, argument, without_marks
 from ostinato.nn.cells.state import State, finite, select
-from ostinato.nn.model import SequenceModel
+from ostinato.nn.model import Segment, SequenceModel
 from ostinato.optim import AverageNorm, grad_norm
 
 # What is measured with: few streams say the same as many, and take less time.
@@ -55,26 +55,6 @@ class Diagnosis:
         first = "" if self.alarms else "nothing here keeps the network from learning\n"
         lines = [f"{each.sentence}: {without_marks(each.advice)}" for each in self.findings]
         return first + "\n".join(lines)
-
-
-class Frames(Protocol):
-    """T steps of N streams, as a domain's segments are."""
-
-    @property
-    def inputs(self) -> Tensor:
-        """What the network reads."""
-
-    @property
-    def targets(self) -> Tensor:
-        """What it should predict."""
-
-    @property
-    def starts(self) -> Tensor | None:
-        """Where sequences start."""
-
-    @property
-    def mask(self) -> Tensor | None:
-        """Which steps count."""
 
 
 #: Of outputs (T, N, H), each step's own loss (T, N), or any tensor that adds up to all of them.
@@ -202,7 +182,7 @@ def _of_products(run: Trajectory, generator: torch.Generator | None) -> dict[str
 
 def diagnose_model(
     model: SequenceModel,
-    segments: Iterable[Frames],
+    segments: Iterable[Segment],
     *,
     carries_state: bool = True,
     at_first: SequenceModel | None = None,
@@ -260,7 +240,7 @@ def _untouched(model: SequenceModel) -> Iterator[None]:
 
 
 def _walked(
-    model: SequenceModel, segments: Iterable[Frames], carries_state: bool, states: State | None
+    model: SequenceModel, segments: Iterable[Segment], carries_state: bool, states: State | None
 ) -> dict[str, Any]:
     """The norms of the segments' gradients, the carried states, and the last segment with its state."""
     norms, sizes, last = [], [], None
@@ -317,14 +297,14 @@ def _few(x: Tensor | None, streams: int) -> Tensor | None:
 
 
 def _run_on(
-    model: SequenceModel, segment: Frames, states: State | None
+    model: SequenceModel, segment: Segment, states: State | None
 ) -> tuple[Trajectory, list[Tensor], tuple[float, float] | None]:
     """A run on some streams of a segment, and what the loss of each step gives the outputs.
 
     The last are the mean absolute gradients of the L1 penalty and of the loss without it, at the last
     layer's outputs, where there is such a penalty.
     """
-    net: Network = network(model.rnn)
+    net: Network = network_of(model)
     streams = min(STREAMS, segment.inputs.shape[1])
     inputs, targets = segment.inputs[:, :streams], segment.targets[:, :streams]
     if states is not None:
@@ -353,6 +333,6 @@ def _run_on(
     return run, [a + b for a, b in zip(on_outputs, penalty, strict=True)], pair
 
 
-def _on_segment(model: SequenceModel, segment: Frames, states: State | None) -> dict[str, Any]:
+def _on_segment(model: SequenceModel, segment: Segment, states: State | None) -> dict[str, Any]:
     run, on_outputs, _ = _run_on(model, segment, states)
     return measured(run, on_outputs, mask=_few(segment.mask, run.streams))

@@ -257,6 +257,21 @@ def network(cell: Any) -> Network:
     )
 
 
+def network_of(model: nn.Module) -> Network:
+    """The recurrence of a model.
+
+    Raises:
+        UserError: it has none that shows its states, as a program's own network, or there is chance in it.
+    """
+    cell = getattr(model, "rnn", None)
+    if cell is None:
+        raise UserError(
+            "expected a recurrence of ostinato's, found a program's own network, which reads sequences whole "
+            "and shows no states; give its step to ostinato.diagnostics.adapted"
+        )
+    return network(cell)
+
+
 def adapted(
     step: Step,
     state: State,

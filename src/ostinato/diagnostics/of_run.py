@@ -12,10 +12,11 @@ from ostinato.data.placement import moved
 from ostinato.diagnostics.diagnosis import SEGMENTS, STREAMS, Diagnosis, diagnose_model
 from ostinato.diagnostics.findings import HARM
 from ostinato.diagnostics.surface import loss_surface
-from ostinato.domains.domain import Data, Domain, Segment, domain_named, load_data
+from ostinato.domains.domain import Data, Domain, domain_named, load_data
 from ostinato.errors import UserError, argument, call
 from ostinato.nn import SequenceModel
 from ostinato.nn.cells.state import finite, select
+from ostinato.nn.model import Segment
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model, own_data

@@ -5,13 +5,14 @@ from typing import Any
 
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Data, Each, Overlap, Scores, Segment, Totals
+from ostinato.domains.domain import Data, Each, Overlap, Scores, Totals
 from ostinato.domains.given import Given
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument, call
 from ostinato.evaluation.sequences import SequenceScores
 from ostinato.evaluation.tables import Table, show, table_of
 from ostinato.nn import SequenceModel
+from ostinato.nn.model import Segment
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 

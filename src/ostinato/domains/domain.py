@@ -21,6 +21,7 @@ from ostinato.evaluation.scores import Score
 from ostinato.evaluation.sequences import SequenceScores
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
+from ostinato.nn.model import Segment
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 
@@ -49,26 +50,6 @@ class Data(Protocol):
 
     def frames(self, split: str) -> int:
         """Steps of one split."""
-
-
-class Segment(Protocol):
-    """T steps of B streams."""
-
-    @property
-    def inputs(self) -> Tensor:
-        """What the network reads."""
-
-    @property
-    def targets(self) -> Tensor:
-        """What it should predict."""
-
-    @property
-    def starts(self) -> Tensor | None:
-        """Where sequences start."""
-
-    @property
-    def mask(self) -> Tensor | None:
-        """Which steps count."""
 
 
 class Segments(Protocol):

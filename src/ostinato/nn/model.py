@@ -34,6 +34,26 @@ class Loss:
     states: State
 
 
+class Segment(Protocol):
+    """T steps of B streams, as a model reads them; see `SequenceModel.loss` for the shapes."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the network reads."""
+
+    @property
+    def targets(self) -> Tensor:
+        """What it should predict."""
+
+    @property
+    def starts(self) -> Tensor | None:
+        """Where sequences start."""
+
+    @property
+    def mask(self) -> Tensor | None:
+        """Which steps count."""
+
+
 class LearnsApart(Protocol):
     """A part of a model that takes steps of its own, on the weights alone that a loss has used."""
 

@@ -144,19 +144,25 @@ class Recipe:
         """The declarations of its settings by name."""
         return owned_settings(self._values)
 
-    def replace(self, **changes: Any) -> "Recipe":
+    def replace(self, /, *, moved: bool = False, **changes: Any) -> "Recipe":
         """The same with other values. Another output, say, has its own settings, at their defaults.
+
+        Args:
+            moved: whether data that are named otherwise are the same data in another place, for which
+                nothing is chosen anew.
+            changes: the values.
 
         Raises:
             UserError: as for `Recipe`.
         """
         values = self._values | changes
-        meant, anew = (DOMAINS[v["domain"]].anew(v) for v in (self._values, values))
+        seen = values | {"data": self.data} if moved else values
+        meant, anew = (DOMAINS[v["domain"]].anew(v) for v in (self._values, seen))
         # what the old choices meant, the new ones may mean otherwise; what they do not say is left open
         unsaid = meant.keys() - changes.keys()
         left = {name for name in unsaid if values.get(name) == meant[name] != anew.get(name)}
         values |= dict.fromkeys(left)
-        if values["data"] != self.data:
+        if seen["data"] != self.data:
             left |= {name for name in anew if values.get(name) is None}
         values |= {name: value for name, value in anew.items() if name in left}
         owned = owned_settings(values)

@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -15,22 +15,13 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.report.curves import drawn
 from ostinato.runs.folder import CONFIG, CURVE, RESULTS, Run
 from ostinato.runs.results import Results, score_run
-from ostinato.training.loop import Trainer
+from ostinato.training.loop import Conditions, Trainer
 from ostinato.training.monitor import Monitor
 from ostinato.training.progress import Progress
-from ostinato.training.recorder import GO_ON
 
 
 def train_in(
-    folder: Path,
-    recipe: Recipe,
-    data: Data,
-    monitor: Monitor | None = None,
-    *,
-    device: torch.device | str = "cpu",
-    checkpoint_seconds: float = 15.0,
-    stop_requested: Callable[[], int] = lambda: 0,
-    track_average: float = 0.0,
+    folder: Path, recipe: Recipe, data: Data, monitor: Monitor | None = None, **conditions: Unpack[Conditions]
 ) -> Progress:
     """Train in a folder: a new run, or the one there, from its last checkpoint; nothing where it is done.
 
@@ -42,47 +33,14 @@ def train_in(
     """
     run = Run.open(folder) if (folder / CONFIG).is_file() else Run.create(folder, recipe.to_dict())
     with run:
-        return fit(
-            run,
-            recipe,
-            data,
-            monitor,
-            device=device,
-            checkpoint_seconds=checkpoint_seconds,
-            stop_requested=stop_requested,
-            track_average=track_average,
-        )
+        return fit(run, recipe, data, monitor, **conditions)
 
 
 def fit(
-    run: Run,
-    recipe: Recipe,
-    data: Data,
-    monitor: Monitor | None = None,
-    *,
-    device: torch.device | str = "cpu",
-    checkpoint_seconds: float = 15.0,
-    stop_requested: Callable[[], int] = lambda: 0,
-    track_average: float = 0.0,
-    exact: bool = False,
-    on_failure: str = GO_ON,
-    diagnose_every: int = 0,
+    run: Run, recipe: Recipe, data: Data, monitor: Monitor | None = None, **conditions: Unpack[Conditions]
 ) -> Progress:
     """Train in a run that is open, from its last checkpoint; see `train_in`."""
-    trainer = Trainer(
-        recipe,
-        data,
-        run,
-        monitor,
-        device=device,
-        checkpoint_seconds=checkpoint_seconds,
-        stop_requested=stop_requested,
-        track_average=track_average,
-        exact=exact,
-        on_failure=on_failure,
-        diagnose_every=diagnose_every,
-    )
-    return trainer.fit()
+    return Trainer(recipe, data, run, monitor, **conditions).fit()
 
 
 def conclude(

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ostinato.diagnostics.diagnosis import diagnose_model
-from ostinato.diagnostics.networks import network
-from ostinato.domains.domain import Segment
+from ostinato.diagnostics.networks import network_of
 from ostinato.errors import UserError, argument
 from ostinato.nn import SequenceModel
+from ostinato.nn.model import Segment
 
 # Segments that are measured: fewer than `ostinato diagnose` takes, as it is done again and again.
 SEGMENTS = 4
@@ -42,7 +42,7 @@ def check_diagnosed(model: SequenceModel, every: int) -> None:
     was = model.training
     model.eval()
     try:
-        network(model.rnn)
+        network_of(model)
     except UserError as error:
         raise UserError(f"expected {argument('diagnose_every')} 0 for this network: {error}") from error
     finally:

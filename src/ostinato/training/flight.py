@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostinato.domains.domain import Segment
 from ostinato.errors import UserError
 from ostinato.files import atomic_write, write_error
 from ostinato.nn.cells.state import State, from_named_tensors, map_state, named_tensors
+from ostinato.nn.model import Segment
 from ostinato.runs import checkpoint
 from ostinato.runs.folder import FLIGHT
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from ostinato.training.diagnosing import SEGMENTS, check_diagnosed, figures
 from ostinato.training.environment import Surroundings
 from ostinato.training.flights import FlightRecorder, Place
 from ostinato.training.initial import take_weights, told
+from ostinato.training.learner import Learner
 from ostinato.training.monitor import Diverged, Interrupted, Monitor, SilentMonitor, Start
 from ostinato.training.pretraining import objective_at
 from ostinato.training.progress import (
@@ -39,13 +40,10 @@ from ostinato.training.progress import (
     NO_BETTER,
     EpochSums,
     Progress,
-    averages_anew,
     check_same_run,
     check_same_settings,
     go_on,
     learned,
-    says_turned,
-    take_learned,
 )
 from ostinato.training.recorder import GO_ON, STOP
 from ostinato.training.threshold import (
@@ -57,8 +55,6 @@ from ostinato.training.threshold import (
 )
 from ostinato.training.updates import Batch, Update, build_updates
 
-BEFORE_PREFIX = "before."
-
 # Ends the name of a validation score that is an average's which is tracked alone.
 OF_AVERAGE = "_of_average"
 
@@ -69,6 +65,18 @@ HOPELESS = 50
 # A state that is carried over a whole text and has begun to grow goes on growing. Where it shows, as a
 # gradient of so many times the threshold, it is forgotten.
 BURST = 20.0
+
+
+class Conditions(TypedDict, total=False):
+    """How a training is computed, watched and kept, whatever is trained: see `Trainer`."""
+
+    device: torch.device | str
+    checkpoint_seconds: float
+    stop_requested: Callable[[], int]
+    track_average: float
+    exact: bool
+    on_failure: str
+    diagnose_every: int
 
 
 class Trainer:
@@ -131,20 +139,22 @@ class Trainer:
         self._used = self._budget.share if recipe.minutes is not None else None
         self._updates_in_all = self._count_updates()
         self._updates = build_updates(recipe, self.model, self._updates_in_all, self._used)
-        self.optimizer = self._updates.optimizer
-        self.rule = build_rule(recipe)
-        self.threshold = build_threshold(recipe)
-        self.progress = Progress()
-        self._parameters = list(self.model.parameters())
+        self.optimizer, self.threshold = self._updates.optimizer, build_threshold(recipe)
         decay = recipe.averaging or track_average
-        self._average = WeightAverage(self.model, decay) if decay > 0 else None
+        self._learner = Learner(
+            self.model,
+            self.optimizer,
+            build_rule(recipe),
+            self.threshold,
+            WeightAverage(self.model, decay) if decay > 0 else None,
+            FlightRecorder(run, recipe, self.model, self.optimizer, on_failure),
+        )
+        self.progress = Progress()
         check_diagnosed(self.model, diagnose_every)
         self._diagnose_every = diagnose_every
         self._carried: State | None = None
         self._best: dict[str, Tensor] | None = None
-        self._before: dict[str, Tensor] = {}
         self._surroundings = Surroundings(self.device, exact=exact)
-        self._recorder = FlightRecorder(run, recipe, self.model, self.optimizer, on_failure)
         self._told: set[str] = set()
         self._saved_at = time.monotonic()
         self._resumed_at = time.monotonic()
@@ -192,7 +202,7 @@ class Trainer:
         return Start(
             self.recipe,
             self.run.folder,
-            sum(p.numel() for p in self._parameters),
+            sum(p.numel() for p in self.model.parameters()),
             self.data.frames("train"),
             self.domain.declared.step,
             self.model.score_name,
@@ -205,8 +215,8 @@ class Trainer:
     def _start_from(self, folder: Path) -> None:
         """Take the weights of another run's best model; what they reach is the score to be better than."""
         take_weights(self.model, folder)
-        if self._average is not None:
-            self._average = WeightAverage(self.model, self._average.decay)
+        if (average := self._learner.average) is not None:
+            self._learner.average = WeightAverage(self.model, average.decay)
         found = self.domain.validate(self.model.eval(), self.data)
         self.model.train()
         self.progress.best_score, self._best = found.score, learned(self.model, MODEL_PREFIX)
@@ -223,12 +233,12 @@ class Trainer:
         progress = self.progress
         streams = self.streams(progress.epoch)
         if progress.segment == 0 and self.recipe.get("learning_rate_rule") in RULES:
-            self._before = learned(self.model, BEFORE_PREFIX, self.optimizer)
+            self._learner.remember()
         while progress.segment < len(streams) and not self._time_is_over():
             self._heed_stop()
             self.update(streams, progress.segment)
-            if self._average is not None:
-                self._average.update()
+            if self._learner.average is not None:
+                self._learner.average.update()
             progress.segment += 1
             self.monitor.segment(progress.epoch, progress.segment, len(streams), streams.frames)
             if time.monotonic() - self._saved_at > self.checkpoint_seconds:
@@ -250,7 +260,7 @@ class Trainer:
             self._heed_stop()
 
         epoch, objective, clip_at = progress.epoch, self._objective(), self.threshold.value
-        look = self._recorder.begin(clip_at, objective.name)
+        look = self._learner.recorder.begin(clip_at, objective.name)
         batch = Batch(segment, self._carried, objective, epoch, index, clip_at, watch, look)
         update = self._updates(batch)
         self._carried = update.states if self.domain.carries_state else None
@@ -265,12 +275,7 @@ class Trainer:
             self._carried = zeros_like(update.states)
         if update.record is not None:
             self.run.append_metrics(update.record)
-        sums.nll += update.nll + self.domain.lost_to_scaling(self.data, segment)
-        sums.frames += update.frames
-        sums.norms += update.norm
-        sums.updates += 1
-        sums.clipped += update.clipped
-        sums.skipped_in_a_row = 0
+        sums.add(update, self.domain.lost_to_scaling(self.data, segment))
         for norm in update.norms:
             self.threshold.add(norm)
         progress.clip_threshold = self.threshold.value
@@ -278,12 +283,12 @@ class Trainer:
     def _record(self, batch: Batch, update: Update, streams: Segments) -> None:
         """Keep what an update was like; where it failed, write a bundle, and stop if that is asked for."""
         place = Place(streams.describe(batch.index), self._updates_in_all, self.data_identity)
-        found = self._recorder.after(batch, update, place)
+        found = self._learner.recorder.after(batch, update, place)
         if found is None:
             return
         text, event = found
         self.run.append_metrics(event)
-        if self._recorder.on_failure == STOP:
+        if self._learner.recorder.on_failure == STOP:
             raise Diverged(f"training stopped: {text}")
         self.monitor.notice(text)
 
@@ -313,7 +318,7 @@ class Trainer:
     def _validate(self) -> tuple[Validation, bool]:
         """How the weights do, or their average, on the validation data, and whether it is the best so far."""
         progress = self.progress
-        average, own = self._average, self.recipe.averaging > 0
+        average, own = self._learner.average, self.recipe.averaging > 0
         with average.in_place() if average is not None and own else nullcontext():
             found = self.domain.validate(self.model.eval(), self.data)
             # What pre-training reaches is no model to keep.
@@ -339,9 +344,7 @@ class Trainer:
             f"valid_{name}": found.score,
             **found.record,
             "best": better,
-            "gradient_norm": sums.norms / max(sums.updates, 1),
-            "clipped": sums.clipped / max(sums.updates, 1),
-            "skipped": sums.skipped,
+            **sums.record(),
             "updates": self.optimizer.steps,
             **self.optimizer.pace(),
             "frames": sums.frames,
@@ -354,8 +357,8 @@ class Trainer:
         record |= self._figures()
         self.run.append_metrics(record)
         self._end_pass(record["clipped"])
-        if objective.joint:
-            self._obey_rule(found.score)
+        if objective.joint and self._learner.obey_rule(found.score):
+            progress.stopped_because = "the learning-rate rule: validation stopped improving"
         in_a_row = sums.skipped_in_a_row
         progress.sums = EpochSums(skipped_in_a_row=in_a_row)
         progress.segment, self._carried = 0, None
@@ -387,15 +390,6 @@ class Trainer:
         if text and what not in self._told:
             self._told.add(what)
             self.monitor.notice(text)
-
-    def _obey_rule(self, score: float) -> None:
-        decision = self.rule.update(score)
-        if decision.restore and self._before:
-            now = self.optimizer.flat_state(self._parameters)[1]
-            take_learned(self._before, BEFORE_PREFIX, self.model, self.optimizer, now)
-        self.optimizer.scale_learning_rate(decision.learning_rate_factor)
-        if decision.stop:
-            self.progress.stopped_because = "the learning-rate rule: validation stopped improving"
 
     def _find_threshold(self) -> None:
         """The average gradient norm over one pass that trains a twin of the model."""
@@ -433,11 +427,7 @@ class Trainer:
             "recipe": self.recipe.to_dict(),
             "data": self.data_identity,
             "progress": progress,
-            "rule": self.rule.state_dict(),
-            "threshold": self.threshold.state_dict(),
-            "optimizer": self.optimizer.flat_state(self._parameters)[1],
-            "averaged": self._average.updates if self._average is not None else 0,
-            "recorder": self._recorder.state_dict(),
+            **self._learner.state(),
             "metrics_offset": self.run.metrics_offset(),
         } | self._surroundings.state()
 
@@ -447,13 +437,9 @@ class Trainer:
         if self._best is not None:
             self.run.save_checkpoint("best", self._best, state)
             self._best = None
-        tensors = learned(self.model, MODEL_PREFIX, self.optimizer) | self._before
-        if self._average is not None:
-            tensors |= self._average.tensors()
+        tensors = self._learner.tensors()
         if self._carried is not None:
             tensors |= named_tensors(self._carried, "carried")
-        if self.model.generator is not None:
-            tensors["generator"] = self.model.generator.get_state()
         self.run.save_checkpoint("last", tensors, state)
         self._saved_at = time.monotonic()
 
@@ -462,24 +448,10 @@ class Trainer:
         self.progress = Progress.from_dict(state["progress"])
         go_on(self.progress, Recipe.from_dict(state["recipe"]), self.recipe)
         self._surroundings.go_on(state, self.monitor.notice, done=bool(self.progress.stopped_because))
-        # a run of before there were others than our own has its groups alone
-        numbers = state.get("optimizer") or {"groups": state["groups"]}
-        turned = take_learned(tensors, MODEL_PREFIX, self.model, self.optimizer, numbers)
-        tensors = tensors | averages_anew(self.model, turned)
-        if turned and not self.progress.stopped_because:
-            self.monitor.notice(says_turned(turned))
-        if self._average is not None:
-            self._average.restore(tensors, state["averaged"])
-        self.rule.load_state_dict(state["rule"])
-        # a run of before there were rules for it other than a number and "auto" has its number alone
-        self.threshold.load_state_dict(state.get("threshold", {"value": self.progress.clip_threshold}))
-        if "recorder" in state:  # a run of before there was one begins it here
-            self._recorder.load_state_dict(state["recorder"])
+        notice = None if self.progress.stopped_because else self.monitor.notice
+        self._learner.restore(tensors, state, notice)
         carried = from_named_tensors(tensors, "carried")
         self._carried = None if carried is None else map_state(lambda x: x.to(self.device), carried)
-        self._before = {k: v for k, v in tensors.items() if k.startswith(BEFORE_PREFIX)}
-        if self.model.generator is not None:
-            self.model.generator.set_state(tensors["generator"])
         self.run.truncate_metrics(state["metrics_offset"])
 
     def _keep_settings(self) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -15,6 +15,9 @@ from ostinato.optim.schedules import END_WITH_TRAINING
 from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.pretraining import pretraining_epochs
+
+if TYPE_CHECKING:
+    from ostinato.training.updates import Update
 
 # Why a run ended, where more epochs or more patience would let it go on.
 ALL_DONE, NO_BETTER = "all epochs done", "no better validation score"
@@ -36,6 +39,24 @@ class EpochSums:
     clipped: float = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
+
+    def add(self, update: "Update", lost: float = 0.0) -> None:
+        """Count an update that was made; `lost` is what scaled data lose of their likelihood."""
+        self.nll += update.nll + lost
+        self.frames += update.frames
+        self.norms += update.norm
+        self.updates += 1
+        self.clipped += update.clipped
+        self.skipped_in_a_row = 0
+
+    def record(self) -> dict[str, float]:
+        """What an epoch's record says of its updates."""
+        updates = max(self.updates, 1)
+        return {
+            "gradient_norm": self.norms / updates,
+            "clipped": self.clipped / updates,
+            "skipped": self.skipped,
+        }
 
 
 @dataclass

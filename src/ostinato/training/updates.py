@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostinato.domains.domain import Segment
 from ostinato.errors import argument
 from ostinato.nn import SequenceModel
 from ostinato.nn.cells import State
 from ostinato.nn.curvature.gauss_newton import GaussNewton
+from ostinato.nn.model import Segment
 from ostinato.nn.outputs.base import Objective
 from ostinato.nn.streamwise import Minibatch, clipped_backward
 from ostinato.nn.vanishing import recurrent_weights, vanishing_penalty

@@ -14,7 +14,7 @@ from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.delays.evaluation import chance, is_solved, score_task
 from ostinato.domains.delays.problems import TaskData, TaskStreams, find_task, load
 from ostinato.domains.delays.shown import errors_table
-from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
+from ostinato.domains.domain import Each, Scores, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument, call
@@ -22,6 +22,7 @@ from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.nn.devices import device_of
+from ostinato.nn.model import Segment
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model

@@ -14,7 +14,7 @@ from ostinato.data.side import columns
 from ostinato.data.streams import Streams
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Each, Overlap, Scores, Segment, Totals, Validation
+from ostinato.domains.domain import Each, Overlap, Scores, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.music import memory
 from ostinato.domains.music.augment import in_random_keys
@@ -38,6 +38,7 @@ from ostinato.evaluation.scores import Score
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
+from ostinato.nn.model import Segment
 from ostinato.nn.outputs import CopyGates, Seen
 from ostinato.nn.outputs.base import with_onsets
 from ostinato.recipe.recipe import Recipe

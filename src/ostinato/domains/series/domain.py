@@ -13,7 +13,7 @@ from ostinato.data.batches import batches
 from ostinato.data.sequences import SPLITS, Splits
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Each, Scores, Segment, Totals, Validation
+from ostinato.domains.domain import Each, Scores, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.series import data_sets, memory
 from ostinato.domains.series.baselines import fit_baselines
@@ -31,6 +31,7 @@ from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_
 from ostinato.evaluation.tables import Table
 from ostinato.files import check_apart
 from ostinato.nn import SequenceModel
+from ostinato.nn.model import Segment
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model

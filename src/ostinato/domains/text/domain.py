@@ -15,7 +15,7 @@ from ostinato.data.batches import batches
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
-from ostinato.domains.domain import Each, Overlap, Scores, Segment, Totals, Validation
+from ostinato.domains.domain import Each, Overlap, Scores, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.text import memory
 from ostinato.domains.text.direct_model import DirectModel
@@ -36,6 +36,7 @@ from ostinato.errors import UserError, argument
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
+from ostinato.nn.model import Segment
 from ostinato.nn.outputs import DirectNgrams
 from ostinato.nn.outputs.base import Tieable
 from ostinato.recipe.recipe import Recipe
