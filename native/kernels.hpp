@@ -24,6 +24,7 @@ struct Kernels {
   bool (*rate_forward)(const RateForwardArgs<Real>&);
   bool (*fed_back_backward)(const FedBackBackwardArgs<Real>&);
   bool (*noise)(const NoiseArgs<Real>&);
+  Index (*sparse_count)(const Real* weight, Index hidden, Index rows);
   bool (*gated_forward)(const GatedForwardArgs<Real>&);
   bool (*gated_adjoint)(const GatedAdjointArgs<Real>&);
   bool (*gated_tangent)(const GatedTangentArgs<Real>&);

@@ -88,19 +88,20 @@ class NativeKernels {
     float64 ? call(table_->float64) : call(table_->float32);
   }
 
-  // A rate network's layer. Its slopes go part by part; with an r0 its rates are fed back, and written where else the states are.
+  // A rate network's layer. Its slopes go part by part, and are not kept without an address for them; with an r0 its rates
+  // are fed back, and written where else the states are.
   void rate_forward(bool float64, nb::tuple shape, Index inputs, Address input, Address weight_ih, Address bias,
                     Address second_bias, Address drive, Address noise_scale, Address draws, unsigned long long key,
                     bool noise_at_state, Address weight, Address leak, Address h0, Address r0, Address starts,
                     Address states, Address last, Address slopes, int nonlinearity, double parameter,
-                    int threads) const {
+                    bool may_be_sparse, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
-      prefer_huge_pages_for<Real>(states, s.steps, s);
+      prefer_huge_pages_for_states<Real>(states, s, slopes);
       const ForwardArgs<Real> scan{s, at<const Real>(drive), at<const Real>(weight), at<const Real>(leak),
                                    at<const Real>(h0), at<const unsigned char>(starts), at<Real>(states),
                                    at<Real>(slopes), static_cast<Nonlinearity>(nonlinearity), threads, true,
-                                   static_cast<Real>(parameter)};
+                                   static_cast<Real>(parameter), nullptr, may_be_sparse};
       run(kernels.rate_forward,
           RateForwardArgs<Real>{scan, inputs, at<const Real>(input), at<const Real>(weight_ih), at<const Real>(bias),
                                 at<const Real>(second_bias),
@@ -116,7 +117,7 @@ class NativeKernels {
   void rate_backward(bool float64, nb::tuple shape, bool feeds_back, Index inputs, Address input, Address grad_rates,
                      Address slopes, Address rates, Address start, Address weight, Address leak, Address starts,
                      Address delta, Address first, Address grad_hh, Address grad_ih, Address grad_bias,
-                     Address second_grad_bias, int threads) const {
+                     Address second_grad_bias, bool may_be_sparse, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const Scratch scratch(static_cast<unsigned long>(s.steps * s.streams * s.hidden) * sizeof(Real));
@@ -125,9 +126,10 @@ class NativeKernels {
       const auto* begins = at<const unsigned char>(starts);
       const AdjointArgs<Real> scan{s, at<const Real>(grad_rates), at<const Real>(slopes), at<const Real>(weight),
                                    at<const Real>(leak), begins, at<Real>(delta), at<Real>(first), nullptr, threads,
-                                   true, parts};
+                                   true, parts, may_be_sparse};
       const FedBackAdjointArgs<Real> fed_back{s, scan.grad_states, nullptr, scan.slopes, scan.weight, scan.leak, begins,
-                                              scan.delta, threads, true, parts, scan.grad_h0};
+                                              scan.delta, threads, true, parts, scan.grad_h0,
+                                              may_be_sparse};
       const bool sums = grad_hh || grad_ih || grad_bias || second_grad_bias;
       if (!sums && feeds_back) return run(kernels.fed_back_adjoint, fed_back);
       if (!sums) return run(kernels.adjoint, scan);
@@ -140,6 +142,12 @@ class NativeKernels {
                  : run(kernels.layer_backward, layer);
     };
     float64 ? call(table_->float64) : call(table_->float32);
+  }
+
+  // How many weights of a matrix (H, H) are not zero where a layer of so many streams multiplies these alone, or -1.
+  Index sparse_count(bool float64, Index hidden, Index streams, Address weight) const {
+    return float64 ? table_->float64.sparse_count(at<const double>(weight), hidden, streams)
+                   : table_->float32.sparse_count(at<const float>(weight), hidden, streams);
   }
 
   void noise(bool float64, nb::tuple shape, unsigned long long key, Address out, int threads) const {
@@ -215,18 +223,19 @@ class NativeKernels {
     float64 ? call(table_->float64) : call(table_->float32);
   }
 
-  // False where the inputs are too dense, or the weights not finite: the caller then makes the drive. Slopes go part by
-  // part.
+  // False where the inputs are too dense, or the weights not finite, and they are not a few for a sparse matrix: the
+  // caller then makes the drive. Slopes go part by part; without an address for them they are not kept.
   bool layer_forward(bool float64, nb::tuple shape, Index inputs, Address binary, Address real, Address weight_ih,
                      Address bias, Address second_bias, Address weight, Address leak, Address h0, Address starts,
-                     Address states, Address last, Address slopes, int nonlinearity, int threads) const {
+                     Address states, Address last, Address slopes, int nonlinearity, bool may_be_sparse,
+                     int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const ForwardArgs<Real> scan{s, nullptr, at<const Real>(weight), at<const Real>(leak), at<const Real>(h0),
                                    at<const unsigned char>(starts), at<Real>(states), at<Real>(slopes),
-                                   static_cast<Nonlinearity>(nonlinearity), threads, true};
+                                   static_cast<Nonlinearity>(nonlinearity), threads, true, 0, nullptr, may_be_sparse};
       const nb::gil_scoped_release unlocked;
-      prefer_huge_pages_for<Real>(states, s.steps, s);
+      prefer_huge_pages_for_states<Real>(states, s, slopes);
       return kernels.layer_forward({scan, input_at<Real>(inputs, binary, real), at<const Real>(weight_ih),
                                     at<const Real>(bias), at<const Real>(second_bias), at<Real>(last)});
     };
@@ -254,7 +263,7 @@ class NativeKernels {
   void layer_backward(bool float64, nb::tuple shape, Index inputs, Address binary, Address real, bool sparse,
                       Address grad_states, Address slopes, bool by_part, Address states, Address h0, Address weight,
                       Address leak, Address starts, Address delta, Address grad_h0, Address grad_hh, Address grad_ih,
-                      Address grad_bias, Address second_grad_bias, int threads) const {
+                      Address grad_bias, Address second_grad_bias, bool may_be_sparse, int threads) const {
     const Shape s = to_shape(shape);
     const auto call = [&]<class Real>(const Kernels<Real>& kernels) {
       const auto bytes = static_cast<unsigned long>(s.steps * s.streams * s.hidden) * sizeof(Real);
@@ -265,7 +274,7 @@ class NativeKernels {
       const AdjointArgs<Real> scan{s, at<const Real>(grad_states), at<const Real>(slopes), at<const Real>(weight),
                                    at<const Real>(leak), at<const unsigned char>(starts),
                                    by_part ? at<Real>(delta) : deltas, at<Real>(grad_h0), nullptr, threads, by_part,
-                                   by_part ? own : nullptr};
+                                   by_part ? own : nullptr, may_be_sparse};
       if (grad_hh || grad_ih || grad_bias || second_grad_bias)
         run(kernels.layer_backward,
             LayerBackwardArgs<Real>{scan, at<const Real>(states), at<const Real>(h0),
@@ -389,6 +398,15 @@ class NativeKernels {
     prefer_huge_pages(at<void>(memory), static_cast<unsigned long>(steps * s.streams * s.hidden) * sizeof(Real));
   }
 
+  // Without slopes there is no way back, and no further pass that finds the huge pages of this one again. Where others'
+  // pages lie between, to make a large array's takes several times as long as small ones.
+  template <class Real>
+  static void prefer_huge_pages_for_states(Address states, const Shape& s, Address slopes) {
+    constexpr Index most = 128 << 20;
+    if (slopes || s.steps * s.streams * s.hidden * static_cast<Index>(sizeof(Real)) <= most)
+      prefer_huge_pages_for<Real>(states, s.steps, s);
+  }
+
   static Shape to_shape(const nb::tuple& sizes) {
     return {nb::cast<Index>(sizes[0]), nb::cast<Index>(sizes[1]), nb::cast<Index>(sizes[2])};
   }
@@ -432,6 +450,7 @@ NB_MODULE(_native, m) {
       .def("fed_back_adjoint", &NativeKernels::fed_back_adjoint)
       .def("rate_forward", &NativeKernels::rate_forward)
       .def("rate_backward", &NativeKernels::rate_backward)
+      .def("sparse_count", &NativeKernels::sparse_count)
       .def("noise", &NativeKernels::noise)
       .def("gated_forward", &NativeKernels::gated_forward)
       .def("gated_adjoint", &NativeKernels::gated_adjoint)

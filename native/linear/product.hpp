@@ -38,12 +38,15 @@ struct Upcoming {
 #pragma GCC unroll 16
     for (int j = 0; j <= vectors; ++j) {  // vectors need not be aligned: the last one may reach into one more line
       const Index ahead = j < vectors ? j * lanes<Real> : vectors * lanes<Real> - 1;
-      const Index line = offset + (ahead < count ? ahead : count - 1);
-      if (read[0]) __builtin_prefetch(read[0] + line, 0);
-      if (read[1]) __builtin_prefetch(read[1] + line, 0);
-      if (written[0]) __builtin_prefetch(written[0] + line, 1);
-      if (written[1]) __builtin_prefetch(written[1] + line, 1);
+      fetch_line(offset + (ahead < count ? ahead : count - 1));
     }
+  }
+
+  OSTINATO_INLINE void fetch_line(Index line) const {
+    if (read[0]) __builtin_prefetch(read[0] + line, 0);
+    if (read[1]) __builtin_prefetch(read[1] + line, 0);
+    if (written[0]) __builtin_prefetch(written[0] + line, 1);
+    if (written[1]) __builtin_prefetch(written[1] + line, 1);
   }
 };
 

@@ -1,6 +1,7 @@
 // What the kernels of a recurrent layer compute, and from what. Letters: T steps, B streams (rows), H units (columns),
 // N frames, I inputs. All arrays are C-contiguous. Where `by_part` is set, slopes and delta go part by part (see
-// linear/frames.hpp), which is for the kernels' own use.
+// linear/frames.hpp), which is for the kernels' own use. A weight that `may_be_sparse` is multiplied by what is not zero
+// where that is quicker, which changes the order of sums.
 #pragma once
 
 #include "linear/types.hpp"
@@ -18,12 +19,13 @@ struct ForwardArgs {
   const Real* h0;               // (B, H)
   const unsigned char* starts;  // (T, B) or null: no start
   Real* states;                 // (T, B, H)
-  Real* slopes;                 // (T, B, H); may be the drive itself where it does not go by part
+  Real* slopes;                 // (T, B, H), maybe the drive itself where it does not go by part; null: not wanted
   Nonlinearity nonlinearity;
   int threads;
   bool by_part = false;
   Real parameter = 0;          // of the nonlinearity
   const Real* push = nullptr;  // (T, B, H) or null: none
+  bool may_be_sparse = false;
 };
 
 // h_t = a hp_t + rp_t W' + drive_t,  r_t = f(h_t),  d_t = f'(h_t),  hp_t and rp_t zero where starts[t].
@@ -38,12 +40,13 @@ struct FedBackArgs {
   const unsigned char* starts;  // (T, B) or null: no start
   Real* rates;                  // (T, B, H)
   Real* states;                 // (T, B, H), maybe the drive itself; or null: not wanted
-  Real* slopes;                 // (T, B, H)
+  Real* slopes;                 // (T, B, H), or null: not wanted
   Nonlinearity nonlinearity;
   Real parameter;
   int threads;
   bool by_part = false;
   Real* last = nullptr;  // (B, H) or null: the last states once more
+  bool may_be_sparse = false;
 };
 
 // g_t = force_t + d_t (G_t + m g_{t+1} W) + m a g_{t+1},  m zero where starts[t+1].
@@ -61,6 +64,7 @@ struct FedBackAdjointArgs {
   bool by_part = false;
   Real* adjoint_in_parts = nullptr;  // g, where `by_part`
   Real* first = nullptr;             // g_0 (B, H) once more, or null
+  bool may_be_sparse = false;
 };
 
 // g_t = G_t + (delta_{t+1} W + a g_{t+1}, zero where starts[t+1]),  delta_t = d_t g_t.
@@ -78,6 +82,7 @@ struct AdjointArgs {
   int threads;
   bool by_part = false;
   Real* delta_in_parts = nullptr;  // (T, B, H), where `by_part`
+  bool may_be_sparse = false;
 };
 
 // s_t = a sp_t + d_t (sp_t W') + force_t,  sp_t = 0 where starts[t], else s_{t-1}.

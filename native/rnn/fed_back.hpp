@@ -16,7 +16,8 @@ bool fed_back(const FedBackArgs<Real>& args, const DriveMaker<Real>& maker) {
     const Trail<Real> trail(share, shape, args.rates);
     Rows<const Real> before = share.rows(by_step, args.h0, 0), fed = share.rows(by_step, args.r0, 0);
     for (Index t = 0; t < shape.steps; ++t) {
-      const Rows<Real> rates = trail.rows(t), slopes = share.rows(slope_order, args.slopes, t);
+      const Rows<Real> rates = trail.rows(t), kept = share.rows(slope_order, args.slopes, t);
+      const Rows<Real> slopes = kept ? kept : share.own_rows(3);
       const Rows<Real> wanted = share.rows(by_step, args.states, t), states = wanted ? wanted : share.own_rows(2);
       const Rows<const Real> given = maker.make ? Rows<const Real>{} : share.rows(by_step, args.drive, t);
       const Rows<const Real> drive = given ? given : Rows<const Real>(rates);
@@ -38,13 +39,14 @@ bool fed_back(const FedBackArgs<Real>& args, const DriveMaker<Real>& maker) {
           Lanes::put(lanes_used, slopes.at(i), slope);
         });
       };
-      share.step(fed, {{given, wanted}, {trail.far_rows(t), slopes}}, after);
+      share.step(fed, {{given, wanted}, {trail.far_rows(t), kept}}, after);
       trail.finish(t);
       before = states;
       fed = rates;
     }
   };
-  return run_scan<Real>(shape, slope_order.split, args.weight, true, args.threads, steps, nullptr, maker.preparation);
+  return run_scan<Real>(shape, slope_order.split, args.weight, true, args.threads, steps, nullptr, maker.preparation,
+                        Nothing{}, 1, args.may_be_sparse);
 }
 
 template <class Real>
@@ -87,7 +89,8 @@ bool fed_back_adjoint(const FedBackAdjointArgs<Real>& args, const Then& then) {
       later = adjoint;
     }
   };
-  return run_scan<Real>(shape, slope_order.split, args.weight, false, args.threads, steps, nullptr, {}, then);
+  return run_scan<Real>(shape, slope_order.split, args.weight, false, args.threads, steps, nullptr, {}, then, 1,
+                        args.may_be_sparse);
 }
 
 template <class Real>

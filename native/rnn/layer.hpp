@@ -3,6 +3,7 @@
 
 #include "rnn/gradient.hpp"
 #include "rnn/projection.hpp"
+#include "rnn/rate_drive.hpp"
 #include "rnn/scan.hpp"
 
 namespace ostinato::OSTINATO_ISA {
@@ -21,6 +22,20 @@ bool project_and_scan(const LayerForwardArgs<Real>& args, const ForwardArgs<Real
   return forward_from(scan, DriveMaker<Real>{make, &projection, projection.preparation()});
 }
 
+// A few inputs of any kind, for a recurrent matrix that is sparse: writing and reading the drive of all steps would take
+// as long as the scan does.
+template <class Real>
+bool drive_and_scan(const LayerForwardArgs<Real>& args, const ForwardArgs<Real>& scan) {
+  constexpr Index few = 16;
+  if (!args.input.real || args.input.size > few || !scan.may_be_sparse ||
+      count_if_sparse(scan.weight, scan.shape.hidden, scan.shape.streams) < 0)
+    return false;
+  const RateForwardArgs<Real> layer{scan, args.input.size, args.input.real, args.weight_ih, args.bias,
+                                    args.second_bias, {}, nullptr, nullptr};
+  const RateDrive<Real> drive(layer);
+  return forward_from(scan, drive.maker());
+}
+
 template <class Real>
 bool layer_forward(const LayerForwardArgs<Real>& args) {
   ForwardArgs<Real> scan = args.scan;
@@ -35,7 +50,7 @@ bool layer_forward(const LayerForwardArgs<Real>& args) {
   }
   const bool driven = !args.input.binary && !args.input.real;
   scan.drive = driven ? scan.states : nullptr;
-  const bool done = driven ? forward(scan) : project_and_scan(args, scan);
+  const bool done = driven ? forward(scan) : project_and_scan(args, scan) || drive_and_scan(args, scan);
   release(zeros);
   if (done) __builtin_memcpy(args.last, scan.states + (scan.shape.steps - 1) * frame, bytes);
   return done;

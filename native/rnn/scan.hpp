@@ -31,7 +31,8 @@ bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker, 
     const Trail<Real> trail(share, shape, args.states);
     Rows<const Real> before = share.rows(by_step, args.h0, 0);
     for (Index t = 0; t < shape.steps; ++t) {
-      const Rows<Real> states = trail.rows(t), slopes = share.rows(slope_order, args.slopes, t);
+      const Rows<Real> states = trail.rows(t), kept = share.rows(slope_order, args.slopes, t);
+      const Rows<Real> slopes = kept ? kept : share.own_rows(3);
       const Rows<const Real> given = maker.make ? Rows<const Real>{} : share.rows(by_step, args.drive, t);
       const Rows<const Real> drive = given ? given : Rows<const Real>(states);
       const Rows<Real> made = pushes && maker.pushes ? share.own_rows(2) : Rows<Real>{};
@@ -59,12 +60,13 @@ bool forward_with(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker, 
           Lanes::put(lanes_used, slopes.at(i), slope);
         });
       };
-      share.step(before, {{given, push}, {trail.far_rows(t), slopes}}, after);
+      share.step(before, {{given, push}, {trail.far_rows(t), kept}}, after);
       trail.finish(t);
       before = states;
     }
   };
-  return run_scan<Real>(shape, slope_order.split, args.weight, true, args.threads, steps, nullptr, maker.preparation);
+  return run_scan<Real>(shape, slope_order.split, args.weight, true, args.threads, steps, nullptr, maker.preparation,
+                        Nothing{}, 1, args.may_be_sparse);
 }
 
 template <class Real, Nonlinearity f>
@@ -151,7 +153,7 @@ bool adjoint(const AdjointArgs<Real>& args, const Then& then, InterleavedGradien
               : adjoint_steps<Real, false>(args, trail, share, gradient, then);
   };
   return run_scan<Real>(args.shape, Order::of(args.shape, args.by_part).split, args.weight, false, args.threads, steps,
-                        nullptr, {}, then);
+                        nullptr, {}, then, 1, args.may_be_sparse && !gradient);
 }
 
 template <class Real>

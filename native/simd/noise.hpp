@@ -102,12 +102,12 @@ OSTINATO_INLINE void box_muller(typename WordsOf<Real>::Bits first, typename Wor
   // The angle is some quarters of a turn, and between -1/8 and 1/8 of one.
   const Bits quarters = __builtin_convertvector((second + (1u << 29)) >> 30, Bits);
   const Vec<Real> a = to_real<Real>(second << 2) * static_cast<Real>(0x1.921fb54442d18p-32), square = a * a;
-  Vec<Real> cos = splat<Real>(static_cast<Real>(inverse_factorial(2 * terms)));
-  Vec<Real> sin = splat<Real>(static_cast<Real>(inverse_factorial(2 * terms + 1)));
+  Vec<Real> cos = splat<Real>(static_cast<Real>(inverse_factorials.at[2 * terms]));
+  Vec<Real> sin = splat<Real>(static_cast<Real>(inverse_factorials.at[2 * terms + 1]));
 #pragma GCC unroll 8
   for (int k = terms - 1; k >= 0; --k) {
-    cos = static_cast<Real>(inverse_factorial(2 * k)) - cos * square;
-    sin = static_cast<Real>(inverse_factorial(2 * k + 1)) - sin * square;
+    cos = static_cast<Real>(inverse_factorials.at[2 * k]) - cos * square;
+    sin = static_cast<Real>(inverse_factorials.at[2 * k + 1]) - sin * square;
   }
   sin *= a;
   const auto odd = (quarters & 1) != 0;

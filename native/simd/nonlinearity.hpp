@@ -10,7 +10,14 @@
 namespace ostinato::OSTINATO_ISA {
 namespace {
 
-constexpr double inverse_factorial(int n) { return n < 2 ? 1.0 : inverse_factorial(n - 1) / n; }
+// 1 / n!. A table: a function of n the compiler calls where it has not unrolled the loop yet, with its divisions.
+struct InverseFactorials {
+  double at[18];
+  constexpr InverseFactorials() : at{1} {
+    for (int n = 1; n < 18; ++n) at[n] = at[n - 1] / n;
+  }
+};
+constexpr InverseFactorials inverse_factorials;
 
 template <class Real>
 struct ExpConstants;
@@ -41,7 +48,7 @@ struct ExpConstants<double> {
   static constexpr double tanh_limit = 40.0;
   static constexpr double exp_limit = 700.0;
 
-  static constexpr double coefficient(int k) { return inverse_factorial(k); }
+  static constexpr double coefficient(int k) { return inverse_factorials.at[k]; }
 };
 
 // limit(y, m): y held within [-m, m]. Written so that a NaN fails both comparisons and stays.

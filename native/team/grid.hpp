@@ -2,6 +2,7 @@
 #pragma once
 
 #include "linear/product.hpp"
+#include "linear/sparse_product.hpp"
 #include "team/progress.hpp"
 
 namespace ostinato::OSTINATO_ISA {
@@ -61,6 +62,7 @@ struct Share {
   Walk walk = Walk::forwards;  // of the next product
   Index steps_done = 0;
   Index matrix = 0;  // numbers between one gate's matrix and the next
+  SparseProduct<Real>* sparse = nullptr;  // in place of the packed matrix; or null
 
   Index first_column() const { return columns.first * lanes<Real>; }
   Index last_column() const { return columns.last * lanes<Real> < hidden ? columns.last * lanes<Real> : hidden; }
@@ -72,7 +74,7 @@ struct Share {
   }
 
   // Room for this group's rows that no other group touches, `kept_blocks` times.
-  static constexpr Index kept_blocks = 3;
+  static constexpr Index kept_blocks = 4;
   Rows<Real> own_rows(Index block) const { return {kept, block * kept_size - row_begin * hidden}; }
   static Index block_size(Index rows, Index hidden) {
     return (rows * hidden + line_length<Real> - 1) / line_length<Real> * line_length<Real>;
@@ -80,29 +82,43 @@ struct Share {
 
   // For every row and every panel of this share: after(sums, row, column, count), where sums[0..count) are
   // (a @ packed + b @ second)[row, column..column+count). No `a` or `b` adds nothing; nobody waits for `b`. `product`
-  // makes a @ packed where this member has all columns: as TiledProduct does, maybe with other work in between.
+  // makes a @ packed where this member has all columns: as TiledProduct does, maybe with other work in between. A sparse
+  // matrix goes by blocks of rows.
   template <class After, class Product = TiledProduct>
   OSTINATO_INLINE void step(const Rows<const Real>& a, const UpcomingRows<Real>& upcoming, const After& after,
                             const Rows<const Real>& b = {}, const Product& product = {}) {
     alignas(64) Real sums[tile_sums * lanes<Real>];
-    const Index row_tiles = (row_end - row_begin + tile_rows - 1) / tile_rows, panels = columns.panels();
-    for (Index turn = 0; turn < panels; ++turn) {
-      const Index p = turns && steps_done % 2 ? panels - 1 - turn : turn;
-      const Index v = columns.start(p), column = v * lanes<Real>;
-      const Index width = panel_width<Real>(v, columns.start(p + 1) - v, hidden);
-      const Index count = column + width > hidden ? hidden - column : width;
-      for (Index i = 0; i < row_tiles; ++i) {
-        const Index row = row_begin + cut(row_end - row_begin, row_tiles, i);
-        const Index rows = row_begin + cut(row_end - row_begin, row_tiles, i + 1) - row;
-        if (a)
-          sum_over_members(a.at(row * hidden), packed + column * hidden, rows, width, sums,
-                           upcoming.at(row * hidden + column, hidden - column), product);
-        else
-          __builtin_memset(sums, 0, sizeof(sums));
-        if (b)
-          add_products(b.at(row * hidden), hidden, second + column * hidden, rows, width, 0, hidden, sums, false,
-                       Walk::forwards, Upcoming<Real>{});
-        for (Index r = 0; r < rows; ++r) after(sums + r * width, row + r, column, count);
+    const Index panels = columns.panels(), blocks = sparse && a ? sparse->blocks(row_end - row_begin) : 1;
+    for (Index block = 0; block < blocks; ++block) {
+      const Index first_row = row_begin + cut(row_end - row_begin, blocks, block);
+      const Index block_rows = row_begin + cut(row_end - row_begin, blocks, block + 1) - first_row;
+      const Index row_tiles = (block_rows + tile_rows - 1) / tile_rows;
+      if (sparse && a) turn_block(a, first_row, block_rows);
+      for (Index turn = 0; turn < panels; ++turn) {
+        const Index p = turns && steps_done % 2 ? panels - 1 - turn : turn;
+        const Index v = columns.start(p), column = v * lanes<Real>;
+        const Index width = panel_width<Real>(v, columns.start(p + 1) - v, hidden);
+        const Index count = column + width > hidden ? hidden - column : width;
+        const Index apart = sparse && a ? whole_vectors(width) : width;
+        const Real* made = sums;
+        if (sparse && a) {
+          const Upcoming<Real> next = upcoming.at(first_row * hidden + column, hidden - column);
+          made = sparse->multiply(column, count, apart, {next, block_rows, hidden, count});
+        }
+        for (Index i = 0; i < row_tiles; ++i) {
+          const Index row = first_row + cut(block_rows, row_tiles, i);
+          const Index rows = first_row + cut(block_rows, row_tiles, i + 1) - row;
+          if (!a)
+            __builtin_memset(sums, 0, sizeof(sums));
+          else if (!sparse)
+            sum_over_members(a.at(row * hidden), packed + column * hidden, rows, width, sums,
+                             upcoming.at(row * hidden + column, hidden - column), product);
+          if (b)
+            add_products(b.at(row * hidden), hidden, second + column * hidden, rows, width, 0, hidden, sums, false,
+                         Walk::forwards, Upcoming<Real>{});
+          const Real* const of_rows = sparse && a ? made + (row - first_row) * apart : sums;
+          for (Index r = 0; r < rows; ++r) after(of_rows + r * apart, row + r, column, count);
+        }
       }
     }
     finish_step();
@@ -139,6 +155,15 @@ struct Share {
   }
 
  private:
+  static Index whole_vectors(Index width) { return (width + lanes<Real> - 1) / lanes<Real> * lanes<Real>; }
+
+  // Every member turns all columns of a block, so the others' have to be there.
+  void turn_block(const Rows<const Real>& a, Index row, Index rows) const {
+    for (int m = 0; m < members; ++m)
+      if (m != member) group[m].await(steps_done);
+    sparse->turn(a.at(row * hidden), rows);
+  }
+
   OSTINATO_INLINE void finish_step() {
     ++steps_done;
     if (members > 1) group[member].finish(steps_done);

@@ -3,6 +3,7 @@
 
 #include "team/grid.hpp"
 #include "team/scratch.hpp"
+#include "team/sparse_scan.hpp"
 #include "team/team.hpp"
 
 namespace ostinato::OSTINATO_ISA {
@@ -84,6 +85,7 @@ struct Scan {
   const ScanMemory<Real>& memory;
   const Steps& steps;
   Index gates;
+  const SparseScan<Real>& sparse;  // in place of the packed weight, where it exists
 
   void run(int rank, int size) const {
     const Grid grid = Grid::choose<Real>(shape, size);
@@ -114,6 +116,8 @@ struct Scan {
                       Share<Real>::block_size(end - begin, shape.hidden),
                       grid.members == 1 && Grid::keeps_rows_together(shape)};
     share.matrix = memory.matrix();
+    SparseProduct<Real> product;
+    if (sparse.exists()) product = sparse.product(rank), share.sparse = &product;
     const bool spans = begin < row_split && row_split < end;
     if (spans) share.row_end = row_split;
     steps(share);
@@ -125,7 +129,7 @@ struct Scan {
  private:
   void pack(Index group, const Columns& columns, Index p) const {
     const Index start = columns.start(p), wide = columns.start(p + 1) - start;
-    for (Index g = 0; g < gates; ++g)
+    for (Index g = 0; !sparse.exists() && g < gates; ++g)
       pack_panel(memory.packed(group) + g * memory.matrix(), weight + g * shape.hidden * shape.hidden, transposed,
                  shape.hidden, start, wide);
     if (second) pack_panel(memory.second(group), second, transposed, shape.hidden, start, wide);
@@ -163,15 +167,18 @@ struct Nothing {
   void finish_step(Index, const Share<Real>&) const {}
 };
 
-// False when memory is short.
+// False when memory is short. A weight that `may_be_sparse` goes by what is not zero where that is quicker; with no second
+// matrix, and no gates.
 template <class Real, class Steps, class Then = Nothing>
 bool run_scan(const Shape& shape, Index row_split, const Real* weight, bool transposed, int threads,
               const Steps& steps, const Real* second = nullptr, const Preparation<Real>& preparation = {},
-              const Then& then = {}, Index gates = 1) {
+              const Then& then = {}, Index gates = 1, bool may_be_sparse = false) {
   threads = threads < 1 ? 1 : threads;
-  const ScanMemory<Real> memory(shape, threads, gates + (second ? 1 : 0), preparation.reals);
+  SparseScan<Real> sparse;
+  if (may_be_sparse) sparse.begin(shape, weight, transposed, threads);
+  const ScanMemory<Real> memory(shape, threads, sparse.exists() ? 0 : gates + (second ? 1 : 0), preparation.reals);
   if (!memory.exists()) return false;
-  const Scan<Real, Steps> scan{shape, row_split, weight, second, transposed, preparation, memory, steps, gates};
+  const Scan<Real, Steps> scan{shape, row_split, weight, second, transposed, preparation, memory, steps, gates, sparse};
   struct Context {
     const Scan<Real, Steps>& scan;
     const Then& then;

@@ -67,13 +67,17 @@ class Fuzzer:
         """Sizes, a type, and whether there are a leak, starts and an initial state."""
         draw, torch = self.draw, self.torch
         self.steps, self.streams = draw.choice((1, 2, 3, 9, 30)), draw.choice((1, 2, 3, 5, 17))
-        self.hidden, self.inputs = draw.choice((1, 2, 3, 7, 16, 33, 65)), draw.choice((1, 5, 88))
+        self.hidden, self.inputs = draw.choice((1, 2, 3, 7, 16, 33, 65, 130)), draw.choice((1, 5, 88))
         self.dtype = draw.choice((torch.float32, torch.float64))
         self.kernel = draw.choice(self.kernels)
         self.nonlinearity = draw.choice(("tanh", "relu", "sigmoid", "identity"))
         self.leak = torch.rand(self.hidden, dtype=self.dtype) * 0.9 if draw.random() < 0.5 else None
         self.starts = torch.rand(self.steps, self.streams) < 0.3 if draw.random() < 0.5 else None
         self.weight = self.normal(self.hidden, self.hidden) / self.hidden**0.5
+        self.may_be_sparse = draw.random() < 0.7
+        if draw.random() < 0.5:
+            kept = torch.rand(self.hidden, self.hidden) < draw.choice((0.0, 0.02, 0.1))
+            self.weight = 3 * self.weight * kept
 
     def normal(self, *shape: int) -> Any:
         """Numbers in one of several layouts."""
@@ -138,7 +142,7 @@ class Fuzzer:
         given = (self.frames(self.hidden), slopes, self.weight, self.leak, start, self.starts)
         return [(self.kernel.tangent(*given), self.reference(definition.tangent, *given)[0])]
 
-    def layer(self) -> tuple[Any, Any, Any]:
+    def layer(self, keep_slopes: bool = True) -> tuple[Any, Any, Any]:
         """A layer's arguments, what it makes of them, and its drive in float64."""
         from ostinato.nn.kernels import layer_cpu
 
@@ -154,11 +158,12 @@ class Fuzzer:
         given = layer_cpu.Layer(x, weight_ih, *biases, self.weight, self.leak, h0, self.starts)
         drive = x.double() @ weight_ih.double().T
         drive = sum((b.double() for b in given[2:4] if b is not None), drive)
-        return given, layer_cpu.forward(given, self.nonlinearity, self.kernel.native), drive
+        options = {"keep_slopes": keep_slopes, "may_be_sparse": self.may_be_sparse}
+        return given, layer_cpu.forward(given, self.nonlinearity, self.kernel.native, **options), drive
 
     def layer_forward(self) -> list[tuple[Any, Any]]:
         """States and the last of them."""
-        given, made, drive = self.layer()
+        given, made, drive = self.layer(keep_slopes=self.draw.random() < 0.5)
         expected = self._states(given, drive)[0]
         return [(made.states, expected), (made.last, expected[-1:])]
 
@@ -170,7 +175,9 @@ class Fuzzer:
         given, made, drive = self.layer()
         upstream = self.frames(self.hidden)
         grad = layer_cpu.backward(
-            given, made.states, made.slopes, made.sparse, upstream, (True,) * 4, True, self.kernel.native
+            *(given, made.states, made.slopes, made.sparse, upstream, (True,) * 4, True),
+            self.kernel.native,
+            may_be_sparse=self.may_be_sparse,
         )
         states, slopes, start = self._states(given, drive)
         rest = (given.weight_hh, given.leak, self.starts)
@@ -261,7 +268,9 @@ class Fuzzer:
             self.starts,
         )
         at_state = not feeds_back and draw.random() < 0.5
-        made = rates_cpu.forward(layer, "tanh", at_state, self.kernel.native)
+        sparse = {"may_be_sparse": self.may_be_sparse}
+        made = rates_cpu.forward(layer, "tanh", at_state, self.kernel.native, **sparse)
+        unkept = rates_cpu.forward(layer, "tanh", at_state, self.kernel.native, keep_slopes=False, **sparse)
         total = drive.double()
         if not driven:
             total = x.double() @ weight_ih.double().T
@@ -273,7 +282,7 @@ class Fuzzer:
             push, total = (xi * scale, total) if at_state else (push, total + xi * scale)
         upstream = self.frames(self.hidden)
         grad = rates_cpu.backward(
-            layer, made.rates, made.slopes, upstream, (True,) * 4, True, self.kernel.native
+            layer, made.rates, made.slopes, upstream, (True,) * 4, True, self.kernel.native, **sparse
         )
         wide = [t.double() for t in (self.weight, leak, h0)]
         if feeds_back:
@@ -291,6 +300,7 @@ class Fuzzer:
         previous = definition.previous_states(expected, start.double(), self.starts)
         pairs = [
             (made.rates, expected),
+            (unkept.rates, expected),
             (made.last, states[-1:]),
             (grad.drive, g),
             (grad.weight_hh, flat.T @ previous.flatten(0, 1)),

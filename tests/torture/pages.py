@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ostinato.nn.kernels import cpu, layer_cpu, nade_cpu
+from ostinato.nn.kernels import cpu, layer_cpu, nade_cpu, rates_cpu
 from torture.trials import RIGHT, SILENT, Found, each
 
 _PAGE = mmap.PAGESIZE
@@ -32,6 +32,7 @@ _READ_WRITE, _PRIVATE_ANONYMOUS = 3, 0x22
 
 OPERATIONS = (
     *("scan", "adjoint", "tangent", "layer", "layer gradient", "layer tangent"),
+    *("rates", "rates gradient", "sparse layer", "sparse rates"),
     *("nade", "nade gradient", "nade curvature", "nade sample"),
 )
 
@@ -166,6 +167,8 @@ def calls(operation: str, seed: str) -> Callable[[Same], list[Tensor | None]]:
             return [kernel.tangent(at(first), at(second), at(weight), at(leak), at(h0), at(starts))]
 
         return scan
+    if "rates" in operation or operation == "sparse layer":
+        return _layers(operation, seed, kernel, dtype)
     if operation.startswith("layer"):
         x = normal(t, b, i) * likely(draw.random(), t, b, i)
         if draw.random() < 0.5:
@@ -204,6 +207,56 @@ def calls(operation: str, seed: str) -> Callable[[Same], list[Tensor | None]]:
         return [found, *(made or ())]
 
     return nade
+
+
+def _layers(
+    operation: str, seed: str, kernel: cpu.Kernel, dtype: torch.dtype
+) -> Callable[[Same], list[Tensor | None]]:
+    """A rate network's layer, there and back, or a layer whose recurrent weights are sparse."""
+    draw = random.Random(f"{seed} layers")
+    generator = torch.Generator().manual_seed(draw.randrange(1 << 30))
+    sparse = operation.startswith("sparse")
+    t, b, i = draw.choice((1, 2, 9)), draw.choice((1, 3, 5, 17, 70)), draw.choice((1, 3, 16, 17))
+    h = draw.choice((64, 65, 97, 130)) if sparse else draw.choice((1, 3, 16, 33, 65, 130))
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=dtype, generator=generator)
+
+    def perhaps(tensor: Tensor) -> Tensor | None:
+        return tensor if draw.random() < 0.5 else None
+
+    weight = normal(h, h) / h**0.5
+    if sparse:
+        weight = weight * (torch.rand(h, h, generator=generator) < draw.choice((0.0, 0.02, 0.1)))
+    options = {"may_be_sparse": sparse}
+    leak, h0, starts = normal(h).sigmoid(), normal(b, h), perhaps(torch.rand(t, b, generator=generator) < 0.3)
+    x, own, upstream = normal(t, b, i), (normal(h, i), perhaps(normal(h)), None), normal(t, b, h)
+    keyed, driven, fed_back = (draw.random() < 0.5 for _ in range(3))
+    key, draws, phi = torch.tensor(draw.randrange(2**63)), normal(t, b, h), draw.choice(("tanh", "elu(0.5)"))
+    keeps, at_state = operation != "sparse layer" or draw.random() < 0.5, draw.random() < 0.5
+
+    def layer(at: Same) -> list[Tensor | None]:
+        given: Any = (at(x), *(at(part) for part in own), at(weight), at(leak), at(h0), at(starts))
+        held, native = layer_cpu.Layer(*given), kernel.native
+        made = layer_cpu.forward(held, "tanh", native, keep_slopes=keeps, **options)
+        if made.slopes is None:
+            return [made.states, made.last]
+        rest = (made.slopes, made.sparse, at(upstream), (True,) * 4, True, native)
+        return [made.states, *layer_cpu.backward(held, made.states, *rest, **options)]
+
+    def rates(at: Same) -> list[Tensor | None]:
+        inputs: Any = (None,) * 4 if driven else (at(x), *(at(part) for part in own))
+        noise: Any = (at(normal_scale), None if keyed else at(draws), key if keyed else None)
+        rest: Any = (at(weight), at(leak), *noise, at(h0), at(h0.tanh()) if fed_back else None, at(starts))
+        held, native = rates_cpu.RateLayer(*inputs, at(upstream) if driven else None, *rest), kernel.native
+        made = rates_cpu.forward(held, phi, at_state and not fed_back, native, **options)
+        if operation == "rates" or made.slopes is None:
+            return [made.rates, made.last]
+        back = (made.rates, made.slopes, at(upstream), (True,) * 4, True, native)
+        return [made.rates, made.last, *rates_cpu.backward(held, *back, **options)]
+
+    normal_scale = normal(h)
+    return layer if operation == "sparse layer" else rates
 
 
 def trial(case: Call) -> tuple[str, str]:

@@ -18,19 +18,32 @@ from ostinato import foreign
 from ostinato.domains.domain import Data, load_data
 from ostinato.errors import UserError, near_names
 from ostinato.evaluation.tables import Column, Table, number_columns
-from ostinato.files import atomic_write
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.effective import with_draws
 from ostinato.recipe.recipe import Recipe
+from ostinato.reproduce.kept import read_record, write_record
 from ostinato.reproduce.pool import JobWatch
 from ostinato.reproduce.tuning import Clock
 from ostinato.runs.finish import train_in
 from ostinato.runs.folder import Run
 from ostinato.runs.results import score_run
 from ostinato.search.space import Space
+from ostinato.shapes import both, mapping, number, optional, record, sequence, text, truth
 from ostinato.training.monitor import Diverged, Monitor, SilentMonitor, Start
 
 NAME = "delays"
+
+_MADE = record(
+    {"solved": truth, "cost": number, "cpu_seconds": number, "valid_log_likelihood": optional(number)},
+    {"valid_error": optional(number), "test_error": optional(number), "reason": text},
+)
+_RECORD = record(
+    {
+        "trials": sequence(both(_MADE, record({"settings": mapping()}))),
+        "seeds": mapping(both(_MADE, record({"recipe": mapping()}))),
+    },
+    {"chosen": mapping()},
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,10 +309,7 @@ class DelayExperiment:
         """What there is."""
         if not self._place.is_file():
             return {"trials": [], "seeds": {}}
-        try:
-            found: dict[str, Any] = json.loads(self._place.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"expected results in JSON, cannot read {self._place}: {error}") from None
+        found: dict[str, Any] = read_record(self._place, _RECORD)
         return found
 
     @property
@@ -328,7 +338,9 @@ class DelayExperiment:
             draws = how.draws(self.cell, number)
             attempt = Attempt(with_draws(base, draws), runs / f"trial-{number}", how.tuning_budget)
             made = self._made(attempt, data, watch, f"trial {number}", draws, stop_requested)
-            self._write({**self.record, "trials": [*self.record["trials"], {"settings": draws, **made}]})
+            write_record(
+                self._place, {**self.record, "trials": [*self.record["trials"], {"settings": draws, **made}]}
+            )
         chosen = chosen_of(self.record["trials"])
         for seed in range(1, how.seeds + 1):
             if str(seed) not in self.record["seeds"]:
@@ -336,7 +348,7 @@ class DelayExperiment:
                 attempt = Attempt(recipe, runs / f"seed-{seed}", how.budget)
                 made = self._made(attempt, data, watch, f"seed {seed}", chosen, stop_requested)
                 seeds = {**self.record["seeds"], str(seed): {"recipe": recipe.to_dict(), **made}}
-                self._write({**self.record, "chosen": chosen, "seeds": seeds})
+                write_record(self._place, {**self.record, "chosen": chosen, "seeds": seeds})
 
     def _made(
         self,
@@ -354,10 +366,6 @@ class DelayExperiment:
             made = {**made, "test_error": scores["error"].value}
         watch.ended(f"{self.name}, {label}: {'solved' if made['solved'] else 'not solved'}")
         return made
-
-    def _write(self, content: Mapping[str, Any]) -> None:
-        self._place.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(self._place, json.dumps(content, indent=1) + "\n")
 
 
 def chosen_of(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -390,14 +398,13 @@ def experiments(
         UserError: the results there were made in another way.
     """
     place, now = results / NAME / "comparison.json", comparison.to_dict()
-    if place.is_file() and json.loads(place.read_text(encoding="utf-8")) != now:
+    if place.is_file() and read_record(place, mapping()) != now:
         raise UserError(
             f"expected the comparison that the results in {place.parent} were made with, found another; "
             "keep these results elsewhere"
         )
     if not place.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(place, json.dumps(now, indent=1) + "\n")
+        write_record(place, now)
     return [DelayExperiment(cell, comparison, results, folder) for cell in cells]
 
 

@@ -399,6 +399,7 @@ class CTRNN(RecurrentStack):
             initial=initial,
             noise=self.noise if self.noise_at == "input" or self.form != "outside" else None,
             state_noise=self.noise if self.noise_at == "state" and self.form == "outside" else None,
+            masked=self.constraints_hh[index].mask is not None,
         )
         drive = None
         if self._reads_tokens(index):

@@ -43,6 +43,7 @@ class RateLayer:
     initial: Tensor | None  # s (H,); zero if None
     noise: Tensor | None  # sigma, () or (H,), beside the input
     state_noise: Tensor | None  # sigma, outside of phi
+    masked: bool = False  # whether W has connections that do not exist
 
     def apply(self, x: Tensor) -> Tensor:
         """phi(x)."""
@@ -106,7 +107,9 @@ def run(
     if xi is None and drive is None and not terms.feeds_back:
         weight, bias, second = terms.inputs
         assert weight is not None
-        return recurrent_layer(below, weight, bias, terms.weight, terms.leak, h0, starts, phi, second)
+        return recurrent_layer(
+            below, weight, bias, terms.weight, terms.leak, h0, starts, phi, second, layer.masked
+        )
     first = _start(layer, h0, below)
     return rate_layer(
         below,
@@ -118,7 +121,7 @@ def run(
         terms.noise,
         (first, layer.apply(first) if terms.feeds_back else None),
         starts,
-        Settings(phi, noise_at_state=layer.state_noise is not None),
+        Settings(phi, layer.state_noise is not None, layer.masked),
     )
 
 

@@ -95,6 +95,7 @@ class Kernels:
         slopes: int,
         nonlinearity: int,
         parameter: float,
+        may_be_sparse: bool,
         threads: int,
     ) -> None: ...
     def rate_backward(
@@ -117,8 +118,10 @@ class Kernels:
         grad_ih: int,
         grad_bias: int,
         second_grad_bias: int,
+        may_be_sparse: bool,
         threads: int,
     ) -> None: ...
+    def sparse_count(self, float64: bool, hidden: int, streams: int, weight: int) -> int: ...
     def noise(self, float64: bool, shape: _Sizes, key: int, out: int, threads: int) -> None: ...
     def adjoint(
         self,
@@ -165,6 +168,7 @@ class Kernels:
         last: int,
         slopes: int,
         nonlinearity: int,
+        may_be_sparse: bool,
         threads: int,
     ) -> bool: ...
     def layer_tangent(
@@ -210,6 +214,7 @@ class Kernels:
         grad_ih: int,
         grad_bias: int,
         second_grad_bias: int,
+        may_be_sparse: bool,
         threads: int,
     ) -> None: ...
     def gated_forward(

@@ -124,6 +124,50 @@ def has_noise() -> bool:
     return available() and hasattr(_native.Kernels, "rate_forward")
 
 
+def has_sparse() -> bool:
+    """Whether layers multiply sparse recurrent weights as such, as those of one built before do not."""
+    return available() and hasattr(_native.Kernels, "sparse_count")
+
+
+def may_be_sparse(wanted: bool) -> tuple[bool, ...]:
+    """The layers' argument of that name; an extension built before it has none."""
+    return (wanted,) if has_sparse() else ()
+
+
+def sparse_count(weight: Tensor, streams: int = 64) -> int | None:
+    """How many recurrent weights (H, H) are not zero where layers multiply these alone; None elsewhere.
+
+    That is where it is quicker: for 64 units or more, a quarter of the weights or fewer, and fewer still
+    where there are few streams. Only layers that are told that their weights may be sparse do. Their sums
+    have another order than those of a dense product: one of n weights is at most (n / 2 + 2) eps times the
+    sum of its terms' sizes from the exact one. What is not finite goes as in a dense product.
+
+    Args:
+        weight: W.
+        streams: B.
+
+    Raises:
+        ValueError: the weight is no float32 or float64 matrix (H, H) of the CPU.
+
+    Example:
+        >>> sparse_count(torch.eye(64)), sparse_count(torch.ones(64, 64)), sparse_count(torch.eye(63))
+        (64, None, None)
+    """
+    floating = weight.dtype in (torch.float32, torch.float64) and weight.is_cpu
+    if not floating or weight.dim() != 2 or weight.shape[0] != weight.shape[1]:
+        raise ValueError(
+            f"weight must be float32 or float64 (H, H) on the CPU, got {weight.dtype} {tuple(weight.shape)} "
+            f"on {weight.device}"
+        )
+    weight = weight.contiguous()
+    if not has_sparse() or not weight.numel():
+        return None
+    count: int = extension().sparse_count(
+        weight.dtype is torch.float64, weight.shape[0], streams, weight.data_ptr()
+    )
+    return None if count < 0 else count
+
+
 def pushed(
     drive: Tensor,
     weight: Tensor,

@@ -50,12 +50,29 @@ class States(NamedTuple):
 
     states: Tensor  # (T, B, H)
     last: Tensor  # (1, B, H), a copy
-    slopes: Tensor  # (T * B * H,), for the native code's use, in the order of native/linear/frames.hpp
+    # (T * B * H,), for the native code's use, in the order of native/linear/frames.hpp; None where not kept
+    slopes: Tensor | None
     sparse: bool  # whether the inputs were
 
 
-def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
-    """The states, and what `backward` needs besides."""
+def forward(
+    layer: Layer,
+    nonlinearity: str,
+    extension: Any = None,
+    *,
+    keep_slopes: bool = True,
+    may_be_sparse: bool = False,
+) -> States:
+    """The states, and what `backward` needs besides.
+
+    Args:
+        layer: what it computes with.
+        nonlinearity: one of those that layers have.
+        extension: the native kernels of one instruction set; the best by default.
+        keep_slopes: whether there will be a way back. Without it there is one array (T, B, H) less.
+        may_be_sparse: whether W may be multiplied by its weights that are not zero alone, see
+            `cpu.sparse_count`. It is to be the same on the way back.
+    """
     x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
     if nonlinearity not in _CODES:
         nonlinearities.check(nonlinearity)
@@ -64,7 +81,8 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
     steps, streams, inputs = x.shape
     shape, threads = (steps, streams, weight.shape[0]), torch.get_num_threads()
     states = weight.new_empty(*shape)  # one by one: sizes from a tuple take twice as long
-    slopes = cpu.scratch(states.numel(), weight.dtype)
+    keep_slopes = keep_slopes or not cpu.has_sparse()
+    slopes = cpu.scratch(states.numel(), weight.dtype) if keep_slopes else None
     x, weight_ih, weight = x.contiguous(), weight_ih.contiguous(), weight.contiguous()
     # Held in names: an address is good for as long as its tensor lives.
     bias = None if bias is None else bias.contiguous()
@@ -85,8 +103,9 @@ def forward(layer: Layer, nonlinearity: str, extension: Any = None) -> States:
         0 if starts is None else starts.data_ptr(),
         states.data_ptr(),
         last.data_ptr(),
-        slopes.data_ptr(),
+        0 if slopes is None else slopes.data_ptr(),
         _CODES[nonlinearity],
+        *cpu.may_be_sparse(may_be_sparse),
         threads,
     )
     run, float64 = (extension or cpu.extension()).layer_forward, weight.dtype is torch.float64
@@ -160,6 +179,8 @@ def backward(
     wanted: tuple[bool, bool, bool, bool],
     want_delta: bool,
     extension: Any = None,
+    *,
+    may_be_sparse: bool = False,
 ) -> Gradients:
     """All gradients but the inputs', which is `delta @ weight_ih`.
 
@@ -172,6 +193,7 @@ def backward(
         wanted: whether those of U, b, b2 and W are; a bias that the layer has not has no gradient.
         want_delta: whether delta is; where it is not, it needs no tensor of its own.
         extension: the native kernels of one instruction set; the best by default.
+        may_be_sparse: as given to `forward`.
     """
     x, weight_ih, bias, second_bias, weight, leak, h0, starts = layer
     want_ih, want_bias, want_second, want_hh = wanted
@@ -211,6 +233,7 @@ def backward(
         0 if grad_ih is None else grad_ih.data_ptr(),
         0 if grad_bias is None else grad_bias.data_ptr(),
         0 if second is None else second.data_ptr(),
+        *cpu.may_be_sparse(may_be_sparse),
         torch.get_num_threads(),
     )
     return Gradients(delta, grad_ih, grad_bias, second, grad_hh, grad_h0)

@@ -45,18 +45,28 @@ class Rates(NamedTuple):
 
     rates: Tensor  # (T, B, H)
     last: Tensor  # (1, B, H): the state after the last step
-    slopes: Tensor  # (T * B * H,), for the native code's use, in the order of native/linear/frames.hpp
+    # (T * B * H,), for the native code's use, in the order of native/linear/frames.hpp; None where not kept
+    slopes: Tensor | None
 
 
-def forward(layer: RateLayer, nonlinearity: str, noise_at_state: bool, extension: Any = None) -> Rates:
-    """The rates, and what the way back needs besides."""
+def forward(
+    layer: RateLayer,
+    nonlinearity: str,
+    noise_at_state: bool,
+    extension: Any = None,
+    *,
+    keep_slopes: bool = True,
+    may_be_sparse: bool = False,
+) -> Rates:
+    """The rates, and what the way back needs besides; the last two as in `layer_cpu.forward`."""
     shape = _check(layer)
     layer = _contiguous(layer)
     name, parameter = nonlinearities.parse(nonlinearity)
     weight = layer.weight_hh
     rates = weight.new_empty(*shape)
     last = None if layer.r0 is None else weight.new_empty(1, *shape[1:])
-    slopes = cpu.scratch(rates.numel(), weight.dtype)
+    keep_slopes = keep_slopes or not cpu.has_sparse()
+    slopes = cpu.scratch(rates.numel(), weight.dtype) if keep_slopes else None
     drive = layer.drive
     if drive is None:
         assert layer.inputs is not None
@@ -84,9 +94,10 @@ def forward(layer: RateLayer, nonlinearity: str, noise_at_state: bool, extension
         _address(layer.starts),
         rates.data_ptr(),
         _address(last),
-        slopes.data_ptr(),
+        _address(slopes),
         nonlinearities.NONLINEARITIES.index(name),
         parameter,
+        *cpu.may_be_sparse(may_be_sparse),
         torch.get_num_threads(),
     )
     return Rates(rates, rates[-1:].clone() if last is None else last, slopes)
@@ -112,6 +123,8 @@ def backward(
     wanted: tuple[bool, bool, bool, bool],
     want_drive: bool,
     extension: Any = None,
+    *,
+    may_be_sparse: bool = False,
 ) -> Gradients:
     """All gradients of a layer but the inputs', which is the drive's times U.
 
@@ -123,6 +136,7 @@ def backward(
         wanted: whether those of U, b, b2 and W are.
         want_drive: whether the drive's is; where it is not, it needs no tensor of its own.
         extension: the native kernels of one instruction set; the best by default.
+        may_be_sparse: as given to `forward`.
     """
     shape = tuple(rates.shape)
     if tuple(grad_rates.shape) != shape or grad_rates.dtype is not rates.dtype:
@@ -158,6 +172,7 @@ def backward(
         _address(grad_ih),
         _address(grad_bias),
         _address(second),
+        *cpu.may_be_sparse(may_be_sparse),
         torch.get_num_threads(),
     )
     if not feeds_back:

@@ -36,16 +36,20 @@ def recurrent_layer(
     starts: Tensor | None,
     nonlinearity: str,
     second_bias: Tensor | None = None,
+    masked: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """States (T, B, H), and the last of them (1, B, H), of a layer over frames (T, B, I) or tokens (T, B).
 
     The initial state is (B, H) or (1, B, H). A second bias is added to the first, as in `torch.nn.RNN`.
+    Recurrent weights that are `masked`, or for which no gradient is asked, are multiplied as a sparse matrix
+    where they are one (`cpu.sparse_count`): others may be one for the first step alone.
     """
     tensors = (inputs, weight_ih, bias, second_bias, weight_hh, leak, h0, starts)
     if not plain(*tensors):
         return LAYER(*tensors, nonlinearity)
-    fused = nonlinearity in nonlinearities.FUSED and _fuses(*tensors)
-    return (_apply if fused else _composition)(*tensors, nonlinearity)
+    if not (nonlinearity in nonlinearities.FUSED and _fuses(*tensors)):
+        return _composition(*tensors, nonlinearity)
+    return _apply(*tensors, nonlinearity, masked, way_back(*tensors))
 
 
 LIBRARY.define(
@@ -83,6 +87,11 @@ LIBRARY.impl("recurrent_layer", _operator, "CompositeImplicitAutograd")
 LIBRARY.impl("recurrent_layer", _operator, "FuncTorchBatched")
 
 
+def way_back(*tensors: Tensor | None) -> bool:
+    """Whether a gradient may be asked of something that these tensors go into."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
 def _row(h0: Tensor | None) -> Tensor | None:
     return h0 if h0 is None or h0.dim() == 2 else h0.squeeze(0)
 
@@ -109,12 +118,18 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
         """Project and scan."""
-        *tensors, ctx.nonlinearity = arguments
+        *tensors, ctx.nonlinearity, masked, returns = arguments
         _, weight_ih, bias, second_bias, weight_hh, *_ = tensors
         ctx.found = recorder(weight_ih, bias, second_bias, weight_hh)
         if ctx.found is not None:
             ctx.parameters = weight_ih, bias, second_bias, weight_hh
-        states, last, slopes, ctx.sparse = layer_cpu.forward(layer_cpu.Layer(*tensors), ctx.nonlinearity)
+        ctx.may_be_sparse = masked or not (returns and weight_hh.requires_grad)
+        states, last, slopes, ctx.sparse = layer_cpu.forward(
+            layer_cpu.Layer(*tensors),
+            ctx.nonlinearity,
+            keep_slopes=returns,
+            may_be_sparse=ctx.may_be_sparse,
+        )
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, slopes, states)
         return states, last
@@ -128,16 +143,25 @@ class _Layer(torch.autograd.Function):
             end = grad_last if grad_states is None else grad_last + grad_states[-1:]
             grad_states = torch.cat((before, end))
         if grad_states is None:
-            return (None,) * 9
+            return (None,) * 11
         if functions.is_differentiated() or not (plain(grad_states) and still_plain(*tensors, states)):
             return _differentiable_backward(ctx, grad_states)
-        need_inputs, *wanted, _, need_h0, _, _ = ctx.needs_input_grad
+        need_inputs, *wanted, _, need_h0, _, _, _, _ = ctx.needs_input_grad
         layer = layer_cpu.Layer(*tensors)
         if ctx.found is not None:
             wanted, need_deltas = [False] * 4, True
         else:
             need_deltas = need_inputs
-        grad = layer_cpu.backward(layer, states, slopes, ctx.sparse, grad_states, tuple(wanted), need_deltas)
+        grad = layer_cpu.backward(
+            layer,
+            states,
+            slopes,
+            ctx.sparse,
+            grad_states,
+            tuple(wanted),
+            need_deltas,
+            may_be_sparse=ctx.may_be_sparse,
+        )
         if ctx.found is not None:
             _record(ctx, layer, states, grad.delta)
         grad_inputs = None
@@ -151,8 +175,7 @@ class _Layer(torch.autograd.Function):
             grad.weight_hh,
             None,
             grad.h0 if need_h0 else None,
-            None,
-            None,
+            *(None,) * 4,
         )
 
 
@@ -195,8 +218,7 @@ def _differentiable_backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor | No
         functions.weight_gradient(delta, previous) if need_hh else None,
         None,
         grad_h0.view_as(h0) if need_h0 else None,
-        None,
-        None,
+        *(None,) * 4,
     )
 
 

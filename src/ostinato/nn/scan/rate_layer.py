@@ -24,6 +24,7 @@ from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.plain import plain, still_plain
 from ostinato.nn.kernels.projection import project
 from ostinato.nn.scan import functions
+from ostinato.nn.scan.layer import way_back
 from ostinato.nn.scan.noise import Noise
 from ostinato.nn.scan.rates import fed_back_scan, pushed_scan
 from ostinato.nn.scan.recurrence import leaky_scan
@@ -35,6 +36,7 @@ class Settings:
 
     nonlinearity: str
     noise_at_state: bool
+    masked: bool = False  # W has connections that do not exist
 
 
 def rate_layer(
@@ -61,7 +63,7 @@ def rate_layer(
         scale: of the noise, (H,).
         start: h0 (B, H), and r0 (B, H) where rates are fed back.
         starts: boolean (T, B): where a sequence starts from zero.
-        settings: phi, and where noise acts.
+        settings: phi, where noise acts, and whether W is masked: see `recurrent_layer`.
     """
     draws, key = (None, None) if noise is None else (noise.draws, noise.key)
     given = rates_cpu.RateLayer(
@@ -76,7 +78,9 @@ def rate_layer(
         *start,
         starts,
     )
-    return (_apply if _fuses(given) else _composition)(*given, settings)
+    if not _fuses(given):
+        return _composition(*given, settings)
+    return _apply(*given, settings, way_back(*given))
 
 
 def _composition(*arguments: Any) -> tuple[Tensor, Tensor]:
@@ -135,9 +139,15 @@ class _RateLayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
         """One scan that makes its drive and its noise."""
-        *tensors, ctx.settings = arguments
+        *tensors, ctx.settings, returns = arguments
+        layer = rates_cpu.RateLayer(*tensors)
+        ctx.may_be_sparse = ctx.settings.masked or not (returns and layer.weight_hh.requires_grad)
         rates, last, slopes = rates_cpu.forward(
-            rates_cpu.RateLayer(*tensors), ctx.settings.nonlinearity, ctx.settings.noise_at_state
+            layer,
+            ctx.settings.nonlinearity,
+            ctx.settings.noise_at_state,
+            keep_slopes=returns,
+            may_be_sparse=ctx.may_be_sparse,
         )
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, slopes, rates)
@@ -158,17 +168,25 @@ class _RateLayer(torch.autograd.Function):
         if functions.is_differentiated() or not (simple and still_plain(*tensors, rates)):
             return _differentiable_backward(ctx, tensors, grad_rates, grad_last)
         assert grad_rates is not None
-        made = _gradients(rates_cpu.RateLayer(*ctx.needs_input_grad[:-1]), layer, rates, slopes, grad_rates)
-        return (*(made.get(name) for name in layer._fields), None)
+        needs = rates_cpu.RateLayer(*ctx.needs_input_grad[:-2])
+        made = _gradients(needs, layer, rates, slopes, grad_rates, ctx.may_be_sparse)
+        return (*(made.get(name) for name in layer._fields), None, None)
 
 
 def _gradients(
-    needs: rates_cpu.RateLayer, layer: rates_cpu.RateLayer, rates: Tensor, slopes: Tensor, grad_rates: Tensor
+    needs: rates_cpu.RateLayer,
+    layer: rates_cpu.RateLayer,
+    rates: Tensor,
+    slopes: Tensor,
+    grad_rates: Tensor,
+    may_be_sparse: bool,
 ) -> dict[str, Tensor | None]:
     """Those of a layer's tensors that are needed, by name."""
     wanted = (bool(needs.weight_ih), bool(needs.bias), bool(needs.second_bias), bool(needs.weight_hh))
     want_drive = bool(needs.inputs or needs.drive)
-    made = rates_cpu.backward(layer, rates, slopes, grad_rates, wanted, want_drive)
+    made = rates_cpu.backward(
+        layer, rates, slopes, grad_rates, wanted, want_drive, may_be_sparse=may_be_sparse
+    )
     found = made._asdict()
     if needs.inputs and made.drive is not None:
         assert layer.inputs is not None
@@ -182,7 +200,7 @@ def _differentiable_backward(
     ctx: Any, tensors: list[Tensor | None], grad_rates: Tensor | None, grad_last: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     """The composition again, and its own gradients, which PyTorch can differentiate or batch in turn."""
-    needed = ctx.needs_input_grad[:-1]
+    needed = ctx.needs_input_grad[:-2]
     with torch.enable_grad():
         # each argument by itself, also where two are one tensor
         own = [t.view_as(t) if t is not None and need else t for t, need in zip(tensors, needed, strict=True)]
@@ -200,6 +218,7 @@ def _differentiable_backward(
     )
     return (
         *(next(grads) if t is not None and need else None for t, need in zip(own, needed, strict=True)),
+        None,
         None,
     )
 
