@@ -5,10 +5,12 @@ Run it where `ostinato reproduce` has added to results/:
     python docs/make_results.py
 """
 
+import sys
 from pathlib import Path
 
 import tomli_w
 
+from ostinato.errors import UserError
 from ostinato.files import atomic_write
 from ostinato.reproduce.cells import TABLES
 from ostinato.reproduce.document import tuned_settings, write_plan, write_table
@@ -44,4 +46,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -14,7 +14,7 @@ import ostinato
 PACKAGE = Path(ostinato.__file__).parent
 
 # At the root, and what anybody may take from it.
-ROOT_FILES = {"__init__", "__main__", "errors", "files", "seal", "addresses", "foreign"}
+ROOT_FILES = {"__init__", "__main__", "errors", "files", "seal", "addresses", "foreign", "shapes"}
 PUBLIC_TO_ALL = {"__version__", "lazily"}
 
 # Every part of the package, lowest first: its modules, and the parts that it may import besides itself. The
@@ -22,7 +22,7 @@ PUBLIC_TO_ALL = {"__version__", "lazily"}
 # folder of any domain.
 RULES = {
     "errors": ("errors", ""),
-    "files": ("files foreign seal addresses", "errors"),
+    "files": ("files foreign seal shapes addresses", "errors"),
     # what settings are, and the declarations of those who have some
     "settings": (
         "recipe.setting recipe.declared recipe.extensions recipe.core recipe.older",
@@ -70,7 +70,10 @@ RULES = {
     "diagnostics": ("diagnostics", "errors, kernels, cells, outputs, model, curvature, dynamics, optim"),
     "data": ("data", "errors, files"),
     # runs on disk, domains as everything else sees them, training
-    "run folders": ("runs.folder runs.checkpoint runs.metrics runs.names", "errors, files"),
+    "run folders": (
+        "runs.folder runs.checkpoint runs.metrics runs.names runs.summary",
+        "errors, files",
+    ),
     "domain": (
         "domains.domain domains.base domains.answer domains.catalogue domains.given domains.sample "
         "domains.seed domains.trained",

@@ -184,10 +184,7 @@ def is_there(folder: Path, name: str) -> bool:
 def damaged(folder: Path, name: str, *, missing: bool) -> SealError:
     """The message for a file that is not what the seal says."""
     found = "none, though it has been written" if missing else "it changed since"
-    return SealError(
-        f"expected {folder / name} as it was written, found {found}; put it back from a copy, or see what "
-        f"can be made again: {_check(folder)}"
-    )
+    return SealError(f"expected {folder / name} as it was written, found {found}; {can_be_made(folder)}")
 
 
 def examine(folder: Path) -> dict[str, bool | None]:
@@ -199,7 +196,7 @@ def examine(folder: Path) -> dict[str, bool | None]:
     for attempt in range(_TRIES):
         sealed = load(folder)
         if sealed is None:
-            raise SealError(f"expected {SEAL} in {folder}, found none; make it: {_check(folder)}")
+            raise SealError(f"expected {SEAL} in {folder}, found none; make it: {check_command(folder)}")
         found: dict[str, bool | None] = {}
         for name, contents in sealed.items():
             if any(_fits(folder, name, content) for content in contents):
@@ -326,7 +323,7 @@ def tell_unsealed(folder: Path) -> None:
     _TOLD.add(folder.absolute())
     tell(
         f"{folder} has no {SEAL}, as what was made before there were any: damage to its files would not be "
-        f"noticed; {_check(folder)} makes one"
+        f"noticed; {check_command(folder)} makes one"
     )
 
 
@@ -409,9 +406,15 @@ def _written(files: Files) -> str:
 def _damaged_seal(folder: Path) -> SealError:
     return SealError(
         f"expected {folder / SEAL} as it was written, found it changed since; put it back from a copy, or "
-        f"make it again: {_check(folder)}"
+        f"make it again: {check_command(folder)}"
     )
 
 
-def _check(folder: Path) -> str:
+def can_be_made(folder: Path) -> str:
+    """What to do where a file is not what it was."""
+    return f"put it back from a copy, or see what can be made again: {check_command(folder)}"
+
+
+def check_command(folder: Path) -> str:
+    """What looks at a folder, and makes again what can be made."""
     return f"ostinato check {shlex.quote(str(folder))}"

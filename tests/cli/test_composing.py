@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import symusic
 
 from ostinato.cli.main import run as command
 from ostinato.domains.music.reading.pieces import read_piece
@@ -108,7 +109,12 @@ def test_a_piece_is_continued_in_its_own_key(ostinato, place):
     found = json.loads(out)
     assert code == 0
     assert [piece["files"] for piece in found["pieces"]] == [["c-1.mid"], ["c-2.mid"]]
-    assert found["prime"] == {"frames": 10, "semitones": read_piece(prime).semitones, "notes": 19}
+    assert found["prime"] == {
+        "frames": 10,
+        "semitones": read_piece(prime).semitones,
+        "key": read_piece(prime).key,
+        "notes": 19,
+    }
     assert found["prime"]["semitones"] != 0
     assert found["pieces"][0]["frames"] == 16
     for name in ("c-1.mid", "c-2.mid"):
@@ -124,6 +130,74 @@ def test_a_melody_is_kept_and_stays_on_top(ostinato, place):
     assert (harmony[melody == 1] == 1).all()
     assert (harmony[:, ::-1].argmax(1) == melody[:, ::-1].argmax(1)).all()
     assert harmony.sum() > melody.sum()
+
+
+def read_by_another(path, new="ostinato ") -> list:
+    """Track, time, length, pitch and velocity of each note that was not composed, by symusic."""
+    score = symusic.Score(path)
+    return sorted(
+        (
+            track.name,
+            n.time / score.ticks_per_quarter,
+            n.duration / score.ticks_per_quarter,
+            n.pitch,
+            n.velocity,
+        )
+        for track in score.tracks
+        if not track.name.startswith(new)
+        for n in track.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "moved"),
+    [("D", -2), ("F#", -6), ("B minor", 1), ("G", 5), ("Ebm", -3), ("guessed", -2), ("stated", -2)],
+)
+def test_the_key_that_is_named_moves_the_piece_and_no_given_note(ostinato, place, key, moved):
+    # which states no key, so that "stated" is guessed, and said to be
+    given = place / "melody.mid"
+    code, out, err = ostinato("harmonize", given, "--out", "h.mid", "--particles", 5, "--key", key)
+    assert code == 0
+    assert f"moved by {moved:+d} semitones" in err
+    assert ("guessed from the notes" if moved == -2 and key != "D" else "as given") in err
+    assert read_by_another("h.mid") == read_by_another(given)
+    _, out, _ = ostinato("score", given, "--json", "--key", key)
+    named = json.loads(out)["pieces"][0]
+    _, out, _ = ostinato("score", given, "--json", "--semitones", moved)
+    assert named["log_likelihood"] == json.loads(out)["pieces"][0]["log_likelihood"]
+
+
+def test_a_prime_has_the_key_that_is_named(ostinato, place):
+    given = place / "melody.mid"
+    code, out, _ = ostinato(
+        "generate", "--prime", given, "--key", "Bm", "--out", "c.mid", "--json", "--steps", 4
+    )
+    assert code == 0
+    assert json.loads(out)["prime"] | {"notes": 0} == {
+        "frames": 16,
+        "semitones": 1,
+        "key": "Bm given",
+        "notes": 0,
+    }
+    assert [n for n in read_by_another("c.mid") if n[1] < 8] == read_by_another(given)
+
+
+def test_a_key_that_the_file_states_is_taken(ostinato, tmp_path):
+    Path("a.abc").write_text("X:1\nL:1/4\nM:4/4\nK:F\nCCCC|CCEG|]\n")
+    said = {
+        by: ostinato("harmonize", "a.abc", "--out", "h.mid", "--particles", 5, "--key", by)[2]
+        for by in ("guessed", "stated")
+    }
+    assert "in C, guessed from the notes: in the key the model knows" in said["guessed"]
+    assert "in F, as the file states: moved by -5 semitones" in said["stated"]
+
+
+def test_where_no_note_is_given_none_are_said_to_be_kept(ostinato, place):
+    code, out, _ = ostinato("harmonize", place / "melody.mid", "--free", "bars", "1-2", "--out", "h.mid")
+    assert code == 0
+    assert "no notes given, 13 replaced, " in out
+    assert " 0 of 0" not in out
+    assert read_by_another("h.mid") == []
 
 
 def test_above_allows_higher_notes(ostinato, place):
@@ -244,7 +318,14 @@ def test_score_finds_wrong_notes(ostinato, place):
         ("harmonize nothing.mid --out a.mid", "no such file"),
         ("harmonize {melody} --out a.mid --particles 0", "expected --particles of at least 1"),
         ("harmonize {melody} --out a.mid --free 8", "expected a region"),
-        ("harmonize {melody} --out a.mid --free 100-120", "after its end"),
+        ("harmonize {melody} --out a.mid --free 100-120", "expected quarter notes within 0-8"),
+        ("harmonize {melody} --out a.mid --free bars 9-12", "expected bars within 1-2"),
+        ("harmonize {melody} --out a.mid --fixed bars 1-2", "all of the piece held by --fixed"),
+        ("harmonize {melody} --out a.mid --key H", "expected --key guessed, stated, or a key such as"),
+        ("harmonize {melody} --out a.mid --key d", "found 'd'"),
+        ("harmonize {melody} --out a.mid --key D --semitones 2", "expected --key or --semitones, found both"),
+        ("generate --key D", "expected --key with --prime"),
+        ("score {melody} --key X", "expected --key guessed, stated"),
         ("harmonize {melody} --out a.mid --free 1-2 --above", "--above"),
         ("score nothing.mid", "no such file"),
         ("score {melody} --out a.mid", "expected a file name ending in .png"),

@@ -121,7 +121,7 @@ def test_without_a_terminal_there_is_a_line_at_each_end_and_quiet_says_nothing()
         "trial 0: learning_rate 0.01235, hidden_size 200, leak_fraction 0.25",
         "1/3  trial 0 complete -8.123, 9 epochs",
     ]
-    quiet = post_to(None, quiet=True)
+    quiet = post_to(None, Console(), quiet=True)
     quiet.at("trial 0", {}, 1)
     quiet.notice("nothing")
     assert type(quiet).__name__ == "SilentPost"

@@ -92,3 +92,13 @@ def test_nothing_to_walk_over_is_an_error() -> None:
         Streams(songs([0, 0]), 2, 10)
     with pytest.raises(IndexError):
         Streams(songs([3]), 1, 2)[2]
+
+
+def test_bytes_that_are_no_frames_are_refused() -> None:
+    """Nobody looks at them in the steps of training: `nn.outputs.distribution.seen_targets`."""
+    pieces = songs([3, 0, 5])
+    pieces[2].values[4, 1] = 9
+    with pytest.raises(ValueError, match="frames of 0 and 1 in song2, found 9"):
+        Streams(pieces, 2, 2)
+    real = [Sequence("a", np.full((3, 1), 9.0))]
+    assert float(Streams(real, 1, 3)[0].targets.max()) == 9

@@ -22,7 +22,8 @@ def trained(ostinato, songs, tmp_path):
 
 
 def score(value, unit="nats/frame", **more):
-    return {"value": value, "unit": unit, "convention": "pooled", "standard_error": 0.05, **more}
+    fixed = {"convention": "pooled", "count": 9, "songs": 3, "standard_error": 0.05, "estimate": False}
+    return {"value": value, "unit": unit, **fixed, **more}
 
 
 @pytest.fixture
@@ -60,9 +61,11 @@ def make_run(tmp_path):
                         "version": "0123abc",
                         "details": {"split": "published"},
                     },
+                    "recipe": settings,
                     "results": {"model": model, "1-gram": base},
                     "skipped": [{"path": "bad.mid", "reason": "damaged"}],
                     "training": {
+                        "epochs": 5,
                         "stopped_because": "no better validation",
                         "clip_threshold": threshold,
                         "seconds": 7.5,
@@ -102,10 +105,12 @@ def make_study(tmp_path, make_run):
         ]
         trials.append({"number": count, "state": "failed", "value": None, "params": {}, "folder": None})
         best = max(trials[:-1], key=lambda trial: trial["value"])
-        make_run(f"{name}/{best['folder']}", data="jsb")
+        run = make_run(f"{name}/{best['folder']}", data="jsb")
         chosen = {"number": best["number"], "params": best["params"], "valid": best["value"]}
         (folder / "trials.json").write_text(json.dumps(trials))
-        (folder / "results.json").write_text(json.dumps({"study": name, "chosen": chosen}))
+        results = json.loads((run / "results.json").read_text())
+        found = {"study": {"study": {"trials": 24}}, "chosen": chosen, "results": results}
+        (folder / "results.json").write_text(json.dumps(found))
         return folder
 
     return make

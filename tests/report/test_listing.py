@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import math
+import re
 import shutil
 
 import pytest
@@ -16,7 +18,16 @@ RECORDS = [
     {"epoch": 1, "train_log_likelihood": -8.0, "valid_log_likelihood": -8.5, "best": True},
     {"epoch": 2, "train_log_likelihood": -7.0, "valid_log_likelihood": -8.9, "best": False},
 ]
-TEST = {"log_likelihood": {"value": -8.6, "unit": "nats/frame"}}
+SCORE = {
+    "value": -8.6,
+    "unit": "nats/frame",
+    "convention": "pooled",
+    "count": 9,
+    "songs": 3,
+    "standard_error": 0.1,
+    "estimate": False,
+}
+TEST = {"log_likelihood": SCORE}
 
 
 def make(folder, records=RECORDS, *, results: dict | None = None, **settings):
@@ -29,7 +40,8 @@ def make(folder, records=RECORDS, *, results: dict | None = None, **settings):
 
 
 def results(epochs: int, test: dict | None = None) -> dict:
-    return {"results": {"model": {"test": test or TEST}}, "training": {"epochs": epochs, "threads": 1}}
+    training = {"epochs": epochs, "threads": 1}
+    return {"recipe": {}, "results": {"model": {"test": test or TEST}}, "training": training}
 
 
 def only(folder):
@@ -65,7 +77,12 @@ def test_scores_from_before_further_epochs_do_not_count(tmp_path) -> None:
 
 def test_what_people_quote_of_text_and_of_tasks_and_of_an_rbm(tmp_path) -> None:
     text = {"valid_log_likelihood": -5.0, "valid_perplexity": 148.4, "best": True}
-    make(tmp_path / "a", [text], results=results(1, TEST | {"perplexity": {"value": 150.0}}), task="words")
+    make(
+        tmp_path / "a",
+        [text],
+        results=results(1, TEST | {"perplexity": SCORE | {"value": 150.0}}),
+        task="words",
+    )
     run = only(tmp_path)
     assert (run.measure, run.validation, run.test, run.log_likelihood) == ("perplexity", 148.4, 150.0, -5.0)
     shutil.rmtree(tmp_path / "a")
@@ -98,15 +115,29 @@ def test_what_is_no_run_or_damaged_is_listed_as_that(tmp_path) -> None:
     assert set(states) == {"a-foreign", "b-study", *"cdefg"}
 
 
-def test_records_of_another_make_are_passed_over(tmp_path) -> None:
-    odd = [1, "valid", {"valid_log_likelihood": "high", "best": True}, {"valid_log_likelihood": None}]
-    make(tmp_path / "a", odd, results={"results": {"model": {"test": {"log_likelihood": {"value": "high"}}}}})
+@pytest.mark.parametrize(
+    ("records", "test", "found"),
+    [
+        ([1], TEST, "line 1 of .*expected an object, found 1"),
+        (["valid"], TEST, "expected an object, found 'valid'"),
+        ([{"valid_log_likelihood": "high"}], TEST, "a number at valid_log_likelihood"),
+        ([{"valid_log_likelihood": -1.0, "epoch": True}], TEST, "a whole number at epoch|a number at epoch"),
+        (RECORDS, {"log_likelihood": SCORE | {"value": "high"}}, "a number at results.model.test.log_likeli"),
+        (RECORDS, {"log_likelihood": SCORE | {"value": math.nan}}, "likelihood.value, found nan"),
+        (RECORDS, {"log_likelihood": SCORE | {"songs": 10**30}}, "songs, found one of more than 19 digits"),
+        (RECORDS, {"log_likelihood": {}}, "expected results.model.test.log_likelihood.value, found none"),
+    ],
+)
+def test_records_of_another_make_are_listed_as_damaged(tmp_path, records, test, found) -> None:
+    make(tmp_path / "a", records, results=results(3, test))
     run = only(tmp_path)
-    assert (run.state, run.epochs, run.validation, run.log_likelihood, run.test) == (
-        "finished",
-        2,
-        *[None] * 3,
-    )
+    assert not run.is_run
+    assert re.search(f"^damaged: .*{found}", run.state), run.state
+
+
+def test_a_score_that_is_none_is_none(tmp_path) -> None:
+    make(tmp_path / "a", [{"valid_log_likelihood": None}])
+    assert (only(tmp_path).validation, only(tmp_path).epochs) == (None, 1)
 
 
 def test_no_folder(tmp_path) -> None:

@@ -96,7 +96,7 @@ def test_damaged_results_are_an_error(make_run):
     folder = make_run()
     with Run.open(folder) as run:
         run.write_text("results.json", "[1]")
-    with pytest.raises(UserError, match=r"expected an object in .*found list"):
+    with pytest.raises(UserError, match=r"results\.json: expected an object, found a list of 1; put it back"):
         read_run(folder, "run")
     with Run.open(folder) as run:
         run.write_text("results.json", "{")

@@ -13,13 +13,16 @@ from ostinato.reproduce.training import Experiment
 def fill(evidence, row, totals, condition="plain"):
     for seed, each in enumerate(totals):
         score = {"value": sum(each) / (10.0 * len(each)), "standard_error": 0.1, "estimate": False}
-        score |= {"interval": None, "convention": "pooled"}
+        score |= {"interval": None, "convention": "pooled", "unit": "nats/frame", "count": 10, "songs": 2}
         model = {
             split: {"log_likelihood": score, "accuracy_per_frame": score}
             for split in ("train", "valid", "test")
         }
         content = {"recipe": {}, "results": {"model": model}, "cpu_seconds": 36.0}
-        content["test_totals"] = {"ordered": False} | grouped(np.array(each), np.full(len(each), 10))
+        content |= {"training": {"epochs": 1}, "data": "0123"}
+        content["test_totals"] = {"of": "songs", "ordered": False} | grouped(
+            np.array(each), np.full(len(each), 10)
+        )
         evidence.write_seed(Cell("table1", row, "jsb"), condition, seed, content)
 
 
@@ -45,9 +48,9 @@ def test_a_claim_is_decided_by_seeds_and_songs(tmp_path) -> None:
 def test_the_documents_have_what_the_folder_has(tmp_path) -> None:
     evidence, cell = Evidence(tmp_path), Cell("table1", "RNN (SGD)", "jsb")
     fill(evidence, cell.row, [[-80.0, -90.0], [-82.0, -92.0]])
-    evidence.write_tuning(
-        cell, {"trials": [{"cpu_seconds": 36.0}], "chosen": {"plain": {"learning_rate": 0.01}}}
-    )
+    curve = {"value": -8.6, "curve": [-8.6]}
+    trial = {"number": 0, "state": "complete", "params": {}, **curve, "averaged": curve, "cpu_seconds": 36.0}
+    evidence.write_tuning(cell, {"trials": [trial], "chosen": {"plain": {"learning_rate": 0.01}}})
     text = table_text(evidence, "table1")
     assert "| jsb | RNN (SGD) | -7.88 | -8.600 |" in text
     assert "| jsb | RNN (SGD+C) | -7.81 | - |" in text

@@ -11,8 +11,10 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import TABLES, find_cells
 from ostinato.reproduce.document import plan_text, table_text
 from ostinato.reproduce.evidence import Evidence
+from ostinato.reproduce.kept import read_record
 from ostinato.reproduce.page import replaced
 from ostinato.reproduce.protocol import CONDITIONS, Protocol
+from ostinato.shapes import mapping
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
@@ -35,7 +37,7 @@ def runs():
 
 
 def test_they_were_made_by_the_protocol_that_is_shipped() -> None:
-    there = json.loads((RESULTS / "protocol.json").read_text())
+    there = read_record(RESULTS / "protocol.json", mapping())
     assert there == json.loads(json.dumps(Protocol.read().to_dict()))
 
 

@@ -223,3 +223,26 @@ def test_something_else_is_a_mistake(own_place, ostinato, tmp_path):
         code, _, err = ostinato("check", place)
         assert (code, err.count("\n")) == (2, 1)
         assert found in err
+
+
+def test_results_without_a_seal_that_are_none_are_made_again(words, ostinato):
+    """Nothing says that they are others but their form: a key that is missing, a text for a number."""
+    path = words / "results.json"
+    before = json.loads(path.read_text())
+    for change in (lambda found: found.pop("training"), lambda found: found["results"].update(model=[1])):
+        (words / "seal.json").unlink()
+        changed = json.loads(json.dumps(before))
+        change(changed)
+        path.write_text(json.dumps(changed))
+        code, _, err = ostinato("report", words, "--samples", "0")
+        assert (code, err.count("ostinato: in ")) == (2, 1), err
+        assert f"ostinato check {words}" in err
+        code, out, _ = ostinato("check", words, "--json")
+        assert (code, states(out)["results.json"]) == (0, "made again")
+        assert json.loads(path.read_text())["results"] == before["results"]
+    (words / "seal.json").unlink()
+    path.write_text("[]")
+    flip(words / "checkpoints" / "best.safetensors")
+    code, out, _ = ostinato("check", words, "--json")
+    assert (code, states(out)["results.json"]) == (1, "lost")
+    assert path.read_text() == "[]"

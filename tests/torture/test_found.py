@@ -1,5 +1,6 @@
 """What the harness has found, each once and small."""
 
+import json
 import os
 
 import numpy as np
@@ -13,6 +14,7 @@ from ostinato.runs.folder import Run
 from ostinato.search.opening import _is_others, join_study
 from ostinato.search.storage import reading_journal
 from torture import places
+from torture.damage import without_times
 
 pytestmark = pytest.mark.torture
 
@@ -149,3 +151,26 @@ def test_json_that_is_nested_is_a_line(whole, tmp_path, name):
     assert (code, len(own)) == (2, 1)
     assert "nested too deeply" in own[0]
     assert name in own[0]
+
+
+def test_results_of_a_study_without_a_seal_that_are_none_are_a_line_and_made_again(whole, tmp_path):
+    folder = tmp_path / "study"
+    places.copied(whole.whole / "study", folder)
+    for name in ("results.json", "trials.json"):
+        path = folder / name
+        right = json.loads(path.read_text())
+        for wrong in ({"chosen": 3}, [{"number": "x"}], 3):
+            (folder / "seal.json").unlink()
+            path.write_text(json.dumps(wrong))
+            commands = [("report", folder, "--out", tmp_path / "page.html")]
+            commands += [("search", "--join", folder)] if name == "results.json" else []
+            for command in commands:
+                code, _, err = places.command(*command)
+                own = [line for line in err.splitlines() if line.startswith("ostinato: ")]
+                assert (code, len(own)) == (2, 1), err
+                assert f"in {path}: expected" in own[0]
+                (folder / "seal.json").unlink(missing_ok=True)
+            code, out, _ = places.command("check", folder, "--json")
+            states = {one["file"]: one["state"] for one in json.loads(out)["files"]}
+            assert (code, states[name]) == (0, "made again"), out
+            assert without_times(json.loads(path.read_text())) == without_times(right)

@@ -10,6 +10,7 @@ import torch
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.domains.music.evaluation.frames import total_by_song
 from ostinato.errors import UserError
+from ostinato.nn.outputs.distribution import looks_at
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
@@ -290,3 +291,19 @@ def test_data_without_a_split_is_refused(tmp_path: Path) -> None:
     data = dataclasses.replace(small_data(), valid=(), version="")
     with pytest.raises(UserError, match="expected valid songs in small, found none"):
         Trainer(small_recipe(), data, Run.create(tmp_path / "run", {}))
+
+
+def test_frames_are_looked_at_once_an_epoch_and_not_in_the_steps(tmp_path: Path) -> None:
+    data = small_data()
+    looks: list[bool] = []
+
+    class Watching(SilentMonitor):
+        def segment(self, *_: int) -> None:
+            looks.append(looks_at(torch.zeros(1)))
+
+    trained(tmp_path / "run", small_recipe(epochs=1), data, monitor=Watching())
+    assert set(looks) == {False}
+    assert looks_at(torch.zeros(1))
+    data.train[0].values[0, 0] = 9
+    with pytest.raises(ValueError, match="frames of 0 and 1 in song0, found 9"):
+        trained(tmp_path / "nine", small_recipe(epochs=1), data)

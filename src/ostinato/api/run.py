@@ -30,6 +30,7 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.runs.finish import conclude, fit
 from ostinato.runs.folder import LOCK, RESULTS, Run
 from ostinato.runs.results import Results
+from ostinato.runs.summary import read_summary
 from ostinato.runs.trained import NO_MODEL, load_model, own_data
 from ostinato.training.loop import Conditions
 from ostinato.training.monitor import Interrupted, Monitor, PlainNotices
@@ -378,7 +379,7 @@ def _copy(source: Path, target: Path) -> None:
             left_out = shutil.ignore_patterns(LOCK, f".*{TEMPORARY_SUFFIX}")
             shutil.copytree(source, whole, symlinks=True, ignore=left_out)
             with Run.open(whole) as copy:
-                if (results := copy.read_json(RESULTS)) is not None:
+                if (results := read_summary(whole)) is not None:
                     copy.write_text(RESULTS, json.dumps(results | {"run": str(target)}, indent=1) + "\n")
             (whole / LOCK).unlink(missing_ok=True)
             os.replace(whole, target)

@@ -10,6 +10,7 @@ from cyclopts import CycloptsError
 
 from ostinato.addresses import addresses_in, scrubbed
 from ostinato.cli.mistakes import one_line
+from ostinato.cli.streams import forget
 from ostinato.cli.visible import visible
 from ostinato.errors import UserError
 
@@ -40,14 +41,14 @@ def guarded(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -
         _say("interrupted", [])
         return INTERRUPTED
     except BrokenPipeError:
-        _forget_output()  # its reader has gone; nothing is left to tell it
+        forget(sys.stdout, sys.stderr)  # the reader has gone; nothing is left to tell it
         return NO_READER
     except Exception as error:
         if debug:
             traceback.print_exc()
         _say(line_of(error), arguments)
         if _is_full(error):
-            _forget_output()
+            forget(sys.stdout)
         return MISTAKE
 
 
@@ -87,8 +88,7 @@ def _say(text: str, arguments: Sequence[str]) -> None:
     for address in addresses_in(arguments):
         text = scrubbed(text, address)
     if sys.stderr is not None:
-        print(f"ostinato: {visible(text)}", file=sys.stderr)
-
-
-def _forget_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        try:
+            print(f"ostinato: {visible(text)}", file=sys.stderr, flush=True)
+        except OSError:  # full, or nobody reads it: the exit code alone says it
+            forget(sys.stderr)

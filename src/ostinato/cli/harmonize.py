@@ -34,6 +34,7 @@ def harmonize(
     free: list[str] | None = None,
     above: bool = False,
     semitones: int | None = None,
+    key: str | None = None,
     tempo: float | None = None,
     device: str = "cpu",
     json: bool = False,
@@ -69,6 +70,9 @@ def harmonize(
         Allow notes above the melody.
     semitones
         Move the file by so many semitones for the model, instead of to C by its key.
+    key
+        The file's key, by which it is moved to C for the model: a name, such as D, Bb or F#m, or guessed from
+        the notes, or stated by the file; by default as the run's data were read.
     tempo
         Quarter notes a minute, in the place of the file's own; 100 where it has none, of MIDI files 120.
     device
@@ -82,7 +86,7 @@ def harmonize(
     checked_tempo(tempo)
     music = _opened(run, out or [], device)
     check_apart(out or [], melody)
-    source = music.source(melody, semitones=semitones)
+    source = music.source(melody, semitones=semitones, key=key)
     given, constraint = _constraint(source, fixed or [], free or [], above=above)
     found, frames = _drawn(music, source, constraint, particles, temperature, seed)
     score = source.with_frames(frames, given, tempo=tempo)
@@ -90,7 +94,7 @@ def harmonize(
     notices = [f"{path}: {text}" for path in out or [] for text in score.write(path, title=title)]
     chains = chains_record(music.model)
     record = _record(source, score, found, out or []) | {"notices": notices}
-    _print(record | ({} if chains is None else {"chains": chains}), json=json)
+    _print(record | ({} if chains is None else {"chains": chains}), source, json=json)
     if unmixed := chains_notice(chains):
         human().print(unmixed)
     return 0
@@ -152,7 +156,13 @@ def _constraint(
             "expected --above with a melody alone, found --fixed or --free too; leave --above out"
         )
     held, gaps = ([region_of(text, piece) for text in texts] for texts in (fixed, free))
-    return source.selection(held, gaps)
+    given, constraint = source.selection(held, gaps)
+    if constraint.fixed.all():
+        raise UserError(
+            "expected something to compose, found all of the piece held by --fixed; hold less of it, or name "
+            "with --free what is composed anew"
+        )
+    return given, constraint
 
 
 def _record(source: Source, score: Score, found: Particles, out: list[Path]) -> dict[str, Any]:
@@ -161,6 +171,7 @@ def _record(source: Source, score: Score, found: Particles, out: list[Path]) -> 
         "files": [str(path) for path in out],
         "frames": len(source.piece),
         "semitones": source.piece.semitones,
+        "key": source.piece.key or None,
         "given_notes": given,
         "given_notes_kept": kept,
         "given_notes_unseen": source.unseen,
@@ -174,14 +185,14 @@ def _record(source: Source, score: Score, found: Particles, out: list[Path]) -> 
     }
 
 
-def _print(record: dict[str, Any], *, json: bool) -> None:
+def _print(record: dict[str, Any], source: Source, *, json: bool) -> None:
     if json:
         print_json(record)
         return
-    from ostinato.domains.music.commands import moved, unseen
+    from ostinato.domains.music.commands import moved, notes_in_words, unseen
 
     console = human()
-    console.print(moved(record["semitones"]))
+    console.print(moved(source.piece))
     if record["given_notes_unseen"]:
         console.print(unseen(record["given_notes_unseen"]))
     for notice in record["notices"]:
@@ -190,10 +201,9 @@ def _print(record: dict[str, Any], *, json: bool) -> None:
         console.print("this output cannot weigh drafts: notes given later had no say in earlier frames")
     elif record["effective_size_least"] < 2 and record["particles"] > 1:
         console.print("in some frames a single draft fitted the given notes: more --particles would help")
-    say(
-        f"{', '.join(record['files'])}: {counted(record['frames'], 'frame')}, {record['given_notes_kept']} "
-        f"of {counted(record['given_notes'], 'given note')} kept, {record['added_notes']} added"
-    )
+    names = ("given_notes", "given_notes_kept", "added_notes", "replaced_notes")
+    notes = notes_in_words(*(record[name] for name in names))
+    say(f"{', '.join(record['files'])}: {counted(record['frames'], 'frame')}, {notes}")
     if record["log_evidence"] is not None:
         say(
             f"log p(given notes) ≈ {number(record['log_evidence'], 'nats')} nats; effective particles: "

@@ -3,7 +3,9 @@
 import multiprocessing
 from typing import Any
 
+from ostinato.cli.output import human
 from ostinato.cli.spelling import spelled
+from ostinato.cli.streams import Piped
 from ostinato.cli.workboard import Board, Post, post_to
 from ostinato.recipe.recipe import Recipe
 from ostinato.training.monitor import SilentMonitor, Start
@@ -21,6 +23,8 @@ class Watch:
         self._slots, self._quiet = board.slots, quiet
         self._taken = multiprocessing.get_context("spawn").Value("i", 0)
         self._own: Post | None = None
+        # of this process, once there is something to say
+        self.console: Piped | None = None
 
     def training(self, label: str, recipe: Recipe, settings: dict[str, Any]) -> "TrainingReporter":
         """For one training."""
@@ -37,7 +41,8 @@ class Watch:
                 with self._taken.get_lock():
                     slot = self._slots[self._taken.value]
                     self._taken.value += 1
-            self._own = post_to(slot, quiet=self._quiet)
+            self.console = human(patient=True)
+            self._own = post_to(slot, self.console, quiet=self._quiet)
         return self._own
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from cyclopts import App, Group, Parameter
 
@@ -14,6 +15,7 @@ from ostinato.cli.help import HELP_FLAGS, PlainHelp, show_defaults
 from ostinato.cli.options import OPTIONS
 from ostinato.cli.regions import with_whole_regions
 from ostinato.cli.spelling import forget_options, note_options
+from ostinato.cli.streams import Piped
 from ostinato.cli.visible import visible
 from ostinato.recipe.extensions import load_extensions
 from ostinato.seal import telling
@@ -83,7 +85,8 @@ def _run(arguments: Sequence[str]) -> int:
     arguments = with_whole_regions(arguments)
     load_extensions()
     with telling(_tell), _own_help(arguments):
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        how: dict[str, Any] = {"exit_on_error": False, "print_error": False, "result_action": "return_value"}
+        code = app(arguments, console=Piped(), **how)
     return code if isinstance(code, int) else 0
 
 

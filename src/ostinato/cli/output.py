@@ -7,8 +7,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from ostinato.cli.streams import Piped
 from ostinato.cli.tables import PIPED_WIDTH, print_table, say
 from ostinato.cli.visible import visible
 from ostinato.domains.answer import Answer, Notice, Part, Raw
@@ -16,6 +15,8 @@ from ostinato.evaluation.numbers import counted
 from ostinato.evaluation.tables import Table, show
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ostinato.domains.domain import Data
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 
-class _Plain(Console):
+class Plain(Piped):
     """A console that takes no text for markup and shows control characters, but for line breaks."""
 
     def print(self, *objects: Any, **options: Any) -> None:
@@ -40,9 +41,13 @@ class _Plain(Console):
         super().print(*shown, **{"markup": False, **options})
 
 
-def human() -> Console:
-    """The console for people: standard error; its lines are folded by the terminal."""
-    return _Plain(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+def human(*, patient: bool = False) -> Plain:
+    """The console for people: standard error; its lines are folded by the terminal.
+
+    Args:
+        patient: see `Piped`.
+    """
+    return Plain(patient=patient, stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

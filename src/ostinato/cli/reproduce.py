@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from ostinato.cli.options import Quiet
 from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.settings import CELL, Overrides, given_settings
-from ostinato.cli.stopping import saying
+from ostinato.cli.stopping import or_unread, saying
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import counted
 from ostinato.evaluation.tables import Column, Table, number_columns
@@ -274,18 +274,19 @@ def _run(jobs: list[J], folder: Path, order: Order, unit: str, ended: Callable[[
     from ostinato.reproduce.pool import OUT_OF_TIME, run_jobs
     from ostinato.training.monitor import Interrupted
 
-    console = human()
+    console = human(patient=True)
     begun, total = (sum(column) for column in zip(*(job.steps for job in jobs), strict=True))
     board = Board(console, order.workers, unit, begun, total, quiet=order.quiet)
+    watch = Watch(board, quiet=order.quiet)
     lock = FileLock(folder / ".lock")
     try:
         with stop_signals(ends=saying("the same command")) as asked, board:
             run_jobs(
                 jobs,
-                watch=Watch(board, quiet=order.quiet),
+                watch=watch,
                 workers=order.workers,
                 deadline=order.deadline,
-                stop_requested=asked,
+                stop_requested=lambda: or_unread(asked, console, watch.console)(),
                 done=lambda job: board.say(f"{job.cell.name}, {ended(job)}"),
             )
     except Interrupted as interruption:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ostinato.cli.output import human
-from ostinato.cli.stopping import saying
+from ostinato.cli.stopping import or_unread, saying
 from ostinato.cli.workboard import Board, Post, post_to, tell
 from ostinato.domains.domain import Data, load_data
 from ostinato.errors import UserError
@@ -66,7 +66,7 @@ class TrialReporter:
 
 def work(study: Study, data: Data, workers: int, checkpoint_seconds: float, *, quiet: bool) -> None:
     """Work in this process, and in further ones; a signal stops them all."""
-    console = human()
+    console = human(patient=True)
     done = study.ledger.ended(study.settings.trials)
     board = Board(console, workers, "trials", done, study.settings.trials, quiet=quiet)
     with (
@@ -75,7 +75,8 @@ def work(study: Study, data: Data, workers: int, checkpoint_seconds: float, *, q
         stop_signals(ends=saying("the same command")) as asked,
     ):
         try:
-            Worker(study, data, checkpoint_seconds, asked, TrialReporter(study, board.post(0))).work()
+            heard = or_unread(asked, console)
+            Worker(study, data, checkpoint_seconds, heard, TrialReporter(study, board.post(0))).work()
         except Interrupted as interruption:
             stop_others(interruption.signal)
             tell(console, f"stopped; the same command continues: {study.folder}")
@@ -133,17 +134,19 @@ def _join(folder: Path, url: str | None, checkpoint_seconds: float, quiet: bool,
     """A further worker's process."""
     with stop_signals(ends=saying("", quiet=True)) as asked:
         torch.set_num_threads(1)
-        post = post_to(slot, quiet=quiet)
+        console = human(patient=True)
+        post = post_to(slot, console, quiet=quiet)
         try:
             with join_study(str(folder), url) as study:
                 data = load_data(study.settings.recipe, progress=False)
-                Worker(study, data, checkpoint_seconds, asked, TrialReporter(study, post)).work()
+                heard = or_unread(asked, console)
+                Worker(study, data, checkpoint_seconds, heard, TrialReporter(study, post)).work()
         except Interrupted as interruption:
             sys.exit(128 + interruption.signal)
         except UserError as error:
             message = f"ostinato: a worker ended: {error}"
             if slot is None:
-                tell(human(), message)
+                tell(console, message)
             else:
                 post.notice(message)
             sys.exit(2)

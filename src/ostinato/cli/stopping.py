@@ -2,6 +2,12 @@
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ostinato.cli.boundary import NO_READER
+
+if TYPE_CHECKING:
+    from ostinato.cli.streams import Piped
 
 _SHOW_CURSOR = "\x1b[?25h"
 
@@ -27,3 +33,18 @@ def saying(resume: str, *, quiet: bool = False) -> Callable[[int, bool], None]:
         sys.stderr.flush()
 
     return say
+
+
+def or_unread(asked: Callable[[], int], *consoles: "Piped | None") -> Callable[[], int]:
+    """What asks to stop, or once nobody reads what a patient console writes: as a signal that says so would.
+
+    Args:
+        asked: the number of a signal, or 0.
+        consoles: of `ostinato.cli.output.human`; None for none.
+    """
+
+    def ask() -> int:
+        unread = any(console is not None and console.gone for console in consoles)
+        return asked() or (NO_READER - 128 if unread else 0)
+
+    return ask

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import IO
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text
 
+from ostinato.cli.streams import Piped
 from ostinato.cli.visible import encodable, visible
 from ostinato.evaluation.tables import Column, Table
 
@@ -157,7 +157,7 @@ def _encoding(stream: IO[str]) -> str:
 
 def _print(lines: Sequence[Line]) -> None:
     # the lines have their width: rich only knows what the terminal can do about their style
-    console = Console(highlight=False, width=max((cell_len(line.text) for line in lines), default=0) + 1)
+    console = Piped(highlight=False, width=max((cell_len(line.text) for line in lines), default=0) + 1)
     for line in lines:
         console.print(Text(line.text, style=line.style), soft_wrap=True)
 

@@ -13,7 +13,7 @@ from ostinato.cli.options import MOST_USED, Quiet
 from ostinato.cli.output import human, list_skipped, print_json, print_table, say
 from ostinato.cli.settings import Domain, Options, recipe_from, resumed
 from ostinato.cli.spelling import as_command
-from ostinato.cli.stopping import saying
+from ostinato.cli.stopping import or_unread, saying
 from ostinato.errors import UserError
 from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
@@ -212,7 +212,7 @@ def _fit(
     from ostinato.training.monitor import Interrupted
     from ostinato.training.stopping import stop_signals
 
-    console = human()
+    console = human(patient=True)
     try:
         again = as_command("train", {"resume": str(run.folder)})
         with stop_signals(ends=saying(again)) as asked, ConsoleMonitor(console, quiet=quiet) as monitor:
@@ -221,7 +221,7 @@ def _fit(
                 from ostinato.cli.tensorboard import TensorBoardMonitor
 
                 watching = TensorBoardMonitor(monitor, run.folder)
-            conditions["stop_requested"] = asked
+            conditions["stop_requested"] = or_unread(asked, console)
             progress = fit(run, recipe, data, watching, **conditions)
     except Interrupted as interruption:
         console.print(f"stopped; continue with: {as_command('train', {'resume': str(run.folder)})}")

@@ -169,7 +169,7 @@ class Board:
 
     def post(self, worker: int) -> Post:
         """Where a worker of this process says what it is at."""
-        return post_to(self.slot(worker), quiet=self._quiet)
+        return post_to(self.slot(worker), self._console, quiet=self._quiet)
 
     def say(self, line: str) -> None:
         """Print a line, above the picture if there is one."""
@@ -212,13 +212,11 @@ class Board:
             self._printed[place] = state["written"]
 
 
-def post_to(slot: Any, *, quiet: bool) -> Post:
-    """Where a worker says what it is at: its slot; without one a line on standard error, or nothing."""
-    from ostinato.cli.output import human
-
+def post_to(slot: Any, console: Console, *, quiet: bool) -> Post:
+    """Where a worker says what it is at: its slot; without one a line on the console, or nothing."""
     if slot is not None:
         return SlotPost(slot)
-    return SilentPost() if quiet else LinePost(human())
+    return SilentPost() if quiet else LinePost(console)
 
 
 class Picture:

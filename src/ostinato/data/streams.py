@@ -73,6 +73,9 @@ class Streams:
         segment_length: steps in a segment; the last one may be shorter.
         generator: deals and orders the sequences at random; without it the deal is fixed.
 
+    Raises:
+        ValueError: sequences of several types or widths, or bytes other than 0 and 1.
+
     Example:
         >>> songs = [Sequence(str(n), np.ones((n, 2), np.uint8)) for n in (3, 2, 4)]
         >>> streams = Streams(songs, streams=2, segment_length=3)
@@ -104,6 +107,8 @@ class Streams:
             found = " and ".join(sorted(f"(T, {', '.join(map(str, v))}) {t}" for t, v in kinds))
             raise ValueError(f"expected sequences of one type and width, got {found}")
         ((dtype, visible),) = kinds
+        if dtype == np.uint8:
+            _check_binary([sequences[i] for i in used])
         targets = np.zeros((length, len(order), *visible), dtype=dtype)
         owner = np.full((length, len(order)), -1, dtype=np.int32)
         self._position = np.zeros((length, len(order)), dtype=np.int32)
@@ -183,6 +188,13 @@ class Streams:
                 covered = positions[owners == owner]
                 parts.append(f"{self.names[owner]} frames {covered.min()}-{covered.max()}")
         return ", ".join(parts)
+
+
+def _check_binary(sequences: SequenceOf[Sequence]) -> None:
+    """Refuse bytes that are no frames: here, once an epoch, as nobody looks at them in the steps."""
+    for sequence in sequences:
+        if sequence.values.size and sequence.values.max() > 1:
+            raise ValueError(f"expected frames of 0 and 1 in {sequence.name}, found {sequence.values.max()}")
 
 
 def _side(

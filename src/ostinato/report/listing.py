@@ -12,8 +12,9 @@ from ostinato.evaluation.measure import WATCHED
 from ostinato.files import FileLock, is_locked
 from ostinato.report.measures import watched_score
 from ostinato.report.records import STUDY, domain_in, recipe_in
-from ostinato.runs.folder import CONFIG, LOCK, OWN_FILES, RESULTS, Run
+from ostinato.runs.folder import CONFIG, LOCK, OWN_FILES, Run
 from ostinato.runs.metrics import METRICS
+from ostinato.runs.summary import read_summary
 
 FINISHED, RUNNING, STOPPED, EMPTY = "finished", "running", "stopped", "not begun"
 
@@ -103,7 +104,7 @@ def read_listed(folder: Path) -> Listed:
     try:
         with seal.telling(lambda _: None):
             return _read(folder, name)
-    except (UserError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (UserError, OSError) as error:
         return Listed(name, folder, " ".join(f"damaged: {error}".split())[:_LONGEST])
 
 
@@ -116,8 +117,8 @@ def _read(folder: Path, name: str) -> Listed:
     settings = run.config()
     if "data" not in settings:
         return Listed(name, folder, f"no run: {CONFIG} has no data")
-    epochs = [r for r in run.metrics() if isinstance(r, dict) and watched_score(r)]
-    results = _results(run, len(epochs))
+    epochs = [r for r in run.metrics() if watched_score(r)]
+    results = _results(folder, len(epochs))
     measure = _measure(epochs[-1]) if epochs else ""
     best = _best(epochs)
     scores = results.get("results", {}).get("model", {}).get("test", {})
@@ -146,14 +147,10 @@ def _read(folder: Path, name: str) -> Listed:
     )
 
 
-def _results(run: Run, epochs: int) -> dict[str, Any]:
+def _results(folder: Path, epochs: int) -> dict[str, Any]:
     """The run's results; none where it has been trained on since."""
-    found = run.read_json(RESULTS)
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise UserError(f"expected an object in {run.folder / RESULTS}, found {type(found).__name__}")
-    return found if found.get("training", {}).get("epochs", epochs) == epochs else {}
+    found = read_summary(folder)
+    return found if found is not None and found["training"]["epochs"] == epochs else {}
 
 
 def _measure(record: Mapping[str, Any]) -> str:

@@ -20,6 +20,9 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.report.measures import kept_epoch, likelihood_of, measure_of, watched_score
 from ostinato.report.numbers import score
 from ostinato.runs.folder import CONFIG, RESULTS, Run
+from ostinato.runs.summary import STUDY_SUMMARY, read_summary
+from ostinato.runs.summary import TRIALS as trial_list
+from ostinato.shapes import Shape, of_json
 
 STUDY, TRIALS, JOURNAL = "study.toml", "trials.json", "journal.log"
 
@@ -231,9 +234,9 @@ def read_run(folder: Path, name: str) -> RunRecord:
         epochs=epochs,
         updates=[r for r in records if r.get("event") == "hessian-free update"],
     )
-    results = _read_json(folder, RESULTS, {})
+    results = read_summary(folder)
     # a run that goes on to more epochs has results of before until it is done
-    if results.get("training", {}).get("epochs", len(epochs)) == len(epochs):
+    if results is not None and results["training"]["epochs"] == len(epochs):
         record = _with_results(record, results)
     return record if record.training else replace(record, training=_training_of(run))
 
@@ -242,9 +245,9 @@ def _with_results(record: RunRecord, results: dict[str, Any]) -> RunRecord:
     """The record with what results.json says, as far as it says it."""
     return replace(
         record,
-        scores=results.get("results", record.scores),
+        scores=results["results"],
         data=results.get("data", record.data),
-        training=results.get("training", record.training),
+        training=results["training"],
         skipped=results.get("skipped", record.skipped),
     )
 
@@ -266,10 +269,9 @@ def read_study(folder: Path, name: str) -> StudyRecord:
         {"value": None, "params": {}}
         | trial
         | {"settings": effective_settings(base, trial.get("params", {}))}
-        for trial in _read_json(folder, TRIALS, [])
-        if "number" in trial
+        for trial in _read_json(folder, TRIALS, trial_list) or []
     ]
-    results = _read_json(folder, RESULTS, {})
+    results = _read_json(folder, RESULTS, STUDY_SUMMARY) or {}
     chosen = results.get("chosen", {})
     return StudyRecord(
         name,
@@ -316,7 +318,7 @@ def _chosen_run(
         return None
     run = read_run(place, f"{name}, trial {number}")
     # A study's results hold those of the chosen trial's run, as its own results.json does.
-    return run if run.scores else _with_results(run, results.get("results", {}))
+    return run if run.scores else _with_results(run, results["results"])
 
 
 def _training_of(run: Run) -> dict[str, Any]:
@@ -330,21 +332,13 @@ def _training_of(run: Run) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value is not None}
 
 
-def _read_json(folder: Path, name: str, otherwise: Any) -> Any:
-    """What a JSON file holds, or what stands for it where there is no file yet."""
-    path = folder / name
+def _read_json(folder: Path, name: str, shape: Shape) -> Any:
+    """What a JSON file of a study holds; None where there is none yet."""
     try:
         data = seal.read(folder, name, foreign.MOST_JSON)
     except FileNotFoundError:
-        return otherwise
-    try:
-        found = foreign.of_json(data)
-    except UserError as error:
-        raise UserError(f"expected JSON in {path}, found an error: {error}; correct the file") from error
-    if not isinstance(found, type(otherwise)):
-        kind = "an object" if isinstance(otherwise, dict) else "a list"
-        raise UserError(f"expected {kind} in {path}, found {type(found).__name__}; correct the file")
-    return found
+        return None
+    return of_json(data, shape, folder / name, seal.can_be_made(folder))
 
 
 def _number(value: Any) -> float:

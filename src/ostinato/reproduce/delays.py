@@ -18,19 +18,32 @@ from ostinato import foreign
 from ostinato.domains.domain import Data, load_data
 from ostinato.errors import UserError, near_names
 from ostinato.evaluation.tables import Column, Table, number_columns
-from ostinato.files import atomic_write
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.effective import with_draws
 from ostinato.recipe.recipe import Recipe
+from ostinato.reproduce.kept import read_record, write_record
 from ostinato.reproduce.pool import JobWatch
 from ostinato.reproduce.tuning import Clock
 from ostinato.runs.finish import train_in
 from ostinato.runs.folder import Run
 from ostinato.runs.results import score_run
 from ostinato.search.space import Space
+from ostinato.shapes import both, mapping, number, optional, record, sequence, text, truth
 from ostinato.training.monitor import Diverged, Monitor, SilentMonitor, Start
 
 NAME = "delays"
+
+_MADE = record(
+    {"solved": truth, "cost": number, "cpu_seconds": number, "valid_log_likelihood": optional(number)},
+    {"valid_error": optional(number), "test_error": optional(number), "reason": text},
+)
+_RECORD = record(
+    {
+        "trials": sequence(both(_MADE, record({"settings": mapping()}))),
+        "seeds": mapping(both(_MADE, record({"recipe": mapping()}))),
+    },
+    {"chosen": mapping()},
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +51,8 @@ class Comparison:
     """What is compared, and how; see the comments in `shipped/delays.toml`.
 
     Args:
-        problems, lengths: each with each.
+        problems, lengths: each with each, by every method.
+        further: problems with their length, as "addition-200", and the methods that are tried on them.
         trials, tuning_budget: settings tried of each method, and what each may cost.
         seeds, budget: trainings of each method, and what each may cost.
         settings: of every method.
@@ -53,6 +67,7 @@ class Comparison:
     budget: float
     settings: Mapping[str, Any] = field(default_factory=dict)
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    further: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path | None = None) -> Self:
@@ -63,7 +78,7 @@ class Comparison:
 
         Example:
             >>> sorted(Comparison.read().methods)
-            ['CLRM', 'CM', 'HF', 'SGD', 'regulariser']
+            ['CLRM', 'CM', 'HF', 'SGD', 'adam-CL', 'regulariser']
         """
         place = files("ostinato") / "shipped" / "delays.toml"
         try:
@@ -75,9 +90,11 @@ class Comparison:
             if name not in known:
                 raise UserError(f"unknown {name!r} in a comparison of delays: {near_names(name, known)}")
         try:
-            return cls(**found)
-        except TypeError as error:
+            made = cls(**found)
+            made.cells()
+        except (TypeError, AttributeError) as error:
             raise UserError(f"expected a whole comparison of delays in {path}: {error}") from None
+        return made
 
     def cells(self, columns: Sequence[str] = (), rows: Sequence[str] = ()) -> list["DelayCell"]:
         """Every problem, length and method, or those of some names.
@@ -94,6 +111,18 @@ class Comparison:
             ['delays/addition-50/CM', 'delays/addition-50/HF']
         """
         every = [DelayCell(p, n, m) for p in self.problems for n in self.lengths for m in self.methods]
+        for column, methods in self.further.items():
+            problem, _, length = column.rpartition("-")
+            if (
+                problem not in self.problems
+                or not length.isdecimal()
+                or not {*methods} <= self.methods.keys()
+            ):
+                raise UserError(
+                    f'expected further problems as "addition-200" = ["CM"], of {", ".join(self.problems)} '
+                    f"and {', '.join(self.methods)}, found {column!r} = {list(methods)!r}"
+                )
+            every += [DelayCell(problem, int(length), method) for method in methods]
         for asked, known in (
             (columns, {cell.column for cell in every} | set(self.problems)),
             (rows, set(self.methods)),
@@ -280,10 +309,7 @@ class DelayExperiment:
         """What there is."""
         if not self._place.is_file():
             return {"trials": [], "seeds": {}}
-        try:
-            found: dict[str, Any] = json.loads(self._place.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"expected results in JSON, cannot read {self._place}: {error}") from None
+        found: dict[str, Any] = read_record(self._place, _RECORD)
         return found
 
     @property
@@ -312,7 +338,9 @@ class DelayExperiment:
             draws = how.draws(self.cell, number)
             attempt = Attempt(with_draws(base, draws), runs / f"trial-{number}", how.tuning_budget)
             made = self._made(attempt, data, watch, f"trial {number}", draws, stop_requested)
-            self._write({**self.record, "trials": [*self.record["trials"], {"settings": draws, **made}]})
+            write_record(
+                self._place, {**self.record, "trials": [*self.record["trials"], {"settings": draws, **made}]}
+            )
         chosen = chosen_of(self.record["trials"])
         for seed in range(1, how.seeds + 1):
             if str(seed) not in self.record["seeds"]:
@@ -320,7 +348,7 @@ class DelayExperiment:
                 attempt = Attempt(recipe, runs / f"seed-{seed}", how.budget)
                 made = self._made(attempt, data, watch, f"seed {seed}", chosen, stop_requested)
                 seeds = {**self.record["seeds"], str(seed): {"recipe": recipe.to_dict(), **made}}
-                self._write({**self.record, "chosen": chosen, "seeds": seeds})
+                write_record(self._place, {**self.record, "chosen": chosen, "seeds": seeds})
 
     def _made(
         self,
@@ -338,10 +366,6 @@ class DelayExperiment:
             made = {**made, "test_error": scores["error"].value}
         watch.ended(f"{self.name}, {label}: {'solved' if made['solved'] else 'not solved'}")
         return made
-
-    def _write(self, content: Mapping[str, Any]) -> None:
-        self._place.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(self._place, json.dumps(content, indent=1) + "\n")
 
 
 def chosen_of(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -374,14 +398,13 @@ def experiments(
         UserError: the results there were made in another way.
     """
     place, now = results / NAME / "comparison.json", comparison.to_dict()
-    if place.is_file() and json.loads(place.read_text(encoding="utf-8")) != now:
+    if place.is_file() and read_record(place, mapping()) != now:
         raise UserError(
             f"expected the comparison that the results in {place.parent} were made with, found another; "
             "keep these results elsewhere"
         )
     if not place.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(place, json.dumps(now, indent=1) + "\n")
+        write_record(place, now)
     return [DelayExperiment(cell, comparison, results, folder) for cell in cells]
 
 

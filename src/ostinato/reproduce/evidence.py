@@ -5,11 +5,11 @@
     TABLE/COLUMN/MODEL/plain-0.json      settings and scores of a training with seed 0
     TABLE/COLUMN/MODEL/averaged-0.json   the same with an average of the weights and L2
 
-A command that has its answer here does not train for it again, whatever has become of its runs.
+A command that has its answer here does not train for it again, whatever has become of its runs. Every file
+ends with a digest of what it says, so that a figure that somebody has changed is no result.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,56 @@ from typing import Any
 
 import numpy as np
 
-from ostinato import foreign
 from ostinato.errors import UserError
-from ostinato.files import atomic_write
 from ostinato.reproduce.cells import Cell
+from ostinato.reproduce.kept import read_record, write_record
 from ostinato.reproduce.protocol import CONDITIONS, Protocol
+from ostinato.runs.summary import SCORE, SYSTEMS, TRAINING
+from ostinato.shapes import (
+    mapping,
+    number,
+    optional,
+    record,
+    sequence,
+    text,
+    truth,
+    whole,
+)
 
 PROTOCOL, TUNING = "protocol.json", "tuning.json"
+
+_SEED = record(
+    {
+        "recipe": mapping(),
+        "results": SYSTEMS,
+        "training": TRAINING,
+        "data": text,
+        "test_totals": record(
+            {"of": text, "ordered": truth, "log_prob": sequence(number), "counts": sequence(whole)}
+        ),
+        "cpu_seconds": number,
+    },
+    {"overlap": record({"how": text, "share": number, "scores": mapping(SCORE)})},
+)
+_CURVE = record({"value": optional(number), "curve": sequence(optional(number))})
+_TUNING = record(
+    {
+        "trials": sequence(
+            record(
+                {
+                    "number": whole,
+                    "state": text,
+                    "value": optional(number),
+                    "curve": sequence(optional(number)),
+                    "averaged": _CURVE,
+                    "params": mapping(),
+                },
+                {"epochs": whole, "cpu_seconds": optional(number), "reason": text},
+            )
+        )
+    },
+    {"chosen": mapping(mapping()), "number": mapping(whole), "valid": mapping(number)},
+)
 
 # Totals of more sequences than this are added up in neighbouring groups, to keep files small.
 _MOST_GROUPS = 400
@@ -59,7 +102,7 @@ class Evidence:
         """
         path, now = self.folder / PROTOCOL, json.loads(json.dumps(protocol.to_dict()))
         if path.is_file():
-            there = _read(path)
+            there = read_record(path, mapping())
             names = (now.keys() | there.keys()) - _MAY_GROW
             if other := sorted(name for name in names if now.get(name) != there.get(name)):
                 raise UserError(
@@ -68,52 +111,35 @@ class Evidence:
                 )
         if not path.is_file() or there != now:
             self.folder.mkdir(parents=True, exist_ok=True)
-            atomic_write(path, json.dumps(now, indent=1) + "\n")
+            write_record(path, now)
 
     def tuning(self, cell: Cell) -> dict[str, Any] | None:
         """What the cell's search has come to: `trials`, and `chosen` where it is done."""
         path = self.place(cell) / TUNING
-        return _read(path) if path.is_file() else None
+        return read_record(path, _TUNING) if path.is_file() else None
 
     def write_tuning(self, cell: Cell, content: Mapping[str, Any]) -> None:
         """Replace what the search has come to."""
-        self._write(self.place(cell) / TUNING, content)
+        write_record(self.place(cell) / TUNING, content)
 
     def seeds(self, cell: Cell, condition: str) -> dict[int, dict[str, Any]]:
         """The finished trainings of a cell, by seed."""
         found = {}
         for path in self.place(cell).glob(f"{condition}-*.json"):
-            number = path.stem.removeprefix(f"{condition}-")
-            if number.isdecimal():
-                found[int(number)] = _read(path)
+            seed = path.stem.removeprefix(f"{condition}-")
+            if seed.isdecimal():
+                found[int(seed)] = read_record(path, _SEED)
         return dict(sorted(found.items()))
 
     def write_seed(self, cell: Cell, condition: str, seed: int, content: Mapping[str, Any]) -> None:
         """Keep what a training has come to."""
-        self._write(self.place(cell) / f"{condition}-{seed}.json", content)
+        write_record(self.place(cell) / f"{condition}-{seed}.json", content)
 
     def cpu_seconds(self, cell: Cell) -> float:
         """What the cell has cost so far."""
         trials = (self.tuning(cell) or {"trials": []})["trials"]
         runs = [run for condition in CONDITIONS for run in self.seeds(cell, condition).values()]
         return float(sum(one.get("cpu_seconds") or 0.0 for one in (*trials, *runs)))
-
-    def _write(self, path: Path, content: Mapping[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, _as_text(content))
-
-
-def _as_text(content: Mapping[str, Any]) -> str:
-    """JSON with lists of numbers on one line."""
-    text = json.dumps(content, indent=1)
-    return re.sub(r"\[([^\[\]{}\"]*)\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
-
-
-def _read(path: Path) -> Any:
-    try:
-        return foreign.of_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"expected results in JSON, cannot read {path}: {error}") from None
 
 
 def grouped(totals: np.ndarray, counts: np.ndarray, most: int = _MOST_GROUPS) -> dict[str, list[float]]:

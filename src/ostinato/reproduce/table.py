@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ostinato.domains.paper import PAPER
+from ostinato.errors import UserError
 from ostinato.evaluation.measure import WATCHED
 from ostinato.evaluation.numbers import UNTOLD, number, score, unit_of
 from ostinato.reproduce.cells import Cell
@@ -100,20 +101,37 @@ def _row(cell: Cell, by_seed: Mapping[int, Mapping[str, Any]]) -> Row:
     figures: dict[str, Figure] = {}
     if models:
         measure = _measure(cell)
-        figures = {
-            split: _figure([m[split][measure] for m in models]) for split in ("train", "valid", "test")
-        }
+        splits = ("train", "valid", "test")
+        figures = {s: _figure([_score(cell, m, s, measure) for m in models]) for s in splits}
         if cell.table == "table1":
-            figures["accuracy"] = _figure([m["test"]["accuracy_per_frame"] for m in models])
+            accuracies = [_score(cell, m, "test", "accuracy_per_frame") for m in models]
+            figures["accuracy"] = _figure(accuracies)
     settings = dict(summaries[0]["recipe"]) if summaries else {}
     return Row(cell, figures, tuple(by_seed), settings, _baselines(cell, summaries))
+
+
+def _score(cell: Cell, system: Mapping[str, Any], split: str, name: str) -> dict[str, Any]:
+    """A score of a system, by split and name.
+
+    Raises:
+        UserError: it has none, as nothing that this version wrote.
+    """
+    found: dict[str, Any] | None = system.get(split, {}).get(name)
+    if found is None:
+        raise UserError(
+            f"expected {name} on {split} in the results of {cell.name}, found none; put them back from a "
+            "copy, or remove them to have them made again"
+        )
+    return found
 
 
 def _baselines(cell: Cell, summaries: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     """Of the first seed: baselines have none."""
     systems = summaries[0]["results"] if summaries else {}
     return {
-        name: _figure([splits["test"][_measure(cell)]]) for name, splits in systems.items() if name != "model"
+        name: _figure([_score(cell, splits, "test", _measure(cell))])
+        for name, splits in systems.items()
+        if name != "model"
     }
 
 
@@ -127,7 +145,7 @@ def _figure(scores: list[dict[str, Any]]) -> Figure:
     values = [score["value"] for score in scores]
     told = None not in values
     errors = [score["standard_error"] for score in scores]
-    intervals = [score["interval"] for score in scores if score["interval"] is not None]
+    intervals = [found for score in scores if (found := score.get("interval")) is not None]
     return Figure(
         value=fmean(values) if told else None,
         standard_error=None if None in errors else math.sqrt(fmean(e * e for e in errors)),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ostinato.domains.domain import Data, domain_named, load_data
+from ostinato.errors import UserError
 from ostinato.evaluation.numbers import number
 from ostinato.recipe.recipe import Recipe
 from ostinato.reproduce.cells import Cell, check_overrides
@@ -18,6 +19,7 @@ from ostinato.reproduce.tuning import Clock, Tuner, averaging_of, effective
 from ostinato.runs.finish import RESULTS, conclude, train_in
 from ostinato.runs.folder import CONFIG, Run
 from ostinato.runs.results import taken_apart
+from ostinato.runs.summary import read_summary
 from ostinato.runs.trained import load_model
 
 
@@ -57,7 +59,9 @@ class Training:
 
     def summary(self) -> dict[str, Any]:
         """What the finished training has come to: its results.json."""
-        found: dict[str, Any] = Run(self.folder).read_json(RESULTS)
+        found = read_summary(self.folder)
+        if found is None:
+            raise UserError(f"expected {RESULTS} in {self.folder}, found it removed; put it back from a copy")
         return found
 
     def run(self, watch: JobWatch, stop_requested: Callable[[], int] = lambda: 0) -> None:

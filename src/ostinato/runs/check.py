@@ -13,6 +13,7 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.runs.finish import conclude
 from ostinato.runs.folder import CHECKPOINTS, CONFIG, CURVE, FLIGHT, OWN_FILES, RESULTS, Run
 from ostinato.runs.metrics import METRICS
+from ostinato.runs.summary import read_summary
 
 WHOLE, MADE, LOST = "whole", "made again", "lost"
 
@@ -74,6 +75,8 @@ def _without_seal(run: Run) -> list[Checked]:
             found.append(Checked(name, WHOLE))
         except UserError as error:
             found.append(Checked(name, LOST, str(error)))
+    if [one.name for one in found if one.state == LOST] == [RESULTS]:
+        found = [_concluded(run, one.about) if one.name == RESULTS else one for one in found]
     if any(one.state == LOST for one in found):
         if damaged:
             hidden.rename(path)
@@ -87,6 +90,15 @@ def _without_seal(run: Run) -> list[Checked]:
     return [*found, Checked(seal.SEAL, MADE, f"{about}; {limits}")]
 
 
+def _concluded(run: Run, about: str) -> Checked:
+    """Results made again of a run without a seal."""
+    try:
+        conclude(run, _data(run), notice=lambda _: None)
+    except UserError as error:
+        return Checked(RESULTS, LOST, f"{about}; cannot be made again: {error}")
+    return Checked(RESULTS, MADE, about)
+
+
 def _look_at(run: Run, name: str) -> None:
     if name.startswith(f"{CHECKPOINTS}/"):
         run.load_checkpoint(Path(name).stem)
@@ -94,6 +106,8 @@ def _look_at(run: Run, name: str) -> None:
         Recipe.from_dict(run.config())
     elif name == METRICS:
         run.metrics()
+    elif name == RESULTS:
+        read_summary(run.folder)
     elif name.endswith(".json"):
         run.read_json(name)
 

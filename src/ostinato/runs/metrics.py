@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ostinato import foreign, seal
+from ostinato import foreign, seal, shapes
 from ostinato.errors import UserError
 from ostinato.files import open_regular, write_all, write_error
 from ostinato.seal import Content, Sealer
 
 METRICS = "metrics.jsonl"
+
+# Scores come behind these; one that is none is null.
+_SCORES = ("train_", "valid_")
+_FIELDS = shapes.record({}, {"epoch": shapes.whole, "best": shapes.truth, "event": shapes.text})
 
 
 class Metrics:
@@ -64,11 +68,13 @@ class Metrics:
         records = []
         for number, line in enumerate(self._bytes().split(b"\n")[:-1], 1):
             try:
-                records.append(foreign.of_json(line))
+                record = foreign.of_json(line)
+                _record(record, "")
             except UserError as error:
                 raise UserError(
-                    f"expected JSON in line {number} of {self._path}, found an error: {error}"
+                    f"expected a record of training in line {number} of {self._path}, found an error: {error}"
                 ) from error
+            records.append(record)
         return records
 
     def size(self) -> int:
@@ -121,6 +127,14 @@ class Metrics:
             os.ftruncate(descriptor, length)
         finally:
             os.close(descriptor)
+
+
+def _record(value: Any, where: str) -> None:
+    """What a line holds: a shape (`ostinato.shapes`)."""
+    _FIELDS(value, where)
+    for name, each in value.items():
+        if name.startswith(_SCORES):
+            shapes.optional(shapes.number)(each, name)
 
 
 def _finite(value: Any) -> Any:

@@ -6,7 +6,7 @@ from ostinato import seal
 from ostinato.domains.domain import load_data
 from ostinato.errors import UserError
 from ostinato.runs.check import LOST, MADE, WHOLE, Checked, check_run, is_run
-from ostinato.search.opening import join_study, read_settings, read_study
+from ostinato.search.opening import join_study, read_file, read_settings
 from ostinato.search.storage import JOURNAL
 from ostinato.search.study import RESULTS, SEALED, SNAPSHOT, TRIALS
 from ostinato.search.worker import finish
@@ -55,9 +55,17 @@ def _own(folder: Path) -> list[Checked]:
 
 
 def _sealed_now(folder: Path, why: str) -> list[Checked]:
-    read_study(folder)  # that all of it can be read
+    read_settings(folder)
+    made = {}
+    for name in (SNAPSHOT, RESULTS):
+        try:
+            read_file(folder, name)
+        except UserError as error:
+            _make(folder, name)
+            made[name] = str(error)
     seal.make(folder, SEALED, growing=(JOURNAL,))
-    found = [Checked(name, WHOLE) for name in seal.load(folder) or ()]
+    names = seal.load(folder) or ()
+    found = [Checked(name, MADE if name in made else WHOLE, made.get(name, "")) for name in names]
     return [*found, Checked(seal.SEAL, MADE, f"{why}; made from the files as they are")]
 
 

@@ -10,10 +10,14 @@ from ostinato import foreign, seal
 from ostinato.addresses import without_password
 from ostinato.errors import UserError, argument, near_names
 from ostinato.files import TEMPORARY_SUFFIX, read_regular, write_error
+from ostinato.runs.summary import STUDY_SUMMARY, TRIALS
 from ostinato.seal import SEAL, tell, tell_unsealed
 from ostinato.search.settings import StudySettings
 from ostinato.search.storage import JOURNAL, LOCKS, Mutex, open_database
 from ostinato.search.study import ATTRIBUTE, RESULTS, SETTINGS, SNAPSHOT, Study
+from ostinato.shapes import of_json
+
+_SHAPES = {SNAPSHOT: TRIALS, RESULTS: STUDY_SUMMARY}
 
 # How Optuna writes down that a trial is made.
 _HAS_TRIALS = b'"op_code":4'
@@ -140,17 +144,21 @@ def read_study(folder: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     settings, _ = read_settings(folder)
-    found: dict[str, Any] = {"settings": settings, "trials": [], "results": None}
-    for name, file in (("trials", SNAPSHOT), ("results", RESULTS)):
-        try:
-            data = seal.read(folder, file, foreign.MOST_JSON)
-        except FileNotFoundError:
-            continue
-        try:
-            found[name] = foreign.of_json(data)
-        except UserError as error:
-            raise UserError(f"expected JSON in {folder / file}, found an error: {error}") from None
-    return found
+    trials, results = (read_file(folder, name) for name in (SNAPSHOT, RESULTS))
+    return {"settings": settings, "trials": trials or [], "results": results}
+
+
+def read_file(folder: Path, name: str) -> Any:
+    """What trials.json or results.json of a study holds; None where there is none yet.
+
+    Raises:
+        UserError: it is damaged, or something else.
+    """
+    try:
+        data = seal.read(folder, name, foreign.MOST_JSON)
+    except FileNotFoundError:
+        return None
+    return of_json(data, _SHAPES[name], folder / name, seal.can_be_made(folder))
 
 
 def _is_others(path: Path) -> bool:

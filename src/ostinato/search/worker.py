@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ostinato import foreign, seal
 from ostinato.domains.domain import Data
 from ostinato.errors import UserError
 from ostinato.recipe.effective import effective_settings
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.finish import conclude, train_in
 from ostinato.runs.folder import CONFIG, LOCK, Run
+from ostinato.search.opening import read_file
 from ostinato.search.sampling import is_hopeless
 from ostinato.search.storage import insist, try_lock
 from ostinato.search.study import RESULTS, Attempt, Study
@@ -228,10 +228,9 @@ def finish(
         UserError: no trial was trained to its end.
     """
     with study.mutex("results"):
-        if not again and seal.is_there(study.folder, RESULTS):
-            summary: dict[str, Any] = foreign.of_json(seal.read(study.folder, RESULTS, foreign.MOST_JSON))
-            if summary["study"]["study"]["trials"] >= study.settings.trials:
-                return summary
+        summary: dict[str, Any] | None = None if again else read_file(study.folder, RESULTS)
+        if summary is not None and summary["study"]["study"]["trials"] >= study.settings.trials:
+            return summary
         records = study.write_snapshot()
         chosen = choose(records)
         folder = study.trial_folder(chosen["number"])

@@ -22,6 +22,7 @@ from ostinato.nn import SequenceModel
 from ostinato.nn.cells.state import State, finite, from_named_tensors, map_state, named_tensors, zeros_like
 from ostinato.nn.devices import find_device
 from ostinato.nn.outputs.base import Objective
+from ostinato.nn.outputs.distribution import seen_targets
 from ostinato.optim.averaging import WeightAverage
 from ostinato.optim.schedules import END_WITH_TRAINING
 from ostinato.recipe.recipe import Recipe
@@ -186,8 +187,9 @@ class Trainer:
             self._find_threshold()
         self.progress.clip_threshold = self.threshold.value
         self.monitor.started(self._start())
-        while not self.progress.stopped_because and self.progress.epoch < self.recipe.epochs:
-            self._train_epoch()
+        with seen_targets():  # by `streams`
+            while not self.progress.stopped_because and self.progress.epoch < self.recipe.epochs:
+                self._train_epoch()
         self.progress.stopped_because = self.progress.stopped_because or ALL_DONE
         self._save()
         return self.progress

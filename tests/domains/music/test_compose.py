@@ -122,3 +122,9 @@ def test_a_baseline_generates_too() -> None:
 def test_what_cannot_be_is_said(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match="expected"):
         generate(tiny(), visible_size=V, generator=seeded(), **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [9, 0.5, np.nan])
+def test_a_beginning_of_other_values_than_0_and_1_is_refused(value: float) -> None:
+    with pytest.raises(UserError, match="expected prime of 0 and 1, found other values"):
+        generate(tiny(), 3, visible_size=V, prime=np.full((1, V), value), generator=seeded())

@@ -3,6 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ostinato.domains.music.harmonize import melody, regions
+from ostinato.domains.music.layout import shifted
 from ostinato.domains.music.notes import MAX_FRAMES, Notes, checked, spans, to_c, tonic
 from ostinato.errors import UserError
 
@@ -104,3 +106,10 @@ def test_spans_and_frames_are_inverse(seed):
 def test_shape_is_checked():
     with pytest.raises(ValueError, match=r"expected frames of shape \(T, 88\), or .* onsets, found \(3, 7\)"):
         checked(np.zeros((3, 7)))
+
+
+@pytest.mark.parametrize("value", [9, 0.5, np.nan])
+def test_values_are_checked(value):
+    for use in (checked, melody, regions, lambda frames: shifted(frames, 1)):
+        with pytest.raises(UserError, match="expected frames of 0 and 1, found other values"):
+            use(np.full((3, 88), value))

@@ -215,3 +215,13 @@ def test_systematic_resampling_draws_the_expected_numbers() -> None:
 def test_no_particles_is_a_mistake() -> None:
     with pytest.raises(UserError, match="particles of at least 1"):
         sample_conditioned(tiny(), *constraint(), particles=0, generator=seeded())
+
+
+def test_fixed_notes_of_other_values_than_0_and_1_are_refused() -> None:
+    fixed, values = constraint()
+    wrong = np.where(fixed, 9, values)
+    with pytest.raises(ValueError, match="values of 0 and 1 where notes are fixed"):
+        sample_conditioned(tiny(), fixed, wrong, particles=2, generator=seeded())
+    unasked = np.where(fixed, values, 9)
+    found = sample_conditioned(tiny(), fixed, unasked, particles=2, generator=seeded())
+    assert int(found.frames.max()) <= 1

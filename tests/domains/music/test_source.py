@@ -1,17 +1,19 @@
 """What a user gives is written as it came: counted by symusic, a reader of MIDI that writes nothing here."""
 
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
 import symusic
 
-from ostinato.domains.music.harmonize import region_of
+from ostinato.domains.music.harmonize import Region, held_cells, region_of
 from ostinato.domains.music.reading import musicxml as own_musicxml
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.midi import strikes
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.source import read_source, source_of_frames
+from ostinato.errors import UserError
 
 TICKS = 480
 ABC = "X:1\nT:Tune\nM:3/4\nL:1/8\nQ:1/4=90\nK:Bb\nV:1 name=Top\n(3FGA|B2 c3 d|(3efg f2 e2|d6|]\n"
@@ -179,8 +181,51 @@ def test_bars_are_composed_anew_and_nothing_else(source) -> None:
 def test_bars_that_are_none_say_which_there_are(source) -> None:
     piece = source(grid=2).piece
     for text in ("bars 20-24", "bars 0-2", "bars 3-2", "bars", "bars 2-9"):
-        with pytest.raises(ValueError, match=r"expected bars in 1-4"):
+        with pytest.raises(ValueError, match=rf"expected bars within 1-4, those of a.mid, found '{text}'"):
             region_of(text, piece)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("bars 9-12", 'write "bars 1-4" or some of them'),
+        ("bars 2-5", 'write "bars 1-4" or some of them'),
+        ("bar 5", 'write "bars 1-4" or some of them'),
+        ("bars x", 'write "bars 1-4" or some of them'),
+        ("bars 0-2", "it has no pickup, which would be bar 0"),
+        ("bars 3-1", 'write the smaller number first, "bars 1-3"'),
+        ("bars 2-3@H4", 'expected pitches like "bars 1-4@C4-G5"'),
+        ("20-24", "expected quarter notes within 0-16, those of a.mid"),
+        ("8-17", "expected quarter notes within 0-16, those of a.mid"),
+        ("16-", "expected quarter notes within 0-16, those of a.mid"),
+        ("G8-C9", "expected pitches within A0-C8"),
+        ("G0", "expected pitches within A0-C8"),
+    ],
+)
+def test_a_region_that_the_piece_does_not_have_says_what_it_has(source, text, hint) -> None:
+    # four bars of four quarters, whose last note is a quarter shorter
+    tune = chunk(
+        *[event for k in range(15) for event in ((0, [0x90, 60 + k, 9]), (TICKS, [0x80, 60 + k, 0]))]
+    )
+    head = b"MThd\0\0\0\6\0\1\0\1" + TICKS.to_bytes(2, "big")
+    piece = source(head + tune, grid=2).piece
+    with pytest.raises(UserError, match=re.escape(hint)):
+        region_of(text, piece)
+    assert region_of("12-16", piece).mask(len(piece)).any()
+    assert region_of("bars 1-4", piece).mask(len(piece)).all()
+
+
+def test_a_pickup_is_bar_0(source) -> None:
+    piece = source(ABC.encode(), name="a.abc", grid=2).piece
+    assert region_of("bars 0-1", piece).begin == 0
+    with pytest.raises(UserError, match=r"expected bars within 0-3, .*found 'bars 0-4'"):
+        region_of("bars 0-4", piece)
+
+
+def test_what_is_off_the_keyboard_in_the_piece_s_key_is_never_free() -> None:
+    held = held_cells(3, free=[Region()], semitones=5)
+    assert (~held).all(axis=0).tolist() == [k >= 5 for k in range(88)]
+    assert held_cells(3, fixed=[Region()], semitones=-5).all()
 
 
 def test_a_tempo_that_is_asked_for_takes_the_place_of_the_piece_s(source) -> None:

@@ -1,9 +1,11 @@
 """Every output's distribution does what users of `torch.distributions` expect of one."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, MultivariateNormal
 
@@ -15,6 +17,7 @@ from ostinato.nn.outputs import (
     RBMFrames,
     Tokens,
 )
+from ostinato.nn.outputs.distribution import seen_targets
 from output_rows import DOUBLE, ROWS, SIZE, Row, seeded, states
 
 rows = pytest.mark.parametrize("row", ROWS, ids=str)
@@ -225,3 +228,30 @@ def test_masks_and_fixed_values_broadcast(row: Row) -> None:
     if log_weight is not None:
         assert log_weight.shape == (3,)
         assert same.shape == (2, 3)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.targets == "binary"], ids=str)
+def test_targets_that_are_no_frames_are_refused_unless_they_have_been_looked_at(row: Row) -> None:
+    """Bernoulli and RBMs took a byte of 9 for a probability of 9; NADE has always refused it."""
+    layer, value, hidden = row.layer(), row.values(2), states(2)
+    odd = {"nll": value.clone(), "of real numbers": value.double(), "minus": value.to(torch.int8)}
+    odd["nll"][0, 0], odd["of real numbers"][0, 0], odd["minus"][0, 0] = 9, torch.nan, -1
+    costs = [layer.nll]
+    costs += [partial(o.cost, generator=seeded(0)) for o in getattr(layer, "objectives", ())]
+    for cost in costs:
+        for targets in odd.values():
+            with pytest.raises(ValueError, match=r"frames.* (0 and 1|neither 0 nor 1)"):
+                cost(hidden, targets)
+    if row.name != "nade":  # whose kernels are of bytes
+        with seen_targets():
+            layer.nll(hidden, odd["nll"])
+
+
+def test_bernoulli_takes_probabilities_and_no_other_shares() -> None:
+    layer = next(row for row in ROWS if row.name == "bernoulli").layer()
+    half = torch.full((2, SIZE), 0.5, dtype=torch.float64)
+    expected = -(half * layer(states(2)).logits - F.softplus(layer(states(2)).logits)).sum()
+    torch.testing.assert_close(layer.nll(states(2), half), expected)
+    for wrong in (1.5, -0.5):
+        with pytest.raises(ValueError, match=f"0 and 1, or probabilities, found {wrong}"):
+            layer.nll(states(2), half.fill_(wrong))

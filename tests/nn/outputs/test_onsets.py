@@ -51,6 +51,20 @@ def test_all_probability_is_on_the_valid_frames(layer, before):
 
 
 @pytest.mark.parametrize("before", BEFORE)
+def test_the_cost_of_a_frame_that_is_not_valid_is_none(layer, before):
+    for frame in EVERY:
+        if valid(frame, before):
+            found = layer.nll(seen(before).unsqueeze(0), frame.unsqueeze(0))
+            torch.testing.assert_close(found, -layer(seen(before)).log_prob(frame))
+        else:
+            with pytest.raises(ValueError, match="silent, struck, or held from before"):
+                layer.nll(seen(before).unsqueeze(0), frame.unsqueeze(0))
+    nine = torch.tensor([[9, 0, 9, 0]], dtype=torch.uint8)
+    with pytest.raises(ValueError, match="0 and 1"):
+        layer.nll(seen(before).unsqueeze(0), nine)
+
+
+@pytest.mark.parametrize("before", BEFORE)
 def test_the_roll_has_the_marginal_probability_of_what_sounds(layer, before):
     frames = layer(seen(before))
     p = frames.log_prob(EVERY).exp()

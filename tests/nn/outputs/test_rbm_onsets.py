@@ -218,6 +218,22 @@ def test_contrastive_divergence_goes_the_way_of_the_gradient() -> None:
         assert float((own - other).abs().max()) < 0.03
 
 
+def test_frames_that_are_not_valid_cost_nothing_else_than_an_error() -> None:
+    layer = OnsetRBM(RBM(H, 2 * P, J, generator=seeded(), dtype=torch.float64))
+    hidden = torch.cat([torch.zeros(1, H), torch.tensor([BEFORE[0]])], 1).double()
+    costs = (layer.training_loss, layer.mean_field_loss)
+    for frame in EVERY:
+        for cost in costs:
+            if valid(frame, BEFORE[0]):
+                cost(hidden, frame.unsqueeze(0))
+            else:
+                with pytest.raises(ValueError, match="silent, struck, or held"):
+                    cost(hidden, frame.unsqueeze(0))
+    for cost in (*costs, layer.nll, layer.training_score):
+        with pytest.raises(ValueError, match="0 and 1"):
+            cost(hidden, 9 * torch.ones(1, 2 * P, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize("persistent", [0, 7])
 def test_its_chains_stay_among_valid_frames(persistent, monkeypatch) -> None:
     rows = RBM(H, 2 * P, J, cd_steps=2, persistent_chains=persistent, generator=seeded(), dtype=torch.float64)

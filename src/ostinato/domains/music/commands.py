@@ -16,6 +16,7 @@ from ostinato.domains.music.layout import has_onsets, roll
 from ostinato.domains.music.memory import frames as frames_of
 from ostinato.domains.music.open import MusicModel
 from ostinato.domains.music.options import ComposeOptions, ScoreOptions
+from ostinato.domains.music.reading.keys import in_words
 from ostinato.domains.music.reading.pieces import Piece
 from ostinato.domains.music.rhythm import attacks
 from ostinato.domains.music.source import Source
@@ -44,7 +45,8 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
         if made.beginning is not None:
             prime = {
                 "frames": made.primed,
-                "semitones": made.semitones,
+                "semitones": made.beginning.piece.semitones,
+                "key": made.beginning.piece.key or None,
                 "notes": made.written[0]["given_notes"],
             }
         own = {} if chains is None else {"chains": chains}
@@ -55,14 +57,13 @@ def compose(run: Path, asked: Asked, own: ComposeOptions) -> Answer:
     def parts() -> Iterator[Part]:
         if made.beginning is not None:
             piece = made.beginning.piece
-            yield Notice(f"{piece.name}: {counted(made.primed, 'frame')}, {moved(made.semitones)}")
+            yield Notice(f"{piece.name}: {counted(made.primed, 'frame')}, {moved(piece)}")
             if made.beginning.unseen:
                 yield Notice(unseen(made.beginning.unseen))
         for one in made.written:
             kept = ""
             if made.beginning is not None:
-                given = counted(one["given_notes"], "given note")
-                kept = f"{one['given_notes_kept']} of {given} kept, {one['added_notes']} added, "
+                kept = f"{notes_in_words(one['given_notes'], one['given_notes_kept'], one['added_notes'])}, "
             yield (
                 f"{', '.join(one['files'])}: {counted(one['frames'], 'frame')}, {kept}"
                 f"{one['notes_per_frame']:.2f} notes a frame"
@@ -90,11 +91,6 @@ class Composed:
     beginning: Source | None
     primed: int
     first_beat: float
-
-    @property
-    def semitones(self) -> int:
-        """How far the beginning was moved for the model."""
-        return 0 if self.beginning is None else self.beginning.piece.semitones
 
 
 def composed(music: MusicModel, asked: Asked, own: ComposeOptions, paths: Sequence[Path]) -> Composed:
@@ -156,7 +152,7 @@ def _side(music: MusicModel, beginning: Source | None, primed: int, own: Compose
 def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Source | None:
     """What is continued: a file, or frames that a program has, which are in the model's key."""
     if prime is None:
-        for name in ("prime_steps", "semitones"):
+        for name in ("prime_steps", "semitones", "key"):
             if getattr(own, name) is not None:
                 raise UserError(
                     f"expected {argument(name)} with {argument('prime')}, found it alone; leave it out"
@@ -169,9 +165,10 @@ def _beginning(music: MusicModel, prime: Any, own: ComposeOptions) -> Source | N
                     f"expected {argument(name)} without a file to continue, which has its own, found both; "
                     "leave it out"
                 )
-        return music.source(Path(prime), semitones=own.semitones)
-    if own.semitones is not None:
-        raise UserError(f"expected {argument('semitones')} with a file to continue, found frames; move them")
+        return music.source(Path(prime), semitones=own.semitones, key=own.key)
+    for name in ("semitones", "key"):
+        if getattr(own, name) is not None:
+            raise UserError(f"expected {argument(name)} with a file to continue, found frames; move them")
     bars = music.bars(own.metre, own.pickup)
     return music.source_of_frames(frames_of(prime, "prime", music.visible_size), "prime", bars)
 
@@ -204,18 +201,31 @@ def unseen(count: int) -> str:
     )
 
 
-def moved(semitones: int) -> str:
+def moved(piece: Piece) -> str:
     """What was done about the key, in words.
 
     Example:
-        >>> moved(-2)
-        'moved by -2 semitones for the model and back in what is written'
+        >>> moved(Piece("a.mid", np.zeros((1, 88)), 1, semitones=-2, key="D guessed"))
+        'in D, guessed from the notes: moved by -2 semitones for the model and back in what is written'
     """
-    return (
-        f"moved by {semitones:+d} semitones for the model and back in what is written"
-        if semitones
+    done = (
+        f"moved by {piece.semitones:+d} semitones for the model and back in what is written"
+        if piece.semitones
         else ("in the key the model knows")
     )
+    return f"{in_words(piece.key)}: {done}" if piece.key else done
+
+
+def notes_in_words(given: int, kept: int, added: int, replaced: int = 0) -> str:
+    """What became of a piece's notes.
+
+    Example:
+        >>> notes_in_words(12, 12, 6, replaced=1), notes_in_words(0, 0, 31, replaced=13)
+        ('12 of 12 given notes kept, 1 replaced, 6 added', 'no notes given, 13 replaced, 31 added')
+    """
+    parts = [f"{kept} of {counted(given, 'given note')} kept" if given else "no notes given"]
+    parts += [f"{replaced} replaced"] if replaced else []
+    return ", ".join([*parts, f"{added} added"])
 
 
 def score_pieces(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
@@ -227,7 +237,7 @@ def score_pieces(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     if own.out is not None:
         pictures.check_writable(own.out)
     music = MusicModel.open(run, device=own.device)
-    pieces, failed = music.read_all(files, semitones=own.semitones)
+    pieces, failed = music.read_all(files, semitones=own.semitones, key=own.key)
     if not pieces:
         raise UserError(_none(failed))
     names = [name for name, _ in pieces]

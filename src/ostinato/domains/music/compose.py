@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ostinato.data.side import Reader, Side, inputs
+from ostinato.domains.music.layout import is_binary
 from ostinato.errors import UserError, argument
 from ostinato.nn.cells.state import repeat
 from ostinato.nn.devices import device_of
@@ -79,7 +80,10 @@ def generate(
     if count < 1:
         raise UserError(f"expected {argument('count')} of at least 1, found {count}")
     check_temperature(temperature)
-    given = np.zeros((0, visible_size), np.uint8) if prime is None else np.asarray(prime, dtype=np.uint8)
+    given = np.zeros((0, visible_size), np.uint8) if prime is None else np.asarray(prime)
+    if not is_binary(given):
+        raise UserError(f"expected {argument('prime')} of 0 and 1, found other values")
+    given = given.astype(np.uint8)
     if given.ndim != 2 or given.shape[1] != visible_size:
         raise ValueError(f"expected a prime of shape (P, {visible_size}), got {given.shape}")
     if side is not None and len(side) != len(given) + steps:

@@ -11,6 +11,9 @@ import numpy as np
 
 Quantize = Literal["nearest", "sample"]
 
+# A piece as grids are fitted to it: start, end and pitch of its notes, (N,) each, and its pickup.
+Timed = tuple[np.ndarray, np.ndarray, np.ndarray, float]
+
 # A frame looks at what sounds an eighth of a frame after its beginning: late enough for a hand that comes a
 # little late and for the end of a legato note, early enough for a 32nd note on the beat of an eighth-note
 # grid.
@@ -140,7 +143,7 @@ def cost(start: np.ndarray, placed: Placed, grid: int, phase: float) -> Cost:
     )
 
 
-def fitting(pieces: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, float]]) -> int:
+def fitting(pieces: Sequence[Timed]) -> int:
     """The coarsest grid that suits pieces (start, end, pitch, pickup).
 
     It has 98 % of all onsets on its lines, and at most one note in a thousand is lost. Where no grid has, as
@@ -163,9 +166,18 @@ def fitting(pieces: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, float]]) 
     return next((grid for grid in roomy if grid >= nearest), GRIDS[-1])
 
 
-def _fit(
-    pieces: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, float]], grid: int
-) -> tuple[float, float, float]:
+def suits(piece: Timed, grid: int) -> bool:
+    """Whether a grid has 98 % of a piece's onsets on its lines.
+
+    Example:
+        >>> triplets = np.arange(12) / 3
+        >>> [grid for grid in GRIDS if suits((triplets, triplets + 1 / 3, np.arange(12), 0.0), grid)]
+        [3, 6, 12]
+    """
+    return _fit([piece], grid)[0] >= _MOST_ON_IT
+
+
+def _fit(pieces: Sequence[Timed], grid: int) -> tuple[float, float, float]:
     """Shares of onsets on a line, of chance's distance to the lines, and of notes that are lost."""
     on_line = lost = count = 0
     distance = 0.0

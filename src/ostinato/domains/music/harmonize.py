@@ -18,7 +18,7 @@ _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _NUMBER = r"\d+(?:\.\d+)?"
 _PITCH = r"([A-Ga-g])([#♯b♭]?)(-?\d)"
 _BEATS = re.compile(rf"({_NUMBER})?-({_NUMBER})?")
-_BARS = re.compile(r"bars?[ :]?(\d+)?(-)?(\d+)?(@.+)?", re.IGNORECASE)
+_BARS = re.compile(r"bars?[ :]*(\d+)?\s*(-)?\s*(\d+)?", re.IGNORECASE)
 _PITCHES = re.compile(rf"{_PITCH}(?:-{_PITCH})?")
 
 
@@ -115,6 +115,8 @@ class Region:
             high = low if rows[4] is None else _pitch(*rows.groups()[3:])
         if (end is not None and end <= begin) or high < low:
             raise UserError(f"expected a region that is not empty, the smaller number first, found {text!r}")
+        if low < LOWEST or high >= LOWEST + COLUMNS:
+            raise UserError(f"expected pitches within A0-C8, which the model knows, found {text!r}")
         return cls(begin, end, low, high)
 
     def mask(self, frames: int, semitones: int = 0) -> np.ndarray:
@@ -126,7 +128,7 @@ class Region:
         """
         inside = np.zeros((frames, COLUMNS), dtype=bool)
         if self.begin >= frames:
-            raise UserError(f"expected a region within the piece of {frames} frames, found one after its end")
+            raise UserError(f"expected regions within the {frames} frames of a piece, one is after its end")
         rows = np.arange(COLUMNS) + LOWEST - semitones
         inside[self.begin : self.end] = (rows >= self.low) & (rows <= self.high)
         return inside
@@ -169,6 +171,8 @@ def held_cells(
 ) -> np.ndarray:
     """Boolean (T, 88): what `regions` holds of so many frames.
 
+    Rows that are off the keyboard in the piece's own key are always held.
+
     Example:
         >>> int(held_cells(2, free=[Region(0, 1)]).sum())
         88
@@ -178,6 +182,8 @@ def held_cells(
         held |= region.mask(frames, semitones)
     for region in free:
         held &= ~region.mask(frames, semitones)
+    own = np.arange(COLUMNS) - semitones
+    held[:, (own < 0) | (own >= COLUMNS)] = True
     return held
 
 
@@ -192,20 +198,21 @@ def region_of(text: str, piece: Piece) -> Region:
         >>> region_of("bars 2-3", piece), region_of("bar 4", piece).begin
         (Region(begin=6, end=18, low=21, high=108), 18)
     """
-    found = _BARS.fullmatch(text.strip())
-    if found is None:
-        return Region.parse(text, piece.frames_per_beat)
     grid, first = piece.frames_per_beat, piece.time(0)
     least = 0 if piece.bars.pickup else 1
     last = piece.bars.last(first + len(piece) / grid)
-    begin = int(found[1]) if found[1] else least
-    end = int(found[3]) if found[3] else begin if not found[2] else last
-    if not least <= begin <= end <= last or not (found[1] or found[2]):
-        raise UserError(
-            f'expected bars in {least}-{last}, the smaller number first, like "bars {least}-{last}", found '
-            f"{text!r}"
-        )
-    pitches = Region.parse(found[4][1:], grid) if found[4] else Region()
+    if not text.strip().lower().startswith("bar"):
+        return _within(Region.parse(text, grid), text, piece, piece.bars.begin(last + 1) - first)
+    beats, at, rows = text.strip().partition("@")
+    found = _BARS.fullmatch(beats)
+    begin = int(found[1]) if found and found[1] else least
+    end = last if found is None or (found[2] and not found[3]) else int(found[3]) if found[3] else begin
+    if found is None or not (found[1] or found[2]) or not least <= begin <= end <= last:
+        raise UserError(_no_bars(text, piece, (least, last), (begin, end) if found else None))
+    try:
+        pitches = Region.parse(f"-{at}{rows}", grid)
+    except UserError as error:
+        raise UserError(f'expected pitches like "bars {least}-{last}@C4-G5", found {text!r}') from error
     frames = [
         min(max(math.ceil((time - first) * grid - 1e-6), 0), len(piece))
         for time in (piece.bars.begin(begin), piece.bars.begin(end + 1))
@@ -213,3 +220,24 @@ def region_of(text: str, piece: Piece) -> Region:
     if frames[0] == frames[1]:
         raise UserError(f"expected bars with a frame of the model in them, found {text!r}")
     return Region(frames[0], frames[1], pitches.low, pitches.high)
+
+
+def _no_bars(text: str, piece: Piece, there: tuple[int, int], asked: tuple[int, int] | None) -> str:
+    """Why these are no bars of the piece, and which there are."""
+    least, last = there
+    message = f"expected bars within {least}-{last}, those of {piece.name}, found {text!r}"
+    if asked is None or asked[0] <= asked[1]:
+        pickup = "; it has no pickup, which would be bar 0" if asked and asked[0] < least else ""
+        return f'{message}{pickup}; write "bars {least}-{last}" or some of them'
+    return f'{message}; write the smaller number first, "bars {asked[1]}-{asked[0]}"'
+
+
+def _within(region: Region, text: str, piece: Piece, quarters: float) -> Region:
+    """The region, unless it goes on after the piece's last bar, which ends after so many quarter notes."""
+    frames = len(piece)
+    if region.begin >= frames or (region.end or 0) > max(frames, math.ceil(quarters * piece.frames_per_beat)):
+        raise UserError(
+            f"expected quarter notes within 0-{quarters:g}, those of {piece.name}, found {text!r}; leave the "
+            'last number out for all up to the end, like "4-"'
+        )
+    return region

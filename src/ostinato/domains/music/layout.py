@@ -128,10 +128,28 @@ def shifted(frames: np.ndarray, semitones: int) -> np.ndarray:
     return moved
 
 
-def checked(frames: np.ndarray) -> np.ndarray:
-    """The same frames, if their shape is (T, 88), or (T, 176) with onsets."""
+def shaped(frames: np.ndarray) -> np.ndarray:
+    """The same array, if its shape is that of frames, (T, 88), or (T, 176) with onsets."""
     frames = np.asarray(frames)
     if frames.ndim != 2 or frames.shape[1] not in (COLUMNS, 2 * COLUMNS):
         wanted = f"(T, {COLUMNS}), or (T, {2 * COLUMNS}) with onsets"
         raise UserError(f"expected frames of shape {wanted}, found {frames.shape}")
     return frames
+
+
+def checked(frames: np.ndarray) -> np.ndarray:
+    """The same frames, if their shape is (T, 88), or (T, 176) with onsets, and their values are 0 and 1."""
+    frames = shaped(frames)
+    if not is_binary(frames):
+        raise UserError("expected frames of 0 and 1, found other values")
+    return frames
+
+
+def is_binary(frames: np.ndarray) -> bool:
+    """Whether all values are 0 or 1.
+
+    Example:
+        >>> is_binary(np.array([[0, 1]])), is_binary(np.array([[9]])), is_binary(np.array([[np.nan]]))
+        (True, False, False)
+    """
+    return bool(((frames == 0) | (frames == 1)).all())

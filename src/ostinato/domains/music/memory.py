@@ -7,7 +7,7 @@ import numpy as np
 
 from ostinato.data.sequences import SPLITS, Sequence, Splits
 from ostinato.domains.given import UNSPLIT, Given
-from ostinato.domains.music.layout import invalid
+from ostinato.domains.music.layout import invalid, is_binary
 from ostinato.domains.music.reading.folder import FRAMES_PER_BEAT, SHARES, split_songs
 from ostinato.errors import UserError, argument
 
@@ -24,7 +24,7 @@ def knows(given: Given) -> bool:
     first = given.first
     if given.module is not None or not isinstance(first, np.ndarray):
         return False
-    return first.ndim == 2 and first.dtype.kind in "bui" and _is_binary(first)
+    return first.ndim == 2 and first.dtype.kind in "bui" and is_binary(first)
 
 
 def wrap(given: Given, frames_per_beat: int | str | None, *, onsets: bool = False) -> Splits:
@@ -90,13 +90,9 @@ def frames(values: Any, name: str, width: int | None = None) -> np.ndarray:
     wanted = "V" if width is None else width
     if array.ndim != 2 or array.size == 0 or (width is not None and array.shape[1] != width):
         raise UserError(f"expected frames (T, {wanted}) for {name}, found shape {array.shape}")
-    if array.dtype.kind not in "buif" or not _is_binary(array):
+    if array.dtype.kind not in "buif" or not is_binary(array):
         raise UserError(
             f"expected frames of 0 and 1 for {name}, found other values; real values are for "
             f"{argument('domain')} series"
         )
     return array.astype(np.uint8)
-
-
-def _is_binary(array: np.ndarray) -> bool:
-    return bool(((array == 0) | (array == 1)).all())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ostinato.domains.music.grid import Cost, Placed, Quantize, cost, place
+from ostinato.domains.music.grid import Cost, Placed, Quantize, Timed, cost, place
 from ostinato.domains.music.layout import COLUMNS as COLUMNS
 from ostinato.domains.music.layout import HIGHEST as HIGHEST
 from ostinato.domains.music.layout import LOWEST as LOWEST
@@ -87,6 +87,11 @@ class Notes:
 
     def __len__(self) -> int:
         return len(self.pitch)
+
+    @property
+    def timed(self) -> Timed:
+        """What a grid is fitted to."""
+        return self.start, self.end, self.pitch, self.pickup
 
     def frames(
         self,

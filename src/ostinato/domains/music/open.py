@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from ostinato.data.sequences import Skipped
 from ostinato.domains.music.bars import COMMON_TIME, Bars
 from ostinato.domains.music.metre import parsed
 from ostinato.domains.music.reading.frames import BEFORE, AsFrames, convention_of
+from ostinato.domains.music.reading.keys import KeyFrom, named
 from ostinato.domains.music.reading.pieces import Piece, read_piece, read_pieces
 from ostinato.domains.music.source import Source, read_source, source_of_frames
 from ostinato.domains.trained import TrainedModel
@@ -119,29 +120,52 @@ class MusicModel:
         metre = self.metres is not None
         return Piece(name, frames, self.frames_per_beat, 0, -there.pickup, there, metre, self.how.look_back)
 
-    def read(self, path: str | os.PathLike[str], *, semitones: int | None = None) -> Piece:
+    def read(
+        self, path: str | os.PathLike[str], *, semitones: int | None = None, key: str | None = None
+    ) -> Piece:
         """A piece as the model reads it: with its frames to a beat, moved to C if its data were.
 
         Args:
             path: a MIDI, MusicXML, ABC or kern file.
             semitones: how far to move it up instead.
-        """
-        return read_piece(path, self._how, semitones=semitones)
+            key: what it is moved to C by: "guessed", "stated" or its name (`keys.named`); by default what the
+                run's data were moved by.
 
-    def source(self, path: str | os.PathLike[str], *, semitones: int | None = None) -> Source:
+        Raises:
+            UserError: both are given, or a key where the data were not moved to C.
+        """
+        return read_piece(path, self._told(semitones, key), semitones=semitones)
+
+    def source(
+        self, path: str | os.PathLike[str], *, semitones: int | None = None, key: str | None = None
+    ) -> Source:
         """A user's piece: what `read` gives, and its notes as they came, to be written again."""
-        return read_source(path, self._how, semitones=semitones)
+        return read_source(path, self._told(semitones, key), semitones=semitones)
 
     def source_of_frames(self, frames: np.ndarray, name: str, bars: Bars | None = None) -> Source:
         """Frames that a program has, in the model's key, as a piece; see `piece`."""
         return source_of_frames(self.piece(name, frames, bars))
 
     def read_all(
-        self, paths: Sequence[Path], *, semitones: int | None = None
+        self, paths: Sequence[Path], *, semitones: int | None = None, key: str | None = None
     ) -> tuple[list[tuple[str, Piece]], list[Skipped]]:
         """The pieces of files, collections and folders, as `read` reads them, by name; and the unusable."""
-        return read_pieces(paths, self._how, semitones=semitones, progress=True)
+        return read_pieces(paths, self._told(semitones, key), semitones=semitones, progress=True)
 
-    @property
-    def _how(self) -> AsFrames:
-        return replace(self.how, frames_per_beat=self.frames_per_beat, transpose=self.transposed)
+    def _told(self, semitones: int | None, key: str | None) -> AsFrames:
+        """How pieces are read, where a key may have been named."""
+        how = replace(self.how, frames_per_beat=self.frames_per_beat, transpose=self.transposed)
+        if key is None:
+            return how
+        if semitones is not None:
+            raise UserError(
+                f"expected {argument('key')} or {argument('semitones')}, found both; leave one of them out"
+            )
+        if key not in get_args(KeyFrom):
+            named(key)  # or no file was to blame
+        if not self.transposed:
+            raise UserError(
+                f"expected no {argument('key')} of a run whose pieces stayed in their own keys, found {key}; "
+                f"leave it out, or say {argument('semitones')}"
+            )
+        return replace(how, key=key)

@@ -22,6 +22,9 @@ class ComposeOptions:
         Use only so many frames of the beginning of --prime; by default all.
     semitones
         Move --prime by so many semitones for the model; by default to C, by its key.
+    key
+        The key of --prime, by which it is moved to C for the model: a name, such as D, Bb or F#m, or guessed
+        from the notes, or stated by the file; by default as the run's data were read.
     count
         Pieces to compose; their files are numbered.
     tempo
@@ -40,6 +43,7 @@ class ComposeOptions:
     steps: int = 64
     prime_steps: int | None = None
     semitones: int | None = None
+    key: str | None = None
     count: int = 1
     tempo: float | None = None
     temperature: float = 1.0
@@ -62,6 +66,9 @@ class ScoreOptions:
         Quarter notes in every bar, to number the bars; by default what the piece's metres say.
     semitones
         Move the files by so many semitones for the model; by default to C, by their keys.
+    key
+        The key of all the files, by which they are moved to C for the model: a name, such as D, Bb or F#m, or
+        guessed from the notes, or stated by each file; by default as the run's data were read.
     out
         Draw the piano-roll coloured by surprisal to this file (.png, .svg or .pdf); numbered if several
         pieces are scored.
@@ -73,6 +80,7 @@ class ScoreOptions:
     wrong_notes: bool = False
     beats_per_bar: float | None = None
     semitones: int | None = None
+    key: str | None = None
     out: Path | None = None
     device: str = "cpu"
 

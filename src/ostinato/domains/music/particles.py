@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ostinato.data.side import Reader, Side
 from ostinato.domains.music.compose import Predictor, check_temperature, tempered
+from ostinato.domains.music.layout import is_binary
 from ostinato.errors import UserError, argument
 from ostinato.nn.cells.state import select
 from ostinato.nn.devices import device_of
@@ -177,6 +178,8 @@ def _traced(drawn: list[Tensor], parents: list[Tensor | None]) -> tuple[np.ndarr
 def _check(fixed: np.ndarray, values: np.ndarray, particles: int, threshold: float) -> None:
     if fixed.ndim != 2 or fixed.shape != values.shape or not len(fixed):
         raise ValueError(f"expected fixed and values of one shape (T, V), got {fixed.shape}, {values.shape}")
+    if not is_binary(np.asarray(values)[np.asarray(fixed, bool)]):
+        raise ValueError("expected values of 0 and 1 where notes are fixed, found others")
     if particles < 1:
         raise UserError(f"expected {argument('particles')} of at least 1, found {particles}")
     if not 0 <= threshold <= 1:

@@ -15,7 +15,7 @@ from ostinato.evaluation.tables import Column, Table, number_columns, show, tabl
 from ostinato.nn import SequenceModel
 
 # Of a large folder the beginning of the listing; names so long that a line has 80 columns.
-MOST_LISTED, LONGEST_NAME = 50, 34
+MOST_LISTED, LONGEST_NAME = 50, 27
 
 SCORE_NAMES = {
     "log_likelihood": "log-likelihood\n(nats/frame)",
@@ -111,12 +111,12 @@ def _listing(records: list[dict[str, Any]]) -> Table:
         [
             Column("piece", text=True),
             Column("split", text=True),
-            *number_columns("shift", "key", "notes", "lost"),
+            *number_columns("shift", "key", "notes", "moved", "lost"),
         ]
     )
     for one in records[:MOST_LISTED]:
-        cells = one["split"], f"{one['shift']:+d}", one["key"], f"{one['notes']:,}", f"{one['lost']:,}"
-        table.add(_short(one["name"]), *cells)
+        numbers = (f"{one[name]:,}" for name in ("notes", "moved", "lost"))
+        table.add(_short(one["name"]), one["split"], f"{one['shift']:+d}", one["key"], *numbers)
     if (more := len(records) - MOST_LISTED) > 0:
         table.notes = [f"and {more:,} more; the JSON object has all"]
     return table

@@ -15,7 +15,7 @@ from ostinato.nn.curvature.outputs import AffineCurvature
 from ostinato.nn.devices import uniform
 from ostinato.nn.kernels.by_stream import affine, recorder
 from ostinato.nn.kernels.operator import eager
-from ostinato.nn.outputs.distribution import BinaryFrames, check_real, settled
+from ostinato.nn.outputs.distribution import BinaryFrames, check_binary, check_real, settled
 from ostinato.nn.outputs.pitches import pitch_log_probs
 
 
@@ -189,8 +189,12 @@ class Bernoulli(nn.Module):
 
         Differentiable to any order; hidden (N, H), targets (N, V): 0 or 1, or probabilities, with which it is
         the cross-entropy.
+
+        Raises:
+            ValueError: other targets, or hidden states of another type.
         """
         check_real("hidden", hidden)
+        check_binary(targets, shares=True)
         own = (self.weight, self.bias)
         quick = eager(hidden, targets, *own) and not targets.requires_grad and recorder(*own) is None
         if not quick:

@@ -3,7 +3,9 @@
 Shapes: batch and event shapes as `torch.distributions` has them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Self
 
 import torch
@@ -52,6 +54,67 @@ def check_ids(targets: Tensor, hidden: Tensor | None = None) -> None:
             f"expected token ids of shape {tuple(hidden.shape[:-1])}, one for each hidden state, found "
             f"{tuple(targets.shape)}"
         )
+
+
+# Whether targets have been looked at where they came in.
+_SEEN: ContextVar[bool] = ContextVar("seen", default=False)
+
+
+@contextmanager
+def seen_targets() -> Iterator[None]:
+    """Inside, layers take targets for what they ought to be: whoever gives them has looked at them before.
+
+    Example:
+        >>> with seen_targets():
+        ...     check_binary(torch.tensor([9]))
+    """
+    token = _SEEN.set(True)
+    try:
+        yield
+    finally:
+        _SEEN.reset(token)
+
+
+def looks_at(targets: Tensor) -> bool:
+    """Whether a layer looks at the targets it is given: where it can, and nobody has (`seen_targets`)."""
+    # a compiler knows nothing of the variable, and does not come to it
+    return eager(targets) and not _SEEN.get()
+
+
+def check_binary(targets: Tensor, *, shares: bool = False) -> None:
+    """Refuse targets that are no frames: a layer's `nll` would take a byte of 9 for a probability of 9.
+
+    For when it looks see `looks_at`.
+
+    Args:
+        targets: of zeros and ones.
+        shares: whether what lies between is a probability, and has a meaning.
+
+    Raises:
+        ValueError: there are other numbers in them.
+
+    Example:
+        >>> check_binary(torch.tensor([0.0, 0.5]), shares=True)
+        >>> check_binary(torch.tensor([0.0, 0.5]))
+        Traceback (most recent call last):
+        ...
+        ValueError: expected frames of 0 and 1, found 0.5
+    """
+    if not looks_at(targets) or targets.numel() == 0:
+        return
+    if targets.dtype in (torch.uint8, torch.bool):
+        if targets.dtype is torch.bool or int(targets.max()) <= 1:
+            return
+    elif targets.is_complex():
+        raise ValueError(f"expected frames of 0 and 1, found {targets.dtype}")
+    elif shares and targets.is_floating_point():
+        low, high = targets.detach().aminmax()
+        if low >= 0 and high <= 1:
+            return
+    wrong = ~((targets >= 0) & (targets <= 1)) if shares else (targets != 0) & (targets != 1)
+    if found := targets[wrong].tolist():
+        between = ", or probabilities" if shares else ""
+        raise ValueError(f"expected frames of 0 and 1{between}, found {found[0]:g}")
 
 
 # A logit of what is certain: exp(-LOGIT) is 0, and other terms of a logit do not come near it.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ostinato.nn.curvature.outputs import LinearizedOutput
 from ostinato.nn.outputs.bernoulli import BernoulliFrames
-from ostinato.nn.outputs.distribution import BinaryFrames
+from ostinato.nn.outputs.distribution import BinaryFrames, check_binary, looks_at
 
 # How many frames `OnsetFrames.mean` averages over where it is not known, and the seed it draws them with.
 MEAN_SAMPLES, MEAN_SEED = 100, 0
@@ -87,8 +87,14 @@ class OnsetFrames(BinaryFrames):
         return found.masked_fill(wrong, -torch.inf)
 
     def nll(self, value: Tensor) -> Tensor:
-        """Sum over frames of -log p(value) of valid frames, a scalar."""
-        rows = self.rows.settled(*self._certain(value))
+        """Sum over frames of -log p(value), a scalar.
+
+        Raises:
+            ValueError: a frame is not valid; training, which has looked at them, does not look.
+        """
+        certain, known = self._certain(value)
+        check_valid(value, certain, known)
+        rows = self.rows.settled(certain, known)
         fused = getattr(rows, "nll", None)
         found: Tensor = -rows._log_prob(value).sum() if fused is None else fused(value)
         return found
@@ -197,6 +203,27 @@ def certain_rows(value: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     certain = torch.cat([torch.zeros_like(goes_on), ~goes_on], -1)
     known = torch.cat([sounds, sounds & ~before], -1)
     return certain, known.to(value.dtype)
+
+
+def check_valid(value: Tensor, certain: Tensor, known: Tensor) -> None:
+    """Refuse frames (..., 2 P) that are not valid, given what `certain_rows` says of them.
+
+    Raises:
+        ValueError: a pitch is struck and silent, or held that did not sound before; or other numbers than 0
+            and 1.
+
+    Example:
+        >>> frame, nothing = torch.tensor([1, 0]), torch.tensor([False])
+        >>> check_valid(frame, *certain_rows(frame, nothing))
+        Traceback (most recent call last):
+        ...
+        ValueError: expected frames whose pitches are silent, struck, or held from before, found others
+    """
+    check_binary(value)
+    if looks_at(value) and bool((certain & (value != known)).any()):
+        raise ValueError(
+            "expected frames whose pitches are silent, struck, or held from before, found others"
+        )
 
 
 def parted(hidden: Tensor, told: int) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from ostinato.nn.kernels.by_stream import affine, recorder
 from ostinato.nn.kernels.operator import full_precision
 from ostinato.nn.outputs.agreement import Annealing
 from ostinato.nn.outputs.base import JOINT, Cost, Objective, OutputSpec
+from ostinato.nn.outputs.distribution import check_binary
 from ostinato.nn.outputs.mixing import ChainRecord
 from ostinato.nn.outputs.nade import STATE_SCALE
 from ostinato.nn.outputs.rbm_frames import GIBBS_STEPS, RBMFrames, gibbs_step
@@ -89,7 +90,11 @@ class RBM(nn.Module):
         """Sum over frames of -log p, exact or estimated as `RBMFrames.log_prob`; slow, not for training.
 
         Differentiable to any order where it is exact; where it is estimated, a backward pass raises.
+
+        Raises:
+            ValueError: targets other than 0 and 1.
         """
+        check_binary(targets)
         return -self(hidden)._log_prob(targets).sum()
 
     def training_score(
@@ -102,6 +107,7 @@ class RBM(nn.Module):
         self, frames: RBMFrames, targets: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """`training_score` of frames (N, V) under distributions that this RBM has made."""
+        check_binary(targets)
         stride = min(SCORE_STRIDE, frames.variables)
         place = None if generator is None else generator.device
         first = int(torch.randint(stride, (), generator=generator, device=place))
@@ -130,6 +136,7 @@ class RBM(nn.Module):
         self, frames: RBMFrames, targets: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """`training_loss` of frames (N, V) under distributions that this RBM has made."""
+        check_binary(targets)
         data = targets.to(self.weight.dtype)
         with full_precision(data.device):
             values = self._chained(frames, data, generator)
@@ -155,6 +162,7 @@ class RBM(nn.Module):
 
         Of the notes that are `asked` for alone, boolean (N, V), where others are certain.
         """
+        check_binary(targets, shares=True)
         visible = self.visible_size
         logits = F.linear(self.state_scale * hidden, self.weight[:visible], self.bias[:visible])
         weight = None if asked is None else asked.to(logits.dtype)

@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from ostinato.nn.outputs.agreement import Annealing
 from ostinato.nn.outputs.base import Objective
+from ostinato.nn.outputs.distribution import check_binary
 from ostinato.nn.outputs.first_order import first_order
 from ostinato.nn.outputs.mixing import ChainRecord
-from ostinato.nn.outputs.onsets import certain_rows, parted
+from ostinato.nn.outputs.onsets import certain_rows, check_valid, parted
 from ostinato.nn.outputs.pitches import placed_log_probs
 from ostinato.nn.outputs.rbm import RBM, objectives_of
 from ostinato.nn.outputs.rbm_frames import RBMFrames
@@ -99,7 +100,8 @@ class OnsetRBMFrames(RBMFrames):
         return super()._log_prob(value).masked_fill(wrong, -torch.inf)
 
     def nll(self, value: Tensor) -> Tensor:
-        """Sum over frames of -log p(value), a scalar."""
+        """Sum over frames of -log p(value), a scalar; values of 0 and 1 alone."""
+        check_binary(value)
         return -self._log_prob(value).sum()
 
     @property
@@ -245,12 +247,15 @@ class OnsetRBM(nn.Module):
         self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """Contrastive divergence: see `RBM.training_loss`; its chains stay among the valid frames."""
+        _, before = parted(hidden, self.told)
+        check_valid(targets, *certain_rows(targets, before))
         return self.rows.contrasted(self(hidden), targets, generator)
 
     def mean_field_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """-log p under the visible biases alone: what the RNN is pre-trained on."""
         state, before = parted(hidden, self.told)
-        certain, _ = certain_rows(targets, before)
+        certain, known = certain_rows(targets, before)
+        check_valid(targets, certain, known)
         return self.rows.mean_field_loss(state, targets, asked=~certain)
 
     def without_rnn(self, hidden: Tensor) -> Tensor:

@@ -40,6 +40,16 @@ def test_a_value_out_of_range_costs_itself(event):
     assert rows(midi.notes_of(file([(0, event), *note(60)]))) == [(0, 1, 60)]
 
 
+def test_running_status_goes_on_behind_a_meta_event():
+    text = (0, [0xFF, 1, 2, *b"la"])
+    track = [(0, [ON, 60, 80]), text, (480, [60, 0]), text, (0, [64, 80]), (480, [64, 0])]
+    assert rows(midi.notes_of(file(track))) == [(0, 1, 60), (1, 2, 64)]
+    # and ends with a system exclusive one, as the standard says
+    broken = [(0, [ON, 60, 80]), (0, [0xF0, 2, 9, 0xF7]), (480, [60, 0])]
+    with pytest.raises(UserError, match="track 1 has data where an event begins"):
+        midi.notes_of(file(broken))
+
+
 def test_a_velocity_out_of_range_and_a_pitch():
     notes = midi.notes_of(file([(0, [ON, 60, 200]), (480, [OFF, 60, 0]), (0, [ON, 200, 80]), *note(61)]))
     assert rows(notes) == [(0, 1, 60), (1, 2, 61)]

@@ -89,6 +89,15 @@ def test_other_contents_are_refused(tiny):
         music.load("jsb")
 
 
+@pytest.mark.parametrize("value", [9, np.nan, -1.0])
+def test_other_values_than_zeros_and_ones_are_refused(tiny, value):
+    cell = np.empty(1, object)
+    cell[0] = np.full((3, 88), value)
+    tiny(testdata=cell)
+    with pytest.raises(UserError, match="expected songs of zeros and ones, found other values"):
+        music.load("jsb")
+
+
 @pytest.mark.parametrize("content", [b"", b"MATLAB", b"text " * 200, pickle.dumps({"traindata": 1}) * 50])
 def test_what_is_no_matlab_file_is_refused(tmp_path, content):
     (tmp_path / "a.mat").write_bytes(content)

@@ -46,6 +46,26 @@ def ornamented(notes, rng):
     return found
 
 
+def test_tunes_too_short_to_tell_are_named_and_no_version_of_them_is_found(tmp_path):
+    rng = np.random.default_rng(3)
+    assert works.LEAST_NOTES == 10
+    for length, short in ((7, True), (9, True), (10, False), (20, False)):
+        pitch = 60 + np.cumsum(rng.choice([1, 2, 3, -1, -2, -4, 5], length))
+        start = np.arange(float(length))
+        # the second with a last note of its own
+        pair = [Notes(start, start + 1, pitch), Notes(start / 2, start / 2 + 0.5, pitch + 3)]
+        assert [works.too_short(one) for one in pair] == [short, short]
+        assert works.works(pair, ["a", "b"]) == ([] if short else [(0, 1)])
+    for k in range(8):
+        write(tmp_path / f"{k}.mid", tune(rng))
+    for k in range(4):
+        write(tmp_path / f"short{k}.mid", tune(rng, 7))
+    said = data_sets.load(tmp_path, cache=False, progress=False).details["notices"]
+    (line,) = [line for line in said if "too short" in line]
+    assert line.startswith("4 pieces too short or too uniform for versions to be found, which takes 10 notes")
+    assert "short0.mid, short1.mid, short2.mid and 1 more; only identical ones stay together" in line
+
+
 VERSIONS = {"transposed": transposed, "faster": faster, "ornamented": ornamented}
 
 

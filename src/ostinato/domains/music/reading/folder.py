@@ -27,12 +27,15 @@ from ostinato.domains.music.reading.frames import USUAL, AsFrames, report_lines,
 from ostinato.domains.music.reading.given_splits import given_splits
 from ostinato.domains.music.reading.keys import key
 from ostinato.domains.music.reading.notation import SUFFIXES, labels
+from ostinato.domains.music.reading.off_grid import off_grid_lines
 from ostinato.domains.music.reading.stored import Reading
-from ostinato.domains.music.reading.works import works
+from ostinato.domains.music.reading.works import LEAST_NOTES, too_short, works
 from ostinato.errors import UserError
 from ostinato.evaluation.numbers import counted
 
 SplitBy = Literal["work", "piece"]
+
+_NAMED = 3  # of many pieces
 
 FRAMES_PER_BEAT = 2  # in samples, where nothing is said: eighth notes, as in the published sets
 
@@ -73,7 +76,7 @@ def load(
     asked = _Asked(split_by, split_seed, progress)
     splits, dealt, notices = _split(path, songs, [one.notes for one in kept], skipped, asked)
     where = {song.name.removesuffix(f" [{split}]"): split for split, own in splits.items() for song in own}
-    cut = dealt == "in time"
+    cut, near = dealt == "in time", quantize == "nearest"
     listing = [
         one.record("in time" if cut else where[song.name]) for song, one in zip(songs, kept, strict=True)
     ]
@@ -92,7 +95,12 @@ def load(
             **how.convention(quantize),
             **({"metre": _told(pieces, how)} if how.metre else {}),
             "reading": report,
-            "notices": [*report_lines(report), *notices, *_key_lines(listing, how)],
+            "notices": [
+                *report_lines(report),
+                *(off_grid_lines([(one.name, one.notes, one.cost) for one in kept], grid) if near else []),
+                *notices,
+                *_key_lines(listing, how),
+            ],
         },
         skipped=tuple(skipped),
         listing=tuple(listing),
@@ -121,7 +129,7 @@ class _Kept:
     def record(self, split: str) -> dict[str, Any]:
         """A line of the listing."""
         own = {"name": self.name, "split": split, "shift": self.shift, "key": self.key}
-        return own | {"notes": self.cost.notes, "lost": self.cost.lost}
+        return own | {"notes": self.cost.notes, "moved": self.cost.moved, "lost": self.cost.lost}
 
 
 def _split(
@@ -138,13 +146,27 @@ def _split(
     given = given_splits(path, names, [one.path for one in skipped])
     links = works(notes, names) + same([_outline(song.values) for song in songs])
     groups = connected(len(songs), links)
+    short = _short_lines([name for name, own in zip(names, notes, strict=True) if too_short(own)])
     if given is not None:
-        return gather(songs, [given[name] for name in names]), "as given", _leaks(names, groups, given)
+        said = _leaks(names, groups, given) + short
+        return gather(songs, [given[name] for name in names]), "as given", said
     if len(set(groups)) < len(SPLITS):
         return cut_in_time(songs), "in time", []
     together = len(songs) - len(set(groups))
     lines = [f"{counted(len(set(groups)), 'work')}; versions of one stay in one split"] if together else []
-    return gather(songs, deal(names, groups, seed=asked.seed)), "by work", lines
+    return gather(songs, deal(names, groups, seed=asked.seed)), "by work", lines + short
+
+
+def _short_lines(names: SequenceOf[str]) -> list[str]:
+    """Which pieces' versions cannot be found."""
+    if not names:
+        return []
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return [
+        f"{counted(len(names), 'piece')} too short or too uniform for versions to be found, which takes "
+        f"{LEAST_NOTES} notes of a tune, repeated ones aside: {', '.join(names[:_NAMED])}{more}; only "
+        "identical ones stay together"
+    ]
 
 
 def _leaks(names: SequenceOf[str], groups: SequenceOf[int], given: Mapping[str, str]) -> list[str]:

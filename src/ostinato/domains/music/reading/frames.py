@@ -8,7 +8,6 @@ import numpy as np
 
 from ostinato.domains.music.grid import Cost, Quantize
 from ostinato.domains.music.layout import Frames, roll
-from ostinato.domains.music.reading.keys import KeyFrom
 from ostinato.domains.music.reading.notation import Playing
 from ostinato.evaluation.numbers import counted
 
@@ -29,7 +28,8 @@ class AsFrames:
         chords: whether the chord symbols of ABC and MusicXML sound.
         metre: whether the place in bar and beat is a side input.
         look_back: whether the bars before are, too.
-        key: what `transpose` goes by: the key "guessed" from the notes, or the one that a file has "stated".
+        key: what `transpose` goes by: the key "guessed" from the notes, the one that a file has "stated", or,
+            of a piece, one that the user names.
         frames: whether they say where notes begin (`layout`); by default they are piano-rolls.
     """
 
@@ -41,7 +41,7 @@ class AsFrames:
     chords: bool = False
     metre: bool = False
     look_back: bool = False
-    key: KeyFrom = "guessed"
+    key: str = "guessed"
     frames: Frames | None = None
 
     @property

@@ -42,6 +42,7 @@ class Piece:
         bars: of the piece; without any time signature, they have four quarters.
         metre: whether the model that it is for reads its bars.
         look_back: whether it reads what sounded in the bars before.
+        key: by which it was moved, and where that is from (`keys.key`); "" where it was not looked for.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Piece:
     bars: Bars = COMMON_TIME
     metre: bool = False
     look_back: bool = False
+    key: str = ""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -191,8 +193,9 @@ def piece_of(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> P
     """Notes as a model reads them; the arguments are those of `read_piece`."""
     if how.pedal:
         notes = notes.pedalled()
+    called = ""
     if semitones is None:
-        semitones = key(notes, how.key)[0] if how.transpose and len(notes) else 0
+        semitones, called = key(notes, how.key) if how.transpose and len(notes) else (0, "")
     notes = notes.transposed(semitones)
     quantize, grid = how.quantize or "nearest", how.frames_per_beat
     if not isinstance(grid, int):
@@ -209,6 +212,7 @@ def piece_of(name: str, notes: Notes, how: AsFrames, semitones: int | None) -> P
         bars,
         how.metre,
         how.look_back,
+        called,
     )
 
 

@@ -91,9 +91,9 @@ def read_mat(path: Path) -> dict[str, tuple[Sequence, ...]]:
     for song in (song for songs in cells.values() for song in songs):
         if song.ndim != 2 or song.shape[1] != COLUMNS:
             raise UserError(f"{path}: expected songs of shape (T, {COLUMNS}), found {song.shape}")
+        if song.dtype.kind not in "buif" or not ((song == 0) | (song == 1)).all():
+            raise UserError(f"{path}: expected songs of zeros and ones, found other values")
     return {
-        split: tuple(
-            Sequence(f"{split}/{k:03d}", (song > 0).astype(np.uint8)) for k, song in enumerate(songs)
-        )
+        split: tuple(Sequence(f"{split}/{k:03d}", song.astype(np.uint8)) for k, song in enumerate(songs))
         for split, songs in cells.items()
     }

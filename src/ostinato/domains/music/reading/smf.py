@@ -90,15 +90,18 @@ def events(track: bytes, number: int) -> Iterator[Event]:
 
 
 def _events(track: bytes, number: int) -> Iterator[Event]:
-    position = now = status = 0
+    position = now = running = 0
     while position < len(track):
         delta, position = number_at(track, position)
         now += delta
         if track[position] & 0x80:
             status, position = track[position], position + 1
-        elif not status:
+        elif running:
+            status = running  # also behind a meta event, where no program should rely on it
+        else:
             raise UserError(f"damaged MIDI: track {number + 1} has data where an event begins")
         if status < 0xF0:
+            running = status
             end = position + _LENGTHS[status >> 4]
             track[end - 1]  # IndexError if it is not there
             yield Event(now, status, position, end)
@@ -117,7 +120,8 @@ def _events(track: bytes, number: int) -> Iterator[Event]:
         yield Event(now, status, begin, min(position, len(track)))
         if status == META and track[begin] == END_OF_TRACK:
             return
-        status = 0
+        if status != META:
+            running = 0
 
 
 def meta(track: bytes, event: Event) -> tuple[int, bytes]:

@@ -28,8 +28,10 @@ from ostinato.domains.music.notes import Notes
 RUN = 6
 BOUND, NAMED_BOUND = 0.3, 0.15
 
-# Runs in common by chance, however short the pieces.
+# So many runs are in common by chance, however short the pieces.
 _LEAST_SHARED = 4
+# What it takes to have them: that many notes of a tune, counted without repetitions.
+LEAST_NOTES = RUN + _LEAST_SHARED
 # Pairs are looked at where they share so much of what the index has of the smaller one.
 _WORTH_A_LOOK = 0.08
 # Pairs of pieces that the index may count: a second's work.
@@ -92,6 +94,17 @@ def works(pieces: Sequence[Notes], names: Sequence[str]) -> list[tuple[int, int]
         if likeness(views[i], views[j], bound) >= bound:
             found.append((i, j))
     return found
+
+
+def too_short(piece: Notes) -> bool:
+    """Whether no versions of a piece are found, since its tune has too few different runs.
+
+    Example:
+        >>> pitch = np.array([60, 62, 64, 67, 65, 64, 69, 67, 60, 59])
+        >>> [too_short(Notes(np.arange(k), np.arange(1, k + 1), pitch[:k])) for k in (7, 9, 10)]
+        [True, True, False]
+    """
+    return len(_View(skyline(piece)[1]).known) < _LEAST_SHARED
 
 
 def likeness(first: Sequence[_View], second: Sequence[_View], bound: float = 0.0) -> float:

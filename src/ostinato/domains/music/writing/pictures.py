@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ostinato.domains.music.layout import COLUMNS, LOWEST, checked, roll, spans
+from ostinato.domains.music.layout import COLUMNS, LOWEST, checked, roll, shaped, spans
 from ostinato.errors import UserError, check_installed, needs
 from ostinato.files import atomic_write
 
@@ -74,7 +74,7 @@ def picture(
         title = f"{title} (first {max_frames} of {len(frames):,} frames)".strip()
     shown = frames[:max_frames]
     if surprisal is not None:
-        surprisal = checked(surprisal)[:max_frames]
+        surprisal = shaped(surprisal)[:max_frames]
     if frame_surprisal is not None:
         frame_surprisal = frame_surprisal[:max_frames]
     figure = _draw(shown, frames_per_beat, title, surprisal, frame_surprisal)

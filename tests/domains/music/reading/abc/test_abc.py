@@ -55,6 +55,45 @@ def test_repeats(body, expected):
     assert played(body) == expected
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("|:CDEF|GABc|\nA:|\ncBAG|FEDC|]", "CDEFGABcACDEFGABcAcBAGFEDC"),
+        ("|:CDEF|GABc|\nc::\nAG|]", "CDEFGABccCDEFGABccAG"),
+        ("|:CDEF|\nz:|\nc|]", "CDEFCDEFc"),
+    ],
+)
+def test_a_line_that_begins_with_a_note_before_a_repeat_is_no_field(body, expected):
+    assert played(body) == expected
+
+
+def test_a_line_of_words_may_begin_with_a_bar_line():
+    assert played("CD|EF|\nw:| la la\nGA|]") == "CDEFGA"
+
+
+@pytest.mark.parametrize("directive", ["%%propagate-accidentals {}", "I:propagate-accidentals {}"])
+@pytest.mark.parametrize(
+    ("how", "pitches"),
+    [
+        ("not", [61, 72, 60, 60, 72, 72]),
+        ("octave", [61, 72, 61, 60, 72, 72]),
+        ("pitch", [61, 73, 61, 60, 72, 72]),
+    ],
+)
+def test_accidentals_hold_as_the_tune_says(directive, how, pitches):
+    head = HEAD.replace("K:", directive.format(how) + "\nK:")
+    assert one(head + "^CcC|Ccc|]").pitch.tolist() == pitches
+
+
+def test_accidentals_may_hold_otherwise_from_a_place_on_and_over_ties():
+    body = "^CC|[I:propagate-accidentals not]^CC|^C-|CC|]"
+    # the tied note is one, and keeps its accidental
+    assert one(HEAD + body).pitch.tolist() == [61, 61, 61, 60, 61, 60]
+    assert fault("[I:propagate-accidentals maybe]C|") == (
+        "X:1, line 5: expected propagate-accidentals not, octave or pitch, found 'maybe'"
+    )
+
+
 def test_repeats_as_written():
     assert played("|:CD|1EF:|2GA|]", repeats=False) == "CDEFGA"
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-FIELD = re.compile(r"([A-Za-z+]):(.*)", re.DOTALL)
+# a note or a rest before a repeat is none
+FIELD = re.compile(r"(?![A-Ga-gzx]:[|:])([A-Za-z+]):(.*)", re.DOTALL)
 _DIRECTIVE = re.compile(r"%%\s*(.*)")
 # what a mail program leaves: at the end of a line "quoted-printable" for a blank, or for no end at all; and
 # anywhere for an equals sign, which no digit can follow in ABC

@@ -3,17 +3,19 @@
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from typing import cast, get_args
 
 from ostinato.domains.music.reading.abc import fields, symbols
 from ostinato.domains.music.reading.abc.book import Line, Tune
 from ostinato.domains.music.reading.abc.fields import Key, Metre
 from ostinato.domains.music.reading.abc.tokens import Token, tokens
-from ostinato.domains.music.reading.abc.voice import Voice
+from ostinato.domains.music.reading.abc.voice import Hold, Voice
 from ostinato.domains.music.reading.repeats import part_order
 from ostinato.errors import UserError
 
 _FIRST = "1"  # the voice of a tune that names none
 _MIDI = re.compile(r"MIDI\s*=?\s*(\w+)\s*(.*)")
+_PROPAGATE = re.compile(r"propagate-accidentals\s*=?\s*(.*)")
 
 
 class TuneReader:
@@ -37,6 +39,7 @@ class TuneReader:
         self._voice: Voice | None = None
         self._transpose = 0
         self._program: int | None = None
+        self._accidentals_hold: Hold = "pitch"
         self._part = ""
         self._after_bar = False
         self._fields: dict[str, Callable[[str], None]] = {
@@ -149,6 +152,7 @@ class TuneReader:
                 voice.mark("tempo", rate)
             voice.sounds_higher = self._transpose
             voice.program = self._program
+            voice.accidentals_hold = self._accidentals_hold
             _set(voice, self._of_all)
             _set(voice, self._of_each.get(name, {}))
             self.voices[name] = voice
@@ -166,7 +170,12 @@ class TuneReader:
             self._voice.set_part(self._part)
 
     def _take_directive(self, text: str) -> None:
-        """%%MIDI transpose and program, as abc2midi has them; all others are for printing."""
+        """%%MIDI transpose and program, as abc2midi has them, and how long accidentals hold; all others are
+        for printing.
+        """
+        if hold := _PROPAGATE.match(text):
+            self._take_hold(hold[1].strip())
+            return
         found = _MIDI.match(text)
         if found is None:
             return
@@ -181,6 +190,13 @@ class TuneReader:
                 self._program = program
             else:
                 self._voice.program = program
+
+    def _take_hold(self, text: str) -> None:
+        if text not in get_args(Hold):
+            raise UserError(f"expected propagate-accidentals not, octave or pitch, found {text!r}")
+        self._accidentals_hold = cast(Hold, text)
+        for voice in self.voices.values():
+            voice.accidentals_hold = self._accidentals_hold
 
     def _take_macro(self, text: str) -> None:
         raise UserError(f"found the macro m:{text}; expand it, macros are not read")

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ostinato.domains.music.reading.abc.fields import ACCIDENTALS, SEMITONES, Key, Metre
 from ostinato.domains.music.reading.abc.tokens import Token, length, note, numbers
 from ostinato.errors import UserError
 
 _MIDDLE_C = 60
+
+# What an accidental holds for to the end of its bar: nothing, its letter in its octave, or in all of them.
+Hold = Literal["not", "octave", "pitch"]
 
 
 @dataclass(slots=True)
@@ -89,12 +92,13 @@ class Voice:
         self.octave, self.shift = 0, 0
         self.transpose, self.sounds_higher = 0, 0
         self.program: int | None = None
+        self.accidentals_hold: Hold = "pitch"
         self.bars = [Bar()]
         self._open = 0  # the bar that is being written; the last, but in an overlay of several bars
         self._offset = Fraction(0)
         self._others = Fraction(0)  # how far the other layers of an overlay reach in that bar
         self._most_dots = 0
-        self._accidentals: dict[str, int] = {}
+        self._accidentals: dict[tuple[str, int], int] = {}
         self._carried: dict[tuple[str, int], int] = {}
         self._last: _Element | None = None
         self._dotted: Fraction | None = None
@@ -183,13 +187,16 @@ class Voice:
         self._advance(lasts)
 
     def _named(self, sign: str, letter: str, octave: int) -> tuple[str, int, int]:
-        """Letter, octave, semitones: an accidental holds for its letter in all octaves, to the bar's end."""
+        """Letter, octave, semitones. An accidental holds to the end of its bar, for what the tune says."""
+        place = letter, octave if self.accidentals_hold == "octave" else 0
         if sign:
-            self._accidentals[letter] = semitones = ACCIDENTALS[sign]
+            semitones = ACCIDENTALS[sign]
+            if self.accidentals_hold != "not":
+                self._accidentals[place] = semitones
         elif (letter, octave) in self._carried:
             semitones = self._carried[letter, octave]
         else:
-            semitones = self._accidentals.get(letter, self.key.accidentals.get(letter, 0))
+            semitones = self._accidentals.get(place, self.key.accidentals.get(letter, 0))
         return letter, octave, semitones
 
     def _pitch(self, letter: str, octave: int, semitones: int) -> int:
