@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ostinato import seal
 from ostinato.runs.folder import Run
 
 
@@ -77,6 +78,13 @@ def make_run(tmp_path):
         return folder
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def silent():
+    """Studies that are made here have no seal, as those of before there were any."""
+    with seal.telling(lambda _: None):
+        yield
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from ostinato.errors import UserError
 from ostinato.report.records import read_records, read_run, short_names
 from ostinato.runs.folder import Run
-from ostinato.seal import SealError
+from ostinato.seal import SealError, telling
 
 
 def test_a_run_is_read(make_run):
@@ -111,3 +111,10 @@ def test_the_same_run_twice_is_an_error(make_run):
     folder = make_run()
     with pytest.raises(UserError, match="twice"):
         short_names([folder, folder / ".." / folder.name])
+
+
+def test_a_study_without_a_seal_is_told_of(make_study):
+    told = []
+    with telling(told.append):
+        read_records([make_study()])
+    assert [text.partition(" has no seal.json")[0][-5:] for text in told] == ["study"]

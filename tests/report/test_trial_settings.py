@@ -104,4 +104,4 @@ def test_a_study_without_its_common_settings_is_an_error(ostinato, make_study):
         code, out, err = ostinato("report", folder)
         assert (code, out) == (2, "")
         assert message in err
-        assert err.count("\n") == 1
+        assert err.count("ostinato: ") == 1

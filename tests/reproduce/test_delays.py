@@ -87,6 +87,23 @@ def test_only_some_are_asked_for(protocol, tmp_path, capsys):
     assert "delays/PROBLEM-LENGTH/METHOD" in capsys.readouterr().err
 
 
+def test_further_problems_are_tried_by_the_methods_that_are_named(protocol, tmp_path, capsys):
+    protocol.write_text(SMALL.replace("[settings]", '[further]\nmemorization-20 = ["CM"]\n[settings]'))
+    assert compared(protocol, tmp_path, "--datasets", "memorization-20", "--json") == 0
+    assert [*json.loads(capsys.readouterr().out)] == ["delays/memorization-20/CM"]
+    assert len(Comparison.read(protocol).cells()) == 7
+    for wrong in (
+        'copy-20 = ["CM"]',
+        'memorization = ["CM"]',
+        'memorization-20 = ["CX"]',
+        "memorization-20 = 5",
+    ):
+        protocol.write_text(SMALL.replace("[settings]", f"[further]\n{wrong}\n[settings]"))
+        assert compared(protocol, tmp_path, "--show") == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "expected" in line
+
+
 def test_results_of_another_comparison_are_not_mixed(protocol, tmp_path, capsys):
     assert compared(protocol, tmp_path, "--rows", "CM") == 0
     capsys.readouterr()

@@ -255,6 +255,7 @@ def _with_results(record: RunRecord, results: dict[str, Any]) -> RunRecord:
 def read_study(folder: Path, name: str) -> StudyRecord:
     """The study in a folder, with the run of its chosen trial."""
     path = folder / STUDY
+    seal.tell_unsealed(folder)
     try:
         # the database's address is not for a page: of before, it may hold a password
         settings = foreign.parsed(seal.read(folder, STUDY, foreign.MOST_SETTINGS))

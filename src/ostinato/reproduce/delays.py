@@ -51,7 +51,8 @@ class Comparison:
     """What is compared, and how; see the comments in `shipped/delays.toml`.
 
     Args:
-        problems, lengths: each with each.
+        problems, lengths: each with each, by every method.
+        further: problems with their length, as "addition-200", and the methods that are tried on them.
         trials, tuning_budget: settings tried of each method, and what each may cost.
         seeds, budget: trainings of each method, and what each may cost.
         settings: of every method.
@@ -66,6 +67,7 @@ class Comparison:
     budget: float
     settings: Mapping[str, Any] = field(default_factory=dict)
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    further: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path | None = None) -> Self:
@@ -76,7 +78,7 @@ class Comparison:
 
         Example:
             >>> sorted(Comparison.read().methods)
-            ['CLRM', 'CM', 'HF', 'SGD', 'regulariser']
+            ['CLRM', 'CM', 'HF', 'SGD', 'adam-CL', 'regulariser']
         """
         place = files("ostinato") / "shipped" / "delays.toml"
         try:
@@ -88,9 +90,11 @@ class Comparison:
             if name not in known:
                 raise UserError(f"unknown {name!r} in a comparison of delays: {near_names(name, known)}")
         try:
-            return cls(**found)
-        except TypeError as error:
+            made = cls(**found)
+            made.cells()
+        except (TypeError, AttributeError) as error:
             raise UserError(f"expected a whole comparison of delays in {path}: {error}") from None
+        return made
 
     def cells(self, columns: Sequence[str] = (), rows: Sequence[str] = ()) -> list["DelayCell"]:
         """Every problem, length and method, or those of some names.
@@ -107,6 +111,18 @@ class Comparison:
             ['delays/addition-50/CM', 'delays/addition-50/HF']
         """
         every = [DelayCell(p, n, m) for p in self.problems for n in self.lengths for m in self.methods]
+        for column, methods in self.further.items():
+            problem, _, length = column.rpartition("-")
+            if (
+                problem not in self.problems
+                or not length.isdecimal()
+                or not {*methods} <= self.methods.keys()
+            ):
+                raise UserError(
+                    f'expected further problems as "addition-200" = ["CM"], of {", ".join(self.problems)} '
+                    f"and {', '.join(self.methods)}, found {column!r} = {list(methods)!r}"
+                )
+            every += [DelayCell(problem, int(length), method) for method in methods]
         for asked, known in (
             (columns, {cell.column for cell in every} | set(self.problems)),
             (rows, set(self.methods)),

@@ -224,7 +224,7 @@ def test_what_is_not_finite_goes_as_among_all_weights(
 ) -> None:
     weight = sparse_weight(100, 0.05, dtype)
     weight[:, 50:52] = 0
-    weight[2, 50], weight[4, 50], weight[4, 51] = -1, 1, 1
+    weight[2, 50], weight[4, 50], weight[4, 51] = -1, 2, 3
     layer = layer_of(weight, 1, streams, starts=False, leaky=False)
     assert layer.h0 is not None
     infinite, first, several = float("inf"), layer.h0.clone(), layer.h0.clone()
