@@ -9,6 +9,7 @@ import symusic
 
 from ostinato.domains.music.harmonize import Region, held_cells, region_of
 from ostinato.domains.music.reading import musicxml as own_musicxml
+from ostinato.domains.music.reading import smf
 from ostinato.domains.music.reading.frames import AsFrames
 from ostinato.domains.music.reading.midi import strikes
 from ostinato.domains.music.reading.pieces import Piece
@@ -276,10 +277,63 @@ def test_musicxml_of_times_without_notation_says_what_it_moved(source, tmp_path)
     piece = source(grid=2)
     score = piece.with_frames(noise(piece), np.ones(len(piece.notes), bool))
     drums, notice = score.write(tmp_path / "a.musicxml")
-    assert "have times that notation has not" in notice
+    assert "have times that are not written in MusicXML here" in notice
     assert drums == "without 4 drum notes; MIDI has them"
     assert score.write(tmp_path / "a.mid") == []
     assert len(own_musicxml.notes_of((tmp_path / "a.musicxml").read_bytes())) == len(score.notes)
+
+
+def same_in_musicxml(source, path, capfd) -> list[str]:
+    """What is said of writing all of a piece; whatever is not said is equal when it is read."""
+    score = source.with_frames(source.piece.frames, np.ones(len(source.notes), bool))
+    said = score.write(path)
+    assert capfd.readouterr() == ("", "")
+    read, given = own_musicxml.notes_of(path.read_bytes()), source.notes
+    # the two readers do not order notes of one time alike
+    before, after = (
+        sorted(zip(n.pitch, n.start.round(6), n.end.round(6), strict=True)) for n in (given, read)
+    )
+    moved = sum(a != b for a, b in zip(before, after, strict=True))
+    assert moved == (int(said[0].split()[0]) if said else 0)
+    assert [metre[0] for metre in read.marks.metres if metre[0]] == [m[0] for m in given.marks.metres if m[0]]
+    return said
+
+
+def test_a_bar_that_a_time_signature_cuts_is_written_as_long_as_it_is(source, tmp_path, capfd) -> None:
+    # four quarters, and after six of them three
+    signs = chunk((0, [0xFF, 0x58, 4, 4, 2, 24, 8]), (6 * TICKS, [0xFF, 0x58, 4, 3, 2, 24, 8]))
+    tune = chunk(
+        *[event for k in range(12) for event in ((0, [0x90, 60 + k, 9]), (TICKS, [0x80, 60 + k, 0]))]
+    )
+    head = b"MThd\0\0\0\6\0\1\0\2" + TICKS.to_bytes(2, "big")
+    assert same_in_musicxml(source(head + signs + tune), tmp_path / "out.musicxml", capfd) == []
+
+
+def test_a_septuplet_in_a_tune_leaves_its_triplets_as_they_are(source, tmp_path, capfd) -> None:
+    text = "X:1\nM:4/4\nL:1/4\nK:C\n(3CDE F2|(7:4:7CDEFGAB|(3CDE (3FGA|]\n"
+    (said,) = same_in_musicxml(source(text.encode(), name="a.abc"), tmp_path / "out.musicxml", capfd)
+    # all but the first note of the septuplet
+    assert said.startswith("7 of 17 notes") or said.startswith("6 of 17 notes")
+
+
+def test_what_is_down_where_a_piece_is_cut_is_lifted_there(source) -> None:
+    pedal = [(0, [0xB0, 64, 127]), (0, [0xB0, 67, 90]), (0, [0xE1, 0, 80]), (0, [0xB0, 7, 99])]
+    early = [(0, [0xB2, 64, 127]), (TICKS, [0xB2, 64, 0])]
+    tune = [e for k in range(8) for e in ((0, [0x90, 60 + k, 9]), (TICKS, [0x80, 60 + k, 0]))]
+    late = [(0, [0xB0, 64, 0]), (0, [0xE1, 0, 64])]
+    head = b"MThd\0\0\0\6\0\1\0\1" + TICKS.to_bytes(2, "big")
+    piece = source(head + chunk(*pedal, *early, *tune, *late), grid=1)
+    score = piece.with_frames(piece.piece.frames[:5], piece.placed.first < 5, cut=5)
+    (track, *_) = smf.parse(score.as_midi).tracks
+    found = [
+        (event.time / TICKS, event.status, *track[event.begin : event.end])
+        for event in smf.events(track, 0)
+        if event.status & 0xF0 in (0xB0, 0xE0)
+    ]
+    # the notes begin in the second quarter note; what was lifted before is left alone, and a volume stays
+    assert found[-3:] == [(6, 0xB0, 64, 0), (6, 0xB0, 67, 0), (6, 0xE1, 0, 64)]
+    assert len(found) == 3 + len(pedal) + len(early)
+    assert score.counted() == (5, 5)
 
 
 def test_new_voices_are_on_channels_that_the_file_does_not_use(source) -> None:

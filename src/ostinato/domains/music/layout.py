@@ -118,7 +118,17 @@ def shifted(frames: np.ndarray, semitones: int) -> np.ndarray:
         >>> shifted(np.eye(88), 2)[0].argmax(), shifted(np.eye(88), 2).sum()
         (np.int64(2), np.float64(86.0))
     """
-    moved = np.zeros_like(checked(frames))
+    return shifted_values(checked(frames), semitones)
+
+
+def shifted_values(frames: np.ndarray, semitones: int) -> np.ndarray:
+    """`shifted`, of what has a number for each row of frames (T, D), such as surprisals.
+
+    Example:
+        >>> shifted_values(np.full((1, 88), 0.5), 87)[0, -2:]
+        array([0. , 0.5])
+    """
+    moved = np.zeros_like(shaped(frames))
     kept = COLUMNS - abs(semitones)
     if kept > 0:
         low = max(semitones, 0)

@@ -251,6 +251,17 @@ def key_of(pitch: np.ndarray, weight: np.ndarray) -> tuple[int, bool]:
     return best % 12, best >= 12
 
 
+def moved_fifths(fifths: int, semitones: int) -> int:
+    """The sharps of a key signature (flats, if negative) when its music is moved up by so many semitones.
+
+    Example:
+        >>> moved_fifths(2, -2), moved_fifths(0, -9), moved_fifths(3, 12), moved_fifths(-4, -1)
+        (0, -3, 3, 1)
+    """
+    found = fifths + (7 * semitones + 6) % 12 - 6 if semitones % 12 else fifths
+    return found - 12 * (found > 7) + 12 * (found < -7)
+
+
 def to_c(tonic: int) -> int:
     """Semitones from a tonic to the nearest C: -6 to 5.
 

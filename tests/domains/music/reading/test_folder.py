@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
+from ostinato.domains.music.layout import invalid
 from ostinato.domains.music.reading import data_sets as music
 from ostinato.domains.music.reading.similarity import versions
 from ostinato.domains.music.writing import piano_roll
@@ -130,6 +131,19 @@ def test_one_file_is_cut_in_time(tmp_path, write_song):
         ("test", 1, 20),
     ]
     assert (data.name, data.details["split"]) == ("a.mid", "in time")
+
+
+def test_a_note_that_is_held_over_a_cut_begins_the_part_behind_it(tmp_path):
+    # a melody over a drone of twelve bars
+    tune = "CDEF|EDCD|" * 6
+    (tmp_path / "drone.abc").write_text(
+        f"X:1\nM:4/4\nL:1/4\nK:C\nV:1\n{tune}\nV:2\n" + "C,4-|" * 11 + "C,4|]\n"
+    )
+    data = load(tmp_path, frames="onsets", transpose=False, cache=False)
+    assert data.details["split"] == "in time"
+    for _, (part,) in data.items():
+        assert invalid(part.values) == ""
+        assert part.values[0, 88 + 48 - 21] == 1
 
 
 def test_two_pieces_or_copies_of_one_are_cut_in_time(tmp_path, write_song):

@@ -131,6 +131,35 @@ def test_transposing_instruments():
     assert rows(score([note("C1")], attributes=low)) == [(0, 1, 47)]
 
 
+@pytest.mark.parametrize(
+    ("fifths", "chromatic", "sounding"), [(2, -2, 0), (3, -9, 0), (0, 12, 0), (1, 3, -2), (-7, -2, 3)]
+)
+def test_the_key_of_a_transposing_instrument_is_the_one_that_sounds(fifths, chromatic, sounding):
+    more = (
+        f"<key><fifths>{fifths}</fifths></key>{TIME}<transpose><chromatic>{chromatic}</chromatic></transpose>"
+    )
+    piece = musicxml.notes_of(score([note("D")], attributes=more))
+    assert piece.marks.keys == ((0.0, sounding, False),)
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [
+        ("<beat-unit>quarter</beat-unit><per-minute>66</per-minute>", 66),
+        ("<beat-unit>quarter</beat-unit><beat-unit-dot/><per-minute>ca. 60</per-minute>", 90),
+        ("<beat-unit>half</beat-unit><per-minute>50.5</per-minute>", 101),
+        ("<beat-unit>quarter</beat-unit><beat-unit>eighth</beat-unit>", None),
+        ("<beat-unit>quarter</beat-unit><per-minute>fast</per-minute>", None),
+    ],
+)
+def test_a_metronome_s_mark_is_a_tempo_where_nothing_is_said_of_sound(words, rate):
+    mark = f"<direction><direction-type><metronome>{words}</metronome></direction-type>{{}}</direction>"
+    piece = musicxml.notes_of(score([mark.format("") + note("D")]))
+    assert piece.marks.tempi == (() if rate is None else ((0.0, rate),))
+    said = musicxml.notes_of(score([mark.format('<sound tempo="72"/>') + note("D")]))
+    assert said.marks.tempi == ((0.0, 72.0),)
+
+
 def repeat(direction, side="right", times=2):
     return f'<barline location="{side}"><repeat direction="{direction}" times="{times}"/></barline>'
 

@@ -151,7 +151,7 @@ def _split(
         said = _leaks(names, groups, given) + short
         return gather(songs, [given[name] for name in names]), "as given", said
     if len(set(groups)) < len(SPLITS):
-        return cut_in_time(songs), "in time", []
+        return _cut_in_time(songs), "in time", []
     together = len(songs) - len(set(groups))
     lines = [f"{counted(len(set(groups)), 'work')}; versions of one stay in one split"] if together else []
     return gather(songs, deal(names, groups, seed=asked.seed)), "by work", lines + short
@@ -204,11 +204,15 @@ def split_songs(songs: SequenceOf[Sequence], seed: int = 0) -> tuple[dict[str, t
     groups = connected(len(songs), same([_outline(song.values) for song in songs]))
     if len(set(groups)) >= len(SPLITS):
         return gather(songs, assign([song.name for song in songs], groups, seed=seed)), "by piece"
-    cut = cut_in_time(songs)
+    return _cut_in_time(songs), "in time"
+
+
+def _cut_in_time(songs: SequenceOf[Sequence]) -> dict[str, tuple[Sequence, ...]]:
+    """Each song cut in three; a note that is held over a cut begins the part behind it."""
     return {
         split: tuple(Sequence(part.name, begun(part.values), part.side) for part in parts)
-        for split, parts in cut.items()
-    }, "in time"
+        for split, parts in cut_in_time(songs).items()
+    }
 
 
 def find(path: Path) -> tuple[list[Path], list[Skipped]]:

@@ -5,6 +5,7 @@ repeat cuts in two, moves no part against another. Cue notes and grace notes are
 are played if asked for; D.C., D.S. and fine are words for the player.
 """
 
+import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -12,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from ostinato.domains.music.notes import Marks, Notes
+from ostinato.domains.music.notes import Marks, Notes, moved_fifths
 from ostinato.domains.music.reading import harmony
 from ostinato.domains.music.reading.abc.notes import CHORDS
 from ostinato.domains.music.reading.content import line, unzipped
@@ -20,6 +21,8 @@ from ostinato.domains.music.reading.repeats import order
 from ostinato.errors import UserError
 
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_UNITS = dict(zip(("whole", "half", "quarter", "eighth", "16th"), (4.0, 2.0, 1.0, 0.5, 0.25), strict=True))
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _FORTE = 90  # the velocity that 100 % dynamics stand for, by the standard
 
 
@@ -243,7 +246,8 @@ def _attributes(child: Element, measure: _Measure, now: Fraction, state: _State,
     key = child.find("key")
     if first and key is not None and (fifths := key.findtext("fifths")) is not None:
         minor = (key.findtext("mode") or "").strip() in ("minor", "aeolian")
-        measure.marks.append((now, "key", (int(fifths.strip()), minor)))
+        # of a transposing instrument it is that of the written notes
+        measure.marks.append((now, "key", (moved_fifths(int(fifths.strip()), state.transpose), minor)))
 
 
 def _time(time: Element) -> tuple[int, int] | None:
@@ -262,12 +266,28 @@ def _time(time: Element) -> tuple[int, int] | None:
 
 def _sound(child: Element, measure: _Measure, now: Fraction, state: _State) -> None:
     sound = child if child.tag == "sound" else child.find("sound")
+    if (sound is None or sound.get("tempo") is None) and (rate := _metronome(child)) is not None:
+        measure.marks.append((now, "tempo", (rate,)))
     if sound is None:
         return
     if (dynamics := sound.get("dynamics")) is not None:
         state.velocity = _velocity(dynamics)
     if (tempo := sound.get("tempo")) is not None and 0 < float(tempo) < 10_000:
         measure.marks.append((now, "tempo", (float(tempo),)))
+
+
+def _metronome(child: Element) -> float | None:
+    """Quarter notes a minute of a metronome's mark, where its words are a note and a number."""
+    mark = child.find("direction-type/metronome")
+    if mark is None or len(mark.findall("beat-unit")) != 1:
+        return None
+    unit = _UNITS.get((mark.findtext("beat-unit") or "").strip())
+    number = _NUMBER.search(mark.findtext("per-minute") or "")
+    if unit is None or number is None:
+        return None
+    dots = len(mark.findall("beat-unit-dot"))
+    found = float(number[0]) * unit * (2 - 0.5**dots)
+    return found if 0 < found < 10_000 else None
 
 
 def _barline(child: Element, measure: _Measure) -> None:

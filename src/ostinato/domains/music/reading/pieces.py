@@ -15,8 +15,9 @@ from ostinato.data.sequences import Skipped
 from ostinato.data.side import Side
 from ostinato.domains.music.bars import COMMON_TIME, Bars
 from ostinato.domains.music.grid import fitting
+from ostinato.domains.music.layout import shifted_values
 from ostinato.domains.music.metre import side_of
-from ostinato.domains.music.notes import Notes, shifted
+from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading.cache import read_files
 from ostinato.domains.music.reading.folder import find
 from ostinato.domains.music.reading.frames import AsFrames
@@ -59,7 +60,7 @@ class Piece:
         return len(self.frames)
 
     def in_own_key(self, frames: np.ndarray) -> np.ndarray:
-        """Frames of a continuation or a harmony, moved back; what leaves the keyboard is dropped.
+        """Frames of what was composed, or surprisals, moved back; what leaves the keyboard is dropped.
 
         Example:
             >>> piece = Piece("a.mid", np.eye(88, dtype=np.uint8)[39:40], frames_per_beat=1, semitones=-2)
@@ -67,7 +68,7 @@ class Piece:
             41
         """
         # frames of a program's own may be on another keyboard: such a piece was not moved
-        return frames if self.semitones == 0 else shifted(frames, -self.semitones)
+        return frames if self.semitones == 0 else shifted_values(frames, -self.semitones)
 
     def side(self, frames: int | None = None) -> Side | None:
         """What a model reads of the bars; None for nothing.

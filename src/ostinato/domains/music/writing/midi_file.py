@@ -20,7 +20,8 @@ VELOCITY = 80
 _TICKS = 480
 _MOST_TICKS = 32_767
 _CHANNELS = [channel for channel in range(16) if channel != DRUMS]
-_ON, _OFF, _PROGRAM = 0x90, 0x80, 0xC0
+_ON, _OFF, _CONTROL, _PROGRAM, _BEND = 0x90, 0x80, 0xB0, 0xC0, 0xE0
+_PEDALS = (64, 66, 67)  # sustain, sostenuto, soft
 _NAME, _TEMPO, _METRE, _KEY = 0x03, 0x51, 0x58, 0x59
 
 
@@ -186,8 +187,27 @@ def _rewritten(
             kept.append(
                 _Timed(event.time * factor, 0, bytes([event.status]) + track[event.begin : event.end])
             )
+    if limit is not None:
+        kept += [_Timed(limit * factor, 1, data) for data in _released(track, number, limit)]
     # ranks are 0: events of one time keep the order in which they came
     return _track(kept, end * factor)
+
+
+def _released(track: bytes, number: int, limit: int) -> list[bytes]:
+    """What lifts the pedals and lets go of the bends that a track has at a limit, behind which it ends."""
+    down: dict[bytes, bytes] = {}
+    for event in smf.events(track, number):
+        if event.time >= limit:
+            break
+        kind, values = event.status & 0xF0, track[event.begin : event.end]
+        if kind == _CONTROL and values[0] in _PEDALS:
+            key, rest = bytes([event.status, values[0]]), bytes([0])
+        elif kind == _BEND:
+            key, rest = bytes([event.status]), bytes([0, 64])
+        else:
+            continue
+        down[key] = b"" if values[-len(rest) :] == rest else key + rest
+    return [data for data in down.values() if data]
 
 
 def _layers(notes: Notes, chosen: np.ndarray) -> list[list[int]]:

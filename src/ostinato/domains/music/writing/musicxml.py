@@ -35,8 +35,8 @@ class _Note(NamedTuple):
 def of_notes(notes: Notes, *, end: Fraction) -> tuple[bytes, str]:
     """A MusicXML file, and a notice where notes had to be moved, "" else.
 
-    Times that are no multiples of a 48th of a quarter note, as those of a performance, cannot be written with
-    notes' heads: then all are moved to the nearest line of the grid that suits them.
+    Times that are no multiples of a 48th of a quarter note, as those of a performance and of quintuplets, are
+    not written with notes' heads here: they are moved to the nearest line of the grid that suits the piece.
 
     Args:
         notes: their parts, metres, keys, tempi, programs, velocities.
@@ -72,20 +72,27 @@ def _times(notes: Notes) -> tuple[list[Fraction], list[Fraction], str]:
         return starts, ends, ""
     grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
     first = [_nearest(time, grid) for time in starts]
-    last = [max(_nearest(e, grid), s + Fraction(1, grid)) for s, e in zip(first, ends, strict=True)]
+    last = [
+        e if e > s and _FINEST % e.denominator == 0 else max(_nearest(e, grid), s + Fraction(1, grid))
+        for s, e in zip(first, ends, strict=True)
+    ]
     moves = [max(abs(a - b), abs(c - d)) for a, b, c, d in zip(starts, first, ends, last, strict=True)]
     count = sum(move > 0 for move in moves)
     return (
         first,
         last,
         (
-            f"{count} of {len(moves)} notes have times that notation has not: moved by at most "
-            f"{float(max(moves)):.3f} quarter notes; MIDI has them as they are"
+            f"{count} of {len(moves)} notes have times that are not written in MusicXML here, as those of "
+            f"performances and of quintuplets: moved by at most {float(max(moves)):.3f} quarter notes; MIDI "
+            "has them as they are"
         ),
     )
 
 
 def _nearest(time: Fraction, grid: int) -> Fraction:
+    """The time itself where it can be written, else the nearest line of the grid."""
+    if _FINEST % time.denominator == 0:
+        return time
     return Fraction(math.floor(time * grid + Fraction(1, 2)), grid)
 
 
@@ -138,6 +145,9 @@ def _part(notes: Notes, track: int, voices: list[list[_Note]], bars: Bars, lines
                 measure.insert(time - begin, sign())
         if k == 0 and bars.pickup:
             measure.paddingLeft = fraction(bars.stretches[0].metre.bar) - (end - begin)
+        elif short := fraction(bars.place(float(begin)).metre.bar) - (end - begin):
+            # a bar that a time signature cuts; music21 would fill it with rests, and move all that follows
+            measure.paddingRight = short
         for number, voice in enumerate(voices, start=1):
             inside = stream.Voice(id=str(number)) if len(voices) > 1 else measure
             _fill(inside, voice, begin, end, notes)

@@ -94,6 +94,21 @@ def test_accidentals_may_hold_otherwise_from_a_place_on_and_over_ties():
     )
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "K:D transpose=-2\n",
+        "V:1 transpose=-2\nK:D\n",
+        "%%MIDI transpose -2\nK:D\n",
+        "K:D\nV:1 transpose=-2\n",
+    ],
+)
+def test_the_key_of_a_transposed_tune_is_the_one_that_sounds(head):
+    piece = one(f"X:1\nM:4/4\nL:1/4\n{head}DEFG|[K:A]A4|]")
+    assert piece.pitch.tolist() == [60, 62, 64, 65, 67]
+    assert piece.marks.keys == ((0.0, 0, False), (4.0, 1, False))
+
+
 def test_repeats_as_written():
     assert played("|:CD|1EF:|2GA|]", repeats=False) == "CDEFGA"
 

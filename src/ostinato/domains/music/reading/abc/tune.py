@@ -106,8 +106,8 @@ class TuneReader:
             return
         if found is not None:
             self.voice.key = found
-            self.voice.mark("key", found)
         _set(self.voice, properties)
+        self.voice.mark_key()
 
     def _take_metre(self, text: str) -> None:
         found = fields.metre(text)
@@ -141,12 +141,12 @@ class TuneReader:
         if self._key is not None:
             self._use(name)
             _set(self.voice, properties)
+            self.voice.mark_key()
 
     def _use(self, name: str) -> None:
         if name not in self.voices:
             unit = self._unit or self._metre.unit_length
             voice = Voice(name, self._key or Key(), self._metre, unit)
-            voice.mark("key", voice.key)
             voice.mark("metre", voice.metre)
             if rate := fields.tempo(self._tempo, unit):
                 voice.mark("tempo", rate)
@@ -155,6 +155,7 @@ class TuneReader:
             voice.accidentals_hold = self._accidentals_hold
             _set(voice, self._of_all)
             _set(voice, self._of_each.get(name, {}))
+            voice.mark_key()
             self.voices[name] = voice
         self._voice = self.voices[name]
         # a part's label holds for the voices that are written after it
@@ -184,6 +185,7 @@ class TuneReader:
             self._transpose = _number(words[0], -127, 127, text)
             for voice in self.voices.values():
                 voice.sounds_higher = self._transpose
+                voice.mark_key()
         elif found[1] == "program" and words:
             program = _number(words[-1], 0, 127, text)
             if self._voice is None:

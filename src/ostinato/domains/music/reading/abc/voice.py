@@ -1,10 +1,11 @@
 """One voice of a tune: tokens -> bars of notes, as they are written. Times are in quarter notes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
+from ostinato.domains.music.notes import moved_fifths
 from ostinato.domains.music.reading.abc.fields import ACCIDENTALS, SEMITONES, Key, Metre
 from ostinato.domains.music.reading.abc.tokens import Token, length, note, numbers
 from ostinato.errors import UserError
@@ -133,6 +134,11 @@ class Voice:
     def mark(self, kind: str, value: object) -> None:
         """Note a change, or a chord symbol, where the voice has come to."""
         self.bar.marks.append(Mark(self._offset, kind, value))
+
+    def mark_key(self) -> None:
+        """Note the key that sounds: the written one, moved as the notes are."""
+        moved = moved_fifths(self.key.fifths, self.transpose + self.sounds_higher)
+        self.mark("key", replace(self.key, fifths=moved))
 
     def set_part(self, label: str) -> None:
         """What follows is in another part."""
