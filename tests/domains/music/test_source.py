@@ -309,6 +309,23 @@ def test_a_bar_that_a_time_signature_cuts_is_written_as_long_as_it_is(source, tm
     assert same_in_musicxml(source(head + signs + tune), tmp_path / "out.musicxml", capfd) == []
 
 
+@pytest.mark.parametrize("late", [-7, 7, 1])
+def test_a_time_signature_beside_the_line_begins_a_bar_at_the_nearest_48th(source, tmp_path, late) -> None:
+    signs = chunk((0, [0xFF, 0x58, 4, 4, 2, 24, 8]), (6 * TICKS + late, [0xFF, 0x58, 4, 3, 2, 24, 8]))
+    tune = chunk(
+        *[event for k in range(12) for event in ((0, [0x90, 60 + k, 9]), (TICKS, [0x80, 60 + k, 0]))]
+    )
+    piece = source(b"MThd\0\0\0\6\0\1\0\2" + TICKS.to_bytes(2, "big") + signs + tune)
+    score = piece.with_frames(piece.piece.frames, np.ones(12, bool))
+    (said,) = score.write(tmp_path / "out.musicxml")
+    assert said == "1 of 2 metres begin at the nearest 48th of a quarter note"
+    read = own_musicxml.notes_of((tmp_path / "out.musicxml").read_bytes())
+    assert (read.start.tolist(), read.end.tolist()) == (list(range(12)), list(range(1, 13)))
+    (first, second) = read.marks.metres
+    assert (first, second[1:]) == ((0.0, 4, 4), (3, 4))
+    assert abs(second[0] - 6 - late / TICKS) <= 1 / 96
+
+
 def test_a_septuplet_in_a_tune_leaves_its_triplets_as_they_are(source, tmp_path, capfd) -> None:
     text = "X:1\nM:4/4\nL:1/4\nK:C\n(3CDE F2|(7:4:7CDEFGAB|(3CDE (3FGA|]\n"
     (said,) = same_in_musicxml(source(text.encode(), name="a.abc"), tmp_path / "out.musicxml", capfd)

@@ -50,7 +50,7 @@ def of_notes(notes: Notes, *, end: Fraction) -> tuple[bytes, str]:
     score = stream.Score()
     bars = Bars.of(notes)
     last = bars.last(float(max([end, *ends])))
-    lines = [fraction(bars.begin(n)) for n in range(0 if bars.pickup else 1, last + 2)]
+    lines = [_nearest(fraction(bars.begin(n)), _FINEST) for n in range(0 if bars.pickup else 1, last + 2)]
     for track in range(max(len(notes.parts), int(notes.track.max(initial=-1)) + 1)):
         own = np.flatnonzero(notes.track == track).tolist()
         groups = _chords(notes, own, starts, ends)
@@ -61,6 +61,10 @@ def of_notes(notes: Notes, *, end: Fraction) -> tuple[bytes, str]:
 
         score.insert(0, metadata.Metadata(title=notes.title))
     data: bytes = GeneralObjectExporter(score).parse()
+    odd = sum(_FINEST % fraction(stretch.begin).denominator != 0 for stretch in bars.stretches)
+    if odd:
+        moved = f"{odd} of {len(bars.stretches)} metres begin at the nearest 48th of a quarter note"
+        notice = f"{notice}; {moved}" if notice else moved
     return data, notice
 
 
@@ -163,7 +167,7 @@ def _signs(notes: Notes, bars: Bars) -> Iterator[tuple[Fraction, bool, Any]]:
         from music21 import key, meter, tempo
 
     for k, stretch in enumerate(bars.stretches if notes.marks.metres else ()):
-        at = Fraction(0) if k == 0 else fraction(stretch.begin)
+        at = Fraction(0) if k == 0 else _nearest(fraction(stretch.begin), _FINEST)
         yield at, False, lambda own=stretch.metre: meter.TimeSignature(str(own))
     for time, fifths, minor in notes.marks.keys:
         yield (
