@@ -41,6 +41,7 @@ def mistake(ostinato):
         ("train --epochs abc", "expected --epochs to be a whole number, found 'abc'"),
         ("train --epochs 2.5", "expected --epochs to be a whole number, found 2.5"),
         ("search --trials 1.5", "expected --trials to be a whole number, found 1.5"),
+        ("train --frames-per-beat 1.5", "expected --frames-per-beat to be a whole number or auto, found 1.5"),
         (
             "train --clip often",
             "expected --clip to be a number, auto, average, quantile or none, found 'often'",

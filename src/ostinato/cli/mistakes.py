@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import types
-from typing import Any, Literal, Union, get_args, get_origin
-
 from cyclopts import CycloptsError
 from cyclopts.exceptions import (
     CoercionError,
@@ -16,10 +13,9 @@ from cyclopts.exceptions import (
     UnusedCliTokensError,
 )
 
+from ostinato.cli.hints import choices_of, in_words
 from ostinato.cli.spelling import spelled
 from ostinato.errors import UserError, near_names
-
-_WORDS = {int: "a whole number", float: "a number", bool: "yes or no", str: "text"}
 
 
 def one_line(error: UserError | CycloptsError) -> str:
@@ -77,36 +73,10 @@ def _unusable(error: CoercionError, see: str) -> str:
     if token is None:
         return f"{error}; {see}"
     name = token.keyword or (argument.name.lstrip("-").upper() if argument else "a value")
-    wanted = _wanted(argument.hint if argument else error.target_type)
+    wanted = in_words(argument.hint if argument else error.target_type)
     if isinstance(error.__cause__, UserError):  # of a converter of ours
         return error.__cause__.naming(lambda _: name)
-    choices = [c for c in _choices(argument.hint if argument else error.target_type) if isinstance(c, str)]
+    choices = [c for c in choices_of(argument.hint if argument else error.target_type) if isinstance(c, str)]
     near = near_names(token.value, choices) if choices else ""
     hint = f"; {near}" if near.startswith("did you") else ""
     return f"expected {name} to be {wanted}, found {token.value!r}{hint}"
-
-
-def _parts(hint: Any) -> list[Any]:
-    if get_origin(hint) in (Union, types.UnionType, list, tuple):
-        return [part for own in get_args(hint) for part in _parts(own)]
-    return [] if hint in (type(None), Ellipsis) else [hint]
-
-
-def _choices(hint: Any) -> list[Any]:
-    return [c for part in _parts(hint) if get_origin(part) is Literal for c in get_args(part)]
-
-
-def _wanted(hint: Any) -> str:
-    """A type in words.
-
-    Example:
-        >>> _wanted(float | Literal["auto", "none"] | None)
-        'a number, auto or none'
-    """
-    words: list[str] = []
-    for part in _parts(hint):
-        if get_origin(part) is Literal:
-            words += map(str, get_args(part))
-        else:
-            words.append(_WORDS.get(part, getattr(part, "__name__", str(part))))
-    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1] if words else ""]))

@@ -4,10 +4,10 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any
 
 from cyclopts import App, ArgumentCollection
 
+from ostinato.cli.hints import in_words, is_whole
 from ostinato.errors import UserError, named
 
 _OPTIONS: ContextVar[dict[str, str]] = ContextVar("options", default={})  # noqa: B039, never changed in place
@@ -37,8 +37,10 @@ def note_options(app: App, commands: Iterable[str], arguments: ArgumentCollectio
         options[name] = option
         for token in argument.tokens:
             typed[name] = token.keyword or option
-            if _is_whole(argument.hint) and not re.fullmatch(r"[^.]*(\.0*)?", token.value):
-                raise UserError(f"expected {typed[name]} to be a whole number, found {token.value}")
+            if is_whole(argument.hint) and not re.fullmatch(r"[^.]*(\.0*)?", token.value):
+                raise UserError(
+                    f"expected {typed[name]} to be {in_words(argument.hint)}, found {token.value}"
+                )
     _OPTIONS.set(typed if typed.keys() & _FILES else options | typed)
 
 
@@ -76,11 +78,3 @@ def as_command(function: str, arguments: Mapping[str, str]) -> str:
         option = [] if name in _POSITIONAL else [f"--{name.replace('_', '-')}"]
         words += [*option, shlex.quote(value)]
     return " ".join(words)
-
-
-def _is_whole(hint: Any) -> bool:
-    """Whether a type is int, perhaps int or None, or a list of int."""
-    from typing import get_args
-
-    parts = [part for part in get_args(hint) if part is not type(None)]
-    return hint is int or (bool(parts) and all(map(_is_whole, parts)))

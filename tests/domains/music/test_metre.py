@@ -149,6 +149,13 @@ def test_what_is_composed_has_the_metre_that_was_asked_for(run: Path, tmp_path: 
         trained.generate(steps=4, metre="waltz")
     with pytest.raises(UserError, match=r"pickup of at least 0 and less than a bar of 6/8 \(3 quarter"):
         trained.generate(steps=4, pickup=3.0)
+    with pytest.raises(
+        UserError, match=r"pickup in whole frames.* 2 to a quarter note, found 0.3; the nearest is 0.5"
+    ):
+        trained.generate(steps=4, pickup=0.3)
+    # of nothing there is no part
+    trained.generate(steps=60, seed=3, metre="3/4", out=[tmp_path / "made.mid"])
+    assert b"given" not in (tmp_path / "made.mid").read_bytes()
 
 
 def test_a_piece_that_is_continued_keeps_its_metre(run: Path, jigs: Path) -> None:

@@ -326,11 +326,29 @@ def test_a_time_signature_beside_the_line_begins_a_bar_at_the_nearest_48th(sourc
     assert abs(second[0] - 6 - late / TICKS) <= 1 / 96
 
 
-def test_a_septuplet_in_a_tune_leaves_its_triplets_as_they_are(source, tmp_path, capfd) -> None:
-    text = "X:1\nM:4/4\nL:1/4\nK:C\n(3CDE F2|(7:4:7CDEFGAB|(3CDE (3FGA|]\n"
-    (said,) = same_in_musicxml(source(text.encode(), name="a.abc"), tmp_path / "out.musicxml", capfd)
-    # all but the first note of the septuplet
-    assert said.startswith("7 of 17 notes") or said.startswith("6 of 17 notes")
+@pytest.mark.parametrize(
+    "bar",
+    [
+        "(7:4:7CDEFGAB",
+        "(5:4:5C/D/E/F/G/ (5:4:4C/D/EF/",
+        "(5:2:5CDEFG (3CDE",
+        "(5:4:2C2D/ (7:4:7C/D/E/F/G/A/B/",
+        "(5:4:5C/z/E/z/G/ (3zCD",
+        "(5:4:3C3/2D/E/ (7:4:5z/C/D/E/F3/2",
+    ],
+)
+def test_quintuplets_and_septuplets_are_written_beside_triplets(source, tmp_path, capfd, bar) -> None:
+    text = f"X:1\nM:4/4\nL:1/4\nK:C\n(3CDE F2|{bar}|(3CDE (3FGA|]\n"
+    assert same_in_musicxml(source(text.encode(), name="a.abc"), tmp_path / "out.musicxml", capfd) == []
+
+
+def test_notes_from_a_fifth_to_a_third_are_moved_with_a_line(source, tmp_path, capfd) -> None:
+    five, three = (0, [0x90, 60, 9]), (TICKS // 5, [0x80, 60, 0])
+    then = [(TICKS // 3 - TICKS // 5, [0x90, 62, 9]), (TICKS - TICKS // 3, [0x80, 62, 0])]
+    tune = chunk(five, three, *then, (0, [0x90, 64, 9]), (TICKS, [0x80, 64, 0]))
+    piece = source(b"MThd\0\0\0\6\0\1\0\1" + TICKS.to_bytes(2, "big") + tune)
+    (said,) = same_in_musicxml(piece, tmp_path / "out.musicxml", capfd)
+    assert said.startswith("1 of 3 notes have times that are not written")
 
 
 def test_what_is_down_where_a_piece_is_cut_is_lifted_there(source) -> None:

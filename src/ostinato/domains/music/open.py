@@ -86,7 +86,7 @@ class MusicModel:
                 0 where the data do not have it.
 
         Raises:
-            UserError: the model was trained without metre.
+            UserError: the model was trained without metre, or the pickup is no whole number of its frames.
 
         Example:
             >>> from ostinato.nn import RNN
@@ -111,6 +111,12 @@ class MusicModel:
             raise UserError(
                 f"expected {argument('pickup')} of at least 0 and less than a bar of {asked} "
                 f"({asked.bar:g} quarter notes), found {before:g}"
+            )
+        if pickup is not None and not float(pickup * self.frames_per_beat).is_integer():
+            near = round(pickup * self.frames_per_beat) / self.frames_per_beat
+            raise UserError(
+                f"expected {argument('pickup')} in whole frames, of which this model has "
+                f"{self.frames_per_beat} to a quarter note, found {pickup:g}; the nearest is {near:g}"
             )
         return Bars(before, ((0.0, *asked),))
 

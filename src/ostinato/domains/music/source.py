@@ -174,7 +174,7 @@ def source_of_frames(piece: Piece) -> Source:
         last / grid,
         column + LOWEST,
         pickup=bars.pickup,
-        parts=("given",),
+        parts=("given",) if len(lines) else (),
         marks=Marks(metres=bars.metres),
     )
     every = np.ones(len(notes), dtype=bool)

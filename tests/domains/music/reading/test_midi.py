@@ -50,6 +50,18 @@ def test_running_status_goes_on_behind_a_meta_event():
         midi.notes_of(file(broken))
 
 
+def test_patterns_of_format_2_are_no_piece_and_one_alone_is():
+    one, two = (data[:9] + b"\2" + data[10:] for data in (file(note(60)), file(note(60), note(64))))
+    assert rows(midi.notes_of(one)) == [(0, 1, 60)]
+    with pytest.raises(UserError, match="format 0 or 1, found 2: 2 patterns that are not one piece"):
+        midi.notes_of(two)
+
+
+def test_names_of_tracks_in_latin_1():
+    data = file([(0, [0xFF, 3, 5, *"Fl\u00f6te".encode("latin-1")]), *note(60)])
+    assert midi.notes_of(data).parts == ("Fl\u00f6te",)
+
+
 def test_a_velocity_out_of_range_and_a_pitch():
     notes = midi.notes_of(file([(0, [ON, 60, 200]), (480, [OFF, 60, 0]), (0, [ON, 200, 80]), *note(61)]))
     assert rows(notes) == [(0, 1, 60), (1, 2, 61)]

@@ -180,7 +180,7 @@ def test_given_splits_that_leak_are_obeyed_and_said(given):
 
 def test_a_file_of_splits_is_obeyed(given):
     lines = ["file,split", "train/0.mid,test", "train/1.mid,valid", "valid/0.mid,train", "valid/1.mid,train"]
-    (given / "splits.csv").write_text("\n".join([*lines, "test/0.mid,train", "test/1.mid,dev", ""]))
+    (given / "splits.csv").write_text("\n".join([*lines, "./test/0.mid,train", "test/1.mid,dev", ""]))
     found = splits_of(data_sets.load(given, progress=False))
     assert found["train/0.mid"] == "test"
     assert found["test/1.mid"] == "valid"

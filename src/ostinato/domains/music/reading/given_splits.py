@@ -90,7 +90,7 @@ def _lines(path: Path) -> Mapping[str, str]:
             continue
         if len(row) != 2 or row[1].strip().lower() not in _CALLED:
             raise UserError(f"{path}, line {number}: expected a file and train, valid or test, found {row}")
-        name, split = row[0].strip(), _CALLED[row[1].strip().lower()]
+        name, split = row[0].strip().removeprefix("./"), _CALLED[row[1].strip().lower()]
         if said.setdefault(name, split) != split:
             raise UserError(f"{path}, line {number}: expected one split for {name}, found two")
     return said

@@ -14,6 +14,7 @@ import numpy as np
 
 from ostinato.domains.music.notes import Marks, Notes
 from ostinato.domains.music.reading import smf
+from ostinato.domains.music.reading.content import text_of
 from ostinato.errors import UserError
 
 DRUMS = 9
@@ -143,7 +144,7 @@ def _read_track(number: int, track: bytes, found: _File) -> None:
 def _meta(kind: int, data: bytes, now: int, number: int, found: _File) -> None:
     """Name, tempo, time and key signature; one that is none is left out."""
     if kind == 0x03 and number not in found.names:
-        found.names[number] = data.decode("utf-8", errors="replace").strip("\0 ")
+        found.names[number] = text_of(data).strip("\0 ")
     elif kind == 0x51 and len(data) == 3 and any(data):
         found.tempi.append((now, 60_000_000 / int.from_bytes(data, "big")))
     elif kind == 0x58 and len(data) >= 2 and data[0] and data[1] <= 6:

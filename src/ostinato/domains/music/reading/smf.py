@@ -42,7 +42,8 @@ def parse(data: bytes) -> File:
     """The tracks of a file.
 
     Raises:
-        UserError: it is truncated, no MIDI file, or its times are not beats; the message is a reason.
+        UserError: it is truncated, no MIDI file, its times are not beats, or it is a collection of patterns
+            (format 2), which do not sound together; the message is a reason.
     """
     if data[:4] != b"MThd":
         found = repr(data[:8].decode("ascii", errors="replace"))
@@ -65,7 +66,13 @@ def parse(data: bytes) -> File:
         if kind == b"MTrk":
             tracks.append(data[position : position + length])
         position += length
-    return File(int.from_bytes(data[8:10], "big"), division, tracks)
+    form = int.from_bytes(data[8:10], "big")
+    if form > 1 and len(tracks) > 1:
+        raise UserError(
+            f"expected a MIDI file of format 0 or 1, found {form}: {len(tracks)} patterns that are not one "
+            "piece"
+        )
+    return File(form, division, tracks)
 
 
 def events(track: bytes, number: int) -> Iterator[Event]:

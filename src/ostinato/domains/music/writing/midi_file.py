@@ -14,7 +14,6 @@ import numpy as np
 from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.reading import smf
 from ostinato.domains.music.reading.midi import DRUMS, Strike, strikes
-from ostinato.errors import UserError
 
 VELOCITY = 80
 _TICKS = 480
@@ -130,15 +129,8 @@ def with_voices(
         left_out: numbers of the notes (in the order of `reading.midi.notes_of`) that are not written.
         cut: events from there on are not written, but for the ends of notes that began before.
         tempo: quarter notes a minute, in the place of the file's own tempi.
-
-    Raises:
-        UserError: the file is a collection of patterns (format 2).
     """
     file = smf.parse(data)
-    if file.format > 1:
-        raise UserError(
-            f"expected a MIDI file of format 0 or 1, found {file.format}: patterns that are not one piece"
-        )
     times = [time for voice in voices for note in voice.notes for time in note[:2]]
     ticks = resolution(times, file.ticks)
     gone = _gone(data, left_out, None if cut is None else math.ceil(cut * file.ticks))

@@ -18,11 +18,22 @@ from ostinato.domains.music.notes import Notes
 from ostinato.domains.music.writing.midi_file import fraction
 from ostinato.errors import needs
 
-# Values of notes that are written as one head: with dots, and triplets of them. All others are tied.
-_DYADIC = [Fraction(n, 16) for n in (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)]
-_TRIPLETS = [Fraction(n, 48) for n in (32, 16, 8, 4, 2, 1)]
+# Values of notes that are written as one head, by the number of notes in a tuplet: with dots outside of one,
+# and a half note to a 32nd in triplets, quintuplets and septuplets. All others are tied.
+_HEADS = {
+    1: [Fraction(n, 16) for n in (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)],
+    3: [Fraction(n, 48) for n in (32, 16, 8, 4, 2, 1)],
+    5: [Fraction(n, 20) for n in (32, 16, 8, 4, 2, 1)],
+    7: [Fraction(n, 28) for n in (32, 16, 8, 4, 2, 1)],
+}
+# The lines within a quarter note that such values lead to.
+_LINES = {1: 16, 3: 48, 5: 20, 7: 28}
 _FINEST = 48
 _LETTERS = "FCGDAEB"
+
+
+class _Unwritten(Exception):
+    """A time that notation has not, or not beside the others."""
 
 
 class _Note(NamedTuple):
@@ -35,8 +46,8 @@ class _Note(NamedTuple):
 def of_notes(notes: Notes, *, end: Fraction) -> tuple[bytes, str]:
     """A MusicXML file, and a notice where notes had to be moved, "" else.
 
-    Times that are no multiples of a 48th of a quarter note, as those of a performance and of quintuplets, are
-    not written with notes' heads here: they are moved to the nearest line of the grid that suits the piece.
+    Where there are times that notes' heads do not lead to, as those of a performance, all that are no
+    multiples of a 48th of a quarter note are moved to the nearest line of the grid that suits the piece.
 
     Args:
         notes: their parts, metres, keys, tempi, programs, velocities.
@@ -46,15 +57,16 @@ def of_notes(notes: Notes, *, end: Fraction) -> tuple[bytes, str]:
         from music21 import stream
         from music21.musicxml.m21ToXml import GeneralObjectExporter
 
-    starts, ends, notice = _times(notes)
-    score = stream.Score()
     bars = Bars.of(notes)
-    last = bars.last(float(max([end, *ends])))
-    lines = [_nearest(fraction(bars.begin(n)), _FINEST) for n in range(0 if bars.pickup else 1, last + 2)]
-    for track in range(max(len(notes.parts), int(notes.track.max(initial=-1)) + 1)):
-        own = np.flatnonzero(notes.track == track).tolist()
-        groups = _chords(notes, own, starts, ends)
-        score.insert(0, _part(notes, track, _voices(groups), bars, lines))
+    starts, ends = ([fraction(time) for time in own.tolist()] for own in (notes.start, notes.end))
+    try:
+        parts, notice = _parts(notes, bars, starts, ends, end), ""
+    except _Unwritten:
+        first, last, notice = _moved(notes, starts, ends)
+        parts = _parts(notes, bars, first, last, end)
+    score = stream.Score()
+    for part in parts:
+        score.insert(0, part)
     if notes.title:
         with needs("music"):
             from music21 import metadata
@@ -68,12 +80,26 @@ def of_notes(notes: Notes, *, end: Fraction) -> tuple[bytes, str]:
     return data, notice
 
 
-def _times(notes: Notes) -> tuple[list[Fraction], list[Fraction], str]:
-    starts, ends = ([fraction(time) for time in own.tolist()] for own in (notes.start, notes.end))
-    if all(_FINEST % time.denominator == 0 for time in (*starts, *ends)) and all(
-        end > start for start, end in zip(starts, ends, strict=True)
-    ):
-        return starts, ends, ""
+def _parts(
+    notes: Notes, bars: Bars, starts: list[Fraction], ends: list[Fraction], end: Fraction
+) -> list[Any]:
+    """The parts of notes with these times, up to the bar in which the end is."""
+    if any(start >= last for start, last in zip(starts, ends, strict=True)):
+        raise _Unwritten
+    number = bars.last(float(max([end, *ends])))
+    lines = [_nearest(fraction(bars.begin(n)), _FINEST) for n in range(0 if bars.pickup else 1, number + 2)]
+    parts = []
+    for track in range(max(len(notes.parts), int(notes.track.max(initial=-1)) + 1)):
+        own = np.flatnonzero(notes.track == track).tolist()
+        groups = _chords(notes, own, starts, ends)
+        parts.append(_part(notes, track, _voices(groups), bars, lines))
+    return parts
+
+
+def _moved(
+    notes: Notes, starts: list[Fraction], ends: list[Fraction]
+) -> tuple[list[Fraction], list[Fraction], str]:
+    """Times that can be written, and how many others there were."""
     grid = fitting([(notes.start, notes.end, notes.pitch, notes.pickup)])
     first = [_nearest(time, grid) for time in starts]
     last = [
@@ -86,9 +112,8 @@ def _times(notes: Notes) -> tuple[list[Fraction], list[Fraction], str]:
         first,
         last,
         (
-            f"{count} of {len(moves)} notes have times that are not written in MusicXML here, as those of "
-            f"performances and of quintuplets: moved by at most {float(max(moves)):.3f} quarter notes; MIDI "
-            "has them as they are"
+            f"{count} of {len(moves)} notes have times that are not written in MusicXML here, as those of a "
+            f"performance: moved by at most {float(max(moves)):.3f} quarter notes; MIDI has them as they are"
         ),
     )
 
@@ -190,9 +215,8 @@ def _fill(inside: Any, voice: list[_Note], begin: Fraction, end: Fraction, notes
             continue
         first, last = max(one.begin, begin), min(one.end, end)
         _rest(inside, now, first, begin)
-        pieces = _values(last - first)
         at = first
-        for length in pieces:
+        for length in _heads(first - begin, last - begin):
             names = [_spelled(pitch, _fifths(notes, one.begin)) for pitch in one.pitches]
             made = chord.Chord(names) if len(names) > 1 else note.Note(names[0])
             made.quarterLength = length
@@ -211,21 +235,52 @@ def _rest(inside: Any, first: Fraction, last: Fraction, begin: Fraction) -> None
     with needs("music"):
         from music21 import note
 
-    for length in _values(last - first):
+    for length in _heads(first - begin, last - begin):
         inside.insert(first - begin, note.Rest(quarterLength=length))
         first += length
 
 
-def _values(length: Fraction) -> list[Fraction]:
-    """A length as values of notes, the longest first.
+def _heads(first: Fraction, last: Fraction) -> list[Fraction]:
+    """What is written from one time to another as values of notes; quintuplets end with a quarter note.
+
+    Args:
+        first, last: from the bar's beginning on.
 
     Example:
-        >>> [str(value) for value in _values(Fraction(5, 4))], [str(v) for v in _values(Fraction(1, 3))]
-        (['1', '1/4'], ['1/3'])
+        >>> [str(value) for value in _heads(Fraction(0), Fraction(5, 4))]
+        ['1', '1/4']
+        >>> [str(value) for value in _heads(Fraction(2, 5), Fraction(3))]
+        ['2/5', '1/5', '2']
+    """
+    if last <= first:
+        return []
+    tuplets = {_tuplet(first), _tuplet(last)} - {1}
+    if tuplets <= {3} or last - first in [value for n in tuplets for value in _HEADS[n]]:
+        return _values(last - first)
+    # of a quintuplet and of what is none there is no common value
+    cuts = {Fraction(math.ceil(first)), Fraction(math.floor(last))}
+    times = sorted({first, last} | {time for time in cuts if first < time < last})
+    return [value for a, b in itertools.pairwise(times) for value in _values(b - a)]
+
+
+def _tuplet(time: Fraction) -> int:
+    """How many notes the tuplet has that leads there; 1 for none."""
+    for number, lines in _LINES.items():
+        if lines % time.denominator == 0:
+            return number
+    raise _Unwritten
+
+
+def _values(length: Fraction) -> list[Fraction]:
+    """A length as values of notes of a kind, the longest first.
+
+    Example:
+        >>> [[str(value) for value in _values(Fraction(*n))] for n in ((5, 4), (1, 3), (3, 5))]
+        [['1', '1/4'], ['1/3'], ['2/5', '1/5']]
     """
     found = []
     while length > 0:
-        known = _DYADIC if 16 % length.denominator == 0 else _TRIPLETS
+        known = _HEADS[_tuplet(length)]
         found.append(next(value for value in known if value <= length))
         length -= found[-1]
     return found
