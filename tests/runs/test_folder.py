@@ -133,12 +133,36 @@ values = (
 )
 
 
-@given(records=st.lists(st.dictionaries(st.text(), values, max_size=3), max_size=5))
+# some names say what their values are; see test_a_record_of_another_kind_is_refused for others
+of_a_kind = {"epoch": st.integers(0, 2**63), "best": st.booleans(), "event": st.text()}
+others = st.text().filter(lambda name: name not in of_a_kind and not name.startswith(("train_", "valid_")))
+records_of_training = st.builds(
+    lambda free, own, scores: free | own | scores,
+    st.dictionaries(others, values, max_size=3),
+    st.fixed_dictionaries({}, optional=of_a_kind),
+    st.dictionaries(
+        st.sampled_from(["train_log_likelihood", "valid_error"]),
+        st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    ),
+)
+
+
+@given(records=st.lists(records_of_training, max_size=5))
 def test_metrics_come_back(tmp_path_factory, records):
     with Run.create(tmp_path_factory.mktemp("runs") / "run", {}) as run:
         for record in records:
             run.append_metrics(record)
         assert Run.open(run.folder).metrics() == records
+
+
+@pytest.mark.parametrize(
+    "record", [{"epoch": "x"}, {"best": 1}, {"event": None}, {"train_log_likelihood": "x"}]
+)
+def test_a_record_of_another_kind_is_refused(run, record):
+    run.append_metrics({"epoch": 0})
+    run.append_metrics(record)
+    with pytest.raises(UserError, match=f"line 2 of .*metrics.jsonl.* at {next(iter(record))}"):
+        run.metrics()
 
 
 def test_metrics_are_strict_json(run):
