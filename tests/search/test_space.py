@@ -210,3 +210,14 @@ def test_an_older_study_over_the_momentum_keeps_its_kind():
     found = StudySettings.from_dict({"study": study, "recipe": old, "search": search})
     made = found.space.recipe(found.recipe, {"momentum": 0.7})
     assert (made.optimizer, made.momentum) == ("classical", 0.7)
+
+
+def test_data_that_were_moved_are_no_other_data():
+    """A study of before there were onsets and bars stays one where its folder of files is elsewhere now."""
+    before = Recipe.from_dict({"domain": "music", "data": "a/songs"})
+    settings, other = (
+        StudySettings(recipe=recipe, space=Space({}), data_version="1")
+        for recipe in (before, Recipe.from_dict({"domain": "music", "data": "b/songs"}))
+    )
+    assert settings.with_data_of(other) == other
+    assert before.replace(data="b/songs").get("frames") == "onsets"

@@ -103,7 +103,7 @@ class StudySettings:
     def with_data_of(self, other: "StudySettings") -> "StudySettings":
         """The same, with the data where `other` has them."""
         places = {name: value for name, value in other.recipe.to_dict().items() if name in places_of_data()}
-        return replace(self, recipe=self.recipe.replace(**places))
+        return replace(self, recipe=self.recipe.replace(moved=True, **places))
 
     def check_same(self, other: "StudySettings", where: object) -> None:
         """Refuse to go on with a study whose settings are other ones."""
