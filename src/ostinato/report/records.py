@@ -20,9 +20,8 @@ from ostinato.recipe.recipe import Recipe
 from ostinato.report.measures import kept_epoch, likelihood_of, measure_of, watched_score
 from ostinato.report.numbers import score
 from ostinato.runs.folder import CONFIG, RESULTS, Run
-from ostinato.runs.summary import STUDY_SUMMARY, read_summary
+from ostinato.runs.summary import STUDY_SUMMARY, read_json, read_summary
 from ostinato.runs.summary import TRIALS as trial_list
-from ostinato.shapes import Shape, of_json
 
 STUDY, TRIALS, JOURNAL = "study.toml", "trials.json", "journal.log"
 
@@ -270,9 +269,9 @@ def read_study(folder: Path, name: str) -> StudyRecord:
         {"value": None, "params": {}}
         | trial
         | {"settings": effective_settings(base, trial.get("params", {}))}
-        for trial in _read_json(folder, TRIALS, trial_list) or []
+        for trial in read_json(folder, TRIALS, trial_list) or []
     ]
-    results = _read_json(folder, RESULTS, STUDY_SUMMARY) or {}
+    results = read_json(folder, RESULTS, STUDY_SUMMARY) or {}
     chosen = results.get("chosen", {})
     return StudyRecord(
         name,
@@ -331,15 +330,6 @@ def _training_of(run: Run) -> dict[str, Any]:
     kept = {name: progress.get(name) for name in ("stopped_because", "clip_threshold", "seconds")}
     kept |= {name: state.get(name) for name in ("threads", "devices", "environment")}
     return {name: value for name, value in kept.items() if value is not None}
-
-
-def _read_json(folder: Path, name: str, shape: Shape) -> Any:
-    """What a JSON file of a study holds; None where there is none yet."""
-    try:
-        data = seal.read(folder, name, foreign.MOST_JSON)
-    except FileNotFoundError:
-        return None
-    return of_json(data, shape, folder / name, seal.can_be_made(folder))
 
 
 def _number(value: Any) -> float:

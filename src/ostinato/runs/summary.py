@@ -6,6 +6,7 @@ from typing import Any
 from ostinato import foreign, seal
 from ostinato.runs.folder import RESULTS
 from ostinato.shapes import (
+    Shape,
     anything,
     both,
     mapping,
@@ -102,15 +103,20 @@ TRIALS = sequence(
 )
 
 
-def read_summary(folder: Path) -> dict[str, Any] | None:
-    """What results.json of a run holds; None where there is none.
+def read_json(folder: Path, name: str, shape: Shape) -> Any:
+    """What a JSON file of a run or of a study holds; None where there is none.
 
     Raises:
         UserError: it is damaged, or something else.
     """
     try:
-        data = seal.read(folder, RESULTS, foreign.MOST_JSON)
+        data = seal.read(folder, name, foreign.MOST_JSON)
     except FileNotFoundError:
         return None
-    found: dict[str, Any] = of_json(data, SUMMARY, folder / RESULTS, seal.can_be_made(folder))
+    return of_json(data, shape, folder / name, seal.can_be_made(folder))
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """What results.json of a run holds; as `read_json`."""
+    found: dict[str, Any] | None = read_json(folder, RESULTS, SUMMARY)
     return found

@@ -10,12 +10,11 @@ from ostinato import foreign, seal
 from ostinato.addresses import without_password
 from ostinato.errors import UserError, argument, near_names
 from ostinato.files import TEMPORARY_SUFFIX, read_regular, write_error
-from ostinato.runs.summary import STUDY_SUMMARY, TRIALS
+from ostinato.runs.summary import STUDY_SUMMARY, TRIALS, read_json
 from ostinato.seal import SEAL, tell, tell_unsealed
 from ostinato.search.settings import StudySettings
 from ostinato.search.storage import JOURNAL, LOCKS, Mutex, open_database
 from ostinato.search.study import ATTRIBUTE, RESULTS, SETTINGS, SNAPSHOT, Study
-from ostinato.shapes import of_json
 
 _SHAPES = {SNAPSHOT: TRIALS, RESULTS: STUDY_SUMMARY}
 
@@ -154,11 +153,7 @@ def read_file(folder: Path, name: str) -> Any:
     Raises:
         UserError: it is damaged, or something else.
     """
-    try:
-        data = seal.read(folder, name, foreign.MOST_JSON)
-    except FileNotFoundError:
-        return None
-    return of_json(data, _SHAPES[name], folder / name, seal.can_be_made(folder))
+    return read_json(folder, name, _SHAPES[name])
 
 
 def _is_others(path: Path) -> bool:
