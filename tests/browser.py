@@ -133,7 +133,9 @@ class Browser:
         found = []
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
+            if message["method"] != "Network.requestWillBeSent":
+                continue
+            # the browser's own first tab goes on loading its parts after the page was asked for
+            if not message["params"]["documentURL"].startswith("chrome:"):
                 found.append(message["params"]["request"]["url"])
-        # what the browser's own first tab asked for comes before
         return [url for url in found[found.index(self.address) + 1 :] if not url.startswith("data:")]
