@@ -130,7 +130,7 @@ def load(
     )
     if isinstance(frames_per_beat, int) and not 1 <= frames_per_beat <= MAX_FRAMES_PER_BEAT:
         raise UserError(
-            f"expected {argument('frames_per_beat')} of 1 to {MAX_FRAMES_PER_BEAT}, found {frames_per_beat}"
+            f"expected {argument('frames_per_beat')} in [1, {MAX_FRAMES_PER_BEAT}], found {frames_per_beat}"
         )
     if split_by is not None and name_or_path in names():
         raise UserError(
