@@ -281,7 +281,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "the input of frame 6 of stream 1 is nan" in out
     assert "the same to the bit" in out
-    assert "train with --clip auto --learning-rate 0.005" in out
+    assert "mend the data there" in out
     assert Path("replay.png").read_bytes()[1:4] == b"PNG"
     assert command(["replay", str(path), "--json", "--out", "a.svg"]) == 0
     assert json.loads(capsys.readouterr().out)["blame"]["frame"] == 6

@@ -219,8 +219,8 @@ def _vanishing(record: Mapping[str, Any]) -> Iterator[Finding]:
             f"{needed}",
             f"give the network a longer memory: {argument('initialization')} echo-state with "
             f"{argument('spectral_radius')} 1.1, or slow units ({argument('leak_fraction')} 0.5, "
-            f"{argument('leak_high')} {1 - 1 / needed:.3g}), which any cell may have; gradients from so far are "
-            f"small, and {argument('optimizer')} adam makes longer steps of them{slow}",
+            f"{argument('leak_high')} {1 - 1 / needed:.3g}), which any cell may have; gradients from so far "
+            f"are small, and {argument('optimizer')} adam makes longer steps of them{slow}",
         )
         return
     yield Finding(
