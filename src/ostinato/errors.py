@@ -107,6 +107,17 @@ def argument(name: str) -> str:
     return f"{_BEGIN}{name}{_END}"
 
 
+def flag(name: str, on: bool) -> str:
+    """An argument that is true or false, with its value, for a UserError's message: on the command line
+    --name or --no-name.
+
+    Example:
+        >>> str(UserError(f"there is nothing to repeat with {flag('metre', False)}"))
+        'there is nothing to repeat with metre=False'
+    """
+    return argument(f"{name}={on}")
+
+
 def call(function: str, **arguments: object) -> str:
     """A call that helps, for a UserError's message: Python's here, on the command line a command.
 

@@ -71,6 +71,8 @@ def test_the_notices_are_printed_with_the_options_names_once(ostinato, songs) ->
     ]
     _, _, err = ostinato("train", "--recipe", "SGD+C", "--leak-low", 0.1, *quick)
     assert "note: --leak-low has no effect with --leak-fraction 0.0" in err
+    _, _, err = ostinato("train", "--recipe", "SGD+C", "--no-metre", "--look-back", *quick)
+    assert "note: --look-back has no effect without --metre\n" in err
     _, _, err = ostinato("train", "--recipe", "SGD+C", "--nade-size", 3, *quick)
     assert err == "ostinato: --nade-size is for --output nade, found --output bernoulli; leave it out\n"
 

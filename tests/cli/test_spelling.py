@@ -29,9 +29,9 @@ def mistake(ostinato):
         ("train --learning-rate -1", "expected --learning-rate above 0, found -1"),
         ("train --learning_rate -1", "expected --learning_rate above 0, found -1"),
         ("train words --direct 5", "expected --direct of at least 20000 weights, twice --vocabulary-size"),
-        ("train --frames-per-beat 60", "expected --frames-per-beat of 1 to 48, found 60"),
+        ("train --frames-per-beat 60", "expected --frames-per-beat in [1, 48], found 60"),
         ("search --trials 0", "expected --trials of at least 1, found 0"),
-        ("evaluate --baselines --frames-per-beat 60", "expected --frames-per-beat of 1 to 48, found 60"),
+        ("evaluate --baselines --frames-per-beat 60", "expected --frames-per-beat in [1, 48], found 60"),
         ("evaluate --baselines --data jsb --no-transpose", "leave --no-transpose out"),
         # a value that is also the name of an option
         ("train --data seed", "expected a data set or a path, found 'seed'"),

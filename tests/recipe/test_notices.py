@@ -131,6 +131,7 @@ def test_a_letter_that_an_option_takes_back(letters, given, line) -> None:
             {"optimizer": "classical", "momentum_schedule": "sutskever"},
             "momentum_schedule has no effect with momentum 0.0",
         ),
+        ("music", "SGD", {"metre": False, "look_back": True}, "look_back has no effect without metre=True"),
         ("words", "HF", {"embedding_rate": 3}, "with optimizer hessian-free, which has no learning_rate"),
         ("delays", "HF", {"segment_length": 7}, "segment_length has no effect on delays"),
         ("words", "SGD", {"direct_order": 2}, "direct_order has no effect with direct 0"),

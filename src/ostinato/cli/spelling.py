@@ -28,15 +28,17 @@ def note_options(app: App, commands: Iterable[str], arguments: ArgumentCollectio
     Raises:
         UserError: a number with a point where a whole one belongs, which cyclopts would round.
     """
-    options, typed = {}, {}
+    options: dict[str, str] = {}
+    typed: dict[str, str] = {}
     for argument in arguments:
         option = argument.name
         if not option.startswith("--"):
             continue
         name = option.removeprefix("--").replace("-", "_")
-        options[name] = option
+        switched = {f"{name}=True": option, f"{name}=False": next(iter(argument.negatives), f"no {option}")}
+        options |= {name: option} | switched
         for token in argument.tokens:
-            typed[name] = token.keyword or option
+            typed |= {name: token.keyword or option} | switched
             if is_whole(argument.hint) and not re.fullmatch(r"[^.]*(\.0*)?", token.value):
                 raise UserError(
                     f"expected {typed[name]} to be {in_words(argument.hint)}, found {token.value}"

@@ -329,12 +329,27 @@ def _directions(values: list[float]) -> str:
     return f"{least}{count} of the directions that were looked at ({len(values)}) keep 1 % or more"
 
 
+def _gates(record: Mapping[str, Any]) -> str:
+    """How often gates are shut or open; "" for a cell without gates."""
+    layers = list(record["units"].values())
+    told = []
+    for gate in layers[0].get("gates") or ():  # records of before have none
+        ends = {
+            end: sum(layer["gates"][gate][end] for layer in layers) / len(layers) for end in ("shut", "open")
+        }
+        told += [f"{gate} gates {end} at {share:.0%}" for end, share in ends.items() if share >= 0.005]
+    if not layers[0].get("gates"):
+        return ""
+    return ", " + (", ".join(told) + " of steps" if told else "no gate is shut or open")
+
+
 def _units(record: Mapping[str, Any]) -> Iterator[Finding]:
     silent, saturated = _shares(record, "silent"), _shares(record, "saturated")
     active = _shares(record, "active")
     if silent is None or active is None:
         return
     more = "" if saturated is None else f", {saturated:.0%} of slopes are near zero"
+    more += _gates(record)
     yield Finding(
         "units",
         False,

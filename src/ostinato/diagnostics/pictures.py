@@ -170,9 +170,15 @@ def _units(axes: Any, found: Mapping[str, Mapping[str, Any]], record: Mapping[st
     kinds = ("silent", "rarely_active", "active", "saturated")
     width = 0.8 / len(found)
     for k, (layer, own) in enumerate(found.items()):
-        at = [place + k * width for place in range(len(kinds))]
-        axes.bar(at, [own[kind] or 0.0 for kind in kinds], width, color=(_MAIN, *_OTHERS)[k % 6], label=layer)
-    axes.set_xticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
+        shares = {kind.replace("_", " "): own[kind] or 0.0 for kind in kinds}
+        for gate, ends in (own.get("gates") or {}).items():
+            shares |= {f"{gate} {end}": share for end, share in ends.items()}
+        at = [place + k * width for place in range(len(shares))]
+        axes.bar(at, list(shares.values()), width, color=(_MAIN, *_OTHERS)[k % 6], label=layer)
+    many = len(shares) > len(kinds)
+    axes.set_xticks(
+        range(len(shares)), list(shares), rotation=40 if many else 0, ha="right" if many else "center"
+    )
     axes.set(ylabel="share", ylim=(0, 1), title="units")
 
 

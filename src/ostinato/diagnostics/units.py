@@ -3,14 +3,16 @@
     slope phi'(z) of a unit at a step;   saturated: below a twentieth of the largest slope that phi has
                                          silent: zero at every step, so that nothing reaches its weights
 
-Of recurrences other than `RNN` slopes are not known; their outputs are looked at, if these are bounded by 1.
+Of cells with gates the slope is tanh's at the candidate for the next state, and a gate is shut, or open,
+where its value is so near to 0, or 1, that its slope is near zero. Of other recurrences than these and `RNN`
+slopes are not known; their outputs are looked at, if these are bounded by 1.
 
 Shapes: T time, N streams, H units.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -44,6 +46,8 @@ class Units:
         active: the share of (step, stream, unit) that are not zero.
         rarely_active: the share of units that are active in less than 1 % of the steps.
         how: what was looked at.
+        gates: of a cell with gates, by their names, the shares of (step, stream, unit) at which each is shut,
+            and open.
     """
 
     units: int
@@ -52,6 +56,7 @@ class Units:
     active: float
     rarely_active: float
     how: str
+    gates: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -70,6 +75,21 @@ def slopes_of(run: Trajectory) -> list[Tensor] | None:
     return [layer.slopes / own for layer, own in zip(point.layers, keep, strict=True)]
 
 
+def gates_of(run: Trajectory) -> list[dict[str, Tensor]] | None:
+    """The values of each layer's gates, (T, N, H), by their names; None where the cell has none."""
+    cell = getattr(run.network, "cell", None)
+    values = getattr(cell, "gates", None)
+    if cell is None or values is None:
+        return None
+    steps = run.before.shape[:2]
+    states = run.network.flow.formed(run.before.flatten(0, 1))
+    hidden = (states if isinstance(states, Tensor) else states[0]).unflatten(1, steps)
+    if run.starts is not None:
+        hidden = hidden.masked_fill(run.starts.unsqueeze(-1), 0)
+    below = [run.inputs, *run.outputs[:-1]]
+    return [values(k, below[k], hidden[k]) for k in range(cell.num_layers)]
+
+
 def units_of(run: Trajectory, mask: Tensor | None = None) -> dict[str, Units]:
     """Each layer's units along a run, by the layer's name.
 
@@ -86,15 +106,19 @@ def units_of(run: Trajectory, mask: Tensor | None = None) -> dict[str, Units]:
         >>> units_of(run)["layer 1"].silent >= 0.75
         True
     """
-    slopes = slopes_of(run)
+    slopes, gates = slopes_of(run), gates_of(run)
+
+    def kept(values: Tensor) -> Tensor:
+        return (values if mask is None else values[mask]).flatten(0, -2)
+
     found = {}
     for k, (name, out) in enumerate(zip(run.network.units, run.outputs, strict=False)):
-        values = out if mask is None else out[mask]
         if slopes is not None:
-            own = slopes[k] if mask is None else slopes[k][mask]
-            found[name] = _by_slopes(own.flatten(0, -2), str(run.network.cell.nonlinearity))  # type: ignore[attr-defined]
+            found[name] = _by_slopes(kept(slopes[k]), str(run.network.cell.nonlinearity))  # type: ignore[attr-defined]
+        elif gates is not None:
+            found[name] = _by_gates(kept(out), {gate: kept(values) for gate, values in gates[k].items()})
         else:
-            found[name] = _by_outputs(values.flatten(0, -2))
+            found[name] = _by_outputs(kept(out))
     return found
 
 
@@ -107,6 +131,17 @@ def _by_slopes(slopes: Tensor, nonlinearity: str) -> Units:
         near = (slopes < NEAR_ZERO * largest) & active if kind in RECTIFIERS else slopes < NEAR_ZERO * largest
         saturated = float(near.double().sum() / active.double().sum().clamp(min=1))
     return _units(active, saturated, f"slopes of {nonlinearity}")
+
+
+def _by_gates(values: Tensor, gates: dict[str, Tensor]) -> Units:
+    new = gates.pop("new")
+    saturated = float((1 - new * new < NEAR_ZERO).double().mean())
+    shares = {}
+    for name, own in gates.items():
+        near = own * (1 - own) < NEAR_ZERO * _LARGEST["sigmoid"]
+        shut = near & (own < 0.5)
+        shares[name] = {"shut": float(shut.double().mean()), "open": float((near & ~shut).double().mean())}
+    return replace(_units(values != 0, saturated, "slopes of tanh, and gates"), gates=shares)
 
 
 def _by_outputs(values: Tensor) -> Units:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ostinato.domains.registry import DOMAINS
-from ostinato.errors import argument
+from ostinato.errors import argument, flag
 from ostinato.optim.declared import OPTIMIZERS
 from ostinato.recipe.letters import LETTERS, SWITCHES, canonical
 from ostinato.recipe.meanings import meaning
@@ -94,6 +94,8 @@ def _without_effect(recipe: Recipe, given: Mapping[str, Any]) -> list[str]:
             chooser, _ = owners(idle[0])
             having = f"{argument(chooser)} {recipe.get(chooser)}, which has no {argument(idle[0])}"
             sentences.append(f"{argument(name)} has no effect with {having}")
+        elif idle is not None and idle[1] in ((True,), (False,)):
+            sentences.append(f"{argument(name)} has no effect without {flag(idle[0], idle[1][0])}")
         elif idle is not None:
             other, wanted = idle
             use = " or ".join(map(str, wanted)) if wanted else "larger"

@@ -129,7 +129,9 @@ class FlightRecorder:
         }
         what = f"{trouble.what}, at epoch {batch.epoch}, {place.described}: {blamed.sentence}"
         again = call("replay", bundle=path.with_suffix(""))
-        return f"{what}; {_told(settings)}; {again} shows it", event
+        # one segment may be unlike the others, and the next ones fare as those before
+        unless = "unless the loss falls again, " if trouble.why == "loss jumped" else ""
+        return f"{what}; {unless}{_told(settings)}; {again} shows it", event
 
     def _blame(self, batch: Batch) -> Blame:
         """Where in the segment it went wrong, at the weights before the update; all is left as it was."""

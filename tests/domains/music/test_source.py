@@ -351,6 +351,12 @@ def test_notes_from_a_fifth_to_a_third_are_moved_with_a_line(source, tmp_path, c
     assert said.startswith("1 of 3 notes have times that are not written")
 
 
+def test_more_parts_than_there_are_channels_are_written_in_silence(source, tmp_path, capfd) -> None:
+    parts = [chunk((0, [0x90, 40 + k, 9]), (TICKS, [0x80, 40 + k, 0])) for k in range(18)]
+    piece = source(b"MThd\0\0\0\6\0\1\0\x12" + TICKS.to_bytes(2, "big") + b"".join(parts))
+    assert same_in_musicxml(piece, tmp_path / "out.musicxml", capfd) == []
+
+
 def test_what_is_down_where_a_piece_is_cut_is_lifted_there(source) -> None:
     pedal = [(0, [0xB0, 64, 127]), (0, [0xB0, 67, 90]), (0, [0xE1, 0, 80]), (0, [0xB0, 7, 99])]
     early = [(0, [0xB2, 64, 127]), (TICKS, [0xB2, 64, 0])]

@@ -80,7 +80,7 @@ MUSIC = DomainDeclared(
             "Data",
             "frames a quarter note; auto: what suits the files' notes",
             low=1,
-            high=96,
+            high=options.MAX_FRAMES_PER_BEAT,
             unset="the data set's own",
         ),
         Setting("transpose", bool, True, "Data", "transpose files to C major or C minor"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+MAX_FRAMES_PER_BEAT = 48
 # How files are read: settings of a run, options of commands that read other files, arguments of `load`.
 READING = ("frames_per_beat", "transpose", "quantize", "pedal", "repeats", "chords", "key", "frames")
 

@@ -5,11 +5,14 @@ Shapes: T time, B streams, I inputs, H hidden, K gates.
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ostinato.nn.cells.linearized import LinearizedByAutograd
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.cells.state import State
+from ostinato.nn.kernels.gated import CELLS
+from ostinato.nn.kernels.projection import project
 from ostinato.nn.scan.gated import gated_scan
 from ostinato.nn.scan.gated_layer import gated_layer
 
@@ -33,6 +36,40 @@ class GatedStack(RecurrentStack):
         if self._reads_tokens(index):
             return gated_scan(self._embedded(weight_ih, below, *biases), *rest)
         return gated_layer(below, self._own(weight_ih), *biases, *rest)
+
+    @torch.no_grad()
+    def gates(self, index: int, below: Tensor, before: Tensor) -> dict[str, Tensor]:
+        """The values of a layer's gates, and of the candidate for its next state, "new", by name.
+
+        Args:
+            index: the layer, from 0; of one direction.
+            below: what it reads: the network's inputs (T, B, I), or tokens (T, B), or outputs of the layer
+                below it.
+            before: h before each step, (T, B, H), zero where a sequence starts.
+
+        Returns:
+            Each (T, B, H).
+
+        Example:
+            >>> from ostinato.nn import GRU
+            >>> gru = GRU(3, 5)
+            >>> list(gru.gates(0, torch.zeros(7, 2, 3), torch.zeros(7, 2, 5)))
+            ['reset', 'update', 'new']
+        """
+        if index == 0:
+            below = self._input(below)
+        weight_ih, weight_hh, *biases = self._weight_names[index]
+        bias, second = (self._own(name) for name in biases[:2]) if self.bias else (None, None)
+        if self._reads_tokens(index):
+            drive = self._embedded(weight_ih, below, bias, None)
+        else:
+            drive = project(below, self._own(weight_ih), bias, None)
+        recurrent = project(before, self._recurrent(weight_hh), second, None)
+        cell, rest = CELLS[self.cell.lower()], drive.new_zeros(*drive.shape[:-1], self.hidden_size)
+        _, _, saved = cell.step(
+            drive.chunk(self.blocks, -1), recurrent.chunk(self.blocks, -1), None, rest, rest
+        )
+        return dict(zip(cell.names, saved, strict=False))
 
     def linearize(
         self, input: Tensor, hx: State | None = None, starts: Tensor | None = None

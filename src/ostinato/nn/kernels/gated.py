@@ -29,6 +29,9 @@ class Cell(Protocol):
     """The pointwise part of a cell; every tensor holds some units, those of gates and so on come as lists."""
 
     code: ClassVar[int]  # in `native/gated/arguments.hpp`
+    names: ClassVar[
+        tuple[str, ...]
+    ]  # of the first numbers saved: the gates' values, and "new", the candidate's
     gates: ClassVar[int]
     drives: ClassVar[int]
     saved: ClassVar[int]
@@ -90,6 +93,7 @@ class Gru:
     """See `ostinato.nn.GRU` for the equations; saved are r, z, n and u_n."""
 
     code: ClassVar[int] = 0
+    names: ClassVar[tuple[str, ...]] = ("reset", "update", "new")
     gates: ClassVar[int] = 3
     drives: ClassVar[int] = 3
     saved: ClassVar[int] = 4
@@ -169,6 +173,7 @@ class Lstm:
     """See `ostinato.nn.LSTM` for the equations; saved are i, f, g, o and tanh c."""
 
     code: ClassVar[int] = 1
+    names: ClassVar[tuple[str, ...]] = ("input", "forget", "new", "output")
     gates: ClassVar[int] = 4
     drives: ClassVar[int] = 4
     saved: ClassVar[int] = 5

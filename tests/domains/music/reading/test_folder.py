@@ -159,7 +159,7 @@ def test_options(tmp_path, write_song):
     path = write_song(tmp_path / "a.mid", 1, frames=60)
     assert load(path, frames_per_beat=4).frames("train") == 2 * load(path).frames("train")
     assert load(path, transpose=False).details["transposed"] is False
-    with pytest.raises(UserError, match="frames_per_beat of 1 to 48, found 0"):
+    with pytest.raises(UserError, match=r"frames_per_beat in \[1, 48\], found 0"):
         load(path, frames_per_beat=0)
 
 

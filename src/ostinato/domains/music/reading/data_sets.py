@@ -10,6 +10,7 @@ from ostinato.data.sequences import Splits
 from ostinato.domains.answer import Part
 from ostinato.domains.music.grid import Quantize
 from ostinato.domains.music.layout import Frames
+from ostinato.domains.music.options import MAX_FRAMES_PER_BEAT
 from ostinato.domains.music.reading import bach, folder, published, statistics
 from ostinato.domains.music.reading.frames import USUAL, AsFrames, Repeats
 from ostinato.domains.music.reading.keys import KeyFrom
@@ -18,7 +19,6 @@ from ostinato.errors import MissingExtra, UserError, argument, needs, no_such_da
 from ostinato.evaluation.numbers import counted
 
 DEFAULT = "bach"
-MAX_FRAMES_PER_BEAT = 48
 
 
 def names() -> tuple[str, ...]:
@@ -130,7 +130,7 @@ def load(
     )
     if isinstance(frames_per_beat, int) and not 1 <= frames_per_beat <= MAX_FRAMES_PER_BEAT:
         raise UserError(
-            f"expected {argument('frames_per_beat')} of 1 to {MAX_FRAMES_PER_BEAT}, found {frames_per_beat}"
+            f"expected {argument('frames_per_beat')} in [1, {MAX_FRAMES_PER_BEAT}], found {frames_per_beat}"
         )
     if split_by is not None and name_or_path in names():
         raise UserError(

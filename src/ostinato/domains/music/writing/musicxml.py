@@ -4,6 +4,8 @@ What the notation of notes asks is done here: ties over bar lines, rests, voices
 the key. Times are fractions of a quarter note.
 """
 
+import contextlib
+import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -72,7 +74,9 @@ def of_notes(notes: Notes, *, end: Fraction) -> tuple[bytes, str]:
             from music21 import metadata
 
         score.insert(0, metadata.Metadata(title=notes.title))
-    data: bytes = GeneralObjectExporter(score).parse()
+    # music21 says there what it thinks of beams and MIDI channels; the notes do not depend on either
+    with contextlib.redirect_stderr(io.StringIO()):
+        data: bytes = GeneralObjectExporter(score).parse()
     odd = sum(_FINEST % fraction(stretch.begin).denominator != 0 for stretch in bars.stretches)
     if odd:
         moved = f"{odd} of {len(bars.stretches)} metres begin at the nearest 48th of a quarter note"
