@@ -167,7 +167,8 @@ def test_sums_made_while_the_scan_runs_are_those_of_all_frames(
 ) -> None:
     """Of deltas kept of a few steps or of all, few inputs and more, rows that fill vectors or do not."""
     *tensors, _ = arguments(form, "none", sizes=sizes, starts=True)
-    layer = rates_cpu.RateLayer(*(x if x is None else x.detach() for x in tensors))
+    without_graph: Any = (x if x is None else x.detach() for x in tensors)
+    layer = rates_cpu.RateLayer(*without_graph)
     native = cpu.Kernel(name).native
     made = rates_cpu.forward(layer, "tanh", False, native)
     assert made.slopes is not None
