@@ -8,7 +8,8 @@ from ostinato.cli.main import run as main
 from ostinato.domains.domain import load_data
 from ostinato.errors import UserError
 from ostinato.reproduce import delays
-from ostinato.reproduce.delays import Attempt, Comparison, DelayCell, chosen_of, cost
+from ostinato.reproduce.attempt import Attempt, cost
+from ostinato.reproduce.delays import Comparison, DelayCell, chosen_of
 from ostinato.reproduce.pool import SilentWatch
 from ostinato.runs.folder import Run
 from ostinato.training.monitor import Interrupted, SilentMonitor

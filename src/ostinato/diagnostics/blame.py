@@ -100,8 +100,9 @@ def _blame(
     objective: Objective,
 ) -> Blame:
     net = network_of(model)
-    run = trajectory(net, inputs, None if states is None else net.flow.flat(states), starts)
-    losses, on_outputs = _losses(model, run, targets, mask, objective)
+    first = None if states is None else net.flow.flat(model.recurrent(states))
+    run = trajectory(net, inputs, first, starts)
+    losses, on_outputs = _losses(model, run, model.beside(inputs, states, starts), targets, mask, objective)
     sums = losses.nan_to_num(nan=torch.inf).sum(1).tolist()
     found = _wrong_input(inputs) or _wrong_state(run) or _wrong_loss(losses)
     back: list[float] = []
@@ -118,7 +119,12 @@ _Found = tuple[str, int, int, str, int | None, str]
 
 
 def _losses(
-    model: SequenceModel, run: Trajectory, targets: Tensor, mask: Tensor | None, objective: Objective
+    model: SequenceModel,
+    run: Trajectory,
+    beside: tuple[Tensor, ...],
+    targets: Tensor,
+    mask: Tensor | None,
+    objective: Objective,
 ) -> tuple[Tensor, list[Tensor]]:
     """The loss of every frame (T, N), zero where it does not count, and its gradient by the outputs."""
     counts = torch.ones_like(run.inputs[..., 0] if run.inputs.dim() > 2 else run.inputs, dtype=torch.bool)
@@ -132,7 +138,8 @@ def _losses(
             leaf = last[t, n : n + 1].detach().requires_grad_()
             with torch.enable_grad():
                 hidden = model.told(leaf, run.inputs[t, n : n + 1])
-                cost = objective.cost(hidden, targets[t, n : n + 1], model.generator).loss
+                more = tuple(x[t, n : n + 1] for x in beside)
+                cost = model.cost(hidden, more, targets[t, n : n + 1], objective, model.generator)
                 (gradient,) = torch.autograd.grad(cost, leaf)
             losses[t, n] = float(cost.detach())
             own[t, n] = gradient[0] / total

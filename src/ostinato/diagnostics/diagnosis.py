@@ -283,7 +283,7 @@ def _walked(
         norms.append(grad_norm(model.parameters()))
         has_starts |= index > 0 and segment.starts is not None and bool(segment.starts.any())
         states = finite(loss.states) if carries_state else None
-        sizes.append(_rms(loss.states))
+        sizes.append(_rms(model.recurrent(loss.states)))
     if last is None:
         raise UserError(f"expected {argument('segments')} to measure on, found none")
     carries = carries_state and not has_starts
@@ -349,8 +349,9 @@ def _run_on(
     inputs, targets = segment.inputs[:, :streams], segment.targets[:, :streams]
     if states is not None:
         states = select(states, torch.arange(streams, device=inputs.device))
-    flat = None if states is None else net.flow.flat(states)
-    run = trajectory(net, inputs, flat, _few(segment.starts, streams))
+    starts = _few(segment.starts, streams)
+    flat = None if states is None else net.flow.flat(model.recurrent(states))
+    run, beside = trajectory(net, inputs, flat, starts), model.beside(inputs, states, starts)
     leaves = [layer.detach().requires_grad_() for layer in run.outputs]
     mask = _few(segment.mask, streams)
     chosen = None if mask is None else mask.flatten().nonzero().squeeze(1)
@@ -362,7 +363,8 @@ def _run_on(
     with torch.enable_grad():
         values = frames_of(targets)
         hidden = frames_of(model.told(leaves[-1], inputs))
-        cost = model.objective.cost(hidden, values, model.generator).loss / max(len(values), 1)
+        more = tuple(frames_of(x) for x in beside)
+        cost = model.cost(hidden, more, values, None, model.generator) / max(len(values), 1)
         own = torch.autograd.grad(cost, leaves, allow_unused=True)
         on_outputs = [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, own, strict=True)]
         if not model.l1:

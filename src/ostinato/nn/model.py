@@ -200,6 +200,35 @@ class SequenceModel(nn.Module):
             total = total + self.penalty([frames_of(layer) for layer in layers])
         return Loss(total, cost.nll.detach(), frames, detached(last))
 
+    def recurrent(self, states: State) -> State:
+        """The recurrence's own part of the states that `Loss` has: here all of them."""
+        return states
+
+    def beside(
+        self, inputs: Tensor, states: State | None = None, starts: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """What `cost` takes of each frame beside its hidden state, each (T, B, ...): here nothing."""
+        return ()
+
+    def cost(
+        self,
+        hidden: Tensor,
+        beside: tuple[Tensor, ...],
+        targets: Tensor,
+        objective: Objective | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The objective's cost, summed over frames, without penalties: for those who measure derivatives.
+
+        Args:
+            hidden: of N frames, as `told` has them, (N, ...).
+            beside: rows of what the method of that name gives.
+            targets: (N, ...).
+            objective: as in `loss`.
+            generator: what the objective draws from.
+        """
+        return (objective or self.objective).cost(hidden, targets, generator).loss
+
     def penalty(self, layers: list[Tensor]) -> Tensor:
         """The L1 penalty on the outputs of the layers, each (N, H), and the L2 penalty on the weights."""
         total = layers[-1].new_zeros(())

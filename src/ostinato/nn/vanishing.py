@@ -69,9 +69,10 @@ def vanishing_penalty(
         >>> [tuple(gradient.shape) for gradient in found.gradients], 0 < found.ratio[0] < 1
         ([(10, 10)], True)
     """
-    layers = _layers(model, inputs, states, starts)
+    layers = _layers(model, inputs, None if states is None else model.recurrent(states), starts)
     check_frames(layers[-1].states, targets, mask)
-    grad, omega = _of_outputs(model, layers[-1].states, inputs, targets, mask, objective), 0.0
+    beside = model.beside(inputs, states, starts)
+    grad, omega = _of_outputs(model, layers[-1].states, beside, inputs, targets, mask, objective), 0.0
     gradients: list[Tensor] = []
     ratios: list[float] = []
     for layer in reversed(layers):
@@ -106,6 +107,7 @@ def _layers(
 def _of_outputs(
     model: SequenceModel,
     hidden: Tensor,
+    beside: tuple[Tensor, ...],
     inputs: Tensor,
     targets: Tensor,
     mask: Tensor | None,
@@ -115,12 +117,14 @@ def _of_outputs(
     with torch.enable_grad():
         leaf = hidden.detach().requires_grad_()
         read, values = model.told(leaf, inputs).flatten(0, 1), targets.flatten(0, 1)
+        more = tuple(x.flatten(0, 1) for x in beside)
         if mask is not None:
             chosen = mask.flatten().nonzero().squeeze(1)
             read, values = read.index_select(0, chosen), values.index_select(0, chosen)
+            more = tuple(x.index_select(0, chosen) for x in more)
         # a copy: what an objective draws is not drawn from training's own generator
         generator = None if model.generator is None else model.generator.clone_state()
-        cost = (objective or model.objective).cost(read, values, generator).loss / max(len(values), 1)
+        cost = model.cost(read, more, values, objective, generator) / max(len(values), 1)
         (grad,) = torch.autograd.grad(cost, leaf)
     return grad
 

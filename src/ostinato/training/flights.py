@@ -133,7 +133,9 @@ class FlightRecorder:
         }
         what = f"{trouble.what}, at epoch {batch.epoch}, {place.described}: {blamed.sentence}"
         again = call("replay", bundle=path.with_suffix(""))
-        told = MEND if blamed.what == "input" else _told(settings)
+        # one segment may be unlike the others, and the next ones fare as those before
+        unless = "unless the loss falls again, " if trouble.why == "loss jumped" else ""
+        told = MEND if blamed.what == "input" else f"{unless}{_told(settings)}"
         return f"{what}; {told}; {again} shows it", event
 
     def _blame(self, batch: Batch) -> Blame:

@@ -1,11 +1,15 @@
 import pytest
 import torch
 
+from ostinato.diagnostics.blame import blame
+from ostinato.diagnostics.diagnosis import diagnose_model
 from ostinato.domains.text.direct_model import DirectModel
+from ostinato.domains.text.reading.streams import TokenSegment
 from ostinato.errors import UserError
-from ostinato.nn import RNN
+from ostinato.nn import RNN, SequenceModel
 from ostinato.nn.outputs import ClassSoftmax, DirectNgrams, Softmax
 from ostinato.nn.outputs.base import Cost, Objective, objective_of
+from ostinato.nn.vanishing import vanishing_penalty
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -204,3 +208,50 @@ def test_runs_resume_and_the_rate_follows_the_schedule(tmp_path) -> None:
     assert float(other["model.direct.table"].abs().max()) > 0.01
     with pytest.raises(UserError, match="clip_by sequence does not go with direct"):
         recipe.replace(clip=1.0, clip_by="sequence")
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_blame_has_the_losses_of_network_and_ngrams_together(classes: bool) -> None:
+    inputs, targets = text(12)
+    own = model(classes)
+    states = own.loss(inputs[:5], targets[:5]).states
+    starts = torch.zeros(7, 2, dtype=torch.bool)
+    starts[3, 1] = True
+    found = blame(own, inputs[5:], targets[5:], states, starts)
+    distribution, _ = own(inputs[5:], states, starts)
+    expected = -distribution.log_prob(targets[5:]).sum(1)
+    assert found.losses == pytest.approx(expected.tolist(), rel=1e-10)
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_the_penalty_on_vanishing_gradients_is_of_the_whole_loss(classes: bool) -> None:
+    inputs, targets = text(12)
+    own = model(classes)
+    states = own.loss(inputs[:5], targets[:5]).states
+    told = vanishing_penalty(own, inputs[5:], targets[5:], states)
+    plain = SequenceModel(own.rnn, own.output)
+    without = vanishing_penalty(plain, inputs[5:], targets[5:], own.recurrent(states))
+    assert told.omega != pytest.approx(without.omega, rel=1e-6)
+    with torch.no_grad():
+        own.direct.table.zero_()
+    told = vanishing_penalty(own, inputs[5:], targets[5:], states)
+    assert told.omega == pytest.approx(without.omega, rel=1e-12)
+    torch.testing.assert_close(told.gradients, without.gradients)
+
+
+def test_a_diagnosis_is_of_the_whole_loss_and_the_network_s_states() -> None:
+    inputs, targets = text(24)
+    segments = [TokenSegment(inputs[k : k + 8], targets[k : k + 8], None) for k in (0, 8, 16)]
+    own = model(classes=False)
+    record = diagnose_model(own, segments, carries_state=True).record
+    # the ids of tokens, up to 8, are no part of its state, whose units are within 1
+    assert max(record["states"]["carried"]) < 1
+    norms = []
+    states = None
+    for segment in segments:
+        own.zero_grad()
+        loss = own.loss(segment.inputs, segment.targets, states)
+        loss.objective.backward()
+        norms.append(float(sum(p.grad.square().sum() for p in own.parameters() if p.grad is not None) ** 0.5))
+        states = loss.states
+    assert record["gradient_norms"]["norms"] == pytest.approx(norms)

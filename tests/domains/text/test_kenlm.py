@@ -26,7 +26,8 @@ def model(path: Path, seed: int, *, words: int = 40, sentences: int = 400) -> li
     """A trigram model with back-off weights; the words of sentences, some of them unknown to it."""
     rng = np.random.default_rng(seed)
     known = [f"w{k}" for k in range(words)]
-    text = [["<s>", *rng.choice(known, size=rng.integers(1, 9)), "</s>"] for _ in range(sentences)]
+    spoken = [*known, "<unk>"]  # n-grams of the unknown word too
+    text = [["<s>", *rng.choice(spoken, size=rng.integers(1, 9)), "</s>"] for _ in range(sentences)]
     grams: list[dict[tuple[str, ...], None]] = [
         {gram: None for line in text for gram in zip(*(line[k:] for k in range(order)), strict=False)}
         for order in (1, 2, 3)
@@ -37,11 +38,68 @@ def model(path: Path, seed: int, *, words: int = 40, sentences: int = 400) -> li
         lines.append(f"\\{order}-grams:")
         for gram in own:
             log_p = -99.0 if gram == ("<s>",) else -rng.uniform(0.1, 4)
-            ends = order == 3 or gram[-1] in ("</s>", "<unk>")
+            ends = order == 3 or gram[-1] == "</s>"
             lines.append(f"{log_p:.6f}\t{' '.join(gram)}" + ("" if ends else f"\t{-rng.uniform(0, 2):.6f}"))
         lines.append("")
     path.write_text("\n".join([*lines, "\\end\\"]) + "\n")
     return [*known, "never", "seen"]
+
+
+# Two words, the ends of sentences, an unknown word with a back-off weight and in contexts of its own.
+SMALL = """\\data\\
+ngram 1=5
+ngram 2=5
+ngram 3=2
+
+\\1-grams:
+-99\t<s>\t-0.5
+-0.8\t</s>
+-1.2\t<unk>\t-0.25
+-0.4\ta\t-0.3
+-0.7\tb
+
+\\2-grams:
+-0.2\t<s> a\t-0.1
+-0.6\ta b\t-0.05
+-0.3\tb </s>
+-0.9\t<unk> a\t-0.15
+-1.5\ta <unk>\t-0.35
+
+\\3-grams:
+-0.01\t<s> a b
+-0.02\ta <unk> a
+
+\\end\\
+"""
+
+
+def test_back_off_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "small.arpa"
+    path.write_text(SMALL)
+    log10 = {
+        "a b </s>": [
+            -0.2,  # <s> a
+            -0.01,  # <s> a b
+            -0.05 - 0.3,  # b(a b) p(b </s>)
+        ],
+        "b b a </s>": [
+            -0.5 - 0.7,  # b(<s>) p(b)
+            -0.7,  # neither <s> b nor b has a weight
+            -0.4,
+            -0.3 - 0.8,  # b(a) p(</s>)
+        ],
+        "a never a seen </s>": [
+            -0.2,
+            -0.1 - 1.5,  # b(<s> a) p(a <unk>)
+            -0.02,  # a <unk> a
+            -0.15 - 1.5,  # b(<unk> a) p(a <unk>)
+            -0.35 - 0.25 - 0.8,  # b(a <unk>) b(<unk>) p(</s>)
+        ],
+        "never b </s>": [-0.5 - 1.2, -0.25 - 0.7, -0.3],
+    }
+    lines = [line.split() for line in log10]
+    found = read_arpa(path).score(list(itertools.chain.from_iterable(lines))) / math.log(10)
+    np.testing.assert_allclose(found, np.concatenate(list(log10.values())), atol=1e-12, rtol=0)
 
 
 @pytest.mark.long

@@ -83,8 +83,7 @@ class DirectModel(SequenceModel):
         Raises:
             ValueError: the objective is another one, or targets or mask are not those of the frames.
         """
-        if objective is not None and objective != likelihood(self.output):
-            raise ValueError(f"expected no objective but the likelihood, got {objective.name!r}")
+        self._check_objective(objective)
         hidden_states, features, history = self._read(inputs, states, starts)
         layers, last = self.rnn(inputs, hidden_states, starts, all_layers=True)
         check_frames(layers[-1], targets, mask)
@@ -113,6 +112,32 @@ class DirectModel(SequenceModel):
         if self.l1 > 0 or self.l2 > 0:
             total = total + self.penalty([frames_of(layer) for layer in layers])
         return Loss(total, nll.detach(), len(values), states)
+
+    def recurrent(self, states: State) -> State:
+        """See `SequenceModel.recurrent`: without the row of the last tokens."""
+        return without_last(states)[0]
+
+    def beside(
+        self, inputs: Tensor, states: State | None = None, starts: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """See `SequenceModel.beside`: the n-grams' contexts (T, B, O)."""
+        return (self._read(inputs, states, starts)[1].contexts,)
+
+    def cost(
+        self,
+        hidden: Tensor,
+        beside: tuple[Tensor, ...],
+        targets: Tensor,
+        objective: Objective | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """See `SequenceModel.cost`; nothing is learned from it."""
+        self._check_objective(objective)
+        return -self.distribution(hidden, *beside).log_prob(targets).sum()
+
+    def _check_objective(self, objective: Objective | None) -> None:
+        if objective is not None and objective != likelihood(self.output):
+            raise ValueError(f"expected no objective but the likelihood, got {objective.name!r}")
 
     @property
     def apart(self) -> tuple[DirectNgrams, ...]:

@@ -135,6 +135,8 @@ class DirectNgrams(nn.Module):
 
     def forward(self, contexts: Tensor, group: int, width: int) -> Tensor:
         """What the features add to `width` logits of a group, shape (N, width)."""
+        if not torch.is_grad_enabled():
+            return self.add_(self.table.new_zeros(len(contexts), width), self.places(contexts, group))
         indices = self.indices(contexts, group, width)
         return self.table.index_select(0, indices.flatten()).view(indices.shape).sum(1)
 
