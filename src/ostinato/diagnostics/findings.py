@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ostinato.diagnostics.broken import came_not_finite, detached, given_not_finite
+from ostinato.diagnostics.broken import came_not_finite, detached, given_not_finite, not_transformed
 from ostinato.diagnostics.finding import Finding
 from ostinato.errors import argument
 from ostinato.nn.kernels.nonlinearities import parse
@@ -385,6 +385,7 @@ RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Finding]], ...] = (
     _norms,
     _long_terms,
     _products,
+    not_transformed,
     _units,
     _shape,
 )

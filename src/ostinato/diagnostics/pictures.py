@@ -112,7 +112,7 @@ def _log(axes: Any, values: Sequence[float]) -> None:
         return
     axes.set_yscale("log")
     low, high = axes.get_ylim()  # of all that is drawn there
-    if 0 < low and high < 10 * low:  # of less than a decade there would be ticks that all read alike
+    if low > 0 and high < 10 * low:  # of less than a decade there would be ticks that all read alike
         middle = math.sqrt(low * high)
         axes.set_ylim(middle / 4, middle * 4)
 
