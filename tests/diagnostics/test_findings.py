@@ -182,6 +182,9 @@ def test_rules_of_records():
     assert findings(norms)[0].cause == "exploding gradients"
     assert "clip" in findings(norms)[0].advice
     assert not findings(norms | {"training": {"clipped": True}})[0].alarm
+    solved = findings(norms | {"training": {"solved": True}})
+    assert [f.alarm for f in solved] == [False] * len(solved)
+    assert "exploding gradients" in [f.cause for f in solved]
     lag = {"gradient_over_lag": {"horizon": 8.0}}
     assert not findings(lag | {"training": {"needed_lag": 80, "solved": True}})[0].alarm
     assert findings(lag | {"training": {"needed_lag": 80}})[0].cause == "vanishing gradients"

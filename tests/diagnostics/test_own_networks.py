@@ -161,6 +161,16 @@ def test_a_detached_state_is_named(detach):
     assert not diagnose(adapted(Read(), zeros(8)), inputs_of(), squares).alarms
 
 
+def test_a_step_that_leaves_pytorch_is_measured_as_far_as_it_can_be():
+    cell = nn.RNNCell(3, 8)
+    left = adapted(lambda x, s: cell(x, s) * float(x.detach().numpy().size > 0), zeros(8))
+    found = diagnose(left, inputs_of(), squares)
+    assert "gradient_over_lag" in found.record
+    assert "products" not in found.record
+    assert "products not measured" in [each.cause for each in found.findings]
+    assert found.alarms == []
+
+
 def test_maps_that_do_not_depend_on_their_state_have_jacobians_of_zeros():
     states = torch.ones(3, 4)
     for constant in (lambda s, _: 2 * s.detach(), lambda s, _: torch.ones_like(s)):

@@ -109,6 +109,18 @@ def given_not_finite(record: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
+def not_transformed(record: Mapping[str, Any]) -> Iterator[Finding]:
+    """A step of one's own that products of Jacobians cannot be had of."""
+    if record.get("not_transformed"):
+        yield Finding(
+            "products not measured",
+            False,
+            "products of Jacobians and Lyapunov exponents were not measured, since torch.func does not get "
+            f"through the step ({record['not_transformed']})",
+            "all else was; for these too, write the step in PyTorch's operations alone",
+        )
+
+
 def came_not_finite(record: Mapping[str, Any]) -> Iterator[Finding]:
     """Numbers that came to be not finite: after the causes of that, if these are known."""
     found = record.get("not_finite") or {}

@@ -145,7 +145,12 @@ def measured(
     if bool(run.before.isfinite().all()) and all(bool(own.isfinite().all()) for own in on_outputs):
         record["detached"] = not passes_back(run)
         record |= _of_gradients(run, on_outputs, mask)
-        record |= _of_products(run, generator)
+        try:
+            record |= _of_products(run, generator)
+        except RuntimeError as error:
+            if run.network.is_ours:
+                raise
+            record["not_transformed"] = str(error).partition("\n")[0]
     return record
 
 

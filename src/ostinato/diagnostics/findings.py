@@ -8,9 +8,10 @@ silent or became saturated, gradients that vanish before the lag that the proble
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from ostinato.diagnostics.broken import came_not_finite, detached, given_not_finite
+from ostinato.diagnostics.broken import came_not_finite, detached, given_not_finite, not_transformed
 from ostinato.diagnostics.finding import Finding
 from ostinato.errors import argument
 from ostinato.nn.kernels.nonlinearities import parse
@@ -36,6 +37,8 @@ def findings(record: Mapping[str, Any]) -> list[Finding]:
         ('silent units', True)
     """
     made = [each for rule in RULES for each in rule(record)]
+    if _about(record).get("solved"):  # what happened on the way did not keep it from that
+        made = [replace(each, alarm=False) for each in made]
     return [each for each in made if each.alarm] + [each for each in made if not each.alarm]
 
 
@@ -382,6 +385,7 @@ RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Finding]], ...] = (
     _norms,
     _long_terms,
     _products,
+    not_transformed,
     _units,
     _shape,
 )

@@ -35,6 +35,8 @@ class Network(ABC):
     units: dict[str, Tensor]
     leak: Tensor | None = None
 
+    #: Whether its steps are of operators that all of PyTorch's function transforms take.
+    is_ours = False
     #: Whether inputs, and all that goes with them, have the streams before the time.
     batch_first = False
 
@@ -75,7 +77,7 @@ class _CellNetwork(Network):
     """A recurrence's."""
 
     def __init__(self, cell: Recurrence) -> None:
-        self.cell, self.flow = cell, step_map(cell)
+        self.cell, self.flow, self.is_ours = cell, step_map(cell), True
         self.parameters = dict(cell.named_parameters())
         self.batch_first = bool(cell.batch_first)
         self._time = 1 if cell.batch_first else 0

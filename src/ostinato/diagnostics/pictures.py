@@ -108,13 +108,12 @@ def _positive(values: Sequence[float | None]) -> list[float]:
 
 
 def _log(axes: Any, values: Sequence[float]) -> None:
-    shown = [min(v, _MOST) for v in values if v is not None and math.isfinite(v) and v > 0]
-    if not shown:
+    if not any(v is not None and math.isfinite(v) and v > 0 for v in values):
         return
     axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    if high < 10 * low:  # of less than a decade there would be ticks that all read alike
-        middle = math.sqrt(min(shown) * max(shown))
+    low, high = axes.get_ylim()  # of all that is drawn there
+    if low > 0 and high < 10 * low:  # of less than a decade there would be ticks that all read alike
+        middle = math.sqrt(low * high)
         axes.set_ylim(middle / 4, middle * 4)
 
 
