@@ -67,9 +67,9 @@ struct StreamPart {
     return {shape.streams, first, last, shape.steps * (last - first)};
   }
 
-  // The same frames in an array that goes part by part.
-  StreamPart in_parts() const {
-    const Index width = last - first, before = frames / width * first;
+  // The same frames in an array that goes part by part, of all steps or of so many.
+  StreamPart in_parts(Index steps = 0) const {
+    const Index width = last - first, before = (steps ? steps : frames / width) * first;
     return {width, before, before + width, frames};
   }
 

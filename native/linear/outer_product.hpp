@@ -81,11 +81,19 @@ struct Factor {
   Index late = 0;
   const Number* initial = nullptr;         // (late, columns)
   const unsigned char* dropped = nullptr;  // per frame
+  Index frames = 0;                        // of x; or 0: nobody says
 
   const Number* row(Index n) const {
     if (dropped && dropped[n]) return nullptr;
     if (n >= late) return x + (n - late) * columns;
     return initial ? initial + n * columns : nullptr;
+  }
+
+  // Whether the `width` numbers behind these are a row's, too.
+  bool reaches(const Number* from, Index width) const {
+    const Number *end = x + frames * columns, *end_of_initial = initial ? initial + late * columns : nullptr;
+    return (from >= x && from < end && from + width <= end) ||
+           (from >= initial && from < end_of_initial && from + width <= end_of_initial);
   }
 };
 
@@ -116,6 +124,19 @@ void pack_factor(Real* panel, const Number* const* rows, Index depth, Index firs
     else
       for (Index c = 0; c < count; ++c) panel[c] = static_cast<Real>(from[c]);
     for (Index c = count; c < width; ++c) panel[c] = 0;
+  }
+}
+
+// at[k] = where columns [first, first + width) of row k are, of which those past `count` may be any numbers: in the row
+// itself and the one behind it, or copied to a panel. `zeros` has room for them.
+template <class Real>
+void reach_factor(const Real** at, Real* panel, const Factor<Real>& factor, const Real* const* rows, const Real* zeros,
+                  Index depth, Index first, Index count, Index width) {
+  for (Index k = 0; k < depth; ++k) {
+    at[k] = rows[k] + first;
+    if (rows[k] == zeros || factor.reaches(at[k], width)) continue;
+    pack_factor(panel + k * width, rows + k, 1, first, count, width);
+    at[k] = panel + k * width;
   }
 }
 

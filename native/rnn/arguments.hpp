@@ -65,6 +65,7 @@ struct FedBackAdjointArgs {
   Real* adjoint_in_parts = nullptr;  // g, where `by_part`
   Real* first = nullptr;             // g_0 (B, H) once more, or null
   bool may_be_sparse = false;
+  Index ring = 0;  // g in parts is kept of so many steps alone: see AdjointArgs
 };
 
 // g_t = G_t + (delta_{t+1} W + a g_{t+1}, zero where starts[t+1]),  delta_t = d_t g_t.
@@ -83,6 +84,7 @@ struct AdjointArgs {
   bool by_part = false;
   Real* delta_in_parts = nullptr;  // (T, B, H), where `by_part`
   bool may_be_sparse = false;
+  Index ring = 0;  // delta in parts is kept of so many steps alone, step t - T modulo it; 0: of all
 };
 
 // s_t = a sp_t + d_t (sp_t W') + force_t,  sp_t = 0 where starts[t], else s_{t-1}.

@@ -7,11 +7,10 @@
 namespace ostinato::OSTINATO_ISA {
 namespace {
 
-template <class Real>
-bool fed_back(const FedBackArgs<Real>& args, const DriveMaker<Real>& maker) {
+template <class Real, class F>
+bool fed_back_with(const FedBackArgs<Real>& args, const DriveMaker<Real>& maker, const F& f) {
   const Shape& shape = args.shape;
   const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.by_part);
-  const AnyActivation<Real> f{args.nonlinearity, args.parameter};
   const auto steps = [&](Share<Real>& share) {
     const Trail<Real> trail(share, shape, args.rates);
     Rows<const Real> before = share.rows(by_step, args.h0, 0), fed = share.rows(by_step, args.r0, 0);
@@ -50,6 +49,12 @@ bool fed_back(const FedBackArgs<Real>& args, const DriveMaker<Real>& maker) {
 }
 
 template <class Real>
+bool fed_back(const FedBackArgs<Real>& args, const DriveMaker<Real>& maker) {
+  return with_activation(args.nonlinearity, args.parameter,
+                         [&](const auto& f) { return fed_back_with<Real>(args, maker, f); });
+}
+
+template <class Real>
 bool fed_back(const FedBackArgs<Real>& args) {
   return fed_back(args, DriveMaker<Real>{});
 }
@@ -59,7 +64,7 @@ bool fed_back_adjoint(const FedBackAdjointArgs<Real>& args, const Then& then) {
   const Shape& shape = args.shape;
   const Order by_step = Order::by_step(shape), slope_order = Order::of(shape, args.by_part);
   const auto steps = [&](Share<Real>& share) {
-    const Trail<Real> trail = args.by_part ? Trail<Real>(share, shape, args.adjoint_in_parts, args.adjoint)
+    const Trail<Real> trail = args.by_part ? Trail<Real>(share, shape, args.adjoint_in_parts, args.adjoint, args.ring)
                                            : Trail<Real>(share, shape, args.adjoint);
     Rows<const Real> later;
     for (Index t = shape.steps - 1; t >= 0; --t) {

@@ -14,6 +14,7 @@
 #include "simd/transpose.hpp"
 #include "team/grid.hpp"
 #include "team/scratch.hpp"
+#include "team/trail.hpp"
 
 namespace ostinato::OSTINATO_ISA {
 namespace {
@@ -23,7 +24,7 @@ template <class Real>
 struct PartSums {
   Real *hh, *ih;   // (H, H), (H, I)
   Real* deltas;    // (H)
-  Real* by_input;  // (I, H): the part of ih that comes from sparse chunks, transposed
+  Real* by_input;  // (I, H): the part of ih that comes from sparse chunks, or from inputs that are few, transposed
 };
 
 // Memory of one thread.
@@ -73,8 +74,17 @@ struct GradientShare {
   Memory memory;
   const InterleavedGradient<Real>* interleaved;  // has made some of the sums of W; or null
 
+  Index ring = 0;  // see AdjointArgs
+
   // Where the part's deltas are.
-  StreamPart deltas() const { return args.scan.by_part ? part.in_parts() : part; }
+  StreamPart deltas() const { return args.scan.by_part ? part.in_parts(ring) : part; }
+
+  // How many frames earlier in their array those of a step lie that is in a ring.
+  Index shift(Index frame) const {
+    if (!ring) return 0;
+    const Index width = part.last - part.first, step = frame / width;
+    return (step - Trail<Real>::in_ring(step, args.scan.shape.steps, ring)) * width;
+  }
 
   Index tiles_of_rows() const { return (last - first + tile_rows - 1) / tile_rows; }
 
@@ -83,7 +93,8 @@ struct GradientShare {
     const Index hidden = args.scan.shape.hidden, count = last - first, whole = count / tile_rows;
     const Real* delta = args.delta() + first;
     Real *packed = memory.deltas, *const added = sums.deltas + first;
-    deltas().visit(begin, end, [=, &packed](Index n) {
+    const Index earlier = shift(begin);
+    deltas().visit(begin - earlier, end - earlier, [=, &packed](Index n) {
       const Real* from = delta + n * hidden;
       Real* to = packed;
       for (Index i = 0; i < whole; ++i, to += Memory::tile_size)
@@ -99,9 +110,21 @@ struct GradientShare {
     });
   }
 
+  // Where the last columns of a factor's rows are, or a copy of them.
+  template <class Number>
+  void place(const Real** at, const Factor<Number>& factor, const FactorRows<Number>& given, Index depth, Index column,
+             Index count, Index width) const {
+    if constexpr (sizeof(Number) == sizeof(Real)) {
+      reach_factor(at, memory.panel, factor, given.at, memory.zeros, depth, column, count, width);
+    } else {
+      pack_factor(memory.panel, given.at, depth, column, count, width);
+      for (Index k = 0; k < depth; ++k) at[k] = memory.panel + k * width;
+    }
+  }
+
   // out (hidden, factor.columns) += packed deltas' factor over the beginning of a chunk, or = where `begins`; columns
-  // [left, right) of it. A factor of the sums' own type is read where it lies but for the last columns of its rows,
-  // where a whole vector may reach past the array.
+  // [left, right) of it. A factor of the sums' own type is read where it lies but for its last rows, where a whole vector
+  // may reach past the array.
   template <class Number>
   void add_product(const Factor<Number>& factor, Index begin, Index end, Real* out, bool begins, Index left,
                    Index right) const {
@@ -118,10 +141,7 @@ struct GradientShare {
       Index first_here = 0;
       if constexpr (sizeof(Number) == sizeof(Real))
         if (count == width) rows = given.at, first_here = column;
-      if (rows == packed) {
-        pack_factor(memory.panel, given.at, depth, column, count, width);
-        for (Index k = 0; k < depth; ++k) packed[k] = memory.panel + k * width;
-      }
+      if (rows == packed) place(packed, factor, given, depth, column, count, width);
       const Index tiles = tiles_of_rows(), next = column + width;
       for (Index i = 0; i < tiles; ++i) {
         if (far && next < right)
@@ -145,12 +165,48 @@ struct GradientShare {
     return true;
   }
 
+  // Whether a tile of the inputs would be half empty or more.
+  static bool are_few(const LayerBackwardArgs<Real>& args) {
+    return args.input.real && !args.sparse && args.input.size <= lanes<Real> / 2;
+  }
+
+  // by_input += x' delta over a chunk, or = where `begins`, for a few inputs: the sums of one or two stay in registers,
+  // and vectors are of units.
+  void add_few_inputs(Index begin, Index end, bool begins) const {
+    const Index hidden = args.scan.shape.hidden, inputs = args.input.size, depth = end - begin, earlier = shift(begin);
+    const FactorRows<Real> x(Factor<Real>{args.input.real, inputs}, part, begin, end, nullptr);
+    const FactorRows<Real> d(Factor<Real>{args.delta(), hidden}, deltas(), begin - earlier, end - earlier, nullptr);
+    for_strips<Real>(first, last, [&](Index c, auto strip) {
+      const auto add = [&]<int count>(Index v, Constant<count>) {
+        decltype(strip) sum[count];
+#pragma GCC unroll 2
+        for (int i = 0; i < count; ++i) sum[i] = strip, sum[i].clear();
+        for (Index k = 0; k < depth; ++k)
+#pragma GCC unroll 2
+          for (int i = 0; i < count; ++i) sum[i].add_product(x.at[k][v + i], d.at[k] + c);
+#pragma GCC unroll 2
+        for (int i = 0; i < count; ++i) {
+          Real* const to = sums.by_input + (v + i) * hidden + c;
+          if (!begins) sum[i].add_from(to);
+          sum[i].store_to(to);
+        }
+      };
+      Index v = 0;
+      if constexpr (halves)  // there are registers for two
+        for (; v + 1 < inputs; v += 2) add(v, Constant<2>{});
+      for (; v < inputs; ++v) add(v, Constant<1>{});
+    });
+  }
+
   void add_inputs(Index begin, Index end, bool begins) const {
     const Input<Real>& x = args.input;
-    if (x.binary)
+    if (are_few(args))
+      add_few_inputs(begin, end, begins);
+    else if (x.binary)
       add_product(Factor<unsigned char>{x.binary, x.size}, begin, end, sums.ih, begins, 0, x.size);
     else
-      add_product(Factor<Real>{x.real, x.size}, begin, end, sums.ih, begins, 0, x.size);
+      add_product(Factor<Real>{x.real, x.size, 0, nullptr, nullptr, args.scan.shape.steps * args.scan.shape.streams},
+                  begin, end, sums.ih, begins, 0, x.size);
   }
 
   // ih = by_input', or += where dense chunks have begun it.
@@ -185,7 +241,8 @@ struct GradientShare {
   }
 
   Factor<Real> states_before() const {
-    return {args.states, args.scan.shape.hidden, args.scan.shape.streams, args.h0, args.scan.starts};
+    const Shape& shape = args.scan.shape;
+    return {args.states, shape.hidden, shape.streams, args.h0, args.scan.starts, shape.steps * shape.streams};
   }
 
   // Steps [begin, end) of the part, the last ones first; none is sparse.
@@ -199,6 +256,14 @@ struct GradientShare {
       if (sums.ih) add_inputs(from, to, begins);
       begins = false;
     });
+    if (sums.ih && begin == 0 && are_few(args)) finish_sparse(false);
+  }
+
+  // How many steps' deltas a chunk needs that goes by as soon as it is made; 0 where parts differ in it, where it is one,
+  // or where there are no more.
+  static Index ring_of(const Shape& shape) {
+    const Index at_once = steps_at_once(StreamPart::of(shape, 0));
+    return at_once < 2 || at_once >= shape.steps || shape.streams % parts_of(shape) ? 0 : at_once;
   }
 
   // As many of a part's steps as make a chunk, or one.
@@ -219,14 +284,17 @@ struct GradientShare {
     for_chunks(0, part.frames, [&](Index begin, Index end) {
       if (sums.hh) add_states(before, begin, end, begin == 0);
       if (!sums.ih) return;
-      if (sums.by_input && add_sparse(begin, end, !sparse)) {
+      if (args.sparse && add_sparse(begin, end, !sparse)) {
         sparse = true;
       } else {
         add_inputs(begin, end, !dense);
         dense = true;
       }
     });
-    if (!sparse) return;
+    if (!sparse) {
+      if (sums.ih && are_few(args)) finish_sparse(false);
+      return;
+    }
     if (all_finite(sums.deltas + first, last - first)) {
       finish_sparse(dense);
     } else {  // a delta that is not finite makes a gradient of NaN even where the input is zero
@@ -245,7 +313,7 @@ class LayerGradient {
     const Index hidden = args.scan.shape.hidden, inputs = args.input.size;
     const Index own = GradientMemory<Real>::size(args.scan.shape, inputs, threads);
     const Index hh = args.grad_hh ? hidden * hidden : 0, ih = args.grad_ih ? hidden * inputs : 0;
-    const Index by_input = args.sparse ? ih : 0;
+    const Index by_input = args.sparse || GradientShare<Real>::are_few(args) ? ih : 0;
     const auto progress = static_cast<unsigned long>(threads) * sizeof(Progress);
     const Index reals = own + parts_ * (by_input + hidden) + (parts_ - 1) * (hh + ih);
     memory_ = static_cast<char*>(allocate(progress + static_cast<unsigned long>(reals) * sizeof(Real)));
@@ -269,6 +337,11 @@ class LayerGradient {
   // Whether every thread has all rows of parts of its own, and can make their sums while the scan runs.
   bool is_on_the_way(int threads) const { return args_.on_the_way && threads <= parts_; }
 
+  // See AdjointArgs.
+  Index ring(int threads) const {
+    return args_.scan.by_part && is_on_the_way(threads) ? GradientShare<Real>::ring_of(args_.scan.shape) : 0;
+  }
+
   // To be told by a thread when step t of the scan is done, for the part that its rows are.
   void finish_step(Index t, const Share<Real>& share) const {
     const Index p = parts_ > 1 && share.row_begin >= cut(args_.scan.shape.streams, parts_, 1) ? 1 : 0;
@@ -277,7 +350,8 @@ class LayerGradient {
     if (done % at_once && t > 0) return;
     const auto memory =
         GradientMemory<Real>::at(own_, own_size_, args_.scan.shape, args_.input.size, share.rank, threads_);
-    GradientShare<Real>{args_, part, 0, args_.scan.shape.hidden, sums_[p], memory, nullptr}.add_steps(
+    const Index ring = GradientShare<Real>::ring_of(args_.scan.shape);
+    GradientShare<Real>{args_, part, 0, args_.scan.shape.hidden, sums_[p], memory, nullptr, ring}.add_steps(
         t, t + (done % at_once ? done % at_once : at_once));
   }
 

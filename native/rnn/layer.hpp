@@ -113,7 +113,9 @@ bool layer_backward(const LayerBackwardArgs<Real>& args) {
   const int threads = scan.threads < 1 ? 1 : scan.threads;
   const LayerGradient<Real> gradient(args, threads, interleaved);
   if (!gradient.has_memory()) return false;
-  return adjoint(scan, MakeGradient<Real>(gradient, threads), interleaved);
+  AdjointArgs<Real> kept = scan;
+  kept.ring = gradient.ring(threads);
+  return adjoint(kept, MakeGradient<Real>(gradient, threads), interleaved);
 }
 
 }  // namespace

@@ -43,18 +43,18 @@ class RateDrive {
   void make(Index step, const Share<Real>& share, const Rows<Real>& to, const Rows<Real>& push) const {
     const Shape& shape = args_.scan.shape;
     const Index first = share.first_column(), last = share.last_column();
-    alignas(64) Real drawn[noise_block];
+    alignas(64) Real drawn[noise_blocks * noise_block];
     for (Index row = share.row_begin; row < share.row_end; ++row) {
       const Index frame = step * shape.streams + row, at = row * shape.hidden;
-      for (Index k = first / noise_block; k * noise_block < last; ++k) {
-        const Index begin = k * noise_block > first ? k * noise_block : first;
-        const Index end = (k + 1) * noise_block < last ? (k + 1) * noise_block : last;
+      for (Index begin = first, end; begin < last; begin = end) {
+        const Index block = begin / noise_block * noise_block;  // where the numbers drawn begin
+        end = block + noise_blocks * noise_block < last ? block + noise_blocks * noise_block : last;
         const Real* noise = nullptr;
         if (args_.noise.scale && args_.noise.draws) {
           noise = args_.noise.draws + frame * shape.hidden + begin;
         } else if (args_.noise.scale) {
-          fill_noise(philox_, step, row, k, drawn);
-          noise = drawn + (begin - k * noise_block);
+          fill_noise(philox_, step, row, begin, end, drawn);
+          noise = drawn + (begin - block);
         }
         make_columns(frame, share.prepared, noise, begin, end - begin, to.at(at + begin),
                      push ? push.at(at + begin) : nullptr);

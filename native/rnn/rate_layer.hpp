@@ -24,7 +24,9 @@ bool fed_back_backward(const FedBackBackwardArgs<Real>& args) {
   const int threads = args.scan.threads < 1 ? 1 : args.scan.threads;
   const LayerGradient<Real> gradient(args.sums, threads, nullptr);
   if (!gradient.has_memory()) return false;
-  return fed_back_adjoint(args.scan, MakeGradient<Real>(gradient, threads));
+  FedBackAdjointArgs<Real> scan = args.scan;
+  scan.ring = gradient.ring(threads);
+  return fed_back_adjoint(scan, MakeGradient<Real>(gradient, threads));
 }
 
 template <class Real>
@@ -39,13 +41,14 @@ bool noise(const NoiseArgs<Real>& args) {
       [](void* data, int rank, int size) {
         const Context& c = *static_cast<const Context*>(data);
         const Shape& shape = c.args.shape;
-        alignas(64) Real drawn[noise_block];
+        alignas(64) Real drawn[noise_blocks * noise_block];
         for (Index t = cut(shape.steps, size, rank); t < cut(shape.steps, size, rank + 1); ++t)
           for (Index row = 0; row < shape.streams; ++row) {
             Real* out = c.args.out + (t * shape.streams + row) * shape.hidden;
-            for (Index first = 0; first < shape.hidden; first += noise_block) {
-              fill_noise(c.philox, t, row, first / noise_block, drawn);
-              const Index rest = shape.hidden - first, count = rest < noise_block ? rest : noise_block;
+            for (Index first = 0; first < shape.hidden; first += noise_blocks * noise_block) {
+              fill_noise(c.philox, t, row, first, shape.hidden, drawn);
+              const Index rest = shape.hidden - first;
+              const Index count = rest < noise_blocks * noise_block ? rest : noise_blocks * noise_block;
               __builtin_memcpy(out + first, drawn, static_cast<unsigned long>(count) * sizeof(Real));
             }
           }

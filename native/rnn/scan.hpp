@@ -77,10 +77,10 @@ bool forward_of(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
 
 template <class Real>
 bool forward_from(const ForwardArgs<Real>& args, const DriveMaker<Real>& maker) {
-  if (args.push || maker.pushes || args.nonlinearity > Nonlinearity::identity) {
-    const AnyActivation<Real> f{args.nonlinearity, args.parameter};
-    return args.leak ? forward_with<Real, true, true>(args, maker, f) : forward_with<Real, false, true>(args, maker, f);
-  }
+  if (args.push || maker.pushes || args.nonlinearity > Nonlinearity::identity)
+    return with_activation(args.nonlinearity, args.parameter, [&](const auto& f) {
+      return args.leak ? forward_with<Real, true, true>(args, maker, f) : forward_with<Real, false, true>(args, maker, f);
+    });
   switch (args.nonlinearity) {
     case Nonlinearity::tanh: return forward_of<Real, Nonlinearity::tanh>(args, maker);
     case Nonlinearity::relu: return forward_of<Real, Nonlinearity::relu>(args, maker);
@@ -147,7 +147,7 @@ void adjoint_steps(const AdjointArgs<Real>& args, const Trail<Real>& trail, Shar
 template <class Real, class Then>
 bool adjoint(const AdjointArgs<Real>& args, const Then& then, InterleavedGradient<Real>* gradient = nullptr) {
   const auto steps = [&args, &then, gradient](Share<Real>& share) {
-    const Trail<Real> trail = args.by_part ? Trail<Real>(share, args.shape, args.delta_in_parts, args.delta)
+    const Trail<Real> trail = args.by_part ? Trail<Real>(share, args.shape, args.delta_in_parts, args.delta, args.ring)
                                           : Trail<Real>(share, args.shape, args.delta);
     args.leak ? adjoint_steps<Real, true>(args, trail, share, gradient, then)
               : adjoint_steps<Real, false>(args, trail, share, gradient, then);

@@ -31,6 +31,15 @@ OSTINATO_INLINE Words multiply_words(Words a, Words b) {
 #endif
 }
 
+OSTINATO_INLINE Words exclusive_or(Words a, Words b, Words c) {
+#if defined(__AVX512F__)  // in one instruction, which GCC 12 does not find
+  return reinterpret_cast<Words>(_mm512_ternarylogic_epi64(
+      reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b), reinterpret_cast<__m512i>(c), 0x96));
+#else
+  return a ^ b ^ c;
+#endif
+}
+
 // A vector's lanes of 32 bits from the lower halves of two vectors' lanes.
 template <int... i>
 OSTINATO_INLINE PackedWords lower_halves(Words a, Words b, Sequence<i...>) {
@@ -46,18 +55,24 @@ struct Philox {
     for (int i = 0; i < rounds; ++i, k += 0x9E3779B9u, l += 0xBB67AE85u) first[i] = k, second[i] = l;
   }
 
-  // The words of the counters (column..., row, step, 0), as many as a vector has lanes of 64 bits.
-  OSTINATO_INLINE void words(Words column, unsigned long long row, unsigned long long step, Words (&out)[4]) const {
+  // The words of the counters (column..., row, step, 0), as many as `vectors` vectors have lanes of 64 bits. Some vectors
+  // at once: one's rounds wait for each other.
+  template <int vectors>
+  OSTINATO_INLINE void words(const Words (&column)[vectors], unsigned long long row, unsigned long long step,
+                             Words (&out)[4][vectors]) const {
     const Words zero{};
-    Words x = column, y = zero + row, z = zero + step, w = zero;
-    for (int i = 0; i < rounds; ++i) {
-      const Words p = multiply_words(x, zero + 0xD2511F53u), q = multiply_words(z, zero + 0xCD9E8D57u);
-      x = (q >> 32) ^ y ^ first[i];
-      y = q;
-      z = (p >> 32) ^ w ^ second[i];
-      w = p;
-    }
-    out[0] = x, out[1] = y, out[2] = z, out[3] = w;
+    Words(&x)[vectors] = out[0], (&y)[vectors] = out[1], (&z)[vectors] = out[2], (&w)[vectors] = out[3];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) x[v] = column[v], y[v] = zero + row, z[v] = zero + step, w[v] = zero;
+    for (int i = 0; i < rounds; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) {
+        const Words p = multiply_words(x[v], zero + 0xD2511F53u), q = multiply_words(z[v], zero + 0xCD9E8D57u);
+        x[v] = exclusive_or(q >> 32, y[v], zero + first[i]);
+        y[v] = q;
+        z[v] = exclusive_or(p >> 32, w[v], zero + second[i]);
+        w[v] = p;
+      }
   }
 };
 
@@ -133,22 +148,44 @@ OSTINATO_INLINE void put_normals(PackedWords first, PackedWords second, Real* on
   }
 }
 
-// Block k of a row at a step.
-template <class Real>
-OSTINATO_INLINE void fill_noise(const Philox& philox, Index step, Index row, Index k, Real (&out)[noise_block]) {
+// So many blocks from block k on are made at once, where registers are many: half as long again as one by one.
+#if defined(__AVX512F__)
+constexpr int noise_blocks = 2;
+#else
+constexpr int noise_blocks = 1;
+#endif
+
+// Blocks k and the next ones, `blocks` of them, of a row at a step.
+template <class Real, int blocks>
+OSTINATO_INLINE void fill_noise(const Philox& philox, Index step, Index row, Index k, Real* out) {
   constexpr int wide = lanes<float>, half = lanes<double>;
   Words ramp;
   for (int i = 0; i < half; ++i) ramp[i] = static_cast<unsigned long long>(i);
   for (int j = 0; j < noise_counters; j += wide) {
-    const auto begin = static_cast<unsigned long long>(noise_counters * k + j);
-    Words low[4], high[4];
-    philox.words(ramp + begin, static_cast<unsigned long long>(row), static_cast<unsigned long long>(step), low);
-    philox.words(ramp + (begin + half), static_cast<unsigned long long>(row), static_cast<unsigned long long>(step), high);
-    PackedWords words[4];
-    for (int w = 0; w < 4; ++w) words[w] = lower_halves(low[w], high[w], FirstIntegers<wide>{});
-    for (int w = 0; w < 4; w += 2)
-      put_normals<Real>(words[w], words[w + 1], out + w * noise_counters + j, out + (w + 1) * noise_counters + j);
+    Words columns[2 * blocks], made[4][2 * blocks];
+    for (int v = 0; v < 2 * blocks; ++v)
+      columns[v] = ramp + static_cast<unsigned long long>(noise_counters * (k + v / 2) + j + v % 2 * half);
+    philox.words(columns, static_cast<unsigned long long>(row), static_cast<unsigned long long>(step), made);
+#pragma GCC unroll 2
+    for (int b = 0; b < blocks; ++b) {
+      PackedWords words[4];
+      for (int w = 0; w < 4; ++w) words[w] = lower_halves(made[w][2 * b], made[w][2 * b + 1], FirstIntegers<wide>{});
+      Real* to = out + b * noise_block + j;
+      for (int w = 0; w < 4; w += 2)
+        put_normals<Real>(words[w], words[w + 1], to + w * noise_counters, to + (w + 1) * noise_counters);
+    }
   }
+}
+
+// The blocks that hold numbers [first, last) of a row, from the one that `first` is in, and at most `noise_blocks`.
+template <class Real>
+OSTINATO_INLINE void fill_noise(const Philox& philox, Index step, Index row, Index first, Index last,
+                                Real (&out)[noise_blocks * noise_block]) {
+  const Index k = first / noise_block;
+  if (last > (k + 1) * noise_block)
+    fill_noise<Real, noise_blocks>(philox, step, row, k, out);
+  else
+    fill_noise<Real, 1>(philox, step, row, k, out);
 }
 
 }  // namespace

@@ -237,5 +237,15 @@ struct AnyActivation {
   }
 };
 
+// body(f), where the commonest two have code of their own.
+template <class Real, class Body>
+bool with_activation(Nonlinearity nonlinearity, Real parameter, const Body& body) {
+  switch (nonlinearity) {
+    case Nonlinearity::tanh: return body(Activation<Nonlinearity::tanh>{});
+    case Nonlinearity::relu: return body(Activation<Nonlinearity::relu>{});
+    default: return body(AnyActivation<Real>{nonlinearity, parameter});
+  }
+}
+
 }  // namespace
 }  // namespace ostinato::OSTINATO_ISA

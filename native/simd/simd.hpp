@@ -127,6 +127,12 @@ struct Strip {
     for (int j = 0; j < whole; ++j) at[j] += elements * load(row + j * lanes<Real>);
   }
 
+  OSTINATO_INLINE void add_from(const Real* from) {
+    Strip other;
+    other.load_from(from);
+    add(other);
+  }
+
   OSTINATO_INLINE void add(const Strip& other) {
 #pragma GCC unroll 16
     for (int j = 0; j < whole; ++j) at[j] += other.at[j];
@@ -173,12 +179,13 @@ OSTINATO_INLINE void store_first(Real* to, Vec<Real> value, int count) {
 // A strip of fewer elements than a vector has, at the end of a row.
 template <class Real>
 struct EndStrip {
-  int count;
+  int count = 1;
   Vec<Real> at{};
 
   OSTINATO_INLINE void clear() { at = Vec<Real>{}; }
   OSTINATO_INLINE void load_from(const Real* from) { at = load_first(from, count); }
   OSTINATO_INLINE void add_product(Real element, const Real* row) { at += element * load_first(row, count); }
+  OSTINATO_INLINE void add_from(const Real* from) { at += load_first(from, count); }
   OSTINATO_INLINE void store_to(Real* to) const { store_first(to, at, count); }
 };
 

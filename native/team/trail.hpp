@@ -21,12 +21,19 @@ class Trail {
       : share_(share), order_(Order::by_step(shape)), array_(out), out_(out),
         takes_turns_(share.groups > 1 && share.members == 1), copies_(takes_turns_) {}
 
-  // To parts (T, B, H), part by part, and to out as well if there is one.
-  Trail(const Share<Real>& share, const Shape& shape, Real* parts, Real* out)
-      : share_(share), order_(Order::by_part(shape)), array_(parts), out_(out), takes_turns_(false), copies_(out) {}
+  // To parts (T, B, H), part by part, and to out as well if there is one. With a `ring`, parts have so many steps, which
+  // take turns.
+  Trail(const Share<Real>& share, const Shape& shape, Real* parts, Real* out, Index ring = 0)
+      : share_(share), order_(Order::by_part({ring ? ring : shape.steps, shape.streams, shape.hidden})), array_(parts),
+        out_(out), takes_turns_(false), copies_(out), ring_(ring), behind_(ring ? ring - shape.steps % ring : 0) {}
+
+  // Where step t is in a ring.
+  static Index in_ring(Index t, Index steps, Index ring) { return (t + ring - steps % ring) % ring; }
 
   // Those of step t; and those that are not in the first-level cache anyway.
-  Rows<Real> rows(Index t) const { return takes_turns_ ? share_.own_rows(t % 2) : share_.rows(order_, array_, t); }
+  Rows<Real> rows(Index t) const {
+    return takes_turns_ ? share_.own_rows(t % 2) : share_.rows(order_, array_, ring_ ? (t + behind_) % ring_ : t);
+  }
   Rows<Real> far_rows(Index t) const { return takes_turns_ ? Rows<Real>{} : rows(t); }
 
   void finish(Index t) const {
@@ -50,6 +57,7 @@ class Trail {
   Order order_;
   Real *array_, *out_;
   bool takes_turns_, copies_;
+  Index ring_ = 0, behind_ = 0;
 };
 
 }  // namespace

@@ -155,6 +155,55 @@ def test_a_tensor_in_two_places_has_each_place_s_gradient() -> None:
     torch.testing.assert_close(bias, expected, rtol=1e-10, atol=1e-11)
 
 
+@pytest.mark.parametrize("name", cpu.instruction_sets())
+@pytest.mark.parametrize("form", ["leaky", "fed back"])
+@pytest.mark.parametrize(
+    "sizes",
+    [(20, 64, 3, 33), (16, 64, 2, 16), (9, 64, 1, 5), (70, 16, 9, 20), (70, 17, 4, 20), (300, 3, 3, 130)],
+    ids="T={0[0]},B={0[1]},I={0[2]},H={0[3]}".format,
+)
+def test_sums_made_while_the_scan_runs_are_those_of_all_frames(
+    sizes: tuple[int, int, int, int], form: str, name: str, threads: int
+) -> None:
+    """Of deltas kept of a few steps or of all, few inputs and more, rows that fill vectors or do not."""
+    *tensors, _ = arguments(form, "none", sizes=sizes, starts=True)
+    without_graph: Any = (x if x is None else x.detach() for x in tensors)
+    layer = rates_cpu.RateLayer(*without_graph)
+    native = cpu.Kernel(name).native
+    made = rates_cpu.forward(layer, "tanh", False, native)
+    assert made.slopes is not None
+    assert layer.inputs is not None
+    assert layer.starts is not None
+    up = torch.randn(made.rates.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    grads = rates_cpu.backward(layer, made.rates, made.slopes, up, (True,) * 4, True, native)
+    assert grads.drive is not None
+    g, start = grads.drive.flatten(0, 1), layer.h0 if layer.r0 is None else layer.r0
+    previous = torch.cat([start, made.rates[:-1].flatten(0, 1)])
+    previous = previous.masked_fill(layer.starts.flatten().unsqueeze(-1), 0)
+    torch.testing.assert_close(grads.weight_hh, g.T @ previous, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(grads.weight_ih, g.T @ layer.inputs.flatten(0, 1), rtol=1e-10, atol=1e-10)
+    for bias in (grads.bias, grads.second_bias):
+        torch.testing.assert_close(bias, g.sum(0), rtol=1e-10, atol=1e-10)
+
+
+def test_rates_that_somebody_holds_are_never_written_again() -> None:
+    """Their memory goes to a later pass only when they are gone: several passes, and graphs used twice."""
+    given = arguments("leaky", "key", sizes=(40, 8, 3, 30))
+    weight = given[5]
+    held = [module._apply(*given, True)[0] for _ in range(3)]
+    copies = [x.detach().clone() for x in held]
+    expected = torch.autograd.grad(module._composition(*given)[0].square().sum(), weight)[0]
+    for _ in range(2):
+        for x in held:
+            made = torch.autograd.grad(x.square().sum(), weight, retain_graph=True)[0]
+            torch.testing.assert_close(made, expected, rtol=1e-10, atol=1e-10)
+            module._apply(*given, True)
+    view = held.pop(0)[3:5]
+    module._apply(*given, True)
+    assert torch.equal(view, copies[0][3:5])
+    assert all(torch.equal(x, y) for x, y in zip(held, copies[1:], strict=True))
+
+
 @pytest.mark.parametrize(
     ("form", "noise_at"),
     [("outside", "input"), ("outside", "state"), ("inside", "input"), ("preactivation", "input")],

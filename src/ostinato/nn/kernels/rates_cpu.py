@@ -10,6 +10,7 @@ Drive and noise are made step by step and kept nowhere. Whoever calls has asked
 Shapes: T time, B streams, I inputs, H hidden.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -58,15 +59,19 @@ def forward(
     keep_slopes: bool = True,
     may_be_sparse: bool = False,
 ) -> Rates:
-    """The rates, and what the way back needs besides; the last two as in `layer_cpu.forward`."""
+    """The rates, and what the way back needs besides; the last two as in `layer_cpu.forward`.
+
+    Where slopes are kept, the rates are in memory that is kept for the next ones when they go, as in
+    `cpu.scratch`: without it every page of theirs and of their gradient would come anew in most steps.
+    """
     shape = _check(layer)
     layer = _contiguous(layer)
     name, parameter = nonlinearities.parse(nonlinearity)
     weight = layer.weight_hh
-    rates = weight.new_empty(*shape)
+    kept = keep_slopes or not cpu.has_sparse()
+    rates = cpu.scratch(math.prod(shape), weight.dtype).view(shape) if kept else weight.new_empty(*shape)
     last = None if layer.r0 is None else weight.new_empty(1, *shape[1:])
-    keep_slopes = keep_slopes or not cpu.has_sparse()
-    slopes = cpu.scratch(rates.numel(), weight.dtype) if keep_slopes else None
+    slopes = cpu.scratch(rates.numel(), weight.dtype) if kept else None
     drive = layer.drive
     if drive is None:
         assert layer.inputs is not None
