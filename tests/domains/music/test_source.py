@@ -351,6 +351,19 @@ def test_notes_from_a_fifth_to_a_third_are_moved_with_a_line(source, tmp_path, c
     assert said.startswith("1 of 3 notes have times that are not written")
 
 
+def test_an_incomplete_bar_within_a_piece_is_written_as_long_as_it_is(source, tmp_path, capfd) -> None:
+    piece = source(b"X:1\nM:4/4\nL:1/4\nK:C\nCDEF|CD|GABc|CDEFG|cABc|]\n", name="a.abc", grid=1)
+    assert same_in_musicxml(piece, tmp_path / "out.musicxml", capfd) == []
+    xml = (tmp_path / "out.musicxml").read_text()
+    assert re.findall(r"<beats>(\d)", xml) == ["4", "5", "4"]
+    again = read_source(tmp_path / "out.musicxml", AsFrames(frames_per_beat=1, frames="onsets"))
+    score = piece.with_frames(piece.piece.frames, np.ones(len(piece.notes), bool))
+    score.write(tmp_path / "out.mid")
+    midi = read_source(tmp_path / "out.mid", AsFrames(frames_per_beat=1, frames="onsets"))
+    for one in (piece, again, midi):
+        assert [one.piece.bars.begin(k) for k in range(1, 6)] == [0, 4, 6, 10, 15]
+
+
 def test_more_parts_than_there_are_channels_are_written_in_silence(source, tmp_path, capfd) -> None:
     parts = [chunk((0, [0x90, 40 + k, 9]), (TICKS, [0x80, 40 + k, 0])) for k in range(18)]
     piece = source(b"MThd\0\0\0\6\0\1\0\x12" + TICKS.to_bytes(2, "big") + b"".join(parts))

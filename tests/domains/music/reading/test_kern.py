@@ -45,3 +45,20 @@ def test_a_list_of_sections_is_refused_where_it_would_be_played():
     assert len(pitches(text)[1]) == 8
     with pytest.raises(UserError, match="found a list of sections"):
         kern.notes_of(text, repeats=True)
+
+
+def metres(text, **options):
+    (piece,) = kern.notes_of(text, **options)
+    return piece.marks.metres
+
+
+def test_metres_are_played_again_with_their_bars():
+    lines = ["=1", "4c", "4d", "*M3/4", "=2", "4e", "4f", "4g", "=3:|!", "4a", "4b", "4cc", "=="]
+    text = file(*lines)
+    assert metres(text) == ((0.0, 2, 4), (2.0, 3, 4))
+    assert metres(text, repeats=True) == ((0.0, 2, 4), (2.0, 3, 4), (5.0, 2, 4), (7.0, 3, 4))
+
+
+def test_whole_bars_after_an_incomplete_one_begin_where_they_are_written():
+    text = file("=1", "4c", "4d", "=2", "4e", "=3", "4g", "4a", "=4", "4b", "4cc", "==")
+    assert metres(text) == ((0.0, 2, 4), (3.0, 2, 4))

@@ -2,16 +2,21 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from fractions import Fraction
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ostinato.domains.music.notes import Marks, Notes
+from ostinato.domains.music.reading.bar_lines import signatures
 from ostinato.domains.music.reading.content import line
 from ostinato.domains.music.reading.repeats import order
 from ostinato.errors import UserError, needs
 
 _Row = tuple[float, float, int, bool, bool]
+# Begin and end of a bar as it is written, and by how much later it is played.
+_Span = tuple[float, float, float]
+_M = TypeVar("_M", bound=tuple[Any, ...])
 
 
 def notes_of(text: str, *, repeats: bool = False) -> list[Notes]:
@@ -44,24 +49,30 @@ def _notes(tune: Any, repeats: bool) -> Notes:
     """The notes of a music21 `Score`, at the pitches that sound (a clarinet's part is written higher)."""
     tune.toSoundingPitch(inPlace=True)
     parts = list(tune.parts) or [tune]
-    spans = _played(parts[0]) if repeats else []
+    bars = list(parts[0].getElementsByClass("Measure"))
+    spans = _played(parts[0], bars, repeats)
     rows = [
         (*row, track)
         for track, part in enumerate(parts)
-        for row in _tied(_again(list(_rows(part)), spans) if spans else _rows(part))
+        for row in _tied(_again(list(_rows(part)), spans) if repeats and spans else _rows(part))
     ]
     start, end, pitch, track = np.array(rows, dtype=float).reshape(-1, 4).T
-    bars = list(parts[0].getElementsByClass("Measure"))
     pickup = 0.0
     if len(bars) > 1 and bars[0].duration.quarterLength < bars[0].barDuration.quarterLength:
         pickup = float(bars[0].duration.quarterLength)
     names = tuple(part.partName or "" for part in parts)
     return Notes(
-        start, end, pitch.astype(int), pickup, names, track=track.astype(int), marks=_marks(tune, parts)
+        start,
+        end,
+        pitch.astype(int),
+        pickup,
+        names,
+        track=track.astype(int),
+        marks=_marks(tune, parts, spans, pickup, repeats),
     )
 
 
-def _marks(tune: Any, parts: list[Any]) -> Marks:
+def _marks(tune: Any, parts: list[Any], spans: list[_Span], pickup: float, repeats: bool) -> Marks:
     """Tempi wherever they stand; metres and keys of the first part; of each part its instrument's program."""
     tempi = {
         float(mark.getOffsetInHierarchy(tune)): float(mark.getQuarterBPM())
@@ -80,22 +91,41 @@ def _marks(tune: Any, parts: list[Any]) -> Marks:
     ]
     instruments = (part.recurse().getElementsByClass("Instrument").first() for part in parts)
     programs = (None if one is None else one.midiProgram for one in instruments)
+    bars = [(_exact(begin + later), _exact(end - begin)) for begin, end, later in spans]
+    again = spans if repeats else []
+    written = [(_exact(time), beats, unit) for time, beats, unit in _marks_again(metres, again)]
     return Marks(
-        tuple(sorted(tempi.items())),
-        tuple(metres),
-        tuple(keys),
+        tuple(_marks_again(sorted(tempi.items()), again)),
+        signatures(written, bars, _exact(pickup)),
+        tuple(_marks_again(keys, again)),
         tuple(-1 if one is None else int(one) for one in programs),
     )
 
 
-def _played(part: Any) -> list[tuple[float, float, float]]:
-    """(begin, end, later by) of the bars of a part as they are played; none where it has no bars."""
-    bars = list(part.getElementsByClass("Measure"))
-    signs = [_signs(bar) for bar in bars]
+def _exact(time: float) -> Fraction:
+    return Fraction(time).limit_denominator(1 << 16)
+
+
+def _marks_again(marks: list[_M], spans: list[_Span]) -> list[_M]:
+    """Marks as bars are played: going back, what held there holds again."""
+    if not spans:
+        return marks
+    found: list[Any] = []
+    for begin, end, later in spans:
+        held: list[Any] = [(begin, *mark[1:]) for mark in marks if mark[0] <= begin + 1e-9][-1:]
+        within = [mark for mark in marks if begin + 1e-9 < mark[0] < end - 1e-9]
+        for mark in held + within:
+            if not found or found[-1][1:] != mark[1:]:
+                found.append((mark[0] + later, *mark[1:]))
+    return found
+
+
+def _played(part: Any, bars: list[Any], repeats: bool) -> list[_Span]:
+    """The bars of a part in the order in which they are played; none where it has no bars."""
     edges = [float(bar.offset) for bar in bars] + [float(part.duration.quarterLength)]
     now = edges[0]
     found = []
-    for k in order(signs, repeats=True):
+    for k in order([_signs(bar) for bar in bars], repeats=repeats):
         found.append((edges[k], edges[k + 1], now - edges[k]))
         now += edges[k + 1] - edges[k]
     return found
@@ -118,7 +148,7 @@ def _signs(bar: Any) -> _Signs:
     return _Signs(99 if before == "start" else 0, 1 if after == "end" else 0, double and not after)
 
 
-def _again(rows: list[_Row], spans: list[tuple[float, float, float]]) -> Iterator[_Row]:
+def _again(rows: list[_Row], spans: list[_Span]) -> Iterator[_Row]:
     """The notes of a part in the order in which its bars are played."""
     for begin, end, later in spans:
         for start, stop, pitch, before, after in rows:

@@ -16,6 +16,7 @@ import numpy as np
 from ostinato.domains.music.notes import Marks, Notes, moved_fifths
 from ostinato.domains.music.reading import harmony
 from ostinato.domains.music.reading.abc.notes import CHORDS
+from ostinato.domains.music.reading.bar_lines import signatures
 from ostinato.domains.music.reading.content import line, unzipped
 from ostinato.domains.music.reading.repeats import order
 from ostinato.errors import UserError
@@ -96,7 +97,9 @@ def _score(root: Element, repeats: bool, *, chords: bool) -> Notes:
     # of some programs all ties have a beginning and none an end: whatever note follows takes them up
     said = any(not note.begins for one in measures for notes in one.notes for note in notes)
     now = Fraction(0)
+    bars: list[tuple[Fraction, Fraction]] = []
     for k in order(measures, repeats=repeats):
+        bars.append((now, measures[k].length))
         for track, notes in enumerate(measures[k].notes):
             for note in sorted(notes, key=lambda note: note.offset):
                 start = now + note.offset
@@ -117,16 +120,17 @@ def _score(root: Element, repeats: bool, *, chords: bool) -> Notes:
         rows += sounding
         names, programs = (*names, CHORDS), (*programs, -1)
     rows.sort(key=lambda row: (row[0], row[2].pitch, row[3]))
+    pickup = _pickup(measures)
     return Notes(
         np.array([float(row[0]) for row in rows]),
         np.array([float(row[1]) for row in rows]),
         np.array([row[2].pitch for row in rows], dtype=int),
-        pickup=_pickup(measures),
+        pickup=float(pickup),
         parts=names,
         track=np.array([row[3] for row in rows], dtype=int),
         voice=np.array([row[2].voice for row in rows], dtype=int),
         velocity=np.array([row[2].velocity for row in rows], dtype=int),
-        marks=_marks(marks, programs),
+        marks=_marks(marks, programs, bars, pickup),
         title=(root.findtext("work/work-title") or root.findtext("movement-title") or "").strip(),
     )
 
@@ -312,17 +316,22 @@ def _fill_empty(measures: list[_Measure]) -> None:
         measure.marks = [mark for mark in measure.marks if mark[1] != "bar"]
 
 
-def _pickup(measures: list[_Measure]) -> float:
+def _pickup(measures: list[_Measure]) -> Fraction:
     metre = (
         next((value for _, kind, value in measures[0].marks if kind == "metre"), None) if measures else None
     )
     if metre is None or len(measures) < 2:
-        return 0.0
+        return Fraction(0)
     length = measures[0].length
-    return float(length) if length < Fraction(4 * metre[0], metre[1]) else 0.0
+    return length if length < Fraction(4 * metre[0], metre[1]) else Fraction(0)
 
 
-def _marks(marks: list[tuple[Fraction, str, Any]], programs: tuple[int, ...]) -> Marks:
+def _marks(
+    marks: list[tuple[Fraction, str, Any]],
+    programs: tuple[int, ...],
+    bars: list[tuple[Fraction, Fraction]],
+    pickup: Fraction,
+) -> Marks:
     def of(kind: str) -> tuple[Any, ...]:
         last: dict[float, tuple[Any, ...]] = {float(at): value for at, own, value in marks if own == kind}
         kept: list[tuple[Any, ...]] = []
@@ -331,7 +340,8 @@ def _marks(marks: list[tuple[Fraction, str, Any]], programs: tuple[int, ...]) ->
                 kept.append((at, *value))
         return tuple(kept)
 
-    return Marks(of("tempo"), of("metre"), of("key"), programs)
+    written = [(at, *value) for at, kind, value in marks if kind == "metre"]
+    return Marks(of("tempo"), signatures(written, bars, pickup), of("key"), programs)
 
 
 def _part_list(root: Element, parts: list[Element]) -> tuple[tuple[str, ...], tuple[int, ...]]:

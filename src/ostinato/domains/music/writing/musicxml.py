@@ -195,8 +195,12 @@ def _signs(notes: Notes, bars: Bars) -> Iterator[tuple[Fraction, bool, Any]]:
     with needs("music"):
         from music21 import key, meter, tempo
 
+    before = None
     for k, stretch in enumerate(bars.stretches if notes.marks.metres else ()):
         at = Fraction(0) if k == 0 else _nearest(fraction(stretch.begin), _FINEST)
+        if stretch.metre == before:
+            continue  # bars go on after an incomplete one
+        before = stretch.metre
         yield at, False, lambda own=stretch.metre: meter.TimeSignature(str(own))
     for time, fifths, minor in notes.marks.keys:
         yield (

@@ -11,6 +11,7 @@ from ostinato.domains.music.reading.abc import symbols
 from ostinato.domains.music.reading.abc.fields import Key, Metre
 from ostinato.domains.music.reading.abc.tune import TuneReader
 from ostinato.domains.music.reading.abc.voice import Bar, Voice
+from ostinato.domains.music.reading.bar_lines import signatures
 from ostinato.domains.music.reading.repeats import order
 from ostinato.errors import UserError
 
@@ -26,10 +27,11 @@ class _Note(NamedTuple):
 
 
 class _Played(NamedTuple):
-    """A voice: its notes, and its marks as (time, kind, value)."""
+    """A voice: its notes, its marks as (time, kind, value), its bars as (begin, length)."""
 
     notes: list[_Note]
     marks: list[tuple[Fraction, str, object]]
+    bars: list[tuple[Fraction, Fraction]]
     end: Fraction
 
 
@@ -59,15 +61,16 @@ def notes_of(tune: TuneReader, *, repeats: bool = True, chords: bool = False) ->
         raise UserError("damaged: a note lasts longer than any number says") from None
     if not rows:
         return Notes(np.empty(0), np.empty(0), np.empty(0, dtype=int))
+    pickup = _pickup(bars, voices)
     start, end, pitch, track = (np.array(column) for column in zip(*rows, strict=True))
     return Notes(
         start,
         end,
         pitch,
-        pickup=float(_pickup(bars, voices)),
+        pickup=float(pickup),
         parts=tuple(names),
         track=track,
-        marks=_marks(played, voices),
+        marks=_marks(played, voices, pickup),
         title=tune.title,
     )
 
@@ -76,9 +79,11 @@ def _play(bars: Sequence[Bar], indices: Iterable[int]) -> _Played:
     notes: list[_Note] = []
     marks: list[tuple[Fraction, str, object]] = []
     waiting: dict[int, list[int]] = {}  # pitch: the tied notes that wait for their ends, in overlays several
+    lengths: list[tuple[Fraction, Fraction]] = []
     now = Fraction(0)
     for k in indices:
         bar = bars[k]
+        lengths.append((now, bar.length))
         for one in sorted(bar.notes, key=lambda note: note.offset) if _layered(bar) else bar.notes:
             start = now + one.offset
             end = start + one.length
@@ -96,7 +101,7 @@ def _play(bars: Sequence[Bar], indices: Iterable[int]) -> _Played:
                 waiting[one.pitch] = tied
         marks += [(now + offset, kind, value) for offset, kind, value in bar.marks]
         now += bar.length
-    return _Played(notes, marks, now)
+    return _Played(notes, marks, lengths, now)
 
 
 def _layered(bar: Bar) -> bool:
@@ -126,21 +131,22 @@ def _pickup(bars: Sequence[Sequence[Bar]], voices: Sequence[Voice]) -> Fraction:
     return first.length if more and first.length < metre.bar else Fraction(0)
 
 
-def _marks(played: Sequence[_Played], voices: Sequence[Voice]) -> Marks:
+def _marks(played: Sequence[_Played], voices: Sequence[Voice], pickup: Fraction) -> Marks:
     """Signatures and tempi of the first voice, which counts the bars; programs of all."""
     tempi: list[tuple[float, float]] = []
-    metres: list[tuple[float, int, int]] = []
+    metres: list[tuple[Fraction, int, int]] = []
     keys: list[tuple[float, int, bool]] = []
     for time, kind, value in played[0].marks:
         at = float(time)
         if kind == "tempo" and isinstance(value, float):
             tempi.append((at, value))
         elif isinstance(value, Metre) and not value.free:
-            metres.append((at, value.beats, value.unit))
+            metres.append((time, value.beats, value.unit))
         elif isinstance(value, Key):
             keys.append((at, value.fifths, value.minor))
     programs = tuple(-1 if voice.program is None else voice.program for voice in voices)
-    return Marks(_changes(tempi), _changes(metres), _changes(keys), programs)
+    bars = signatures(metres, played[0].bars, pickup)
+    return Marks(_changes(tempi), bars, _changes(keys), programs)
 
 
 def _changes(marks: list[_T]) -> tuple[_T, ...]:
