@@ -182,6 +182,9 @@ def test_rules_of_records():
     assert findings(norms)[0].cause == "exploding gradients"
     assert "clip" in findings(norms)[0].advice
     assert not findings(norms | {"training": {"clipped": True}})[0].alarm
+    solved = findings(norms | {"training": {"solved": True}})
+    assert [f.alarm for f in solved] == [False] * len(solved)
+    assert "exploding gradients" in [f.cause for f in solved]
     lag = {"gradient_over_lag": {"horizon": 8.0}}
     assert not findings(lag | {"training": {"needed_lag": 80, "solved": True}})[0].alarm
     assert findings(lag | {"training": {"needed_lag": 80}})[0].cause == "vanishing gradients"
@@ -197,7 +200,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert command(["diagnose", "run"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("gradients vanish: ")
-    assert "--cell lstm" in out
+    assert "(--leak-fraction 0.5, --leak-high 0.938)" in " ".join(out.split())
     assert (tmp_path / "diagnosis.png").read_bytes()[1:4] == b"PNG"
     for which in ("best", "fresh", "last"):
         assert command(["diagnose", "run", "--checkpoint", which, "--json", "--out", "a.svg"]) == 0

@@ -35,6 +35,7 @@ def replay(
     """
     from ostinato.diagnostics.pictures import replayed
     from ostinato.nn.devices import find_device
+    from ostinato.training.flights import MEND
     from ostinato.training.replay import replay as make_again
 
     path = Path("replay.png") if out is None else out
@@ -53,7 +54,9 @@ def replay(
         why = f" ({', '.join(found.elsewhere)})" if found.elsewhere else ""
         say(f"the step was made again and came out otherwise{why}: {', '.join(found.different)}")
     settings = " ".join(f"{option(name)} {value}" for name, value in found.about["advice"].items())
-    if settings:
+    if found.blame.what == "input":
+        say(MEND)
+    elif settings:
         say(f"train with {settings}")
     if drawn:
         say(f"picture: {path}")

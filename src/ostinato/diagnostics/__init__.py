@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ostinato.diagnostics.diagnosis import Diagnosis as Diagnosis
     from ostinato.diagnostics.diagnosis import diagnose as diagnose
     from ostinato.diagnostics.diagnosis import diagnose_model as diagnose_model
-    from ostinato.diagnostics.findings import Finding as Finding
+    from ostinato.diagnostics.finding import TRAINING as TRAINING
+    from ostinato.diagnostics.finding import Finding as Finding
     from ostinato.diagnostics.lags import GradientOverLag as GradientOverLag
     from ostinato.diagnostics.lags import gradient_over_lag as gradient_over_lag
     from ostinato.diagnostics.lags import memory_horizon as memory_horizon
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Diagnosis": "diagnosis",
-    "Finding": "findings",
+    "Finding": "finding",
     "GradientOverLag": "lags",
     "Network": "networks",
     "Span": "spans",
+    "TRAINING": "finding",
     "adapted": "networks",
     "diagnose": "diagnosis",
     "diagnose_model": "diagnosis",

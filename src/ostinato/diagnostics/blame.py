@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ostinato.diagnostics.broken import wrong_input, wrong_state
 from ostinato.diagnostics.networks import network_of
 from ostinato.diagnostics.trajectory import Trajectory, trajectory, whole_gradients
 from ostinato.diagnostics.units import growth, state_norms
@@ -146,32 +147,16 @@ def _losses(
 
 
 def _wrong_input(inputs: Tensor) -> _Found | None:
-    if not inputs.is_floating_point():
+    found = wrong_input(inputs)
+    if found is None:
         return None
-    bad = ~inputs.isfinite()
-    if not bool(bad.any()):
-        return None
-    frame, stream, place = bad.nonzero()[0].tolist()
-    value = float(inputs[frame, stream, place])
-    said = f"the input of frame {frame} of stream {stream} is {value} (number {place})"
+    frame, stream, said = found
     return "input", frame, stream, "", None, said
 
 
 def _wrong_state(run: Trajectory) -> _Found | None:
-    """The first unit that is not finite; of one frame that of the lowest layer."""
-    after = torch.cat([run.before[1:], run.last.unsqueeze(0)])
-    bad = ~after.isfinite()
-    if not bool(bad.any()):
-        return None
-    frame = int(bad.flatten(1).any(1).nonzero()[0])
-    for name, places in run.network.units.items():
-        here = bad[frame][:, places]
-        if bool(here.any()):
-            stream, unit = here.nonzero()[0].tolist()
-            value = float(after[frame, stream, places[unit]])
-            said = f"{name}, unit {unit} is {value} at frame {frame} of stream {stream}"
-            return "state", frame, stream, name, unit, said
-    return None
+    found = wrong_state(run)
+    return None if found is None else ("state", *found)
 
 
 def _wrong_loss(losses: Tensor) -> _Found | None:

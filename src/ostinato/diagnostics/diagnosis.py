@@ -4,7 +4,7 @@ Shapes: T time, N streams, H units, S numbers in a flat state.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostinato.diagnostics.findings import Finding, findings
+from ostinato.diagnostics.broken import not_finite, passes_back
+from ostinato.diagnostics.finding import Finding
+from ostinato.diagnostics.findings import GROWS, findings
+from ostinato.diagnostics.given import StepLoss, check_training, checked, gradient_of
 from ostinato.diagnostics.lags import gradient_over_lag
 from ostinato.diagnostics.networks import Network, network, network_of
 from ostinato.diagnostics.products import singular_values, spectral_radii
 from ostinato.diagnostics.spans import gradient_by_span, shares
 from ostinato.diagnostics.trajectory import Trajectory, trajectory, whole_gradients
-from ostinato.diagnostics.units import gradient_shape, growth, state_norms, unit_gradients, units_of
+from ostinato.diagnostics.units import (
+    gradient_shape,
+    growth,
+    state_norms,
+    unit_gradients,
+    units_of,
+    values_of,
+)
 from ostinato.dynamics.lyapunov import lyapunov_exponents
 from ostinato.errors import UserError, argument, without_marks
 from ostinato.nn.cells.state import State, finite, select
@@ -27,6 +37,8 @@ from ostinato.optim import AverageNorm, grad_norm
 
 # What is measured with: few streams say the same as many, and take less time.
 STREAMS, SOURCES, EXPONENTS, SEGMENTS = 8, 16, 8, 24
+# States that rise are followed for as many times the steps: slow units level off, others do not.
+REPEATED = 4
 
 
 @dataclass(frozen=True)
@@ -57,10 +69,6 @@ class Diagnosis:
         return first + "\n".join(lines)
 
 
-#: Of outputs (T, N, H), each step's own loss (T, N), or any tensor that adds up to all of them.
-StepLoss = Callable[[Tensor], Tensor]
-
-
 def diagnose(
     cell: Any,
     inputs: Tensor,
@@ -76,13 +84,17 @@ def diagnose(
 
     Args:
         cell: a recurrence, ours or of `torch.nn`, or what `adapted` made of one's own.
-        inputs: (T, N, I), or tokens (T, N), in the cell's own layout.
-        loss: makes of the outputs (T, N, H), time first, each step's own loss.
+        inputs: (T, N, I), or tokens (T, N); with batch_first (N, T, I), as all that follows.
+        loss: makes of the outputs (T, N, H) each step's own loss (T, N), or a tensor that adds up to them.
         hx: the states before the first step; those before a sequence if None.
-        starts: boolean (T, N), where sequences start, time first.
+        starts: boolean (T, N), where sequences start.
         mask: boolean (T, N), the steps whose loss counts.
-        training: what is known of the training: see `ostinato.diagnostics.findings`.
+        training: what is known of the training, by the names of `TRAINING`, such as
+            {"needed_lag": 40, "clipped": True}: without the lag that a problem asks for none is too short.
         generator: of the first vectors of power iterations.
+
+    Raises:
+        UserError: these do not go together, or there is chance in the cell.
 
     Example:
         >>> lstm = torch.nn.LSTM(3, 8)
@@ -91,14 +103,15 @@ def diagnose(
         True
     """
     net = network(cell)
-    states = None if hx is None else net.flow.flat(hx)
-    run = trajectory(net, net.time_first(inputs), states, starts)
-    leaf = run.outputs[-1].detach().requires_grad_()
-    with torch.enable_grad():
-        (own,) = torch.autograd.grad(loss(leaf).sum(), leaf)
+    told = {"nonlinearity": _nonlinearity(cell), **check_training(training)}
+    drive, states, marks, counts = checked(net, inputs, hx, starts, mask)
+    run = trajectory(net, drive, states, marks)
+    own, is_finite = gradient_of(loss, net, run)
     on_outputs = [*(torch.zeros_like(layer) for layer in run.outputs[:-1]), own]
-    record = measured(run, on_outputs, mask=mask, generator=generator)
-    record["training"] = {"nonlinearity": _nonlinearity(cell), **(training or {})}
+    record = measured(run, on_outputs, mask=counts, generator=generator)
+    if not is_finite:
+        record.setdefault("not_finite", {"what": "loss", "sentence": "of finite outputs it makes others"})
+    record["training"] = told
     return Diagnosis(record, findings(record))
 
 
@@ -118,20 +131,32 @@ def measured(
     record: dict[str, Any] = {"steps": run.steps, "streams": run.streams}
     norms = state_norms(run)
     record["states"] = {"norms": norms, "growth": growth(norms)}
+    if (record["states"]["growth"] or 0) > GROWS:  # or only slow: again and again they level off
+        record["states"]["growth"] = growth(state_norms(run, REPEATED))
     record["units"] = {
-        name: own.to_dict() | _bounds(run, k) for k, (name, own) in enumerate(units_of(run, mask).items())
+        name: own.to_dict() | _bounds(values)
+        for (name, own), values in zip(units_of(run, mask).items(), values_of(run), strict=False)
     }
     if run.network.leak is not None:
         record["largest_leak"] = float(run.network.leak.max())
+    broken = not_finite(run, on_outputs)
+    if broken is not None:
+        record["not_finite"] = broken
     if bool(run.before.isfinite().all()) and all(bool(own.isfinite().all()) for own in on_outputs):
+        record["detached"] = not passes_back(run)
         record |= _of_gradients(run, on_outputs, mask)
-        record |= _of_products(run, generator)
+        try:
+            record |= _of_products(run, generator)
+        except RuntimeError as error:
+            if run.network.is_ours:
+                raise
+            record["not_transformed"] = str(error).partition("\n")[0]
     return record
 
 
-def _bounds(run: Trajectory, layer: int) -> dict[str, bool]:
-    """Whether a layer's outputs are within -1 and 1."""
-    return {"bounded": bool(run.outputs[layer].abs().max() <= 1)}
+def _bounds(values: Tensor) -> dict[str, bool]:
+    """Whether a layer's units are within -1 and 1."""
+    return {"bounded": bool(values.abs().max() <= 1)}
 
 
 def _of_gradients(run: Trajectory, on_outputs: Sequence[Tensor], mask: Tensor | None) -> dict[str, Any]:
@@ -199,7 +224,7 @@ def diagnose_model(
         segments: at most 24 are taken.
         carries_state: whether the state at a segment's end is where the next one begins.
         at_first: the model as training began with it.
-        training: what is known of the training: see `ostinato.diagnostics.findings`.
+        training: what is known of the training, as in `diagnose`.
         states: carried into the first segment.
 
     Raises:
@@ -218,7 +243,11 @@ def diagnose_model(
             name: own.to_dict() for name, own in units_of(run, _few(last.mask, run.streams)).items()
         }
         record |= {} if pushed is None else {"l1_gradient": pushed[0], "loss_gradient": pushed[1]}
-    record["training"] = {"nonlinearity": _nonlinearity(model.rnn), "l1": model.l1, **(training or {})}
+    record["training"] = {
+        "nonlinearity": _nonlinearity(model.rnn),
+        "l1": model.l1,
+        **check_training(training),
+    }
     return Diagnosis(record, findings(record))
 
 
@@ -245,10 +274,12 @@ def _walked(
     """The norms of the segments' gradients, the carried states, and the last segment with its state."""
     norms, sizes, last = [], [], None
     has_starts = False
+    walked = []
     for index, segment in enumerate(segments):
         if index == SEGMENTS:
             break
         last = (segment, states)
+        walked.append(segment)
         for parameter in model.parameters():
             parameter.grad = None
         with torch.enable_grad():
@@ -261,11 +292,25 @@ def _walked(
     if last is None:
         raise UserError(f"expected {argument('segments')} to measure on, found none")
     carries = carries_state and not has_starts
+    grown = growth(sizes)
+    if carries and (grown or 0) > GROWS:
+        grown = growth(sizes + _walked_on(model, walked * (REPEATED - 1), states))
     return {
         "gradient_norms": _distribution(norms),
-        "walked_states": {"carried": sizes, "carries": carries, "carried_growth": growth(sizes)},
+        "walked_states": {"carried": sizes, "carries": carries, "carried_growth": grown},
         "last": last,
     }
+
+
+@torch.no_grad()
+def _walked_on(model: SequenceModel, segments: Sequence[Segment], states: State | None) -> list[float]:
+    """How large the carried states are after each of further segments."""
+    sizes = []
+    for segment in segments:
+        made = model.loss(segment.inputs, segment.targets, states, segment.starts, segment.mask).states
+        sizes.append(_rms(made))
+        states = finite(made)
+    return sizes
 
 
 def _rms(state: State) -> float:

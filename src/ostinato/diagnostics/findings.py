@@ -8,9 +8,11 @@ silent or became saturated, gradients that vanish before the lag that the proble
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Any
 
+from ostinato.diagnostics.broken import came_not_finite, detached, given_not_finite, not_transformed
+from ostinato.diagnostics.finding import Finding
 from ostinato.errors import argument
 from ostinato.nn.kernels.nonlinearities import parse
 
@@ -26,27 +28,6 @@ STRONG = 0.1
 _UNBOUNDED = ("relu", "identity", "softplus", "elu", "leaky_relu", "power")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something that was found.
-
-    Attributes:
-        cause: a short name for programs.
-        alarm: whether it keeps the network from learning.
-        sentence: what is so, with the figures.
-        advice: what to do; it may name arguments, as messages do (`errors.argument`).
-    """
-
-    cause: str
-    alarm: bool
-    sentence: str
-    advice: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
-
-
 def findings(record: Mapping[str, Any]) -> list[Finding]:
     """What a diagnosis's record (`Diagnosis.record`) means, alarms first.
 
@@ -56,6 +37,8 @@ def findings(record: Mapping[str, Any]) -> list[Finding]:
         ('silent units', True)
     """
     made = [each for rule in RULES for each in rule(record)]
+    if _about(record).get("solved"):  # what happened on the way did not keep it from that
+        made = [replace(each, alarm=False) for each in made]
     return [each for each in made if each.alarm] + [each for each in made if not each.alarm]
 
 
@@ -94,8 +77,9 @@ def _growing(record: Mapping[str, Any]) -> Iterator[Finding]:
         return
     kind = _about(record).get("nonlinearity", "units")
     carried, segment = states.get("carried_growth"), states.get("growth")
+    or_clip = "" if _about(record).get("clipped") else f" or clip ({argument('clip')})"
     remedy = (
-        f"lower {argument('learning_rate')} or clip ({argument('clip')}), hold the recurrent weights back "
+        f"lower {argument('learning_rate')}{or_clip}, hold the recurrent weights back "
         f"({argument('l2')}), begin with smaller ones ({argument('initialization')}), or use tanh"
     )
     trouble = _about(record).get("trouble") or []
@@ -109,6 +93,8 @@ def _growing(record: Mapping[str, Any]) -> Iterator[Finding]:
             f"which {kind} units allow: {_broke(broken[0])}",
             remedy,
         )
+    elif (record.get("not_finite") or {}).get("what") in ("input", "weights", "first state"):
+        return  # they are not finite for another reason
     elif states.get("carries") and carried is not None and not carried <= GROWS:
         first, last = states["carried"][0], states["carried"][-1]
         yield Finding(
@@ -126,7 +112,7 @@ def _growing(record: Mapping[str, Any]) -> Iterator[Finding]:
             True,
             f"the states of the {kind} units grow without bound over a segment: their root mean square goes "
             f"from {_figure(norms[0])} after the first step to {_figure(norms[-1])} after {len(norms)}, "
-            f"{_figure(segment)} times what it is half-way",
+            f"and where the segment is repeated {_figure(segment)} times the most of the first half",
             remedy,
         )
 
@@ -135,7 +121,7 @@ def _broke(trouble: Mapping[str, Any]) -> str:
     """How states failed where training first went wrong."""
     if trouble.get("cause") == "state":
         return str(trouble["place"])
-    return f"where {trouble['what']} they were {_figure(trouble['growth'])} times as large as half-way"
+    return f"where {trouble['what']} they grew to {_figure(trouble['growth'])} times the first half's"
 
 
 def _is_unbounded(record: Mapping[str, Any]) -> bool:
@@ -222,7 +208,7 @@ def _vanishing(record: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 "memory horizon",
                 False,
-                f"after {len(left) - 1} steps, the most that were measured, {_percent(left[-1])} of the "
+                f"after {_steps(len(left) - 1)}, the most that were measured, {_percent(left[-1])} of the "
                 "gradient of a loss is left",
                 "the memory horizon, where 1 % is left, lies beyond",
             )
@@ -234,9 +220,10 @@ def _vanishing(record: Mapping[str, Any]) -> Iterator[Finding]:
             True,
             f"gradients vanish: after {horizon:.0f} steps 1 % of them is left, and the problem asks for "
             f"{needed}",
-            f"give the network a longer memory: {argument('cell')} lstm or gru, slow units "
-            f"({argument('leak_fraction')}, {argument('leak_high')} {1 - 1 / needed:.3g}), or an "
-            f"{argument('initialization')} with a spectral radius of 1 or more{slow}",
+            f"give the network a longer memory: {argument('initialization')} echo-state with "
+            f"{argument('spectral_radius')} 1.1, or slow units ({argument('leak_fraction')} 0.5, "
+            f"{argument('leak_high')} {1 - 1 / needed:.3g}), which any cell may have; gradients from so far "
+            f"are small, and {argument('optimizer')} adam makes longer steps of them{slow}",
         )
         return
     yield Finding(
@@ -314,7 +301,7 @@ def _products(record: Mapping[str, Any]) -> Iterator[Finding]:
     yield Finding(
         "Jacobian products",
         False,
-        f"over {lag} steps the largest singular value of the Jacobians' product is {_figure(value)}, "
+        f"over {_steps(lag)} the largest singular value of the Jacobians' product is {_figure(value)}, "
         f"{rate:.3g} a step",
         _directions(products["singular_values"][-1]),
     )
@@ -374,6 +361,10 @@ def _shape(record: Mapping[str, Any]) -> Iterator[Finding]:
     )
 
 
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
+
+
 def _figure(value: float | None) -> str:
     if value is None or value != value:
         return "no finite value"
@@ -381,9 +372,12 @@ def _figure(value: float | None) -> str:
 
 
 RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Finding]], ...] = (
+    given_not_finite,
+    detached,
     _saturated_at_first,
     _growing,
     _exploding,
+    came_not_finite,
     _silent,
     _saturated,
     _vanishing,
@@ -391,6 +385,7 @@ RULES: tuple[Callable[[Mapping[str, Any]], Iterator[Finding]], ...] = (
     _norms,
     _long_terms,
     _products,
+    not_transformed,
     _units,
     _shape,
 )

@@ -35,6 +35,11 @@ class Network(ABC):
     units: dict[str, Tensor]
     leak: Tensor | None = None
 
+    #: Whether its steps are of operators that all of PyTorch's function transforms take.
+    is_ours = False
+    #: Whether inputs, and all that goes with them, have the streams before the time.
+    batch_first = False
+
     @abstractmethod
     def step(self, states: Tensor, input: Tensor, starts: Tensor | None) -> tuple[list[Tensor], Tensor]:
         """One step.
@@ -52,19 +57,29 @@ class Network(ABC):
         """The flat states (N, S) before a sequence."""
         return self.flow.beginning(streams)
 
-    def time_first(self, inputs: Tensor) -> Tensor:
-        """Inputs in the network's own layout, with the time first."""
-        made = self.flow.time_first(inputs)
-        assert made is not None  # there are some
-        return made
+    def time_first(self, x: Tensor) -> Tensor:
+        """What the network takes or gives in its own layout with the time first, or the reverse of it."""
+        return x.transpose(0, 1) if self.batch_first else x
+
+    def weights(self) -> dict[str, Tensor]:
+        """The matrices that multiply states, such as `weight_hh_l0`, by their parameters' names."""
+        return {
+            name: parameter.detach()
+            for name, parameter in self.parameters.items()
+            if "weight_hh" in name and parameter.dim() == 2
+        }
+
+    def check(self, states: Tensor, inputs: Tensor) -> None:  # noqa: B027 - a network may have nothing to say
+        """A UserError if states (N, S) and inputs (T, N, ...), time first, are none of this network's."""
 
 
 class _CellNetwork(Network):
     """A recurrence's."""
 
     def __init__(self, cell: Recurrence) -> None:
-        self.cell, self.flow = cell, step_map(cell)
+        self.cell, self.flow, self.is_ours = cell, step_map(cell), True
         self.parameters = dict(cell.named_parameters())
+        self.batch_first = bool(cell.batch_first)
         self._time = 1 if cell.batch_first else 0
         size = self.flow.beginning(1).shape[1]
         places = self.flow.formed(torch.arange(size).unsqueeze(0))
@@ -76,6 +91,39 @@ class _CellNetwork(Network):
         formed = self.flow.formed(states)
         outputs, last = self.cell(input.unsqueeze(self._time), formed, marks, all_layers=True)
         return [out.squeeze(self._time) for out in outputs], self.flow.flat(last)
+
+    def weights(self) -> dict[str, Tensor]:
+        made = super().weights()
+        effective = getattr(self.cell, "recurrent_weight", None)
+        if effective is None:
+            return made
+        # of a cell whose parameters are not the weights: those with signs, zeros and fixed connections
+        return {f"weight_hh_l{k}": effective(k).detach() for k in range(self.cell.num_layers)}
+
+    def check(self, states: Tensor, inputs: Tensor) -> None:
+        wanted = states.dtype
+        if wanted not in (torch.float32, torch.float64):
+            raise UserError(
+                f"expected {argument('cell')} in float32 or float64, found {wanted}; call its float() first"
+            )
+        if self.cell.token_inputs:
+            if inputs.is_floating_point() or inputs.dim() != 2:
+                raise UserError(
+                    f"expected {argument('inputs')} as tokens (T, N), whole numbers, found "
+                    f"{tuple(inputs.shape)} of {inputs.dtype}"
+                )
+            return
+        size = self.cell.input_size
+        if inputs.dim() != 3 or inputs.shape[-1] != size:
+            raise UserError(
+                f"expected {argument('inputs')} (T, N, {size}), found {tuple(inputs.shape)}"
+                + (" with the time first" if self.batch_first else "")
+            )
+        if inputs.dtype not in (wanted, torch.uint8, torch.bool):
+            raise UserError(
+                f"expected {argument('inputs')} of the cell's own type {wanted}, found {inputs.dtype}; "
+                "convert either, as by cell.double()"
+            )
 
 
 def _parts(state: State) -> list[Tensor]:
@@ -114,9 +162,11 @@ _OURS: dict[type[nn.RNNBase], Any] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
 
 def _of_torch(module: nn.RNNBase) -> Network:
     """A module of `torch.nn`: ours of the same weights, which computes the same."""
-    ours = _OURS.get(type(module))
-    if ours is None or module.bidirectional:
+    kind = next((kind for kind in _OURS if isinstance(module, kind)), None)
+    own_step = kind is not None and type(module).forward is not kind.forward
+    if kind is None or own_step or module.bidirectional:
         found = "both directions" if module.bidirectional else f"a {type(module).__name__}"
+        found += " with a forward of its own" if own_step else ""
         raise UserError(
             f"expected {argument('cell')} as an RNN, GRU or LSTM that reads the past alone, found {found}; "
             "give a function of a step to ostinato.diagnostics.adapted"
@@ -130,7 +180,7 @@ def _of_torch(module: nn.RNNBase) -> Network:
     further: dict[str, Any] = {"nonlinearity": module.nonlinearity} if isinstance(module, nn.RNN) else {}
     if module.proj_size:
         further["proj_size"] = module.proj_size
-    made = ours(
+    made = _OURS[kind](
         module.input_size,
         module.hidden_size,
         module.num_layers,
@@ -140,8 +190,12 @@ def _of_torch(module: nn.RNNBase) -> Network:
         device=first.device,
         **further,
     )
-    made.load_state_dict(module.state_dict())
-    return _CellNetwork(made)
+    # the weights themselves, which a parametrization makes of other parameters
+    weights = {name: getattr(module, name).detach() for name, _ in made.named_parameters()}
+    made.load_state_dict(weights, strict=False)
+    for name, parameter in made.named_parameters():
+        parameter.requires_grad_(getattr(module, name).requires_grad)
+    return _CellNetwork(made.eval())
 
 
 #: One's own step: f(inputs (N, I), state) -> the next state, or (output, state).
@@ -159,19 +213,21 @@ class _Adapted(Network):
         parameters: Mapping[str, Tensor],
     ) -> None:
         self._call, self._output, self.parameters = step, output, parameters
-        self._form = map_state(lambda x: x[:1], state)
-        parts = _parts(self._form)
-        if any(part.dim() != 2 for part in parts):
+        self._form = map_state(lambda x: x, state)
+        parts = _parts(state)
+        if any(part.dim() != 2 or part.shape[0] != 1 for part in parts):
             shapes = ", ".join(str(tuple(part.shape)) for part in parts)
-            raise UserError(f"expected {argument('state')} (N, H), or a tuple of such, found {shapes}")
-        self._sizes = [part.shape[1] for part in parts]
+            raise UserError(
+                f"expected {argument('state')} of one stream, (1, H), or a tuple of such, found {shapes}"
+            )
+        self.sizes = [part.shape[1] for part in parts]
         self._first = torch.cat([part.detach() for part in parts], 1)
         self.flow = _AdaptedMap(self)
-        self.units = {"layer 1": torch.arange(sum(self._sizes))}
+        self.units = {"layer 1": torch.arange(sum(self.sizes))}
 
     def formed(self, states: Tensor) -> State:
         """Flat states as the module takes them."""
-        pieces = iter(states.split(self._sizes, 1))
+        pieces = iter(states.split(self.sizes, 1))
         return map_state(lambda _: next(pieces), self._form)
 
     def flat(self, state: State) -> Tensor:
@@ -181,8 +237,14 @@ class _Adapted(Network):
     def beginning(self, streams: int) -> Tensor:
         return self._first.expand(streams, -1).clone()
 
-    def time_first(self, inputs: Tensor) -> Tensor:
-        return inputs
+    @torch.no_grad()
+    def check(self, states: Tensor, inputs: Tensor) -> None:
+        once, again = (self.step(states, inputs[0], None)[1] for _ in range(2))
+        if not torch.equal(once.nan_to_num(), again.nan_to_num()):
+            raise UserError(
+                "expected a step without chance, found one that gives other states a second time; call the "
+                "module's eval() first, or fix its draws"
+            )
 
     def step(self, states: Tensor, input: Tensor, starts: Tensor | None) -> tuple[list[Tensor], Tensor]:
         if starts is not None:
@@ -282,13 +344,14 @@ def adapted(
     """One's own module, which maps (inputs, state) to the next state, as the measurements need it.
 
     Args:
-        step: takes inputs (N, I) and a state, and returns the next state, or a pair (output, state), each
-            stream by itself, without chance. A module for whole sequences goes in as
-            `lambda x, s: module(x.unsqueeze(0), s)[1]`.
+        step: takes inputs (N, I) and a state (N, H), and returns the next state, or a pair (output, state),
+            each stream by itself, without chance. A module for whole sequences goes in as
+            `lambda x, s: module(x.unsqueeze(0), s.unsqueeze(0))[1].squeeze(0)`, with its `parameters`.
         state: before a sequence: (1, H), or a tuple of such.
         output: makes what the loss reads of what `step` returned; by default the first of a pair, or the
             state (of a tuple its first tensor).
-        parameters: by name; by default those of `step`, if it is a module.
+        parameters: by name, such as `dict(module.named_parameters())`; by default those of `step`, if it is a
+            module. Without any, what belongs to weights is left out: spans and spectral radii.
 
     Raises:
         UserError: the state is of another form.

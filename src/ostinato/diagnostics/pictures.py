@@ -64,17 +64,36 @@ def replayed(found: Mapping[str, Any], kind: str, title: str) -> bytes:
     )
     for place, (values, name, unit, along) in enumerate(rows, start=1):
         axes = figure.add_subplot(2, 2, place)
-        shown = _positive([v if isinstance(v, int | float) else math.nan for v in values])
-        axes.plot(range(len(shown)), shown, color=_MAIN, marker="." if len(shown) < 40 else "")
-        if along == "frame":
+        _course(axes, [_number(value) for value in values])
+        if along == "frame" and values:
             axes.axvline(blame["frame"], color=_OTHERS[0], linestyle="--", linewidth=1)
-        _log(axes, shown)
         axes.set(xlabel=along, ylabel=unit, title=name)
         axes.grid(alpha=0.25)
     figure.suptitle(f"{title}\n{blame['sentence']}")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=110)
     return buffer.getvalue()
+
+
+def _number(value: Any) -> float:
+    """A number of a record, where one that is not finite is a word."""
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _course(axes: Any, values: Sequence[float]) -> None:
+    """Values one after the other; those that are not finite are marked at the upper edge."""
+    if not values:
+        axes.text(0.5, 0.5, "none: states or losses are not finite", ha="center", transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
+        return
+    shown = [min(v, _MOST) if math.isfinite(v) and v > 0 else math.nan for v in values]
+    axes.plot(range(len(shown)), shown, color=_MAIN, marker="." if len(shown) < 40 else "")
+    _log(axes, shown)
+    bad = [at for at, value in enumerate(values) if not math.isfinite(value)]
+    if bad:
+        high = axes.get_xaxis_transform()
+        axes.plot(bad, [0.98] * len(bad), "x", color=_OTHERS[0], transform=high, label="not finite")
+        axes.legend(fontsize="small", framealpha=0.85, edgecolor="none")
 
 
 def _has(record: Mapping[str, Any], name: str) -> bool:
@@ -89,8 +108,13 @@ def _positive(values: Sequence[float | None]) -> list[float]:
 
 
 def _log(axes: Any, values: Sequence[float]) -> None:
-    if any(v > 0 for v in values if math.isfinite(v)):
-        axes.set_yscale("log")
+    if not any(v is not None and math.isfinite(v) and v > 0 for v in values):
+        return
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()  # of all that is drawn there
+    if low > 0 and high < 10 * low:  # of less than a decade there would be ticks that all read alike
+        middle = math.sqrt(low * high)
+        axes.set_ylim(middle / 4, middle * 4)
 
 
 def _lags(axes: Any, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:

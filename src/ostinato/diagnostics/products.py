@@ -114,14 +114,14 @@ def spectral_radii(network: Network, inputs: Tensor, states: Tensor) -> dict[str
     weights: dict[str, list[float]] = {}
     leaky: dict[str, float] = {}
     leak = network.leak
-    for name, parameter in network.parameters.items():
-        if "weight_hh" not in name or parameter.dim() != 2 or parameter.shape[0] % parameter.shape[1]:
+    for name, matrix in network.weights().items():
+        if matrix.shape[0] % matrix.shape[1]:
             continue
-        blocks = parameter.detach().split(parameter.shape[1])
+        blocks = matrix.split(matrix.shape[1])
         weights[name] = [_radius(block) for block in blocks]
         if leak is not None and len(blocks) == 1:
-            own = leak[: parameter.shape[1]].unsqueeze(1)
-            eye = torch.eye(parameter.shape[1], dtype=parameter.dtype, device=parameter.device)
+            own = leak[: matrix.shape[1]].unsqueeze(1)
+            eye = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
             leaky[name] = _radius(own * eye + (1 - own) * blocks[0])
     jacobians = jacobians_at(network.flow, states, inputs)
     jacobians = jacobians[jacobians.isfinite().flatten(1).all(1)]

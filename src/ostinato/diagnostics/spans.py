@@ -123,6 +123,8 @@ def _parameter_gradients(
             roots = [following, *outputs]
             given = [on_states[t], *(own[t] for own in on_outputs)]
             kept = [(r, g) for r, g in zip(roots, given, strict=True) if r.requires_grad]
+            if not kept:  # computed without gradients
+                continue
             found = torch.autograd.grad(
                 [r for r, _ in kept], [*wanted.values()], [g for _, g in kept], allow_unused=True
             )

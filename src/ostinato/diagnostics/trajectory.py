@@ -72,6 +72,8 @@ class Trajectory:
                 roots.append(own)
                 given.append(gradient.flatten(0, 1))
             kept = [(r, g) for r, g in zip(roots, given, strict=True) if r.requires_grad]
+            if not kept:  # computed without gradients
+                return torch.zeros_like(on_states)
             (found,) = torch.autograd.grad(
                 [r for r, _ in kept], states, [g for _, g in kept], allow_unused=True
             )

@@ -4,12 +4,14 @@
                                          silent: zero at every step, so that nothing reaches its weights
 
 Of cells with gates the slope is tanh's at the candidate for the next state, and a gate is shut, or open,
-where its value is so near to 0, or 1, that its slope is near zero. Of other recurrences than these and `RNN`
-slopes are not known; their outputs are looked at, if these are bounded by 1.
+where its value is so near to 0, or 1, that its slope is near zero. Of other recurrences than these, `RNN` and
+`CTRNN` slopes are not known; their outputs are looked at, if these are bounded by 1 and not rectified. The
+units of a module of one's own are its outputs, where these are in its state, and else all of the state.
 
 Shapes: T time, N streams, H units.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -19,9 +21,9 @@ import torch
 from torch import Tensor
 
 from ostinato.diagnostics.trajectory import Trajectory
-from ostinato.nn.cells import RNN
+from ostinato.nn.cells import CTRNN, RNN
 from ostinato.nn.cells.linearized_rnn import LinearizedRNN
-from ostinato.nn.kernels.nonlinearities import parse
+from ostinato.nn.kernels.nonlinearities import parse, slope, value
 
 # Below this share of the largest slope a unit passes next to nothing back.
 NEAR_ZERO = 0.05
@@ -64,15 +66,67 @@ class Units:
 
 
 def slopes_of(run: Trajectory) -> list[Tensor] | None:
-    """phi' of each layer, (T, N, H), without the leak's factor; None where the cell is not an `RNN`."""
+    """phi' of each layer, (T, N, H), without the leak's factor; None where the cell is no such one."""
     cell = getattr(run.network, "cell", None)
-    if not isinstance(cell, RNN) or cell.bidirectional or cell.batch_first or cell.training:
+    if isinstance(cell, CTRNN):
+        return _slopes_of_rates(run, cell)
+    if not isinstance(cell, RNN) or cell.bidirectional:
         return None
+    if cell.batch_first:  # the same weights, for the run, which has the time first
+        cell = copy.copy(cell)
+        cell.batch_first = False
     states = run.network.flow.formed(run.before[0])
     assert isinstance(states, Tensor)
     point = LinearizedRNN(cell, run.inputs, states, run.starts)
     keep = [1.0 if layer.leak is None else 1 - layer.leak for layer in point.layers]
     return [layer.slopes / own for layer, own in zip(point.layers, keep, strict=True)]
+
+
+@torch.no_grad()
+def _slopes_of_rates(run: Trajectory, cell: CTRNN) -> list[Tensor] | None:
+    """Those of a rate network, by the equations of its form; None where they take more than these."""
+    phi = cell.nonlinearity
+    if not isinstance(phi, str) or cell.token_inputs:
+        return None
+    flow, size, rest = run.network.flow, run.before.shape[:2], 1 - cell.alpha
+    states, first = flow.formed(run.before.flatten(0, 1)), flow.formed(run.network.beginning(run.streams))
+    found = []
+    for k in range(cell.num_layers):
+        before = states[k].unflatten(0, size)
+        if run.starts is not None:
+            before = torch.where(run.starts.unsqueeze(-1), first[k], before)
+        below = run.outputs[k - 1] if k else run.inputs.to(run.before.dtype)
+        rates = value(phi, before) if cell.form == "preactivation" else before
+        drive = below @ cell.input_weight(k).T + rates @ cell.recurrent_weight(k).T
+        if cell.bias:
+            drive = drive + getattr(cell, f"bias_ih_l{k}") + getattr(cell, f"bias_hh_l{k}")
+        inner = drive if cell.form == "outside" else rest * before + cell.alpha * drive
+        found.append(slope(phi, value(phi, inner)))
+    return found
+
+
+def _states_after(run: Trajectory) -> Tensor:
+    """The states after each step, (T, N, S)."""
+    return torch.cat([run.before[1:], run.last.unsqueeze(0)])
+
+
+def _places_of_outputs(run: Trajectory) -> Tensor | None:
+    """Where in a flat state the last layer's outputs are; None where they are not: read off by a module."""
+    *_, last = run.network.units.values()
+    outputs, sizes = run.outputs[-1], getattr(run.network, "sizes", None)
+    if sizes is None:
+        return last[: outputs.shape[-1]]
+    at = 0
+    for part in _states_after(run).split(sizes, -1):
+        if part.shape == outputs.shape and torch.equal(part, outputs):
+            return last[at : at + part.shape[-1]]
+        at += part.shape[-1]
+    return None
+
+
+def values_of(run: Trajectory) -> list[Tensor]:
+    """What the units of each layer are at each step, (T, N, H)."""
+    return run.outputs if _places_of_outputs(run) is not None else [_states_after(run)]
 
 
 def gates_of(run: Trajectory) -> list[dict[str, Tensor]] | None:
@@ -112,7 +166,7 @@ def units_of(run: Trajectory, mask: Tensor | None = None) -> dict[str, Units]:
         return (values if mask is None else values[mask]).flatten(0, -2)
 
     found = {}
-    for k, (name, out) in enumerate(zip(run.network.units, run.outputs, strict=False)):
+    for k, (name, out) in enumerate(zip(run.network.units, values_of(run), strict=False)):
         if slopes is not None:
             found[name] = _by_slopes(kept(slopes[k]), str(run.network.cell.nonlinearity))  # type: ignore[attr-defined]
         elif gates is not None:
@@ -145,7 +199,8 @@ def _by_gates(values: Tensor, gates: dict[str, Tensor]) -> Units:
 
 
 def _by_outputs(values: Tensor) -> Units:
-    bounded = bool(values.abs().max() <= 1) if values.numel() else False
+    # rectified ones, which are silent at 0, have no bound of 1, even where none is larger
+    bounded = bool(values.abs().max() <= 1 and values.min() < 0) if values.numel() else False
     saturated = float((values.abs() > _NEAR_BOUND).double().mean()) if bounded else None
     return _units(values != 0, saturated, "outputs")
 
@@ -163,24 +218,39 @@ def _units(active: Tensor, saturated: float | None, how: str) -> Units:
 
 
 @torch.no_grad()
-def state_norms(run: Trajectory) -> list[float]:
+def state_norms(run: Trajectory, times: int = 1) -> list[float]:
     """The root mean square of the states' numbers after each step, the largest of the streams', (T,).
 
     The run is taken as one sequence, from the state before one: what its starts would set back grows on.
+
+    Args:
+        run: the run.
+        times: how often its inputs are gone through, one pass after the other.
     """
-    flow = run.network.flow
-    states = flow.trajectory(run.network.beginning(run.streams), run.inputs, run.steps).double()
-    return states.square().mean(2).sqrt().amax(1).tolist()
+    flow, states, norms = run.network.flow, run.network.beginning(run.streams), []
+    for _ in range(times):
+        after = flow.trajectory(states, run.inputs, run.steps)
+        norms += after.double().square().mean(2).sqrt().amax(1).tolist()
+        states = after[-1]
+    return norms
 
 
 def growth(norms: Sequence[float]) -> float | None:
-    """What states are at the end over what they are half-way, infinite where they are not finite."""
+    """The mean of states over the last quarter over the most of the first half, infinite if not finite.
+
+    Of noise about a level it is below 1, of a straight line from zero 1.75.
+
+    Example:
+        >>> growth([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]), growth([0.3, 0.9, 0.4, 0.5, 0.2, 0.6, 0.5, 0.7])
+        (1.875, 0.6666666666666666)
+    """
     if len(norms) < 4:
         return None
     if not math.isfinite(norms[-1]):
         return math.inf
-    middle = norms[len(norms) // 2]
-    return norms[-1] / middle if middle > 0 else None
+    last = norms[-(len(norms) // 4) :]
+    most = max(norms[: len(norms) // 2])
+    return sum(last) / len(last) / most if most > 0 else None
 
 
 @dataclass(frozen=True)
@@ -248,8 +318,11 @@ def unit_gradients(run: Trajectory, on_states: Tensor, on_outputs: Tensor) -> Te
         on_states: at the states after each step, (T, N, S).
         on_outputs: of each step's own loss by the last layer's outputs, (T, N, H).
     """
-    *_, last = run.network.units.values()
-    width = on_outputs.shape[-1]
-    whole = on_states[..., last[:width]] + on_outputs
-    slopes = slopes_of(run)
-    return whole if slopes is None else whole * slopes[-1]
+    places, slopes = _places_of_outputs(run), slopes_of(run)
+    if places is None:  # of its readout's own step nothing is known but the outputs
+        return on_states
+    if slopes is None:
+        return on_states[..., places] + on_outputs
+    if getattr(run.network.cell, "form", None) == "preactivation":  # type: ignore[attr-defined]
+        return on_states[..., places] + on_outputs * slopes[-1]
+    return (on_states[..., places] + on_outputs) * slopes[-1]

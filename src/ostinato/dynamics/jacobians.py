@@ -88,8 +88,9 @@ def _jacobians(flow: StepMap, points: Tensor, inputs: Tensor | None) -> Tensor:
 
     basis = torch.eye(size, dtype=points.dtype, device=points.device)
     width = max(1, AT_ONCE // max(1, count * size))
-    columns = [vmap(column, out_dims=-1)(rows) for rows in basis.split(width)]
-    return torch.cat(columns, -1)
+    # out_dims of -1 fails where a map does not depend on its state, and its columns are no batch
+    columns = [vmap(column)(rows) for rows in basis.split(width)]
+    return torch.cat(columns).movedim(0, -1)
 
 
 def trajectory_jacobians(
@@ -226,8 +227,8 @@ def pushed(
         last, moved = jvp(lambda h: flow.last(h, inputs, steps), (states,), (direction,))[:2]
         return last, moved
 
-    last, made = vmap(one, in_dims=-1, out_dims=(0, -1))(vectors)
-    return last[0], made
+    last, made = vmap(one, in_dims=-1)(vectors)
+    return last[0], made.movedim(0, -1)
 
 
 def pulled(
@@ -236,7 +237,7 @@ def pulled(
     """The states (N, S) after the steps, and (J_T ... J_1)^T V for V (N, S, K), by the adjoint."""
     with torch.enable_grad():
         last, back = vjp(lambda h: flow.last(h, inputs, steps), states)[:2]
-    made = vmap(lambda v: back(v)[0], in_dims=-1, out_dims=-1)(vectors.detach())
+    made = vmap(lambda v: back(v)[0], in_dims=-1)(vectors.detach()).movedim(0, -1)
     return last.detach(), made.detach()
 
 

@@ -9,6 +9,7 @@ scaled by the number of steps: as in reservoirpy, whose predictions these are wh
 Shapes: T time, B streams, I inputs, F features, K targets, n steps that count.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -103,7 +104,12 @@ def fit_readout(
         errors = {}
         if validation is not None:
             own = _pieces(cell, *validation, None, washout, carry)
-            errors = dict(zip(ridges, _errors(_read(cell, own, reading), weights), strict=True))
+            found = _errors(_read(cell, own, reading), weights)
+            if not all(math.isfinite(error) for error in found):
+                raise UserError(
+                    f"expected finite inputs of {argument('validation')}, found an error of {min(found)}"
+                )
+            errors = dict(zip(ridges, found, strict=True))
     finally:
         cell.train(was_training)  # type: ignore[attr-defined]
     best = min(ridges, key=lambda r: (errors[r], -r)) if errors else ridges[0]
@@ -185,6 +191,11 @@ class _Sums:
         parts = (_gram(made), made.T @ wanted, made.sum(0), wanted.sum(0))
         if self.squares is None or self.products is None or self.x is None or self.y is None:
             self.squares, self.products, self.x, self.y = parts
+        elif wanted.shape[1] != self.products.shape[1]:
+            raise UserError(
+                f"expected {self.products.shape[1]} {argument('targets')} in every piece of data, found "
+                f"{wanted.shape[1]}"
+            )
         else:
             self.squares += parts[0]
             self.products += parts[1]
@@ -226,7 +237,13 @@ def _errors(
 ) -> list[float]:
     """The root mean squared error of each of several readouts."""
     totals, count = torch.zeros(len(weights), dtype=torch.float64), 0
+    targets = weights[0][0].shape[0]
     for made, wanted in read:
+        if wanted.shape[-1] != targets:
+            raise UserError(
+                f"expected {argument('validation')} of {targets} targets, as those fitted, found "
+                f"{wanted.shape[-1]}"
+            )
         for place, (weight, offset) in enumerate(weights):
             totals[place] += (nn.functional.linear(made, weight, offset) - wanted).square().sum().cpu()
         count += wanted.numel()
@@ -343,6 +360,8 @@ def _check(x: Tensor, y: Tensor, starts: Tensor | None) -> None:
             f"expected {argument('inputs')} (T, B, I) and {argument('targets')} (T, B, K), found "
             f"{tuple(x.shape)} and {tuple(y.shape)}"
         )
+    if not x.shape[1]:
+        raise UserError(f"expected {argument('inputs')} of at least one stream, found {tuple(x.shape)}")
     if not bool(y.isfinite().all()):
         raise UserError(f"expected finite {argument('targets')}, found others")
     if starts is not None and (starts.dtype != torch.bool or starts.shape != x.shape[:2]):

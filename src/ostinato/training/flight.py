@@ -24,6 +24,9 @@ from ostinato.runs.folder import FLIGHT
 
 SEGMENT, CARRIED, GENERATOR = "segment.", "carried", "generator"
 _PARTS = ("inputs", "targets", "starts", "mask")
+# Of the JSON file what a replay reads.
+_NEEDED = {"advice", "clip_at", "data", "environment", "epoch", "last", "made", "optimizer", "segment"}
+_NEEDED |= {"threads", "updates", "what", "where", "why"}
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,14 @@ def read(path: str | Path) -> Bundle:
         about = json.loads(path.read_text())
         tensors, _ = checkpoint.decode(data.read_bytes())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        there = [own.with_suffix("") for own in bundles(path.with_suffix(""))]
         raise UserError(
             f"expected a bundle at {path.with_suffix('')}, found no {Path(str(error.filename)).name}; "
-            f"training writes them into a run's {FLIGHT} folder where it goes wrong"
+            + (
+                f"this run has {', '.join(map(str, there))}"
+                if there
+                else f"training writes them into a run's {FLIGHT} folder where it goes wrong"
+            )
         ) from error
     except checkpoint.NewerError as error:
         raise UserError(f"expected a bundle of this version in {data}, found {error}") from error
@@ -111,8 +119,11 @@ def read(path: str | Path) -> Bundle:
         raise UserError(
             f"expected a whole bundle at {path.with_suffix('')}, found it damaged: {error}"
         ) from error
-    if not isinstance(about, dict) or "recipe" not in about:
+    if not isinstance(about, dict) or not isinstance(about.get("recipe"), dict):
         raise UserError(f"expected a bundle at {path}, found another JSON file")
+    missing = sorted(_NEEDED - about.keys())
+    if missing:
+        raise UserError(f"expected a whole bundle at {path}, found one without {', '.join(missing)}")
     return Bundle(path, tensors, about)
 
 

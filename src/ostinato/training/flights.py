@@ -112,8 +112,12 @@ class FlightRecorder:
         if trouble is None or self._kept is None or not self.recorder.wants(trouble):
             return None
         name = f"epoch-{batch.epoch}-segment-{batch.index}"
-        settings = advice(trouble, self._recipe.to_dict(), self.recorder.usual_norm)
         blamed = self._blame(batch)
+        settings = (
+            {}  # none of them mends data
+            if blamed.what == "input"
+            else advice(trouble, self._recipe.to_dict(), self.recorder.usual_norm)
+        )
         path = self._write(name, batch, update, place, trouble, settings)
         self.recorder.written.append(trouble.why)
         event = {
@@ -131,7 +135,8 @@ class FlightRecorder:
         again = call("replay", bundle=path.with_suffix(""))
         # one segment may be unlike the others, and the next ones fare as those before
         unless = "unless the loss falls again, " if trouble.why == "loss jumped" else ""
-        return f"{what}; {unless}{_told(settings)}; {again} shows it", event
+        told = MEND if blamed.what == "input" else f"{unless}{_told(settings)}"
+        return f"{what}; {told}; {again} shows it", event
 
     def _blame(self, batch: Batch) -> Blame:
         """Where in the segment it went wrong, at the weights before the update; all is left as it was."""
@@ -231,6 +236,10 @@ def written(value: float) -> float | str:
         (0.5, 'inf')
     """
     return value if math.isfinite(value) else str(value)
+
+
+#: What helps where the data are not finite.
+MEND = "mend the data there: no setting helps"
 
 
 def _told(settings: Mapping[str, Any]) -> str:

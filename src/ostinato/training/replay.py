@@ -80,7 +80,13 @@ def replay(path: str | Path, *, device: torch.device | str = "cpu") -> Replay:
     stored = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
     model = domain.model(recipe, about["data"], None, stored=stored).to(device)
     updates = build_updates(recipe, model, about["updates"])
-    take_learned(dict(tensors), MODEL_PREFIX, model, updates.optimizer, about["optimizer"])
+    try:
+        take_learned(dict(tensors), MODEL_PREFIX, model, updates.optimizer, about["optimizer"])
+    except (RuntimeError, KeyError) as error:
+        raise UserError(
+            f"expected the two files of a bundle, found weights in {bundle.path.with_suffix('.safetensors')} "
+            f"that do not fit the settings in {bundle.path.name}"
+        ) from error
     objective = objective_at(recipe, model.output, about["epoch"])
     place = (segment.inputs, segment.targets, bundle.carried_on(device), segment.starts, segment.mask)
     _draw_as_before(model, tensors)
