@@ -75,7 +75,12 @@ bool gated_forward_of(const GatedForwardArgs<Real>& args) {
           for (int s = 0; s < Cell::saved; ++s) Lanes::put(lanes_used, saved.at(out.at(row, s, unit)), kept[s]);
         });
       };
-      share.template step_of_gates<Cell::gates, false>(before, hidden, nullptr, after);
+      UpcomingBlocks<Real> upcoming(hidden);
+      upcoming.read(drive, Cell::drives);
+      upcoming.write(saved, Cell::saved);
+      upcoming.write(cells, 1);
+      upcoming.write(trail.far_rows(t), 1);
+      share.template step_of_gates<Cell::gates, false>(before, hidden, nullptr, upcoming, after);
       trail.finish(t);
       before = states;
       before_c = cells;
@@ -109,6 +114,11 @@ class FromSaved {
     Cell::template linearize<Real>(saved, a, h, cell, by);
   }
 
+  void tell(UpcomingBlocks<Real>& upcoming) const {
+    upcoming.read(saved_, Cell::saved);
+    upcoming.read(Cell::has_cell ? before_c_ : before_, 1);
+  }
+
  private:
   const LinearizedArgs<Real>& args_;
   Blocks in_;
@@ -128,6 +138,8 @@ class WrittenOut {
 #pragma GCC unroll 8
     for (int i = 0; i < Cell::coefficients; ++i) by[i] = Lanes::get(lanes_used, rows_.at(in_.at(row, i, unit)));
   }
+
+  void tell(UpcomingBlocks<Real>& upcoming) const { upcoming.read(rows_, Cell::coefficients); }
 
  private:
   Blocks in_;
@@ -182,7 +194,14 @@ bool gated_adjoint_from(const GatedAdjointArgs<Real>& args) {
           for (int d = 0; d < Cell::deltas; ++d) Lanes::put(lanes_used, deltas.at(out.at(row, d, unit)), delta[d]);
         });
       };
-      share.template step_of_gates<Cell::gates, true>(later, Cell::deltas * hidden, Cell::delta_of_gate, after);
+      UpcomingBlocks<Real> upcoming(hidden);
+      if (inside) {
+        at.tell(upcoming);
+        upcoming.read(grads, 1);
+        upcoming.read(grads_c, 1);
+        upcoming.write(deltas, Cell::deltas);
+      }
+      share.template step_of_gates<Cell::gates, true>(later, Cell::deltas * hidden, Cell::delta_of_gate, upcoming, after);
       later = deltas;
     }
   };
@@ -231,7 +250,10 @@ bool gated_tangent_of(const GatedTangentArgs<Real>& args) {
           if constexpr (Cell::has_cell) Lanes::put(lanes_used, cells.at(i), cell);
         });
       };
-      share.template step_of_gates<Cell::gates, false>(before, hidden, nullptr, after);
+      UpcomingBlocks<Real> upcoming(hidden);
+      at.tell(upcoming);
+      upcoming.read(force, 1);
+      share.template step_of_gates<Cell::gates, false>(before, hidden, nullptr, upcoming, after);
       trail.finish(t);
       before = states;
       before_c = cells;

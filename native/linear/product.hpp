@@ -26,19 +26,27 @@ constexpr int widest_tile(int rows) {
 // What the elementwise part behind a product will touch, to be fetched into L1 while the product runs: few columns of
 // many rows is a pattern the processor's own prefetchers do not see, and a burst of requests would hold up the
 // product's own loads, so each row of a tile asks for its share in turn (measured: 10 % of a scan that leaves L2).
-// Arrays whose rows are as far apart as the product's; null for none. Nothing past a row is asked for: what lies behind
-// a thread's last row is another's to write.
+// Arrays, null for none, and how far their rows are apart; 0: as the product's. Nothing past a row is asked for: what lies
+// behind a thread's last row is another's to write.
 template <class Real>
 struct Upcoming {
   const Real *read[2], *written[2];
   Index count = 0;  // columns from here to the end of the row
+  Index read_apart[2] = {0, 0}, written_apart[2] = {0, 0};
 
+  // Those of row i, where the product's rows are `stride` apart.
   template <int vectors>
-  OSTINATO_INLINE void fetch(Index offset) const {
+  OSTINATO_INLINE void fetch(Index i, Index stride) const {
+    Upcoming here{{}, {}, 0, {}, {}};
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k) {
+      here.read[k] = read[k] ? read[k] + i * (read_apart[k] ? read_apart[k] : stride) : nullptr;
+      here.written[k] = written[k] ? written[k] + i * (written_apart[k] ? written_apart[k] : stride) : nullptr;
+    }
 #pragma GCC unroll 16
     for (int j = 0; j <= vectors; ++j) {  // vectors need not be aligned: the last one may reach into one more line
       const Index ahead = j < vectors ? j * lanes<Real> : vectors * lanes<Real> - 1;
-      fetch_line(offset + (ahead < count ? ahead : count - 1));
+      here.fetch_line(ahead < count ? ahead : count - 1);
     }
   }
 
@@ -72,7 +80,7 @@ void tile(const Real* a, Index stride, const Real* panel, Index depth, Real* out
   for (int i = 0; i < rows; ++i) sum[i].clear();
   Index k = 0;
   for (int turn = 1; turn <= rows; ++turn) {
-    upcoming.template fetch<vectors>((turn - 1) * stride);
+    upcoming.template fetch<vectors>(turn - 1, stride);
     for (const Index end = depth * turn / rows; k < end; ++k, a += next, panel += next * Columns::width) {
       Columns columns;
       columns.load_from(panel);

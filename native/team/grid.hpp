@@ -42,8 +42,48 @@ struct UpcomingRows {
   Rows<const Real> read[2], written[2];
 
   OSTINATO_INLINE Upcoming<Real> at(Index i, Index columns) const {
-    return {{read[0].find(i), read[1].find(i)}, {written[0].find(i), written[1].find(i)}, columns};
+    return {{read[0].find(i), read[1].find(i)}, {written[0].find(i), written[1].find(i)}, columns, {}, {}};
   }
+};
+
+// The same of a step of several products: arrays of some blocks of H numbers for every frame, of which each product asks
+// for its share.
+template <class Real>
+class UpcomingBlocks {
+ public:
+  explicit UpcomingBlocks(Index hidden) : hidden_(hidden) {}
+
+  // All blocks of an array; or as many as there is room for, since to ask is of use but no duty.
+  void read(const Rows<const Real>& rows, int blocks) { add(read_, reads_, rows, blocks); }
+  void write(const Rows<const Real>& rows, int blocks) { add(written_, writes_, rows, blocks); }
+
+  template <int gates>
+  OSTINATO_INLINE Upcoming<Real> at(int gate, Index row, Index column) const {
+    Upcoming<Real> found{{}, {}, hidden_ - column, {}, {}};
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k) {
+      const int i = gate + k * gates;
+      if (i < reads_) found.read[k] = read_[i].at(row, column), found.read_apart[k] = read_[i].apart;
+      if (i < writes_) found.written[k] = written_[i].at(row, column), found.written_apart[k] = written_[i].apart;
+    }
+    return found;
+  }
+
+ private:
+  static constexpr int most = 8;
+  struct Block {
+    Rows<const Real> rows;
+    Index apart, first;
+    const Real* at(Index row, Index column) const { return rows.at(row * apart + first + column); }
+  };
+
+  void add(Block (&to)[most], int& count, const Rows<const Real>& rows, int blocks) const {
+    for (int b = 0; rows && b < blocks && count < most; ++b) to[count++] = {rows, blocks * hidden_, b * hidden_};
+  }
+
+  Index hidden_;
+  Block read_[most], written_[most];
+  int reads_ = 0, writes_ = 0;
 };
 
 // What one member computes at every step, and with what.
@@ -128,7 +168,8 @@ struct Share {
   // row, column, count). Where `joined`, a row of `a` has blocks of H numbers, of which gate k's product takes blocks[k],
   // and there is one sum of all products. The rows of `a` are `stride` numbers apart.
   template <int gates, bool joined, class After>
-  OSTINATO_INLINE void step_of_gates(const Rows<const Real>& a, Index stride, const int* blocks, const After& after) {
+  OSTINATO_INLINE void step_of_gates(const Rows<const Real>& a, Index stride, const int* blocks,
+                                     const UpcomingBlocks<Real>& upcoming, const After& after) {
     alignas(64) Real sums[(joined ? 1 : gates) * tile_sums * lanes<Real>];
     const Index row_tiles = (row_end - row_begin + tile_rows - 1) / tile_rows, panels = columns.panels();
     for (Index p = 0; p < panels; ++p) {
@@ -144,7 +185,8 @@ struct Share {
             for (int g = 0; g < gates; ++g)
               add_products(a.at(row * stride) + (joined ? blocks[g] * hidden : 0), stride,
                            packed + g * matrix + column * hidden, rows, width, begin, end, sums + g * apart,
-                           begins && !(joined && g > 0), Walk::forwards, Upcoming<Real>{});
+                           begins && !(joined && g > 0), Walk::forwards,
+                           begins ? upcoming.template at<gates>(g, row, column) : Upcoming<Real>{});
           });
         else
           __builtin_memset(sums, 0, sizeof(sums));
