@@ -5,7 +5,7 @@ import torch
 
 from ostinato.diagnostics import diagnose, network
 from ostinato.diagnostics.trajectory import trajectory
-from ostinato.diagnostics.units import gates_of, units_of
+from ostinato.diagnostics.units import gates_of, slopes_of, units_of
 from ostinato.nn import GRU, LSTM, RNN
 
 
@@ -44,6 +44,15 @@ def test_states_are_made_of_the_gates_values(kind) -> None:
                     made = made @ getattr(cell, f"weight_hr_l{k}").T
             assert made.shape[-1] == run.outputs[k].shape[-1]
             assert (made - run.outputs[k]).abs().max() < 1e-12
+
+
+def test_slopes_of_tanh_are_those_at_the_states() -> None:
+    starts = torch.zeros(7, 2, dtype=torch.bool)
+    starts[4, 1] = True
+    for cell, inputs in cells_of(RNN):
+        run = run_of(cell, inputs, starts)
+        for slopes, out in zip(slopes_of(run), run.outputs, strict=True):
+            assert (slopes - (1 - out * out)).abs().max() < 1e-12
 
 
 def test_shares_of_gates_that_are_shut_and_open() -> None:

@@ -11,7 +11,6 @@ units of a module of one's own are its outputs, where these are in its state, an
 Shapes: T time, N streams, H units.
 """
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,9 +20,7 @@ import torch
 from torch import Tensor
 
 from ostinato.diagnostics.trajectory import Trajectory
-from ostinato.nn.cells import CTRNN, RNN
-from ostinato.nn.cells.linearized_rnn import LinearizedRNN
-from ostinato.nn.kernels.nonlinearities import parse, slope, value
+from ostinato.nn.kernels.nonlinearities import parse
 
 # Below this share of the largest slope a unit passes next to nothing back.
 NEAR_ZERO = 0.05
@@ -66,43 +63,32 @@ class Units:
 
 
 def slopes_of(run: Trajectory) -> list[Tensor] | None:
-    """phi' of each layer, (T, N, H), without the leak's factor; None where the cell is no such one."""
-    cell = getattr(run.network, "cell", None)
-    if isinstance(cell, CTRNN):
-        return _slopes_of_rates(run, cell)
-    if not isinstance(cell, RNN) or cell.bidirectional:
+    """phi' of each layer, (T, N, H), without the leak's factor; None where the cell does not say."""
+    slopes = getattr(getattr(run.network, "cell", None), "slopes", None)
+    if slopes is None:
         return None
-    if cell.batch_first:  # the same weights, for the run, which has the time first
-        cell = copy.copy(cell)
-        cell.batch_first = False
-    states = run.network.flow.formed(run.before[0])
-    assert isinstance(states, Tensor)
-    point = LinearizedRNN(cell, run.inputs, states, run.starts)
-    keep = [1.0 if layer.leak is None else 1 - layer.leak for layer in point.layers]
-    return [layer.slopes / own for layer, own in zip(point.layers, keep, strict=True)]
+    found = [slopes(k, *layer) for k, layer in enumerate(_layers(run))]
+    return None if any(one is None for one in found) else found
 
 
-@torch.no_grad()
-def _slopes_of_rates(run: Trajectory, cell: CTRNN) -> list[Tensor] | None:
-    """Those of a rate network, by the equations of its form; None where they take more than these."""
-    phi = cell.nonlinearity
-    if not isinstance(phi, str) or cell.token_inputs:
-        return None
-    flow, size, rest = run.network.flow, run.before.shape[:2], 1 - cell.alpha
-    states, first = flow.formed(run.before.flatten(0, 1)), flow.formed(run.network.beginning(run.streams))
-    found = []
-    for k in range(cell.num_layers):
-        before = states[k].unflatten(0, size)
-        if run.starts is not None:
-            before = torch.where(run.starts.unsqueeze(-1), first[k], before)
-        below = run.outputs[k - 1] if k else run.inputs.to(run.before.dtype)
-        rates = value(phi, before) if cell.form == "preactivation" else before
-        drive = below @ cell.input_weight(k).T + rates @ cell.recurrent_weight(k).T
-        if cell.bias:
-            drive = drive + getattr(cell, f"bias_ih_l{k}") + getattr(cell, f"bias_hh_l{k}")
-        inner = drive if cell.form == "outside" else rest * before + cell.alpha * drive
-        found.append(slope(phi, value(phi, inner)))
-    return found
+def gates_of(run: Trajectory) -> list[dict[str, Tensor]] | None:
+    """The values of each layer's gates, (T, N, H), by their names; None where the cell has none."""
+    gates = getattr(getattr(run.network, "cell", None), "gates", None)
+    return None if gates is None else [gates(k, *layer) for k, layer in enumerate(_layers(run))]
+
+
+def _layers(run: Trajectory) -> list[tuple[Tensor, Tensor]]:
+    """What each layer reads, and its (first) state before each step (T, N, H)."""
+
+    def hidden(states: Tensor) -> Tensor:
+        formed = run.network.flow.formed(states)
+        return formed if isinstance(formed, Tensor) else formed[0]
+
+    before = hidden(run.before.flatten(0, 1)).unflatten(1, run.before.shape[:2])
+    if run.starts is not None:
+        first = hidden(run.network.beginning(run.streams)).unsqueeze(1)
+        before = torch.where(run.starts.unsqueeze(-1), first, before)
+    return list(zip([run.inputs, *run.outputs[:-1]], before, strict=True))
 
 
 def _states_after(run: Trajectory) -> Tensor:
@@ -129,21 +115,6 @@ def values_of(run: Trajectory) -> list[Tensor]:
     return run.outputs if _places_of_outputs(run) is not None else [_states_after(run)]
 
 
-def gates_of(run: Trajectory) -> list[dict[str, Tensor]] | None:
-    """The values of each layer's gates, (T, N, H), by their names; None where the cell has none."""
-    cell = getattr(run.network, "cell", None)
-    values = getattr(cell, "gates", None)
-    if cell is None or values is None:
-        return None
-    steps = run.before.shape[:2]
-    states = run.network.flow.formed(run.before.flatten(0, 1))
-    hidden = (states if isinstance(states, Tensor) else states[0]).unflatten(1, steps)
-    if run.starts is not None:
-        hidden = hidden.masked_fill(run.starts.unsqueeze(-1), 0)
-    below = [run.inputs, *run.outputs[:-1]]
-    return [values(k, below[k], hidden[k]) for k in range(cell.num_layers)]
-
-
 def units_of(run: Trajectory, mask: Tensor | None = None) -> dict[str, Units]:
     """Each layer's units along a run, by the layer's name.
 
@@ -154,6 +125,7 @@ def units_of(run: Trajectory, mask: Tensor | None = None) -> dict[str, Units]:
     Example:
         >>> from ostinato.diagnostics import network
         >>> from ostinato.diagnostics.trajectory import trajectory
+        >>> from ostinato.nn import RNN
         >>> cell = RNN(1, 4, nonlinearity="relu").eval()
         >>> cell.bias_ih_l0.data[:3] = -100.0
         >>> run = trajectory(network(cell), torch.ones(5, 2, 1))

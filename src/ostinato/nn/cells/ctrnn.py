@@ -287,6 +287,38 @@ class CTRNN(RecurrentStack):
         made: Tensor = self.constraints_ih[layer](raw)
         return made
 
+    @torch.no_grad()
+    def slopes(self, index: int, below: Tensor, before: Tensor) -> Tensor | None:
+        """phi' of a layer's units, (T, B, H), without noise and the step's factor; None of a function.
+
+        Args:
+            index: the layer, from 0.
+            below: what it reads: the network's inputs (T, B, I), or tokens (T, B), or outputs of the layer
+                below it.
+            before: states before each step, (T, B, H), the initial ones where a sequence starts.
+
+        Example:
+            >>> cell = CTRNN(3, 5, nonlinearity="relu", bias=False)
+            >>> float(cell.slopes(0, torch.zeros(7, 2, 3), torch.zeros(7, 2, 5)).sum())
+            0.0
+        """
+        phi = self.nonlinearity
+        if not isinstance(phi, str):
+            return None
+        if index == 0:
+            below = self._input(below)
+        drive = (
+            self._embedded(self._weight_names[index][0], below, None, None)
+            if self._reads_tokens(index)
+            else below.to(before.dtype) @ self.input_weight(index).T
+        )
+        fed = nonlinearities.value(phi, before) if self.form == "preactivation" else before
+        drive = drive + fed @ self.recurrent_weight(index).T
+        if self.bias:
+            drive = drive + self._own(f"bias_ih_l{index}") + self._own(f"bias_hh_l{index}")
+        z = drive if self.form == "outside" else (1 - self.alpha) * before + self.alpha * drive
+        return nonlinearities.slope(phi, nonlinearities.value(phi, z))
+
     def assign_recurrent_(self, weight: Tensor, layer: int = 0) -> None:
         """Set W (H, H) of a layer.
 

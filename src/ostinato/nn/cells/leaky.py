@@ -5,6 +5,7 @@ Shapes: T time, B streams, I inputs, H hidden, L layers.
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ostinato.nn.cells import portable
@@ -14,6 +15,7 @@ from ostinato.nn.cells.linearized_rnn import LinearizedRNN
 from ostinato.nn.cells.protocol import LinearizedRecurrence
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.kernels import nonlinearities
+from ostinato.nn.kernels.projection import project
 from ostinato.nn.scan.layer import recurrent_layer
 from ostinato.nn.scan.recurrence import leaky_scan
 
@@ -109,6 +111,32 @@ class RNN(RecurrentStack):
         return recurrent_layer(
             below, self._own(weight_ih), bias, recurrent, leak, state, starts, self.nonlinearity, second_bias
         )
+
+    @torch.no_grad()
+    def slopes(self, index: int, below: Tensor, before: Tensor) -> Tensor:
+        """phi'(z) of a layer's units, (T, B, H), without the leak's factor.
+
+        Args:
+            index: the layer, from 0; of one direction.
+            below: what it reads: the network's inputs (T, B, I), or tokens (T, B), or outputs of the layer
+                below it.
+            before: h before each step, (T, B, H), zero where a sequence starts.
+
+        Example:
+            >>> rnn = RNN(3, 5, nonlinearity="relu", bias=False)
+            >>> float(rnn.slopes(0, torch.zeros(7, 2, 3), torch.zeros(7, 2, 5)).sum())
+            0.0
+        """
+        if index == 0:
+            below = self._input(below)
+        weight_ih, weight_hh, *biases = self._weight_names[index]
+        bias, second = (self._own(name) for name in biases[:2]) if self.bias else (None, None)
+        if self._reads_tokens(index):
+            drive = self._embedded(weight_ih, below, bias, second)
+        else:
+            drive = project(below, self._own(weight_ih), bias, second)
+        z = drive + project(before, self._recurrent(weight_hh), None, None)
+        return nonlinearities.slope(self.nonlinearity, nonlinearities.value(self.nonlinearity, z))
 
     def linearize(self, input: Tensor, hx: Any = None, starts: Tensor | None = None) -> LinearizedRecurrence:
         """The network at these parameters and inputs, for Gauss-Newton products; on kernels, if it can."""
