@@ -12,6 +12,7 @@ import tomli_w
 
 from ostinato.errors import UserError
 from ostinato.files import atomic_write
+from ostinato.reproduce import delays
 from ostinato.reproduce.cells import TABLES
 from ostinato.reproduce.document import tuned_settings, write_plan, write_table
 from ostinato.reproduce.evidence import Evidence
@@ -37,6 +38,8 @@ def main() -> None:
     for table in TABLES:
         print(write_table(evidence, table))
     print(write_plan(evidence, Protocol.read()))
+    compared = delays.every(delays.Comparison.read(), evidence.folder)
+    atomic_write(evidence.folder / "delays.md", delays.markdown(compared))
     page = ROOT / "docs" / "results.md"
     atomic_write(page, replaced(page.read_text(encoding="utf-8"), evidence))
     print(page)

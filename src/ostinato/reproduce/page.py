@@ -41,7 +41,10 @@ def page_text(evidence: Evidence) -> str:
                 parts.append(f"### Claims, {condition}\n\n{claims_text(told).strip()}")
     every = delays.every(delays.Comparison.read(), evidence.folder)
     if compared := [each for each in every if each.record["seeds"]]:
-        parts += ["## Problems with long delays", delays.markdown(compared).strip(), _DELAYS]
+        finished_ones = (
+            f"Finished: {sum(each.finished for each in every)} of {len(every)} methods on a problem."
+        )
+        parts += ["## Problems with long delays", finished_ones, delays.markdown(compared).strip(), _DELAYS]
     return "\n\n".join([*parts, END]) + "\n"
 
 
