@@ -94,19 +94,7 @@ def passes_back(run: Trajectory) -> bool:
 
 def given_not_finite(record: Mapping[str, Any]) -> Iterator[Finding]:
     """Numbers that are given and not finite."""
-    found = record.get("not_finite") or {}
-    what, said = found.get("what"), found.get("sentence")
-    if what == "input":
-        yield Finding(
-            "input not finite", True, f"inputs are not finite: {said}", "give finite ones, or leave them out"
-        )
-    elif what == "first state":
-        yield Finding(
-            "state not finite",
-            True,
-            f"the states before the first step are not finite: {said}",
-            "begin with finite ones, such as zeros",
-        )
+    yield from _told(record, "input", "first state")
 
 
 def not_transformed(record: Mapping[str, Any]) -> Iterator[Finding]:
@@ -123,30 +111,41 @@ def not_transformed(record: Mapping[str, Any]) -> Iterator[Finding]:
 
 def came_not_finite(record: Mapping[str, Any]) -> Iterator[Finding]:
     """Numbers that came to be not finite: after the causes of that, if these are known."""
+    yield from _told(record, "weights", "state", "loss")
+
+
+# Of each cause the finding's name, how its sentence begins, and the advice.
+_NOT_FINITE = {
+    "input": ("input not finite", "inputs are not finite", "give finite ones, or leave them out"),
+    "weights": (
+        "weights not finite",
+        "weights are not finite",
+        f"begin anew, with a smaller {argument('learning_rate')} and {argument('clip')}: no step mends them",
+    ),
+    "first state": (
+        "state not finite",
+        "the states before the first step are not finite",
+        "begin with finite ones, such as zeros",
+    ),
+    "state": (
+        "state not finite",
+        "states become infinite or no number",
+        "make inputs and weights smaller, or look there for a division by zero, a root or a logarithm",
+    ),
+    "loss": (
+        "loss not finite",
+        "the loss, or its gradient, is not finite",
+        "look there at targets and outputs, for a division by zero, a root or a logarithm",
+    ),
+}
+
+
+def _told(record: Mapping[str, Any], *causes: str) -> Iterator[Finding]:
+    """What is not finite, if it is for one of these causes."""
     found = record.get("not_finite") or {}
-    what, said = found.get("what"), found.get("sentence")
-    if what == "weights":
-        yield Finding(
-            "weights not finite",
-            True,
-            f"weights are not finite: {said}",
-            f"begin anew, with a smaller {argument('learning_rate')} and {argument('clip')}: no step mends "
-            "them",
-        )
-    elif what == "state":
-        yield Finding(
-            "state not finite",
-            True,
-            f"states become infinite or no number: {said}",
-            "make inputs and weights smaller, or look there for a division by zero, a root or a logarithm",
-        )
-    elif what == "loss":
-        yield Finding(
-            "loss not finite",
-            True,
-            f"the loss, or its gradient, is not finite: {said}",
-            "look there at targets and outputs, for a division by zero, a root or a logarithm",
-        )
+    if (what := found.get("what")) in causes:
+        name, so, advice = _NOT_FINITE[what]
+        yield Finding(name, True, f"{so}: {found['sentence']}", advice)
 
 
 def detached(record: Mapping[str, Any]) -> Iterator[Finding]:

@@ -58,12 +58,9 @@ class GatedStack(RecurrentStack):
         """
         if index == 0:
             below = self._input(below)
-        weight_ih, weight_hh, *biases = self._weight_names[index]
+        _, weight_hh, *biases = self._weight_names[index]
         bias, second = (self._own(name) for name in biases[:2]) if self.bias else (None, None)
-        if self._reads_tokens(index):
-            drive = self._embedded(weight_ih, below, bias, None)
-        else:
-            drive = project(below, self._own(weight_ih), bias, None)
+        drive = self._drive(index, below, bias, None)
         recurrent = project(before, self._recurrent(weight_hh), second, None)
         cell, rest = CELLS[self.cell.lower()], drive.new_zeros(*drive.shape[:-1], self.hidden_size)
         _, _, saved = cell.step(

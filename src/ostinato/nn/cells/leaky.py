@@ -129,13 +129,9 @@ class RNN(RecurrentStack):
         """
         if index == 0:
             below = self._input(below)
-        weight_ih, weight_hh, *biases = self._weight_names[index]
+        _, weight_hh, *biases = self._weight_names[index]
         bias, second = (self._own(name) for name in biases[:2]) if self.bias else (None, None)
-        if self._reads_tokens(index):
-            drive = self._embedded(weight_ih, below, bias, second)
-        else:
-            drive = project(below, self._own(weight_ih), bias, second)
-        z = drive + project(before, self._recurrent(weight_hh), None, None)
+        z = self._drive(index, below, bias, second) + project(before, self._recurrent(weight_hh), None, None)
         return nonlinearities.slope(self.nonlinearity, nonlinearities.value(self.nonlinearity, z))
 
     def linearize(self, input: Tensor, hx: Any = None, starts: Tensor | None = None) -> LinearizedRecurrence:

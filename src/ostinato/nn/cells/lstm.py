@@ -11,7 +11,6 @@ from torch import Tensor
 from ostinato.nn.cells.gated import GatedStack
 from ostinato.nn.kernels.arguments import check_floating
 from ostinato.nn.kernels.autocast import in_widest_type
-from ostinato.nn.kernels.projection import project
 
 
 class LSTM(GatedStack):
@@ -76,13 +75,6 @@ class LSTM(GatedStack):
             states, cells = self._scanned(index, below, (bias, second), None, leak, (h0, c0), starts)
             last = cells[-1]
         return states, (states[-1:].clone(), last.unsqueeze(0))
-
-    def _drive(self, index: int, below: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> Tensor:
-        """W_ih x + b for all steps at once, shape (T, B, 4 H)."""
-        name = self._weight_names[index][0]
-        if self._reads_tokens(index):
-            return self._embedded(name, below, bias, second_bias)
-        return project(below, self._own(name), bias, second_bias)
 
 
 @in_widest_type

@@ -18,7 +18,7 @@ from ostinato.nn.cells.dropping import Dropping, dropped
 from ostinato.nn.cells.initialization import initialize_recurrent_
 from ostinato.nn.cells.leak import LEARNED, Leaking
 from ostinato.nn.cells.state import State, map_state, select
-from ostinato.nn.kernels.projection import embed, with_biases
+from ostinato.nn.kernels.projection import embed, project, with_biases
 from ostinato.recipe.core import DROPOUTS
 
 # What a layer computes of the outputs below it, in one direction: its number, the outputs, its state before.
@@ -371,6 +371,13 @@ class RecurrentStack(Dropping, Leaking):
     def _reads_tokens(self, index: int) -> bool:
         """Whether this layer's input weights are an embedding."""
         return self.token_inputs and self.embedding_size is None and index < self._directions
+
+    def _drive(self, index: int, below: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> Tensor:
+        """W_ih x + b for all steps at once, shape (T, B, K H); a second bias is added."""
+        name = self._weight_names[index][0]
+        if self._reads_tokens(index):
+            return self._embedded(name, below, bias, second_bias)
+        return project(below, self._own(name), bias, second_bias)
 
     def _embedded(self, name: str, tokens: Tensor, bias: Tensor | None, second_bias: Tensor | None) -> Tensor:
         """W_ih x + b of tokens (T, B), shape (T, B, K H), from an embedding; a second bias is added."""

@@ -29,9 +29,7 @@ class Cell(Protocol):
     """The pointwise part of a cell; every tensor holds some units, those of gates and so on come as lists."""
 
     code: ClassVar[int]  # in `native/gated/arguments.hpp`
-    names: ClassVar[
-        tuple[str, ...]
-    ]  # of the first numbers saved: the gates' values, and "new", the candidate's
+    names: ClassVar[tuple[str, ...]]  # of the first numbers saved: gates, and "new", the candidate
     gates: ClassVar[int]
     drives: ClassVar[int]
     saved: ClassVar[int]

@@ -52,7 +52,8 @@ def signatures(
             continue
         right = _signature(length, own)
         if right is not None and (right != count or (time - begin) % _length(count)):
-            found = [one for one in found if one[0] != time]
+            if found and found[-1][0] == time:
+                found.pop()
             found.append((time, *right))
             begin, count = time, right
     return tuple((float(time), beats, unit) for time, beats, unit in found + waiting)
