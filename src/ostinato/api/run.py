@@ -251,7 +251,7 @@ class TrainedRun:
         if data is not None:
             self._data = self._wrapped(data)
         elif self._data is None:
-            self._data = load_data(recipe)
+            self._data = load_data(recipe, before=before.get("data"))
         given = [one for one in (device, self._device) if one is not None]
         self._device = given[0] if given else before.get("devices", ["cpu"])[-1]
         threads = before.get("threads") if threads is None else threads

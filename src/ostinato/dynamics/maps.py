@@ -6,6 +6,7 @@ Shapes: T time, N points or streams, I inputs, L layers, H hidden, S the numbers
 or a GRU, 2 L H for an LSTM, whose state is h of all layers and then c of all layers.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -273,8 +274,8 @@ def sample_states(
     """
     if count < 1:
         raise UserError(f"expected {argument('count')} of at least 1, found {count}")
-    if noise < 0:
-        raise UserError(f"expected {argument('noise')} of at least 0, found {noise}")
+    if not 0 <= noise < math.inf:
+        raise UserError(f"expected {argument('noise')} as a finite number of at least 0, found {noise}")
     flow = step_map(cell)
     states, drive, steps = driven(flow, inputs, hx, steps)
     visited = flow.trajectory(states, drive, steps).flatten(0, 1)

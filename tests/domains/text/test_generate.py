@@ -24,6 +24,9 @@ def test_sampling_keeps_what_top_k_and_top_p_say() -> None:
     for wrong in ({"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}):
         with pytest.raises(UserError):
             Sampling(**wrong)
+    for wrong in (float("inf"), float("nan")):
+        with pytest.raises(UserError, match="expected temperature as a finite number of at least 0"):
+            Sampling(temperature=wrong)
 
 
 def test_generated_frequencies_are_the_models() -> None:

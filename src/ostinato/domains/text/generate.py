@@ -42,7 +42,10 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
-            raise UserError(f"expected {argument('temperature')} of at least 0, found {self.temperature}")
+            raise UserError(
+                f"expected {argument('temperature')} as a finite number of at least 0, found "
+                f"{self.temperature}"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise UserError(f"expected {argument('top_k')} of at least 1, found {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
