@@ -14,7 +14,7 @@ from ostinato.cli.output import human, list_skipped, print_json, print_table, sa
 from ostinato.cli.settings import Domain, Options, recipe_from, resumed
 from ostinato.cli.spelling import as_command
 from ostinato.cli.stopping import or_unread, saying
-from ostinato.errors import UserError
+from ostinato.errors import UserError, check_not_negative
 from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
@@ -95,6 +95,7 @@ def train(
 
     if threads is not None and threads < 1:
         raise UserError(f"expected --threads of at least 1, found {threads}")
+    check_not_negative("checkpoint_seconds", checkpoint_seconds)
     if exact and resume is None:
         raise UserError("expected --exact with --resume, found it alone; a new run is exact by itself")
     if resume is None:

@@ -137,18 +137,22 @@ def under_name(data: Splits, name: str, version: str) -> Splits:
     """
     if data.version == version or data.name == name:
         return data
-    own = {
-        split: tuple(
-            replace(one, name=name + one.name.removeprefix(data.name)) if _is_of(one.name, data.name) else one
-            for one in sequences
-        )
-        for split, sequences in data.items()
-    }
-    listing = tuple(
-        {**one, "name": name + one["name"].removeprefix(data.name)} if _is_of(one["name"], data.name) else one
-        for one in data.listing
+
+    def called(now: str) -> str:
+        return name + now.removeprefix(data.name) if _is_of(now, data.name) else now
+
+    def own(sequences: tuple[Sequence, ...]) -> tuple[Sequence, ...]:
+        return tuple(replace(one, name=called(one.name)) for one in sequences)
+
+    renamed = replace(
+        data,
+        name=name,
+        train=own(data.train),
+        valid=own(data.valid),
+        test=own(data.test),
+        version="",
+        listing=tuple({**one, "name": called(one["name"])} for one in data.listing),
     )
-    renamed = replace(data, name=name, version="", listing=listing, **own)
     return renamed if renamed.version == version else data
 
 

@@ -6,7 +6,6 @@ Shapes: T time, N points or streams, I inputs, L layers, H hidden, S the numbers
 or a GRU, 2 L H for an LSTM, whose state is h of all layers and then c of all layers.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, check_not_negative
 from ostinato.nn.cells.dropping import acting
 from ostinato.nn.cells.protocol import Recurrence
 from ostinato.nn.cells.state import State, map_state
@@ -274,8 +273,7 @@ def sample_states(
     """
     if count < 1:
         raise UserError(f"expected {argument('count')} of at least 1, found {count}")
-    if not 0 <= noise < math.inf:
-        raise UserError(f"expected {argument('noise')} as a finite number of at least 0, found {noise}")
+    check_not_negative("noise", noise)
     flow = step_map(cell)
     states, drive, steps = driven(flow, inputs, hx, steps)
     visited = flow.trajectory(states, drive, steps).flatten(0, 1)

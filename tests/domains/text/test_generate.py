@@ -29,6 +29,12 @@ def test_sampling_keeps_what_top_k_and_top_p_say() -> None:
             Sampling(temperature=wrong)
 
 
+@pytest.mark.parametrize("temperature", [1e-4, 1e-300, 5e-324])
+def test_the_coldest_sampling_is_the_most_probable_token(temperature: float) -> None:
+    log_p = torch.tensor([0.2, 0.499, 0.301]).log()
+    assert Sampling(temperature=temperature).choose(log_p, torch.Generator().manual_seed(0)) == 1
+
+
 def test_generated_frequencies_are_the_models() -> None:
     log_p = torch.tensor([0.1, 0.6, 0.3]).log()
     generator = torch.Generator().manual_seed(0)
