@@ -312,7 +312,7 @@ def test_score_finds_wrong_notes(ostinato, place):
         ("generate --out a.txt", "expected a file name ending in .mid"),
         ("generate --out no/a.mid", "expected a folder"),
         ("generate --steps 0", "expected --steps of at least 1"),
-        ("generate --temperature 0", "temperature above 0"),
+        ("generate --temperature 0", "temperature of 0.001 to 100"),
         ("generate --prime nothing.mid", "no such file"),
         ("generate --seed -1", "seed"),
         ("harmonize nothing.mid --out a.mid", "no such file"),
