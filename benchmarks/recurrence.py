@@ -3,14 +3,16 @@
 All run interleaved in one process, so that whatever else the machine does falls on each alike; medians are
 printed, and ratios to torch.nn.RNN (which has no leak; everybody else here has one). A pass is the input
 projection from 88 inputs, the scan, and the gradients of all weights and of the initial state. The limit
-is what the recurrence's own operations, 6 T B H^2 for each gate, would take at the rate of multiply-adds that
-a core was measured to do, on as many cores as there are threads. oneDNN's library is compiled against where
-it is installed (Debian: libdnnl-dev): dense inputs, no leak, no Python, weights repacked at every pass.
+of such a pass is what was measured of a core: its multiply-adds, its second-level cache where a step's
+weights take longer, and what follows the products (`pass_limit.py` has it part by part). oneDNN's library is
+compiled against where it is installed (Debian: libdnnl-dev): dense inputs, no leak, no Python, weights
+repacked at every pass.
 
     python benchmarks/recurrence.py [--json] [--threads N] [--shapes 1x100x200,...] [--only PART] [--cpu-time]
 
-Parts: `peers`, `cells` (GRU and LSTM), `sets` (one instruction set against another), `memory`, `inputs`
-(sparse against dense ones).
+Parts: `peers`, `cells` (GRU and LSTM), `products` (each phase's by themselves, as shares of the multiply-adds
+of as many cores as there are threads, and the whole pass's beside them), `sets` (one instruction set against
+another), `memory`, `inputs` (sparse against dense ones).
 Shapes: T time, B streams, H hidden, V visible (inputs).
 """
 
@@ -25,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 import compiled_peers
+import pass_limit
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -156,14 +159,13 @@ def onednn(kind: str, shape: tuple[int, int, int]) -> Run | None:
     return None
 
 
-def limit(shape: tuple[int, int, int], gates: int) -> float | None:
-    """Seconds that the recurrence's own operations take at the measured peak of the cores."""
-    streams, steps, hidden = shape
-    found = compiled_peers.core()
-    if isinstance(found, str):
-        _say_once(f"the limit is left out: {found}")
+def limit(kind: str, shape: tuple[int, int, int], on: float | None = None) -> pass_limit.Limit | None:
+    """Of a whole pass on as many cores as there are threads; see `pass_limit`."""
+    core = compiled_peers.measured_core()
+    if isinstance(core, str):
+        _say_once(f"the limit is left out: {core}")
         return None
-    return 6 * gates * steps * streams * hidden**2 / (found[0] * torch.get_num_threads())
+    return pass_limit.of_pass(core, kind, shape, V, torch.get_num_threads(), on)
 
 
 @functools.cache
@@ -181,25 +183,30 @@ def against_peers(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]
         "oneDNN": onednn("RNN", shape),
     }
     medians = interleaved({name: run for name, run in made.items() if run is not None}, seconds)
-    return _compared(shape, medians, "nn.RNN", 1)
+    on = float(problem.x.count_nonzero()) / (shape[0] * shape[1])
+    return _compared(shape, medians, "nn.RNN", limit("RNN", shape, on))
 
 
-def _compared(shape: tuple[int, int, int], medians: dict[str, float], to: str, gates: int) -> dict[str, Any]:
+def _compared(
+    shape: tuple[int, int, int], medians: dict[str, float], to: str, least: pass_limit.Limit | None
+) -> dict[str, Any]:
     record: dict[str, Any] = {
         "shape": shape,
         "milliseconds": {name: 1e3 * median for name, median in medians.items()},
         f"times as fast as {to}": {name: medians[to] / median for name, median in medians.items()},
     }
-    least = limit(shape, gates)
     if least is not None:
-        record["share of the limit"] = {name: least / median for name, median in medians.items()}
+        parts = {name: 1e3 * getattr(least, name) for name in ("seconds", *least._fields[:-1])}
+        parts["whole"] = parts.pop("seconds")
+        record["limit in milliseconds" + " (bytes of W)" * least.bound_by_bytes] = parts
+        record["share of the limit"] = {name: least.seconds / median for name, median in medians.items()}
     return record
 
 
 def gated_cells(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]:
     """GRU and LSTM, with and without leak, beside torch's (whose LSTM is oneDNN's) and oneDNN's library."""
     problem, record = Problem(*shape), {"shape": shape}
-    for name, own, theirs, gates in (("GRU", GRU, nn.GRU, 3), ("LSTM", LSTM, nn.LSTM, 4)):
+    for name, own, theirs in (("GRU", GRU, nn.GRU), ("LSTM", LSTM, nn.LSTM)):
         made = {
             "ostinato": _module_pass(own(*problem.sizes), problem),
             "with leak": _module_pass(own(*problem.sizes, leak=problem.leak), problem),
@@ -207,8 +214,30 @@ def gated_cells(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]:
             "oneDNN": onednn(name, shape),
         }
         medians = interleaved({key: run for key, run in made.items() if run is not None}, seconds)
-        found = _compared(shape, medians, "torch", gates)
+        found = _compared(shape, medians, "torch", limit(name, shape))
         record |= {f"{name}, {key}": value for key, value in found.items() if key != "shape"}
+    return record
+
+
+def phases(shape: tuple[int, int, int], seconds: float) -> dict[str, Any]:
+    """Shares of the peak of multiply-adds, none counted that only fills a vector up."""
+    streams, steps, hidden = shape
+    core, record = compiled_peers.core(), {"shape": shape}
+    for name, own in (("RNN", RNN), ("GRU", GRU), ("LSTM", LSTM)):
+        threads = torch.get_num_threads()
+        found = compiled_peers.products(name, steps, streams, V, hidden, threads, 9)
+        if isinstance(core, str) or isinstance(found, str):
+            _say_once(f"the products are left out: {core if isinstance(core, str) else found}")
+            return record
+        problem = Problem(*shape)
+        problem.x = torch.rand_like(problem.x) + 0.1  # dense, as what is counted is
+        whole = interleaved({name: _module_pass(own(*problem.sizes), problem)}, seconds / 3)[name]
+        flops, peak = pass_limit.useful_flops(name, shape, V), core[0] * threads
+        parts = zip(("inputs", "forward", "adjoint", "gradients"), flops, found, strict=True)
+        record[f"{name}, share of the peak"] = {part: f / s / peak for part, f, s in parts} | {
+            "all products": sum(flops) / sum(found) / peak,
+            "whole pass": sum(flops) / whole / peak,
+        }
     return record
 
 
@@ -293,7 +322,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--shapes", default=",".join("x".join(map(str, shape)) for shape in SHAPES))
     parser.add_argument("--seconds", type=float, default=3.0, help="for each comparison")
-    parser.add_argument("--only", choices=("peers", "cells", "sets", "memory", "inputs"))
+    parser.add_argument("--only", choices=("peers", "cells", "products", "sets", "memory", "inputs"))
     parser.add_argument(
         "--cpu-time",
         action="store_true",
@@ -310,6 +339,7 @@ def main() -> None:
     parts: dict[str, Callable[[Any], dict[str, Any]]] = {
         "peers": lambda shape: against_peers(shape, options.seconds),
         "cells": lambda shape: gated_cells(shape, options.seconds),
+        "products": lambda shape: phases(shape, options.seconds),
         "sets": lambda shape: instruction_sets(shape, options.seconds),
         "memory": peak_memory,
         "inputs": lambda shape: kinds_of_inputs(shape, options.seconds),

@@ -35,8 +35,8 @@ PLACES = {
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("cli/reproduce.py", "delays"): "the name of what is reproduced, beside table1 and table2",
     ("diagnostics/networks.py", "RNN"): "whose leaky map the spectral radius is of",
-    ("nn/kernels/gated.py", "gru"): "the definition of each cell's step, where there is no extension",
-    ("nn/kernels/gated.py", "lstm"): "the definition of each cell's step, where there is no extension",
+    ("nn/kernels/gated_cells.py", "gru"): "the definition of each cell's step, where there is no extension",
+    ("nn/kernels/gated_cells.py", "lstm"): "the definition of each cell's step, where there is no extension",
     ("training/build.py", "Dropping"): "the contract of cells with dropouts of their own",
     ("recipe/older.py", "task"): "a setting of older files, and the domain's name in them",
 }

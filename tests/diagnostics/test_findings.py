@@ -11,6 +11,7 @@ from ostinato import UserError
 from ostinato.cli.main import run as command
 from ostinato.data.sequences import Sequence, Splits
 from ostinato.diagnostics import adapted, diagnose, diagnose_model
+from ostinato.diagnostics.diagnosis import Diagnosis
 from ostinato.diagnostics.findings import findings
 from ostinato.diagnostics.of_run import diagnose_run
 from ostinato.domains.domain import load_data
@@ -189,6 +190,15 @@ def test_rules_of_records():
     assert not findings(lag | {"training": {"needed_lag": 80, "solved": True}})[0].alarm
     assert findings(lag | {"training": {"needed_lag": 80}})[0].cause == "vanishing gradients"
     assert not findings(lag | {"training": {"needed_lag": 5}})[0].alarm
+
+
+def test_where_nothing_is_alarming_a_sentence_says_so_first() -> None:
+    gap = {"units": {"layer 1": {"silent": 0.9, "saturated": None}}}
+    assert Diagnosis(gap, findings(gap)).opening is None
+    assert str(Diagnosis(gap, findings(gap))).startswith(findings(gap)[0].sentence)
+    assert "keeps the network from learning" in str(Diagnosis({}, []))
+    solved = gap | {"training": {"solved": True}}
+    assert str(Diagnosis(solved, findings(solved))).startswith("the problem is solved")
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):

@@ -320,10 +320,10 @@ class Fuzzer:
 
     def _gates(self) -> tuple[Any, Any, list[Any]]:
         """The kernels of a cell with gates, its name, and arguments of its forward scan."""
-        from ostinato.nn.kernels import gated, gated_cpu
+        from ostinato.nn.kernels import gated_cells, gated_cpu
 
-        name = self.draw.choice(tuple(gated.CELLS))
-        cell = gated.CELLS[name]
+        name = self.draw.choice(tuple(gated_cells.CELLS))
+        cell = gated_cells.CELLS[name]
         given = [
             self.frames(cell.drives * self.hidden),
             self.normal(cell.gates * self.hidden, self.hidden) / self.hidden**0.5,

@@ -18,7 +18,8 @@ LAYERS = {
     "nade": "simd linear team",
     "kernels.hpp": "rnn gated nade",
     "kernels.cpp": "kernels.hpp rnn gated nade",
-    "module.cpp": "kernels.hpp team",
+    "python": "kernels.hpp team",
+    "module.cpp": "kernels.hpp team python",
     "ngrams": "",
 }
 # What is compiled once, for any processor, may know no instruction set.

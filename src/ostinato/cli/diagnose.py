@@ -63,8 +63,8 @@ def diagnose(
     if json:
         print_json(found.to_dict())
         return 0
-    if not found.found.alarms:
-        say("nothing that was measured keeps this run from learning")
+    if found.found.opening is not None:
+        say(found.found.opening)
     for each in found.found.findings:
         say(f"{each.sentence}: {named(each.advice, option, as_command)}")
     if made:

@@ -58,15 +58,23 @@ class Diagnosis:
         """The causes of failure, the first one first."""
         return [each for each in self.findings if each.alarm]
 
+    @property
+    def opening(self) -> str | None:
+        """The first sentence where nothing is alarming; None where the first alarm is."""
+        if self.alarms:
+            return None
+        if (self.record.get("training") or {}).get("solved"):
+            return "the problem is solved; what else was measured"
+        return "nothing that was measured keeps the network from learning"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         said = [each.to_dict() | {"advice": without_marks(each.advice)} for each in self.findings]
         return {"findings": said, **self.record}
 
     def __str__(self) -> str:
-        first = "" if self.alarms else "nothing here keeps the network from learning\n"
-        lines = [f"{each.sentence}: {without_marks(each.advice)}" for each in self.findings]
-        return first + "\n".join(lines)
+        first = [] if self.opening is None else [self.opening]
+        return "\n".join(first + [f"{each.sentence}: {without_marks(each.advice)}" for each in self.findings])
 
 
 def diagnose(

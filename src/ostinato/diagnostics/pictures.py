@@ -207,7 +207,8 @@ def _units(axes: Any, found: Mapping[str, Mapping[str, Any]], record: Mapping[st
 
 
 def _surface(axes: Any, found: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    axes.contourf(found["along"], found["across"], found["loss"], levels=20, cmap="Blues_r")
+    filled = axes.contourf(found["along"], found["across"], found["loss"], levels=20, cmap="Blues_r")
+    axes.figure.colorbar(filled, ax=axes, label="training loss")
     for name, color, mark in (("step", _OTHERS[0], "x"), ("clipped", _OTHERS[1], "o")):
         if found[name] is not None:
             x, y = found[name]

@@ -20,6 +20,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import ostinato.nn as own
+from ostinato.nn.cells import packed
 
 STACKS, CELLS = ("RNN", "GRU", "LSTM"), ("RNNCell", "GRUCell", "LSTMCell")
 double = torch.float64
@@ -441,6 +442,21 @@ def test_padding_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own.RNN, "_layer", counted)
     own.RNN(2, 3)(torch.ones(100, 20, 2), lengths=[100, *[1] * 19])
     assert sum(frames) == 119
+
+
+def test_packed_frames_are_those_that_torch_packs() -> None:
+    x, lengths = torch.arange(70.0).view(7, 5, 2), torch.tensor([3, 7, 1, 5, 2])
+    made, places = packed.pack(x, lengths)
+    wanted = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+    for found, expected in zip(made, wanted, strict=True):
+        assert torch.equal(found, expected)
+    x[torch.arange(7).unsqueeze(1) >= lengths] = 0
+    assert torch.equal(packed.pad(made, places, 7), x)
+
+
+def test_lengths_of_no_streams_are_refused() -> None:
+    with pytest.raises(ValueError, match="got an input of no streams"):
+        own.GRU(2, 3)(torch.ones(4, 0, 2), lengths=torch.zeros(0, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("name", STACKS)

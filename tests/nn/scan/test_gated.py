@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
 
 from ostinato.nn.kernels import gated
-from ostinato.nn.kernels.gated import CELLS
+from ostinato.nn.kernels.gated_cells import CELLS
 from ostinato.nn.scan import gated as scans
 from ostinato.nn.scan.gated import ADJOINT, SCAN, TANGENT, gated_scan
 
@@ -154,6 +154,13 @@ def test_batches(name: str, cell: str, shared: bool) -> None:
     alone = [OPERATORS[name](*(x[m] if i in own else x for i, x in enumerate(many))) for m in range(3)]
     for part, parts in zip(made, zip(*alone, strict=True), strict=True):
         torch.testing.assert_close(part, torch.stack(parts))
+
+
+@three
+def test_an_unknown_cell_is_refused_by_name(name: str) -> None:
+    given = [*arguments(name, "gru", grad=False)[:-1], "elman"]
+    with pytest.raises(ValueError, match="cell must be one of gru and lstm, got 'elman'"):
+        OPERATORS[name](*given)
 
 
 @both

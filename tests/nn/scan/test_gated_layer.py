@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from ostinato.nn.kernels import gated_cpu
-from ostinato.nn.kernels.gated import CELLS
+from ostinato.nn.kernels.gated_cells import CELLS
 from ostinato.nn.kernels.projection import project
 from ostinato.nn.scan import gated_layer as module
 from ostinato.nn.scan.gated import gated_scan

@@ -11,14 +11,29 @@ from torch import Tensor
 from ostinato.nn.cells.linearized import LinearizedByAutograd
 from ostinato.nn.cells.stack import RecurrentStack
 from ostinato.nn.cells.state import State
-from ostinato.nn.kernels.gated import CELLS
+from ostinato.nn.kernels.gated_cells import named
 from ostinato.nn.kernels.projection import project
 from ostinato.nn.scan.gated import gated_scan
 from ostinato.nn.scan.gated_layer import gated_layer
 
 
 class GatedStack(RecurrentStack):
-    """Layers of a cell with K gates, each with a block of H rows in every weight matrix."""
+    """Layers of a cell with K gates, each with a block of H rows in every weight matrix.
+
+    A cell whose state is one tensor needs no more than its name, that of its kernels in capitals, and K.
+    """
+
+    def _layer(
+        self, index: int, below: Tensor, state: Any, starts: Tensor | None, leak: Tensor | None
+    ) -> tuple[Tensor, Any]:
+        _, weight_hh, bias_ih, bias_hh = self._weight_names[index]
+        bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
+        if state is None:
+            h0 = self._own(weight_hh).new_zeros(below.shape[1], self.hidden_size)
+        else:
+            h0 = state.squeeze(0)
+        states, _ = self._scanned(index, below, (bias, None), second, leak, (h0, None), starts)
+        return states, states[-1:].clone()
 
     def _scanned(
         self,
@@ -62,7 +77,7 @@ class GatedStack(RecurrentStack):
         bias, second = (self._own(name) for name in biases[:2]) if self.bias else (None, None)
         drive = self._drive(index, below, bias, None)
         recurrent = project(before, self._recurrent(weight_hh), second, None)
-        cell, rest = CELLS[self.cell.lower()], drive.new_zeros(*drive.shape[:-1], self.hidden_size)
+        cell, rest = named(self.cell.lower()), drive.new_zeros(*drive.shape[:-1], self.hidden_size)
         _, _, saved = cell.step(
             drive.chunk(self.blocks, -1), recurrent.chunk(self.blocks, -1), None, rest, rest
         )

@@ -5,8 +5,6 @@ Shapes: T time, B streams, I inputs, H hidden, L layers.
 
 from typing import ClassVar
 
-from torch import Tensor
-
 from ostinato.nn.cells.gated import GatedStack
 
 
@@ -43,15 +41,3 @@ class GRU(GatedStack):
 
     cell: ClassVar[str] = "GRU"
     blocks: ClassVar[int] = 3
-
-    def _layer(
-        self, index: int, below: Tensor, state: Tensor | None, starts: Tensor | None, leak: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        _, weight_hh, bias_ih, bias_hh = self._weight_names[index]
-        bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
-        if state is None:
-            h0 = self._own(weight_hh).new_zeros(below.shape[1], self.hidden_size)
-        else:
-            h0 = state.squeeze(0)
-        states, _ = self._scanned(index, below, (bias, None), second, leak, (h0, None), starts)
-        return states, states[-1:].clone()

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.nn.cells.state import State, concatenate, map_state
 
@@ -96,11 +96,37 @@ def checked_lengths(lengths: Any, steps: int, streams: int) -> Tensor:
     return found.long()
 
 
-def pack(padded: Tensor, lengths: Tensor) -> PackedSequence:
-    """Padded frames (T, B, I) as a packed sequence, whatever the order of their lengths."""
-    return pack_padded_sequence(padded, lengths, enforce_sorted=False)
+def pack(padded: Tensor, lengths: Tensor) -> tuple[PackedSequence, Tensor]:
+    """Padded frames (T, B, I) as a packed sequence, in any order of lengths, and where its frames were.
+
+    Every frame is read once, and no padding. The places (N,) are those among all T B frames.
+
+    Example:
+        >>> made, places = pack(torch.arange(6).view(3, 2), torch.tensor([1, 3]))
+        >>> made.data, made.batch_sizes, places
+        (tensor([1, 0, 3, 5]), tensor([2, 1, 1]), tensor([1, 0, 3, 5]))
+    """
+    steps, streams = padded.shape[:2]
+    ordered, order = torch.sort(lengths, descending=True)
+    within = torch.arange(steps).unsqueeze(1) < ordered
+    places = (torch.arange(steps).unsqueeze(1) * streams + order)[within].to(padded.device)
+    order = order.to(padded.device)
+    data = padded.flatten(0, 1).index_select(0, places)
+    sizes = within.sum(1)
+    return PackedSequence(data, sizes[sizes > 0], order, torch.argsort(order)), places
 
 
-def pad(packed: PackedSequence, steps: int) -> Tensor:
-    """The reverse of `pack`, (T, B, I), with zeros past the ends."""
-    return pad_packed_sequence(packed, total_length=steps)[0]
+def pad(packed: PackedSequence, places: Tensor, steps: int) -> Tensor:
+    """The reverse of `pack`, (T, B, I), with zeros past the ends.
+
+    Example:
+        >>> made, places = pack(torch.arange(6).view(3, 2), torch.tensor([1, 3]))
+        >>> pad(made, places, 3)
+        tensor([[0, 1],
+                [0, 3],
+                [0, 5]])
+    """
+    data, streams = packed.data, int(packed.batch_sizes[0])
+    # its derivative is one selection of the frames
+    whole = data.new_zeros(steps * streams, *data.shape[1:]).index_copy(0, places, data)
+    return whole.unflatten(0, (steps, streams))

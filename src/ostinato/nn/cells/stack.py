@@ -334,9 +334,11 @@ class RecurrentStack(Dropping, Leaking):
         if unbatched:
             raise ValueError("lengths are of the streams of a batch, got an input without a stream dimension")
         steps, streams = below.shape[:2]
-        whole = packed.pack(below, packed.checked_lengths(lengths, steps, streams))
+        if streams == 0:
+            raise ValueError("lengths are of the streams of a batch, got an input of no streams")
+        whole, places = packed.pack(below, packed.checked_lengths(lengths, steps, streams))
         made, final = self._packed(whole, states, None, None, True)
-        return self._in_form([packed.pad(out, steps) for out in made], False, all_layers), final
+        return self._in_form([packed.pad(out, places, steps) for out in made], False, all_layers), final
 
     def __prepare_scriptable__(self) -> nn.Module:
         """What `torch.jit.script` compiles in this module's place."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ostinato.nn.kernels import arguments, cpu
-from ostinato.nn.kernels.gated import CELLS, Cell
+from ostinato.nn.kernels.gated_cells import Cell, named
 
 
 def available() -> bool:
@@ -82,7 +82,7 @@ class Kernel:
         want_saved: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `ostinato.nn.kernels.gated`; nothing is saved where it is not wanted."""
-        cell = CELLS[name]
+        cell = named(name)
         arguments.of_gated(drive, weight, bias, leak, h0, c0, starts, cell)
         shape = (drive.shape[0], drive.shape[1], weight.shape[1])
         # held in names: an address is good for as long as its tensor lives
@@ -154,7 +154,7 @@ class Kernel:
         want_input_bias: bool = False,
     ) -> Gradients:
         """The way back through `forward`, of whose results and arguments these are; and through `project`."""
-        cell = CELLS[name]
+        cell = named(name)
         h0, c0, leak, weight = h0.contiguous(), c0.contiguous(), _dense(leak), weight.contiguous()
         point = (
             0,
@@ -187,7 +187,7 @@ class Kernel:
         name: str,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """See `ostinato.nn.kernels.gated`."""
-        cell = CELLS[name]
+        cell = named(name)
         arguments.of_gated_linear(grad_states, grad_cells, coefficients, weight, starts, cell)
         coefficients, weight = coefficients.contiguous(), weight.contiguous()
         found = self._adjoint(
@@ -277,7 +277,7 @@ class Kernel:
         name: str,
     ) -> tuple[Tensor, Tensor]:
         """See `ostinato.nn.kernels.gated`."""
-        cell = CELLS[name]
+        cell = named(name)
         before = (h0_tangent, c0_tangent)
         arguments.of_gated_linear(force_states, force_cells, coefficients, weight, starts, cell, before)
         shape = tuple(force_states.shape)

@@ -21,7 +21,7 @@ from ostinato.nn.kernels import arguments, gated, select
 from ostinato.nn.kernels.autocast import in_widest_type
 from ostinato.nn.kernels.by_stream import recorder
 from ostinato.nn.kernels.definition import previous_states
-from ostinato.nn.kernels.gated import CELLS, Cell
+from ostinato.nn.kernels.gated_cells import Cell, named
 from ostinato.nn.kernels.plain import check_memory, dense, plain
 from ostinato.nn.scan.functions import (
     batched,
@@ -130,7 +130,7 @@ def _tangent(*arguments: Any) -> tuple[Tensor, Tensor]:
 
 
 def _scan_shapes(drive: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-    cell = CELLS[others[-1]]
+    cell = named(others[-1])
     arguments.of_gated(drive, weight, *(*others[:-1], cell))
     steps, streams, hidden = *drive.shape[:2], weight.shape[1]
     return (
@@ -148,7 +148,7 @@ def _adjoint_shapes(
     starts: Tensor | None,
     name: str,
 ) -> tuple[Tensor, ...]:
-    cell = CELLS[name]
+    cell = named(name)
     arguments.of_gated_linear(grad_states, grad_cells, coefficients, weight, starts, cell)
     shape, new = coefficients.shape, coefficients.new_empty
     of_h, of_c = grad_states.shape, grad_cells.shape
@@ -166,7 +166,7 @@ def _tangent_shapes(
     name: str,
 ) -> tuple[Tensor, Tensor]:
     before = (h0_tangent, c0_tangent)
-    arguments.of_gated_linear(force_states, force_cells, coefficients, weight, starts, CELLS[name], before)
+    arguments.of_gated_linear(force_states, force_cells, coefficients, weight, starts, named(name), before)
     return torch.empty_like(force_states), torch.empty_like(force_cells)
 
 
@@ -238,7 +238,7 @@ class Scan(torch.autograd.Function):
         """One tangent scan."""
         drive_t, weight_t, bias_t, leak_t, h0_t, c0_t, *_ = tangents
         weight, leak, h0, c0, starts, states, cells, kept = ctx.saved_tensors
-        cell, saved = CELLS[ctx.cell], kept.unbind(2)
+        cell, saved = named(ctx.cell), kept.unbind(2)
         h, c = previous_states(states, h0, starts), previous_states(cells, c0, starts)
         by = cell.linearize(saved, leak, h, c)
         zero = torch.zeros_like(states)
@@ -268,7 +268,7 @@ def _native_backward(
     """One call of the native code."""
     weight, leak, h0, c0, starts, states, cells, kept = ctx.saved_tensors
     need_drive, need_weight, need_bias, need_leak, need_h0, need_c0, *_ = ctx.needs_input_grad
-    cell, own = CELLS[ctx.cell], ctx.found is None
+    cell, own = named(ctx.cell), ctx.found is None
     found = native.backward(
         _zero_if_none(grad_states, states),
         grad_cells,
@@ -321,7 +321,7 @@ def _backward(
     """The gradients by operations that can be differentiated or batched in turn."""
     weight, leak, h0, c0, starts, states, cells, kept = ctx.saved_tensors
     _, need_weight, need_bias, need_leak, *_ = ctx.needs_input_grad
-    cell, saved = CELLS[ctx.cell], kept.unbind(2)
+    cell, saved = named(ctx.cell), kept.unbind(2)
     h, c = previous_states(states, h0, starts), previous_states(cells, c0, starts)
     by = cell.linearize(saved, leak, h, c)
     grad_h, grad_c = _zero_if_none(grad_states, states), _zero_if_none(grad_cells, cells)
@@ -377,7 +377,7 @@ class Adjoint(torch.autograd.Function):
         """The transpose of an adjoint scan is a tangent scan."""
         of_deltas, of_h, of_c, start_h, start_c = cotangents
         coefficients, weight, starts, deltas, total_h, total_c = ctx.saved_tensors
-        cell, by = CELLS[ctx.cell], coefficients.unbind(2)
+        cell, by = named(ctx.cell), coefficients.unbind(2)
         force_h, force_c = cell.forces_of(by, of_deltas.unbind(2))
         made_h, made_c = tangent(
             force_h + of_h, force_c + of_c, coefficients, weight, start_h, start_c, starts, ctx.cell
@@ -394,7 +394,7 @@ class Adjoint(torch.autograd.Function):
         """An adjoint scan again, over what the perturbations add to G."""
         grad_h, grad_c, coefficients_t, weight_t, *_ = tangents
         coefficients, weight, starts, deltas, total_h, total_c = ctx.saved_tensors
-        cell = CELLS[ctx.cell]
+        cell = named(ctx.cell)
         grad_h, grad_c = _zero_if_none(grad_h, total_h), _zero_if_none(grad_c, total_c)
         direct, passed = torch.zeros_like(deltas), torch.zeros_like(total_h)
         passed_c = torch.zeros_like(total_c)
@@ -447,7 +447,7 @@ class Tangent(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         """The transpose of a tangent scan is an adjoint scan."""
         coefficients, weight, start_h, start_c, starts, states, cells = ctx.saved_tensors
-        cell = CELLS[ctx.cell]
+        cell = named(ctx.cell)
         deltas, total_h, total_c, to_h, to_c = adjoint(*cotangents, coefficients, weight, starts, ctx.cell)
         h, c = previous_states(states, start_h, starts), previous_states(cells, start_c, starts)
         changes = _with_products([torch.zeros_like(h)] * cell.deltas, h, weight, cell)
@@ -461,7 +461,7 @@ class Tangent(torch.autograd.Function):
         """A tangent scan again, over what the perturbations add to its forces."""
         force_h, force_c, coefficients_t, weight_t, start_h_t, start_c_t, *_ = tangents
         coefficients, weight, start_h, start_c, starts, states, cells = ctx.saved_tensors
-        cell = CELLS[ctx.cell]
+        cell = named(ctx.cell)
         h, c = previous_states(states, start_h, starts), previous_states(cells, start_c, starts)
         force_h, force_c = _zero_if_none(force_h, states), _zero_if_none(force_c, cells)
         if coefficients_t is not None:

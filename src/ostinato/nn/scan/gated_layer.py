@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 from ostinato.nn.kernels import select
 from ostinato.nn.kernels.by_stream import recorder, refuse_backward
 from ostinato.nn.kernels.definition import previous_states
-from ostinato.nn.kernels.gated import CELLS
+from ostinato.nn.kernels.gated_cells import named
 from ostinato.nn.kernels.plain import plain, still_plain
 from ostinato.nn.kernels.projection import project
 from ostinato.nn.scan.functions import is_differentiated, plain_apply, without_autocast
@@ -128,7 +128,7 @@ def _native_backward(
 
     inputs, weight_ih, _, _, weight_hh, _, leak, h0, c0, starts = tensors
     need_x, need_ih, need_b, need_b2, need_hh, need_d, _, need_h0, need_c0, *_ = ctx.needs_input_grad
-    cell, own = CELLS[ctx.cell], ctx.found is None
+    cell, own = named(ctx.cell), ctx.found is None
     found = BEST.backward(
         torch.zeros_like(made[0]) if grad_states is None else grad_states,
         grad_cells,
