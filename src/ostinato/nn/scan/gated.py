@@ -155,18 +155,11 @@ def _adjoint_shapes(
     return (new(*shape[:2], cell.deltas, shape[3]), new(of_h), new(of_c), new(of_h[1:]), new(of_c[1:]))
 
 
-def _tangent_shapes(
-    force_states: Tensor,
-    force_cells: Tensor,
-    coefficients: Tensor,
-    weight: Tensor,
-    h0_tangent: Tensor,
-    c0_tangent: Tensor,
-    starts: Tensor | None,
-    name: str,
-) -> tuple[Tensor, Tensor]:
-    before = (h0_tangent, c0_tangent)
-    arguments.of_gated_linear(force_states, force_cells, coefficients, weight, starts, named(name), before)
+def _tangent_shapes(force_states: Tensor, force_cells: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    coefficients, weight, *before, starts, name = others
+    arguments.of_gated_linear(
+        force_states, force_cells, coefficients, weight, starts, named(name), tuple(before)
+    )
     return torch.empty_like(force_states), torch.empty_like(force_cells)
 
 
