@@ -94,6 +94,8 @@ def test_links_are_not_followed(sealed, tmp_path_factory, name):
         seal.read(sealed, "a.txt")
     if name == "a.txt":
         with pytest.raises(UserError, match="found a link"):
+            seal.is_there(sealed, "a.txt")
+        with pytest.raises(UserError, match="found a link"):
             Sealer(sealed).write("a.txt", "other")
     assert target.read_bytes() == before
 
@@ -104,6 +106,8 @@ def test_a_folder_between_is_no_link_either(sealed, tmp_path_factory):
     (sealed / "sub").symlink_to(elsewhere / "sub")
     with pytest.raises(UserError, match="found a link"):
         seal.read(sealed, "sub/b.bin")
+    with pytest.raises(UserError, match="found a link"):
+        seal.is_there(sealed, "sub/b.bin")
     with pytest.raises(UserError, match="found a link"):
         Sealer(sealed).write("sub/b.bin", b"")
 

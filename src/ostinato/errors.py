@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -105,6 +106,45 @@ def argument(name: str) -> str:
         'expected seed of at least 0, found -1'
     """
     return f"{_BEGIN}{name}{_END}"
+
+
+def check_not_negative(name: str, value: object) -> None:
+    """See that an argument is a finite number of at least 0.
+
+    Raises:
+        UserError: it is not.
+
+    Example:
+        >>> check_not_negative("checkpoint_seconds", float("nan"))
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: expected checkpoint_seconds as a finite number of at least 0, found nan
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value < math.inf:  # type: ignore[operator]
+        raise UserError(f"expected {argument(name)} as a finite number of at least 0, found {value!r}")
+
+
+# Of weights that logarithms of probabilities are multiplied by: their sums stay far from infinity.
+MOST_WEIGHT = 1e9
+
+
+def check_weight(name: str, value: float) -> None:
+    """See that a weight in a sum of logarithms is finite, and that no such sum can be otherwise.
+
+    Raises:
+        UserError: it is not.
+
+    Example:
+        >>> check_weight("lm_weight", 1e308)
+        Traceback (most recent call last):
+        ...
+        ostinato.errors.UserError: expected a finite lm_weight of at most 1e+09 in size, found 1e+308
+    """
+    if not abs(value) <= MOST_WEIGHT:
+        raise UserError(
+            f"expected a finite {argument(name)} of at most {MOST_WEIGHT:g} in size, found {value!r}"
+        )
 
 
 def flag(name: str, on: bool) -> str:

@@ -168,10 +168,12 @@ def is_there(folder: Path, name: str) -> bool:
 
     Raises:
         SealError: there is none, and one has been written.
+        UserError: there is a link.
     """
     for attempt in range(_TRIES):
         sealed = load(folder)
-        if (folder / name).is_file() and not is_link(folder, name):
+        refuse_links(folder, name)
+        if (folder / name).is_file():
             return True
         if sealed is None or name not in sealed or None in sealed[name]:
             return False

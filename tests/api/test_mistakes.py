@@ -32,7 +32,11 @@ class Net(torch.nn.Module):
         (lambda: ostinato.train("SGD", SONGS, monitor=print), "a Monitor as monitor"),
         (
             lambda: ostinato.train("SGD", SONGS, checkpoint_seconds=-1),
-            "checkpoint_seconds of at least 0, found -1",
+            "checkpoint_seconds as a finite number of at least 0, found -1",
+        ),
+        (
+            lambda: ostinato.train("SGD", SONGS, checkpoint_seconds=float("nan")),
+            "checkpoint_seconds as a finite",
         ),
         (lambda: ostinato.open_run(3), "the path of a run, found 3"),
         (lambda: ostinato.train(resume=3), "the path of a run, found 3"),

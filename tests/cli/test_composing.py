@@ -312,7 +312,7 @@ def test_score_finds_wrong_notes(ostinato, place):
         ("generate --out a.txt", "expected a file name ending in .mid"),
         ("generate --out no/a.mid", "expected a folder"),
         ("generate --steps 0", "expected --steps of at least 1"),
-        ("generate --temperature 0", "temperature above 0"),
+        ("generate --temperature 0", "temperature of 0.001 to 100"),
         ("generate --prime nothing.mid", "no such file"),
         ("generate --seed -1", "seed"),
         ("harmonize nothing.mid --out a.mid", "no such file"),
@@ -329,7 +329,9 @@ def test_score_finds_wrong_notes(ostinato, place):
         ("harmonize {melody} --out a.mid --free 1-2 --above", "--above"),
         ("score nothing.mid", "no such file"),
         ("score {melody} --out a.mid", "expected a file name ending in .png"),
-        ("score {melody} --beats-per-bar 0", "--beats-per-bar above 0"),
+        ("score {melody} --beats-per-bar 0", "--beats-per-bar of 1/16 to 1,000 quarter notes, found 0"),
+        ("score {melody} --beats-per-bar nan", "--beats-per-bar of 1/16 to 1,000 quarter notes, found nan"),
+        ("score {melody} --beats-per-bar inf", "--beats-per-bar of 1/16 to 1,000 quarter notes, found inf"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(ostinato, place, arguments, message):

@@ -43,6 +43,8 @@ def mistake(ostinato):
         (("train", "--hidden-size", "0"), "expected --hidden-size in [1"),
         (("train", "--recipe", "SGD+X"), "expected a recipe like SGD"),
         (("train", "--threads", "0"), "--threads of at least 1"),
+        (("train", "--checkpoint-seconds", "nan"), "--checkpoint-seconds as a finite number of at least 0"),
+        (("search", "--checkpoint-seconds", "-1"), "--checkpoint-seconds as a finite number of at least 0"),
         (("train", "--config", "none.toml"), "cannot read none.toml"),
         (("train", "--resume", "nowhere"), "expected a run folder at nowhere, found nothing there"),
         (("train", "--resume", ".", "--config", "x"), "expected --resume alone"),

@@ -169,6 +169,7 @@ def test_noise_that_does_not_act_is_none():
         (lambda: pushforward(GRU(3, 4), torch.zeros(1, 5), steps=2), "expected vectors"),
         (lambda: sample_states(GRU(3, 4), count=0, steps=2), "expected count"),
         (lambda: sample_states(GRU(3, 4), noise=-1.0, steps=2), "expected noise"),
+        (lambda: sample_states(GRU(3, 4), noise=float("nan"), steps=2), "expected noise as a finite number"),
     ],
 )
 def test_mistakes(call, message):

@@ -115,6 +115,16 @@ def test_what_is_no_run_or_damaged_is_listed_as_that(tmp_path) -> None:
     assert set(states) == {"a-foreign", "b-study", *"cdefg"}
 
 
+def test_a_folder_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch) -> None:
+    make(tmp_path / "a")
+
+    def refused(folder, name):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("ostinato.report.listing._read", refused)
+    assert [run.state for run in list_runs(tmp_path)] == ["cannot be read: Permission denied"]
+
+
 @pytest.mark.parametrize(
     ("records", "test", "found"),
     [

@@ -22,7 +22,7 @@ from ostinato.domains.answer import Asked
 from ostinato.domains.domain import Data, Domain, domain_named, load_data
 from ostinato.domains.given import Given, LossFunction
 from ostinato.domains.trained import TrainedModel
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, check_not_negative
 from ostinato.evaluation.sequences import SequenceScores
 from ostinato.files import TEMPORARY_SUFFIX, write_error
 from ostinato.nn.devices import device_of, find_device
@@ -246,12 +246,13 @@ class TrainedRun:
             TrainingStopped: Ctrl-C; the same call goes on.
             UserError: other settings than the run's, or other data.
         """
+        check_not_negative("checkpoint_seconds", checkpoint_seconds)
         recipe = self.recipe.replace(**settings)
         before = self._run.load_checkpoint("last")[1] if self._run.has_checkpoint("last") else {}
         if data is not None:
             self._data = self._wrapped(data)
         elif self._data is None:
-            self._data = load_data(recipe)
+            self._data = load_data(recipe, before=before.get("data"))
         given = [one for one in (device, self._device) if one is not None]
         self._device = given[0] if given else before.get("devices", ["cpu"])[-1]
         threads = before.get("threads") if threads is None else threads

@@ -17,7 +17,7 @@ from ostinato.domains import catalogue
 from ostinato.domains.domain import load_data as load_named
 from ostinato.domains.given import IN_MEMORY, LossFunction
 from ostinato.domains.registry import DOMAINS
-from ostinato.errors import UserError, argument, without_marks
+from ostinato.errors import UserError, argument, check_not_negative, without_marks
 from ostinato.nn.devices import find_device
 from ostinato.recipe.notices import notices
 from ostinato.recipe.owned import every_setting
@@ -172,11 +172,7 @@ def _check_types(*, recipe: Any, out: Any, monitor: Any, checkpoint_seconds: Any
         raise UserError(f"expected a path as {argument('out')}, found {out!r}")
     if monitor is not None and not hasattr(monitor, "epoch"):
         raise UserError(f"expected a Monitor as {argument('monitor')}, found {monitor!r}")
-    number = isinstance(checkpoint_seconds, int | float) and not isinstance(checkpoint_seconds, bool)
-    if not number or not checkpoint_seconds >= 0:
-        raise UserError(
-            f"expected {argument('checkpoint_seconds')} of at least 0, found {checkpoint_seconds!r}"
-        )
+    check_not_negative("checkpoint_seconds", checkpoint_seconds)
 
 
 def _chosen(

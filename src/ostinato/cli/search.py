@@ -13,7 +13,7 @@ from ostinato.cli.output import human, print_json, print_table, say
 from ostinato.cli.process import hide_arguments
 from ostinato.cli.settings import Domain, Options, given_settings, recipe_from
 from ostinato.cli.workboard import tell
-from ostinato.errors import UserError, check_installed
+from ostinato.errors import UserError, check_installed, check_not_negative
 from ostinato.evaluation.numbers import counted, number, setting
 from ostinato.evaluation.tables import Table, number_columns
 from ostinato.recipe.effective import effective_settings
@@ -100,6 +100,7 @@ def search(
     for name, value in (("workers", workers), ("trials", trials)):
         if value is not None and value < 1:
             raise UserError(f"expected --{name} of at least 1, found {value}")
+    check_not_negative("checkpoint_seconds", checkpoint_seconds)
     check_installed("search", "optuna")
     if storage is not None:
         check_installed("postgres", "psycopg")

@@ -14,7 +14,7 @@ from ostinato.cli.output import human, list_skipped, print_json, print_table, sa
 from ostinato.cli.settings import Domain, Options, recipe_from, resumed
 from ostinato.cli.spelling import as_command
 from ostinato.cli.stopping import or_unread, saying
-from ostinato.errors import UserError
+from ostinato.errors import UserError, check_not_negative
 from ostinato.recipe.owned import places_of_data
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
@@ -95,6 +95,7 @@ def train(
 
     if threads is not None and threads < 1:
         raise UserError(f"expected --threads of at least 1, found {threads}")
+    check_not_negative("checkpoint_seconds", checkpoint_seconds)
     if exact and resume is None:
         raise UserError("expected --exact with --resume, found it alone; a new run is exact by itself")
     if resume is None:
@@ -105,7 +106,7 @@ def train(
         raise UserError("expected --resume alone, found --config or --run too; a run keeps its settings")
     recipe, place = asked.recipe, asked.device
     torch.set_num_threads(asked.threads)
-    data = _data_of(recipe, resume, quiet=quiet)
+    data = _data_of(recipe, resume, asked.before, quiet=quiet)
     if dry_run:
         from ostinato.cli.dry_run import print_plan
 
@@ -141,12 +142,13 @@ def _created(folder: Path | None, name: str, recipe: Recipe) -> Run:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be trained: its settings, the run that goes on, if one does, and what computes."""
+    """What is trained: settings, the run that goes on, if one does, what computes, and the run's data."""
 
     recipe: Recipe
     run: Run | None
     device: torch.device
     threads: int
+    before: dict[str, Any] | None = None
 
 
 def _new(recipe: Recipe, device: str | None, threads: int | None) -> _Asked:
@@ -165,15 +167,17 @@ def _to_resume(
     recipe = resumed(run.folder, settings, domain)
     before = run.load_checkpoint("last")[1] if run.has_checkpoint("last") else {}
     place = _place(device, before.get("devices", ["cpu"])[-1])
-    return _Asked(recipe, run, place, threads or before.get("threads") or default_threads(recipe))
+    return _Asked(
+        recipe, run, place, threads or before.get("threads") or default_threads(recipe), before.get("data")
+    )
 
 
-def _data_of(recipe: Recipe, resume: Path | None, *, quiet: bool) -> Data:
+def _data_of(recipe: Recipe, resume: Path | None, before: dict[str, Any] | None, *, quiet: bool) -> Data:
     """The recipe's data; where those of a run have gone, how to say where they are now."""
     from ostinato.domains.domain import load_data
 
     try:
-        return load_data(recipe, progress=not quiet)
+        return load_data(recipe, progress=not quiet, before=before)
     except UserError as error:
         places = [str(recipe.get(name) or "") for name in places_of_data()]
         paths = [Path(part) for place in places for part in place.split(",") if len(Path(part).parts) > 1]

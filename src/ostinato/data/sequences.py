@@ -6,7 +6,7 @@ Shapes: T time (frames), V = 88 notes (MIDI pitch 21 + column).
 import hashlib
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,50 @@ class Splits:
     def frames(self, split: str) -> int:
         """Total frames of one split."""
         return sum(len(sequence) for sequence in self[split])
+
+
+def under_name(data: Splits, name: str, version: str) -> Splits:
+    """The same data under the name that they had, where that makes them the version that they were.
+
+    A single file's name is part of its sequences' names; one that has been renamed holds what it held.
+
+    Arguments:
+        data: as they are now.
+        name, version: of before.
+
+    Returns:
+        `data` itself where it is that version already, or other data.
+
+    Example:
+        >>> song, other = (Sequence(f"{name} [train]", np.eye(88, dtype=np.uint8)) for name in "ab")
+        >>> before, now = Splits("a", (song,), (), ()), Splits("b", (other,), (), ())
+        >>> before.version == now.version, under_name(now, "a", before.version).version == before.version
+        (False, True)
+    """
+    if data.version == version or data.name == name:
+        return data
+
+    def called(now: str) -> str:
+        return name + now.removeprefix(data.name) if _is_of(now, data.name) else now
+
+    def own(sequences: tuple[Sequence, ...]) -> tuple[Sequence, ...]:
+        return tuple(replace(one, name=called(one.name)) for one in sequences)
+
+    renamed = replace(
+        data,
+        name=name,
+        train=own(data.train),
+        valid=own(data.valid),
+        test=own(data.test),
+        version="",
+        listing=tuple({**one, "name": called(one["name"])} for one in data.listing),
+    )
+    return renamed if renamed.version == version else data
+
+
+def _is_of(sequence: str, file: str) -> bool:
+    """Whether a sequence is named by its file: a, a [train], a/speed, a.abc#3."""
+    return sequence.startswith(file) and not sequence.removeprefix(file)[:1].isalnum()
 
 
 def fingerprint(train: SequenceOf[Sequence], valid: SequenceOf[Sequence], test: SequenceOf[Sequence]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from ostinato.data.sequences import Skipped
+from ostinato.data.sequences import Skipped, Splits, under_name
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.given import IN_MEMORY, Given
@@ -288,8 +288,14 @@ def domain_named(name: str) -> Domain:
     return _MADE[declared.name]
 
 
-def load_data(recipe: Recipe, *, progress: bool = True) -> Data:
+def load_data(recipe: Recipe, *, progress: bool = True, before: Mapping[str, Any] | None = None) -> Data:
     """The data that a recipe names.
+
+    Args:
+        recipe: the settings.
+        progress: show how far reading has come.
+        before: name and version of the data as a run knows them: a file that has another name now, and holds
+            the same, is read under that one.
 
     Raises:
         UserError: there are none, or they are of another kind.
@@ -312,4 +318,7 @@ def load_data(recipe: Recipe, *, progress: bool = True) -> Data:
                     f"{recipe.data} is for {other.name}, found {recipe.domain}; "
                     f"use {call('train', domain=other.name, data=recipe.data)}"
                 )
-    return domain_named(recipe.domain).load(recipe, progress=progress)
+    data = domain_named(recipe.domain).load(recipe, progress=progress)
+    if before is not None and isinstance(data, Splits):
+        return under_name(data, before["name"], before["version"])
+    return data

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, check_not_negative
 from ostinato.nn.cells.dropping import acting
 from ostinato.nn.cells.protocol import Recurrence
 from ostinato.nn.cells.state import State, map_state
@@ -273,8 +273,7 @@ def sample_states(
     """
     if count < 1:
         raise UserError(f"expected {argument('count')} of at least 1, found {count}")
-    if noise < 0:
-        raise UserError(f"expected {argument('noise')} of at least 0, found {noise}")
+    check_not_negative("noise", noise)
     flow = step_map(cell)
     states, drive, steps = driven(flow, inputs, hx, steps)
     visited = flow.trajectory(states, drive, steps).flatten(0, 1)

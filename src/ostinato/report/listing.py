@@ -104,7 +104,9 @@ def read_listed(folder: Path) -> Listed:
     try:
         with seal.telling(lambda _: None):
             return _read(folder, name)
-    except (UserError, OSError) as error:
+    except OSError as error:
+        return Listed(name, folder, f"cannot be read: {error.strerror or error}"[:_LONGEST])
+    except UserError as error:
         return Listed(name, folder, " ".join(f"damaged: {error}".split())[:_LONGEST])
 
 

@@ -190,7 +190,7 @@ def _data(run: Run) -> Data:
     """The run's data, as they were."""
     checkpoint = "best" if run.has_checkpoint("best") else "last"
     _, state = run.load_checkpoint(checkpoint)
-    loaded = load_data(_recipe(run), progress=False)
+    loaded = load_data(_recipe(run), progress=False, before=state["data"])
     if loaded.version != state["data"]["version"]:
         raise UserError("the data that the run was trained on have changed since")
     return loaded

@@ -119,7 +119,8 @@ def compare_runs(
         raise UserError(f"expected two or more runs to compare, found {len(runs)}")
     trained = [load_model(run) for run in runs]
     _check_same_data(runs, trained)
-    data = load_data(trained[0].recipe, progress=False) if data is None else data
+    if data is None:
+        data = load_data(trained[0].recipe, progress=False, before=trained[0].data)
     if data.version != trained[0].data["version"]:
         raise UserError(
             f"expected the data the runs were trained on (version {trained[0].data['version'][:12]}), found "

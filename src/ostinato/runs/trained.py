@@ -28,7 +28,7 @@ def own_data(trained: TrainedModel) -> Data:
     Raises:
         UserError: they have changed since; or they were in a program's memory.
     """
-    loaded, before = load_data(trained.recipe), trained.data["version"]
+    loaded, before = load_data(trained.recipe, before=trained.data), trained.data["version"]
     if loaded.version != before:
         what, name = domain_named(trained.recipe.domain).what, trained.recipe.data
         raise UserError(

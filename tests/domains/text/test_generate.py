@@ -24,6 +24,15 @@ def test_sampling_keeps_what_top_k_and_top_p_say() -> None:
     for wrong in ({"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}):
         with pytest.raises(UserError):
             Sampling(**wrong)
+    for wrong in (float("inf"), float("nan")):
+        with pytest.raises(UserError, match="expected temperature as a finite number of at least 0"):
+            Sampling(temperature=wrong)
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 1e-300, 5e-324])
+def test_the_coldest_sampling_is_the_most_probable_token(temperature: float) -> None:
+    log_p = torch.tensor([0.2, 0.499, 0.301]).log()
+    assert Sampling(temperature=temperature).choose(log_p, torch.Generator().manual_seed(0)) == 1
 
 
 def test_generated_frequencies_are_the_models() -> None:

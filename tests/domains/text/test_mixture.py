@@ -118,6 +118,8 @@ def test_penalties_stand_in_for_shares() -> None:
     np.testing.assert_allclose(penalised.applied(log_probs, unknown, 8), [math.log(0.5), math.log(0.25) - 2])
     with pytest.raises(UserError, match="expected a finite unknown_penalty"):
         UnknownWords(penalty=math.nan)
+    with pytest.raises(UserError, match="expected a finite unknown_penalty of at most"):
+        UnknownWords(penalty=1e308)
 
 
 def test_mixing_from_the_command_line(tmp_path: Path, ostinato: Callable[..., tuple[int, str, str]]) -> None:

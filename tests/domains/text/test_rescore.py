@@ -48,6 +48,9 @@ def test_hypotheses_are_ranked_by_all_their_scores() -> None:
         rescore(scorer, hypotheses, weights=Weights((1, 2)))
     with pytest.raises(UserError, match="expected a finite lm_weight"):
         Weights(lm_weight=math.inf)
+    for wrong in ({"word_bonus": 1e308}, {"scores": (-1e10,)}):
+        with pytest.raises(UserError, match=r"of at most 1e\+09 in size"):
+            Weights(**wrong)
 
 
 def test_an_unknown_word_has_its_share_alone() -> None:
@@ -205,6 +208,10 @@ def test_lists_from_the_command_line(tmp_path: Path, ostinato: Command) -> None:
     np.testing.assert_allclose(list(map(float, carried.split())), values, atol=1e-4)
     code, carried, _ = ostinato("rescore", run, nbest, "--lines", "--carry")
     assert np.abs(np.array(carried.split(), float) - values).max() > 1e-3
+    for wrong in ("nan", "1e308", "-1"):
+        code, _, err = ostinato("rescore", run, nbest, "--dynamic", "--dynamic-rate", wrong)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "expected --dynamic-rate of 0 to 1000, found" in err
     code, learned, _ = ostinato("rescore", run, nbest, "--lines", "--dynamic", "--dynamic-rate", "0.5")
     assert np.abs(np.array(learned.split(), float) - np.array(carried.split(), float)).max() > 1e-3
     code, _, err = ostinato("rescore", run, nbest, "--mix-with", run)

@@ -232,8 +232,11 @@ def score_pieces(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
     """Rank pieces by likelihood, with their most surprising notes and bars."""
     if own.top < 0:
         raise UserError(f"expected {argument('top')} of at least 0, found {own.top}")
-    if own.beats_per_bar is not None and own.beats_per_bar <= 0:
-        raise UserError(f"expected {argument('beats_per_bar')} above 0, found {own.beats_per_bar:g}")
+    if own.beats_per_bar is not None and not 1 / 16 <= own.beats_per_bar <= 1000:
+        raise UserError(
+            f"expected {argument('beats_per_bar')} of 1/16 to 1,000 quarter notes, found "
+            f"{own.beats_per_bar:g}"
+        )
     if own.out is not None:
         pictures.check_writable(own.out)
     music = MusicModel.open(run, device=own.device)

@@ -60,7 +60,7 @@ def generate(
         steps: T, frames to draw.
         visible_size: V, notes in a frame.
         count: K, independent sequences, drawn together.
-        temperature: above 0.
+        temperature: from 0.001 to 100.
         prime: a beginning (P, V) that every sequence continues; silence before the first frame by default.
         side: what is known of all P + T frames, for a model that reads it.
         generator: source of randomness.
@@ -115,5 +115,5 @@ def tempered(frames: Frames, temperature: float) -> Frames:
 
 def check_temperature(temperature: float) -> None:
     """A UserError where the temperature is none."""
-    if not 0 < temperature <= 100:
-        raise UserError(f"expected {argument('temperature')} above 0 and at most 100, found {temperature:g}")
+    if not 0.001 <= temperature <= 100:
+        raise UserError(f"expected {argument('temperature')} of 0.001 to 100, found {temperature:g}")

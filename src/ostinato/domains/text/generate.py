@@ -16,9 +16,12 @@ from ostinato.domains.text.reading.extents import OF_WORDS
 from ostinato.domains.text.reading.subwords import SPACE
 from ostinato.domains.text.reading.vocabulary import END, END_ID, NO_ID, Vocabulary
 from ostinato.domains.text.reading.words import without_marks
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, check_not_negative
 from ostinato.nn import SequenceModel
 from ostinato.nn.devices import device_of
+
+# Below it log-probabilities may become infinite, all of them.
+_COLD = 0.001
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,7 @@ class Sampling:
     unknown: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < math.inf:
-            raise UserError(f"expected {argument('temperature')} of at least 0, found {self.temperature}")
+        check_not_negative("temperature", self.temperature)
         if self.top_k is not None and self.top_k < 1:
             raise UserError(f"expected {argument('top_k')} of at least 1, found {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
@@ -57,7 +59,10 @@ class Sampling:
         """
         if self.temperature == 0:
             return int(log_probs.argmax())
-        probs = torch.softmax(log_probs.double() / self.temperature, 0)
+        scaled = log_probs.double()
+        if self.temperature < _COLD:
+            scaled = scaled - scaled.max()
+        probs = torch.softmax(scaled / self.temperature, 0)
         return int(torch.multinomial(self.kept(probs), 1, generator=generator))
 
     def kept(self, probs: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ in which an unknown word has its share of what the model keeps for all of them; 
 Shapes: N tokens, K hypotheses.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from ostinato.domains.text.nbest import Hypothesis
 from ostinato.domains.text.reading.vocabulary import END
 from ostinato.domains.text.score import Scorer
 from ostinato.domains.text.unknown import SHARED, UnknownWords
-from ostinato.errors import UserError, argument
+from ostinato.errors import UserError, argument, check_weight
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ class Weights:
         given = {"score_weights": self.scores or (), "lm_weight": (self.lm_weight,)}
         for name, values in (given | {"word_bonus": (self.word_bonus,)}).items():
             for value in values:
-                if not math.isfinite(value):
-                    raise UserError(f"expected a finite {argument(name)}, found {value}")
+                check_weight(name, value)
 
     def of_scores(self, hypotheses: Sequence[Hypothesis]) -> np.ndarray:
         """What the scores of each hypothesis come to, (K,).

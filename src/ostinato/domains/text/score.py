@@ -24,12 +24,15 @@ from ostinato.domains.text.reading.source import is_there, whole_file
 from ostinato.domains.text.reading.vocabulary import END, UNKNOWN, Unit, Vocabulary
 from ostinato.domains.text.reading.words import WhiteSpace, is_blank, split_words, without_marks
 from ostinato.domains.text.unknown import WHOLE, UnknownWords
-from ostinato.errors import UserError
+from ostinato.errors import UserError, argument
 from ostinato.evaluation.blocks import block_length, in_blocks, residuals
 from ostinato.evaluation.scores import pooled_score
 from ostinato.nn import SequenceModel
 from ostinato.runs.folder import Run
 from ostinato.runs.trained import load_model
+
+# Of the rate of dynamic evaluation: beyond it weights are none after a step.
+_MOST_RATE = 1000
 
 
 class Scorer(Protocol):
@@ -196,8 +199,10 @@ def load_scorer(
         unknown_types: how many types its unknown token stands for, instead of what a run says of it.
 
     Raises:
-        UserError: neither is there.
+        UserError: neither is there; or `dynamic` is no rate to learn at.
     """
+    if dynamic is not None and not 0 <= dynamic <= _MOST_RATE:
+        raise UserError(f"expected {argument('dynamic_rate')} of 0 to {_MOST_RATE}, found {dynamic:g}")
     if path.is_dir():
         run = Run.open(path)
         vocabulary = Vocabulary.read(run.folder)

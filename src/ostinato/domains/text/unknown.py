@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ostinato.errors import UserError, argument
+from ostinato.errors import check_weight
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class UnknownWords:
     penalty: float | None = None
 
     def __post_init__(self) -> None:
-        if self.penalty is not None and not math.isfinite(self.penalty):
-            raise UserError(f"expected a finite {argument('unknown_penalty')}, found {self.penalty}")
+        if self.penalty is not None:
+            check_weight("unknown_penalty", self.penalty)
 
     def applied(self, log_probs: np.ndarray, unknown: np.ndarray, types: int) -> np.ndarray:
         """Log-probabilities in which the unknown tokens have what is theirs.
