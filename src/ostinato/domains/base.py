@@ -41,6 +41,11 @@ class BaseDomain:
             "memory"
         )
 
+    def under_name(self, data: Any, name: str, version: str) -> Data:
+        """As they are: a file's name is no part of them."""
+        found: Data = data
+        return found
+
     def generate(self, trained: TrainedModel, asked: Asked, options: Any) -> Any:
         """Nothing: a `UserError`."""
         raise UserError(f"expected a run whose model generates, found one on {self.declared.name}")

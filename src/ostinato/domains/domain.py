@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from ostinato.data.sequences import Skipped, Splits, under_name
+from ostinato.data.sequences import Skipped
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.given import IN_MEMORY, Given
@@ -161,6 +161,9 @@ class Domain(Protocol):
         Raises:
             UserError: they are of another kind, or too few.
         """
+
+    def under_name(self, data: Any, name: str, version: str) -> Data:
+        """The same data under the name that they had, where that alone makes them another version."""
 
     def identity(self, data: Any) -> dict[str, Any]:
         """What a checkpoint says of the data: name, version, visible_size, details."""
@@ -319,6 +322,6 @@ def load_data(recipe: Recipe, *, progress: bool = True, before: Mapping[str, Any
                     f"use {call('train', domain=other.name, data=recipe.data)}"
                 )
     data = domain_named(recipe.domain).load(recipe, progress=progress)
-    if before is not None and isinstance(data, Splits):
-        return under_name(data, before["name"], before["version"])
-    return data
+    if before is None:
+        return data
+    return domain_named(recipe.domain).under_name(data, before["name"], before["version"])

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ostinato.data.batches import batches
-from ostinato.data.sequences import SPLITS, Sequence, Splits
+from ostinato.data.sequences import SPLITS, Sequence, Splits, under_name
 from ostinato.data.side import columns
 from ostinato.data.streams import Streams
 from ostinato.domains.answer import Asked
@@ -76,6 +76,10 @@ class Music:
     def wrap(self, recipe: Recipe, given: Given) -> Splits:
         """Frames, (T, V), as they are: nothing is transposed."""
         return memory.wrap(given, recipe.frames_per_beat, onsets=recipe.get("frames") == "onsets")
+
+    def under_name(self, data: Splits, name: str, version: str) -> Splits:
+        """Under the name that they had: a single file's is part of its sequences' names."""
+        return under_name(data, name, version)
 
     def generate(self, trained: TrainedModel, asked: Asked, options: ComposeOptions) -> np.ndarray:
         """Pieces (K, T, V)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ostinato.data.batches import batches
-from ostinato.data.sequences import SPLITS, Splits
+from ostinato.data.sequences import SPLITS, Splits, under_name
 from ostinato.domains.answer import Asked
 from ostinato.domains.declared import DomainDeclared
 from ostinato.domains.domain import Each, Scores, Totals, Validation
@@ -64,6 +64,10 @@ class Series:
     def wrap(self, recipe: Recipe, given: Given) -> Splits:
         """Series, (T,) or (T, D), NaN where a value is missing."""
         return memory.wrap(given, recipe.split_seed)
+
+    def under_name(self, data: Splits, name: str, version: str) -> Splits:
+        """Under the name that they had: a single file's is part of its sequences' names."""
+        return under_name(data, name, version)
 
     def generate(self, trained: TrainedModel, asked: Asked, options: GenerateOptions) -> Forecast:
         """A forecast."""

@@ -116,6 +116,10 @@ class Text:
         data = memory.wrap(given, unit_of(recipe), wanted, first_vocabulary(recipe))
         return replace(data, independent=recipe.independent)
 
+    def under_name(self, data: TextData, name: str, version: str) -> TextData:
+        """As they are: a file's name is no part of them."""
+        return data
+
     def generate(self, trained: TrainedModel, asked: Asked, options: GenerateOptions) -> Any:
         """A text that begins with what is continued; of a model of token ids arrays of them."""
         from ostinato.domains.text.commands import how, unknown_in, written

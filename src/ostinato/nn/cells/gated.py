@@ -23,6 +23,10 @@ class GatedStack(RecurrentStack):
     A cell whose state is one tensor needs no more than its name, that of its kernels in capitals, and K.
     """
 
+    @property
+    def _has_every_state(self) -> bool:
+        return True
+
     def _layer(
         self, index: int, below: Tensor, state: Any, starts: Tensor | None, leak: Tensor | None
     ) -> tuple[Tensor, Any]:

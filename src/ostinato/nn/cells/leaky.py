@@ -94,6 +94,10 @@ class RNN(RecurrentStack):
     def _operator_settings(self) -> tuple[str, ...]:
         return ("nonlinearity",)
 
+    @property
+    def _has_every_state(self) -> bool:
+        return True
+
     def _layer(
         self, index: int, below: Tensor, state: Tensor | None, starts: Tensor | None, leak: Tensor | None
     ) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ostinato.nn.cells.gated import GatedStack
+from ostinato.nn.cells.state import State
 from ostinato.nn.kernels.arguments import check_floating
 from ostinato.nn.kernels.autocast import in_widest_type
 
@@ -51,6 +52,10 @@ class LSTM(GatedStack):
     state_tensors: ClassVar[tuple[str, ...]] = ("h", "c")
     projects: ClassVar[bool] = True
 
+    @property
+    def _has_every_state(self) -> bool:
+        return not self.proj_size
+
     def _layer(
         self,
         index: int,
@@ -60,21 +65,41 @@ class LSTM(GatedStack):
         leak: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         _, weight_hh, bias_ih, bias_hh, *projection = self._weight_names[index]
-        bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
-        if state is None:
-            zero = self._own(weight_hh).new_zeros
-            h0, c0 = (zero(below.shape[1], size) for size in (self.output_size, self.hidden_size))
-        else:
-            h0, c0 = (x.squeeze(0) for x in state)
+        h0, c0 = self._before(index, below.shape[1]) if state is None else (x.squeeze(0) for x in state)
         if projection:
+            bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
             drive = self._drive(index, below, bias, second)
             states, last = projected_scan(
                 drive, self._recurrent(weight_hh), leak, h0, c0, starts, self._own(projection[0])
             )
         else:
-            states, cells = self._scanned(index, below, (bias, second), None, leak, (h0, c0), starts)
+            states, cells = self._over(index, below, (h0, c0), starts, leak)
             last = cells[-1]
         return states, (states[-1:].clone(), last.unsqueeze(0))
+
+    def _every_state(
+        self, index: int, leak: Tensor | None, below: Tensor, starts: Tensor
+    ) -> tuple[Tensor, State]:
+        states, cells = self._over(index, below, self._before(index, below.shape[1]), starts, leak)
+        return states, (states, cells)
+
+    def _before(self, index: int, streams: int) -> tuple[Tensor, Tensor]:
+        """h and c of zero, (B, P) and (B, H)."""
+        zero = self._own(self._weight_names[index][1]).new_zeros
+        return zero(streams, self.output_size), zero(streams, self.hidden_size)
+
+    def _over(
+        self,
+        index: int,
+        below: Tensor,
+        start: tuple[Tensor, Tensor],
+        starts: Tensor | None,
+        leak: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """h and c (T, B, H) of a layer without projection."""
+        _, _, bias_ih, bias_hh = self._weight_names[index]
+        bias, second = (self._own(bias_ih), self._own(bias_hh)) if self.bias else (None, None)
+        return self._scanned(index, below, (bias, second), None, leak, start, starts)
 
 
 @in_widest_type

@@ -308,12 +308,21 @@ class RecurrentStack(Dropping, Leaking):
         if hx is not None and order is not None:
             states = select(states, order)
         shapes, leak = packed.rectangles(batch_sizes), self.leak
+        in_rows = hx is None and len(shapes) > packed.FEW and self._has_every_state
+        rows = [
+            packed.Rows.of(batch_sizes, data.device, reverse=reverse)
+            for reverse in (False, True)[: self._directions if in_rows else 0]
+        ]
 
         def run(index: int, below: Tensor, state: Any) -> tuple[Tensor, State]:
+            reverse = self.bidirectional and index % 2 == 1
+            if rows:
+                return rows[reverse].run(partial(self._every_state, index, leak), below)
+
             def layer(part: Tensor, carried: Any) -> tuple[Tensor, State]:
                 return self._layer(index, part, carried, None, leak)
 
-            return packed.run(layer, below, shapes, state, reverse=self.bidirectional and index % 2 == 1)
+            return packed.run(layer, below, shapes, state, reverse=reverse)
 
         outputs, final = self._stacked(data, states, run)
         made = [PackedSequence(out, batch_sizes, order, back) for out in outputs]
@@ -369,6 +378,18 @@ class RecurrentStack(Dropping, Leaking):
             leak: a, (H,), or None.
         """
         raise NotImplementedError
+
+    @property
+    def _has_every_state(self) -> bool:
+        """Whether there is `_every_state`."""
+        return False
+
+    def _every_state(
+        self, index: int, leak: Tensor | None, below: Tensor, starts: Tensor
+    ) -> tuple[Tensor, State]:
+        """Outputs (T, B, P) of one layer from zero, and the states after all steps, tensors (T, B, H)."""
+        out, _ = self._layer(index, below, None, starts, leak)
+        return out, out
 
     def _reads_tokens(self, index: int) -> bool:
         """Whether this layer's input weights are an embedding."""
