@@ -186,6 +186,7 @@ TRIED: tuple[Settings, ...] = (
     {"learning_rate": 0.004, "dropout": 0.0, "streams": 16, "segment_length": 32},
     {"learning_rate": 0.004, "dropout": 0.2, "streams": 8, "segment_length": 32},
     {"learning_rate": 0.008, "dropout": 0.1, "streams": 16, "segment_length": 32},
+    {"learning_rate": 0.016, "dropout": 0.1, "streams": 16, "segment_length": 32},
 )
 
 
