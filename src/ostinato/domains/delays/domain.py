@@ -10,11 +10,11 @@ from torch import Tensor
 from ostinato.data.batches import batches, padded
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.answer import Asked
-from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.base import BaseDomain
 from ostinato.domains.delays.evaluation import chance, is_solved, score_task
 from ostinato.domains.delays.problems import TaskData, TaskStreams, find_task, load
 from ostinato.domains.delays.shown import errors_table
-from ostinato.domains.domain import Each, Scores, Totals, Validation
+from ostinato.domains.domain import Scores, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.trained import TrainedModel
 from ostinato.errors import UserError, argument, call
@@ -22,29 +22,19 @@ from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
 from ostinato.nn.devices import device_of
-from ostinato.nn.model import Segment
 from ostinato.recipe.recipe import Recipe
 from ostinato.runs.folder import Run
 from ostinato.training.build import Sizes, build_model
 
 
-class Delays:
+class Delays(BaseDomain):
     """Sequences drawn from a seed; an epoch is fresh ones."""
 
-    what = "sequences"
     carries_state = False
-    forgets_bursts = False
-
-    def __init__(self, declared: DomainDeclared) -> None:
-        self.declared = declared
 
     def load(self, recipe: Recipe, *, progress: bool = True) -> TaskData:
         """The problem of a name, at its length."""
         return TaskData(find_task(recipe.data, recipe.length), epoch_sequences=recipe.epoch_sequences)
-
-    def knows(self, given: Given) -> bool:
-        """No: sequences are drawn anew for each epoch."""
-        return False
 
     def wrap(self, recipe: Recipe, given: Given) -> TaskData:
         """None: a `UserError`."""
@@ -53,10 +43,6 @@ class Delays:
         raise UserError(
             f"expected {argument('data')} {known} for {self.declared.called}, found sequences in memory"
         )
-
-    def under_name(self, data: TaskData, name: str, version: str) -> TaskData:
-        """As they are: there is no file."""
-        return data
 
     def generate(self, trained: TrainedModel, asked: Asked, options: Any) -> Any:
         """Nothing: a `UserError`."""
@@ -124,19 +110,12 @@ class Delays:
         """The problem's delay."""
         return find_task(recipe.data, recipe.length).delay
 
-    def lost_to_scaling(self, data: TaskData, segment: Segment) -> float:
-        """Nothing."""
-        return 0.0
-
     def validate(self, model: SequenceModel, data: TaskData) -> Validation:
         """Log-likelihood of 10,000 other sequences in nats per step that counts, and how many go wrong."""
         found = score_task(model, data.sequences("valid"), data.task)
         solved = is_solved(found)
         record = {"valid_error": found["error"].value, "solved": solved}
         return Validation(found["log_likelihood"].value, record, solved)
-
-    def prepare(self, data: TaskData, run: Run) -> None:
-        """Nothing."""
 
     def score(
         self,
@@ -170,13 +149,6 @@ class Delays:
                 f"found {argument('data')}; leave it out"
             )
         return load(data)
-
-    def each(self, model: SequenceModel, data: TaskData, options: Any) -> Each | None:
-        """None: nobody knows these sequences by name."""
-        return None
-
-    def overlap(self, data: Any, split: str) -> None:
-        """Fresh sequences are made for every split."""
 
     def totals(self, model: SequenceModel, data: TaskData, split: str) -> Totals:
         """None: what counts is how many sequences go wrong."""

@@ -13,7 +13,7 @@ from ostinato.data.sequences import SPLITS, Sequence, Splits, under_name
 from ostinato.data.side import columns
 from ostinato.data.streams import Streams
 from ostinato.domains.answer import Asked
-from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.base import BaseDomain
 from ostinato.domains.domain import Each, Overlap, Scores, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.music import memory
@@ -38,7 +38,6 @@ from ostinato.evaluation.scores import Score
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
-from ostinato.nn.model import Segment
 from ostinato.nn.outputs import CopyGates, Seen
 from ostinato.nn.outputs.base import with_onsets
 from ostinato.recipe.recipe import Recipe
@@ -49,15 +48,10 @@ from ostinato.training.build import Sizes, build_model
 _KEYS = 1
 
 
-class Music:
+class Music(BaseDomain):
     """Songs of binary frames."""
 
     what = "songs"
-    carries_state = True
-    forgets_bursts = False
-
-    def __init__(self, declared: DomainDeclared) -> None:
-        self.declared = declared
 
     def load(self, recipe: Recipe, *, progress: bool = True) -> Splits:
         """A data set by name, or files."""
@@ -148,14 +142,6 @@ class Music:
         if recipe.get("augment") == "transpose":
             songs = in_random_keys(data.train, np.random.default_rng([recipe.seed, epoch, _KEYS]))
         return Streams(songs, recipe.streams, recipe.segment_length, generator)
-
-    def needed_lag(self, recipe: Recipe) -> int | None:
-        """Not known."""
-        return None
-
-    def lost_to_scaling(self, data: Splits, segment: Segment) -> float:
-        """Nothing."""
-        return 0.0
 
     def validate(self, model: SequenceModel, data: Splits) -> Validation:
         """Pooled over frames; of an RBM, whose likelihood is dear, the score that stands in for it."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from ostinato.data.batches import batches
 from ostinato.data.sequences import SPLITS, Splits, under_name
 from ostinato.domains.answer import Asked
-from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.base import BaseDomain
 from ostinato.domains.domain import Each, Scores, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.series import data_sets, memory
@@ -43,15 +43,10 @@ OWN_UNITS = (
 )
 
 
-class Series:
+class Series(BaseDomain):
     """Real values, standardised by training; columns and scaling are among the details of the data."""
 
     what = "series"
-    carries_state = True
-    forgets_bursts = False
-
-    def __init__(self, declared: DomainDeclared) -> None:
-        self.declared = declared
 
     def load(self, recipe: Recipe, *, progress: bool = True) -> Splits:
         """A generated set by name, or files."""
@@ -141,10 +136,6 @@ class Series:
             dtype=getattr(torch, recipe.dtype),
         )
 
-    def needed_lag(self, recipe: Recipe) -> int | None:
-        """Not known."""
-        return None
-
     def lost_to_scaling(self, data: Splits, segment: Segment) -> float:
         """The logarithm of the scale of every value that counts."""
         observed = ~segment.targets.isnan()
@@ -172,9 +163,6 @@ class Series:
         """The model, persistence and a vector autoregression."""
         scores = _scored({"model": _predictor(model, data)}, data, splits)
         return scores | (self.baselines(data, splits) if baselines else {})
-
-    def overlap(self, data: Any, split: str) -> None:
-        """None is looked for."""
 
     def totals(self, model: SequenceModel, data: Splits, split: str) -> Totals:
         """Of each series, or of blocks of steps where there are few."""

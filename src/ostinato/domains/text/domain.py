@@ -14,7 +14,7 @@ from torch import Tensor
 from ostinato.data.batches import batches
 from ostinato.data.sequences import SPLITS
 from ostinato.domains.answer import Asked
-from ostinato.domains.declared import DomainDeclared
+from ostinato.domains.base import BaseDomain
 from ostinato.domains.domain import Each, Overlap, Scores, Totals, Validation
 from ostinato.domains.given import Given
 from ostinato.domains.text import memory
@@ -36,7 +36,6 @@ from ostinato.errors import UserError, argument
 from ostinato.evaluation.sequences import SequenceScore, SequenceScores, scores_of
 from ostinato.evaluation.tables import Table
 from ostinato.nn import SequenceModel
-from ostinato.nn.model import Segment
 from ostinato.nn.outputs import DirectNgrams
 from ostinato.nn.outputs.base import Tieable
 from ostinato.recipe.recipe import Recipe
@@ -81,15 +80,11 @@ def tie(model: SequenceModel) -> None:
     rnn.sparse = False  # every row has a gradient, from the output
 
 
-class Text:
+class Text(BaseDomain):
     """Words, or characters; the recipe's unit may be parts of these."""
 
     what = "text"
-    carries_state = True
     forgets_bursts = True
-
-    def __init__(self, declared: DomainDeclared) -> None:
-        self.declared = declared
 
     def load(self, recipe: Recipe, *, progress: bool = True) -> TextData:
         """A data set by name, or files; in the vocabulary of the run that training starts from, if one is."""
@@ -115,10 +110,6 @@ class Text:
             wanted = replace(wanted, words=data_sets.listed_words(recipe.vocabulary))
         data = memory.wrap(given, unit_of(recipe), wanted, first_vocabulary(recipe))
         return replace(data, independent=recipe.independent)
-
-    def under_name(self, data: TextData, name: str, version: str) -> TextData:
-        """As they are: a file's name is no part of them."""
-        return data
 
     def generate(self, trained: TrainedModel, asked: Asked, options: GenerateOptions) -> Any:
         """A text that begins with what is continued; of a model of token ids arrays of them."""
@@ -220,14 +211,6 @@ class Text:
         generator = np.random.default_rng([recipe.seed, epoch])
         kind = SentenceStreams if data.independent else TokenStreams
         return kind(data.train, recipe.streams, recipe.segment_length, generator)
-
-    def needed_lag(self, recipe: Recipe) -> int | None:
-        """Not known."""
-        return None
-
-    def lost_to_scaling(self, data: TextData, segment: Segment) -> float:
-        """Nothing."""
-        return 0.0
 
     def validate(self, model: SequenceModel, data: TextData) -> Validation:
         """In one sequential pass; with the perplexity of words, or the bits of a character."""
