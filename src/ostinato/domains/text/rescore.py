@@ -54,7 +54,8 @@ class Weights:
         weights = [1.0] * count if self.scores is None else list(self.scores)
         if len(weights) != count:
             raise UserError(
-                f"expected {count} weights of scores, one {argument('score_weights')} for each, found {len(weights)}"
+                f"expected {count} weights of scores, one {argument('score_weights')} for each, found "
+                f"{len(weights)}"
             )
         return np.array([one.scores for one in hypotheses]).reshape(len(hypotheses), count) @ np.array(
             weights
