@@ -4,12 +4,14 @@ import itertools
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from decoder_programs import environment, output_of
 from ostinato.domains.text.evaluation.arpa import read_arpa
+from ostinato.errors import UserError
 
 PROGRAM = """
 import json, sys
@@ -117,3 +119,23 @@ def test_every_word_has_the_log10_of_kenlm(tmp_path: Path) -> None:
         found = ours.score(tokens) / math.log(10)
         np.testing.assert_allclose(found, np.concatenate(theirs), atol=1e-5, rtol=0)
         assert sum(token in ("never", "seen") for token in tokens) > 50
+
+
+def test_a_model_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "small.arpa"
+    path.write_text(SMALL.replace("-0.4\ta", "0.4\ta"))
+    with pytest.raises(
+        UserError, match=r"expected a log-probability of at most 0, 1 word and .* in line 10 of"
+    ):
+        read_arpa(path)
+    path.write_text(SMALL.replace("-0.8\t</s>\n", "").replace("ngram 1=5", "ngram 1=4"))
+    with pytest.raises(UserError, match="expected </s> among the 1-grams"):
+        read_arpa(path)
+
+
+def test_a_perplexity_above_all_numbers_is_told(tmp_path: Path, ostinato: Any) -> None:
+    path = tmp_path / "small.arpa"
+    path.write_text(SMALL.replace("-0.7\tb", "-1e300\tb"))
+    (tmp_path / "text").write_text("b\n")
+    _, out, _ = ostinato("score", path, tmp_path / "text", "--json")
+    assert json.loads(out)["perplexity"] == "infinite: above the largest number there is"

@@ -275,3 +275,40 @@ def test_ten_thousand_sentences_score_alike_elsewhere(name: str, tmp_path: Path)
             log_p, state = step(tokens, state)
         worst = max(worst, *(np.abs(a - np.array(b)).max() for a, b in zip(wanted, found, strict=True)))
     assert worst <= 1e-5, worst
+
+
+def test_hypotheses_are_named_by_their_place_or_by_a_mask() -> None:
+    lm = made("classes")
+    states = lm.step(lm.start(3), lm.ids(["the", "cat", "a"]))
+    expected = lm.log_probs(states)
+    for mask in ([True, False, True], np.array([True, False, True]), torch.tensor([True, False, True])):
+        assert torch.equal(lm.log_probs(states[mask]), expected[[0, 2]])
+    for none in ([], [False] * 3, np.array([], dtype=int)):
+        kept = states[none]
+        assert len(lm.step(kept, [])) == len(kept) == 0
+        assert lm.log_probs(kept).shape == (0, len(lm.vocabulary))
+    assert lm.log_probs(states, []).shape == (3, 0)
+    for wrong in ([3], [-1], [0.5], [True], "a"):
+        with pytest.raises(UserError, match=r"expected (hypotheses in|whole numbers)"):
+            states[wrong]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (lambda lm: lm.start(2.5), "expected batch of at least 1, found 2.5"),
+        (lambda lm: lm.step(lm.start(1), ["the"]), "expected whole numbers"),
+        (lambda lm: lm.step(lm.start(1), [True]), "expected token ids of shape"),
+        (lambda lm: lm.log_probs(lm.start(1), ["the"]), r"expected whole numbers.*ids\(\) gives those"),
+        (lambda lm: lm.score("the cat"), "expected a list of prefixes, found one text"),
+        (lambda lm: lm.ids("the"), "expected a list of words, found a text"),
+    ],
+)
+def test_what_is_no_list_of_ids_is_one_line(asked: Any, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        asked(made("classes"))
+
+
+def test_characters_of_a_text_are_tokens() -> None:
+    lm = made("chars")
+    assert lm.ids("the").tolist() == lm.ids(list("the")).tolist()

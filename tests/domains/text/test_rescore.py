@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ostinato import train
 from ostinato.domains.text.evaluation.dynamic import score_dynamically
 from ostinato.domains.text.evaluation.scores import score_tokens
 from ostinato.domains.text.mixture import MixtureScorer, Together
@@ -225,3 +226,84 @@ def test_the_types_of_an_unknown_word_can_be_said(tmp_path: Path) -> None:
     run = saved_run(tmp_path / "run").folder
     assert load_scorer(run, unknown_types=50).unknown_types == 50
     assert load_scorer(run).unknown_types == VOCABULARY.unknown_types
+
+
+def test_a_hypothesis_of_kaldi_has_one_cost(tmp_path: Path, ostinato: Command) -> None:
+    text, costs = tmp_path / "text", tmp_path / "costs"
+    text.write_text("u1-1 the cat\nu1-2 a dog\n")
+    costs.write_text("u1-1 1\nu1-2 2\nu9-1 3\n")
+    _, notices = load_nbest([text], "kaldi", [costs])
+    assert notices == [f"1 cost without a hypothesis left out of {costs}"]
+    costs.write_text("u1-1 1\nu1-2 2\nu1-1 100\n")
+    with pytest.raises(UserError, match="found u1-1 again in line 3"):
+        load_nbest([text], "kaldi", [costs])
+    text.write_text("u1-1 the cat\nu1-1 a dog\n")
+    with pytest.raises(UserError, match="found u1-1 again; number the hypotheses"):
+        load_nbest([text], "kaldi")
+
+
+def test_lists_with_other_scores_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "u1").write_text("-100 -4 2 the cat\n")
+    (tmp_path / "u2").write_text("NBestList1.0\n(-1000) the cat\n")
+    with pytest.raises(UserError, match=r"expected 2 scores of each hypothesis of .*u2, as in .*u1, found 1"):
+        load_nbest([tmp_path / "u1", tmp_path / "u2"], "srilm")
+
+
+@pytest.mark.parametrize("score", ["-inf", "1e400", "nan"])
+def test_a_score_is_a_finite_number(score: str) -> None:
+    with pytest.raises(UserError, match=rf"in line 2 of list, finite and of at most .* found '{score}'"):
+        read_nbest(f"u1\t1\tthe cat\nu1\t{score}\ta dog\n", "list")
+
+
+def test_a_bonus_counts_words_as_the_model_does() -> None:
+    scorer = RunScorer(MODEL, replace(VOCABULARY, white_space="ascii"))
+    hypotheses = read_nbest("u1\tthe\u00a0cat saw\nu1\tthe saw\n", "list")
+    (ranked,) = rescore(scorer, hypotheses, weights=Weights(word_bonus=100.0)).utterances
+    for one in ranked:
+        assert one.total - one.log_prob == pytest.approx(200)
+    (ranked,) = rescore(
+        RunScorer(MODEL, VOCABULARY), hypotheses, weights=Weights(word_bonus=100.0)
+    ).utterances
+    assert sorted(round(one.total - one.log_prob) for one in ranked) == [200, 300]
+
+
+def test_conversations_may_take_turns_in_a_list() -> None:
+    lines = ["a1\tthe cat saw", "b1\ta bird", "a2\tthe dog", "b2\tate a", "a3\tsaw"]
+    conversations = {line[:2]: line[0] for line in lines}
+    scorer = RunScorer(MODEL, VOCABULARY, carry=True)
+    found: list[dict[str, float]] = []
+    for order in (lines, sorted(lines)):
+        hypotheses = read_nbest("\n".join(order), "list")
+        ranked = rescore(scorer, hypotheses, conversations=conversations).utterances
+        assert [one[0].hypothesis.utterance for one in ranked] == [line[:2] for line in order]
+        found.append({one[0].hypothesis.utterance: one[0].log_prob for one in ranked})
+    assert found[0] == found[1]
+    # the second of a conversation knows of the first
+    assert found[0]["a2"] != pytest.approx(alone("the dog"), abs=1e-3)
+
+
+def test_what_remembers_nothing_cannot_carry_its_state(tmp_path: Path, ostinato: Command) -> None:
+    run, arpa, cases = tmp_path / "run", "no_unk.arpa", Path(__file__).parent / "cases"
+    saved_run(run)
+    (tmp_path / "list").write_text(NBEST)
+    (tmp_path / "of").write_text("u1 a\nu2 a\n")
+    for option in ("--carry", "--dynamic"):
+        code, _, err = ostinato("rescore", cases / arpa, tmp_path / "list", option)
+        assert code == 2
+        assert f"{option} carries a state from sentence to sentence, found n-grams" in err
+        mixed = ("--mix-with", run, "--mix-weight", "0.5")
+        code, _, _ = ostinato("rescore", cases / arpa, tmp_path / "list", option, *mixed)
+        assert code == 0
+    # conversations are resampled as a whole, too
+    told = ("--conversations", tmp_path / "of")
+    assert ostinato("rescore", cases / arpa, tmp_path / "list", *told)[0] == 0
+    code, _, err = ostinato("score", cases / arpa, cases / "plain_sentences.txt", "--dynamic")
+    assert code == 2
+    assert "--dynamic carries a state from sentence to sentence, found n-grams" in err
+    alone = tmp_path / "alone"
+    settings = {"domain": "words", "epochs": 1, "hidden_size": 4, "independent": True}
+    train("SGD+C", ["the cat saw", "a dog ate"] * 9, out=alone, **settings)
+    for more in (("--carry",), ("--dynamic",), told):
+        code, _, err = ostinato("rescore", alone, tmp_path / "list", *more)
+        assert code == 2
+        assert f"{more[0]} carries its state, found a run on independent sentences" in err

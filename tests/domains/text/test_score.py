@@ -112,7 +112,7 @@ def test_arpa_models_back_off(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, [-0.1, -0.3, -1.0, -0.7, -0.5 - 0.6])
     plain = tmp_path / "lm.arpa"
     plain.write_text(ARPA.replace("-0.3\tthe cat", "-0.3\tthe"))
-    with pytest.raises(UserError, match="expected a log-probability, 2 words"):
+    with pytest.raises(UserError, match="expected a log-probability of at most 0, 2 words"):
         read_arpa(plain)
     plain.write_text("hello\n")
     with pytest.raises(UserError, match="expected an ARPA file"):

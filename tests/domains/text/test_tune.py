@@ -114,3 +114,19 @@ def test_tuning_from_the_command_line(tmp_path: Path, ostinato: Callable[..., tu
     assert "oracle" in out
     code, _, err = ostinato("rescore", run, tmp_path / "list", *found["options"].split())
     assert code == 0
+
+
+def test_words_of_references_are_those_of_the_model(
+    tmp_path: Path, ostinato: Callable[..., tuple[int, str, str]]
+) -> None:
+    cases = Path(__file__).parent / "cases"
+    names = [f"u{k}" for k in range(8)]
+    (tmp_path / "list").write_text("".join(f"{u}\t10\u00a0000 b\n{u}\tb\n" for u in names))
+    (tmp_path / "said").write_text("".join(f"{u} <s> 10\u00a0000 b </s>\n" for u in names))
+    arguments = (cases / "nbsp_in_token.arpa", tmp_path / "list", "--tune", tmp_path / "said", "--json")
+    code, out, err = ostinato("rescore", *arguments)
+    assert code == 0
+    assert "<s> and </s> left out of 8 lines" in err
+    found = json.loads(out)
+    assert found["reference_words"] == 2 * found["utterances"]["tried_on"]
+    assert found["word_error_rate"]["first"] == 0

@@ -94,11 +94,8 @@ def score_file(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
             "carries its state"
         )
     first = load_scorer(run, dynamic=own.dynamic_rate if own.dynamic else None)
-    if isinstance(first, RunScorer) and first.independent and own.dynamic:
-        raise UserError(
-            f"{argument('dynamic')} carries its state, found a run on independent sentences: {run}; leave it "
-            "out"
-        )
+    if own.dynamic:
+        check_remembers([(run, first)], "dynamic")
     unknown = UnknownWords(penalty=own.unknown_penalty)
     scorer, notices = with_mixture(
         first, own.mix_with, own.mix_weight, own.fit_on, independent=own.independent
@@ -116,6 +113,27 @@ def score_file(run: Path, files: list[Path], own: ScoreOptions) -> Answer:
         yield score_table(scored, unigram, f"{file} under {run}", text, per_token=own.per_token)
 
     return Answer(lambda: as_dict(scored, unigram, text, per_token=own.per_token), parts(), notices)
+
+
+def check_remembers(models: Sequence[tuple[Path, Scorer]], asked: str) -> None:
+    """See that sentences can be scored after each other, as an option asks.
+
+    Raises:
+        UserError: a run is on independent sentences, or there are n-grams alone, which remember no sentence.
+    """
+    for path, model in models:
+        if isinstance(model, RunScorer) and model.independent:
+            raise UserError(
+                f"{argument(asked)} carries its state, found a run on independent sentences: {path}; leave "
+                "it out"
+            )
+    # conversations are also what is resampled as a whole, whatever the model
+    if asked != "conversations" and not any(isinstance(model, RunScorer) for _, model in models):
+        found = ", ".join(str(path) for path, _ in models)
+        raise UserError(
+            f"{argument(asked)} carries a state from sentence to sentence, found n-grams, which have none: "
+            f"{found}; leave it out"
+        )
 
 
 def export_file(run: Path, file: Path) -> Answer:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ostinato.domains.text.decoders import PyctcdecodeScorer, torchaudio_scorer
 from ostinato.domains.text.onnx_step import export_step
+from ostinato.domains.text.reading.extents import OF_WORDS
 from ostinato.domains.text.reading.vocabulary import END_ID, NO_ID, Vocabulary
 from ostinato.domains.text.unknown import SHARED, UnknownWords
 from ostinato.errors import UserError, argument
@@ -44,8 +45,15 @@ class States:
         return len(self.read[0])
 
     def __getitem__(self, rows: int | Sequence[int] | Tensor | np.ndarray) -> States:
-        """The states of some hypotheses, in the order in which they are named, each as often as it is."""
-        places = torch.as_tensor(rows, device=self.read[0].device).reshape(-1)
+        """The states of some hypotheses, in the order in which they are named, each as often as it is.
+
+        Args:
+            rows: in [0, B); or which are kept, (B,) bool. None of them is no state.
+
+        Raises:
+            UserError: there is no such hypothesis.
+        """
+        places = _rows(rows, len(self)).to(self.read[0].device)
         return States(tuple(x.index_select(0, places) for x in self.read), select(self.carried, places))
 
     @staticmethod
@@ -131,8 +139,11 @@ class LanguageModel:
         """The ids of tokens, (N,) int64; of those that the model does not know the unknown token's.
 
         Raises:
-            UserError: the model has no unknown token, and does not know one of them.
+            UserError: the model has no unknown token, and does not know one of them; or a text is given where
+                tokens are no characters.
         """
+        if isinstance(tokens, str) and self.vocabulary.unit in OF_WORDS:
+            raise UserError(f"expected a list of {self.vocabulary.unit}, found a text: {tokens[:60]!r}")
         return torch.from_numpy(self.vocabulary.numbers(tokens))
 
     @torch.no_grad()
@@ -142,9 +153,9 @@ class LanguageModel:
         Args:
             batch: B, at least 1.
         """
-        if batch < 1:
-            raise UserError(f"expected {argument('batch')} of at least 1, found {batch}")
-        return self._read(torch.full((batch,), END_ID), None)
+        if not isinstance(batch, int | np.integer) or batch < 1:
+            raise UserError(f"expected {argument('batch')} of at least 1, found {batch!r}")
+        return self._read(torch.full((int(batch),), END_ID), None)
 
     @torch.no_grad()
     def step(self, states: States, tokens: Tensor | Sequence[int] | np.ndarray) -> States:
@@ -177,7 +188,7 @@ class LanguageModel:
         if words is None:
             found: Tensor = distribution.log_probs
             return found
-        places = torch.as_tensor(words, device=self._device)
+        places = _as_ids(words)
         if places.dim() < 2:
             places = places.reshape(1, -1).expand(len(states), -1)
         asked = self._checked(places, (len(states), places.shape[-1]))
@@ -191,7 +202,12 @@ class LanguageModel:
 
         Args:
             prefixes: tokens as strings; a text is split into its tokens, and does not end its last line.
+
+        Raises:
+            UserError: it is one text, and no list.
         """
+        if isinstance(prefixes, str):
+            raise UserError(f"expected a list of prefixes, found one text: {prefixes[:60]!r}; write [text]")
         split = [self.vocabulary.split(x) if isinstance(x, str) else list(x) for x in prefixes]
         return self.score_ids([tuple(self.vocabulary.numbers(tokens).tolist()) for tokens in split])
 
@@ -313,8 +329,13 @@ class LanguageModel:
 
     def _checked(self, tokens: Tensor | Sequence[Any] | np.ndarray, shape: tuple[int, ...]) -> Tensor:
         """Ids as the model takes them; those out of its vocabulary would be read from elsewhere."""
-        ids = torch.as_tensor(tokens, device=self._device)
-        if tuple(ids.shape) != shape or ids.is_floating_point() or ids.is_complex():
+        ids = _as_ids(tokens).to(self._device)
+        if (
+            tuple(ids.shape) != shape
+            or ids.dtype == torch.bool
+            or ids.is_floating_point()
+            or ids.is_complex()
+        ):
             raise UserError(
                 f"expected token ids of shape {shape}, found {ids.dtype} of shape {tuple(ids.shape)}"
             )
@@ -322,6 +343,28 @@ class LanguageModel:
         if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= size):
             raise UserError(f"expected token ids in [0, {size}), found {int(ids.min())} to {int(ids.max())}")
         return ids.long()
+
+
+def _as_ids(given: int | Tensor | Sequence[Any] | np.ndarray) -> Tensor:
+    """Whole numbers as a tensor; a list of none is of none of these."""
+    try:
+        found = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(
+            f"expected whole numbers, found {str(given)[:60]}; ids() gives those of tokens"
+        ) from None
+    return found.long() if not found.numel() else found
+
+
+def _rows(rows: int | Sequence[int] | Tensor | np.ndarray, count: int) -> Tensor:
+    """Which of some hypotheses, (K,) int64."""
+    places = _as_ids(rows).reshape(-1)
+    if places.dtype == torch.bool and len(places) == count:
+        return places.nonzero()[:, 0]
+    whole = not (places.dtype == torch.bool or places.is_floating_point() or places.is_complex())
+    if not whole or (len(places) and (int(places.min()) < 0 or int(places.max()) >= count)):
+        raise UserError(f"expected hypotheses in [0, {count}), found {str(places.tolist())[:60]}")
+    return places.long()
 
 
 @dataclass

@@ -79,9 +79,19 @@ def load_nbest(
         if marked:
             notices.append(told_of_marks(marked, name))
             own = [replace(one, words=words) for one, words in zip(own, bare.split("\n"), strict=True)]
+        if found and len(own[0].scores) != len(found[0].scores):
+            raise UserError(
+                f"expected {counted(len(found[0].scores), 'score')} of each hypothesis of {name}, as in "
+                f"{paths[0]}, found {len(own[0].scores)}; rescore lists with other scores by themselves"
+            )
         found += own
     if kind == "kaldi":
-        found = _with_costs(found, [(read_text(path), str(path)) for path in costs])
+        found, unused = _with_costs(found, [(read_text(path), str(path)) for path in costs])
+        notices += [
+            f"{counted(n, 'cost')} without a hypothesis left out of {path}"
+            for n, path in zip(unused, costs, strict=True)
+            if n
+        ]
     return found, notices
 
 
@@ -146,25 +156,35 @@ def read_kaldi(text: str, name: str) -> list[Hypothesis]:
     return _some(found, name)
 
 
-def _with_costs(hypotheses: Sequence[Hypothesis], costs: Sequence[tuple[str, str]]) -> list[Hypothesis]:
-    """With a score from each archive of costs, and named by their utterance alone."""
+def _with_costs(
+    hypotheses: Sequence[Hypothesis], costs: Sequence[tuple[str, str]]
+) -> tuple[list[Hypothesis], list[int]]:
+    """With a score from each archive of costs, and named by their utterance alone; how many costs of each
+    archive are of no hypothesis.
+    """
     tables = [_costs(text, name) for text, name in costs]
-    found = []
+    found, named = [], set()
     for one in hypotheses:
+        if one.utterance in named:
+            raise UserError(f"expected each UTTERANCE-NUMBER once in {argument('format')} kaldi, found "
+                            f"{one.utterance} again; number the hypotheses of an utterance")  # fmt: skip
+        named.add(one.utterance)
         for table, (_, name) in zip(tables, costs, strict=True):
             if one.utterance not in table:
                 raise UserError(f"expected a cost of {one.utterance} in {name}, found none")
         scores = tuple(-table[one.utterance] for table in tables)
         found.append(Hypothesis(one.utterance.rpartition("-")[0], scores, one.words))
-    return found
+    return found, [len(table.keys() - named) for table in tables]
 
 
 def _costs(text: str, name: str) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for number, line in _lines(text, name):
         fields = _words(line)
         if len(fields) != 2:
             raise UserError(f"expected UTTERANCE-NUMBER COST in line {number} of {name}, found {line[:60]!r}")
+        if fields[0] in found:
+            raise UserError(f"expected each cost once in {name}, found {fields[0]} again in line {number}")
         found[fields[0]] = _score(fields[1], f"a cost in line {number} of {name}")
     return found
 
@@ -238,7 +258,9 @@ def _score(text: str, expected: str) -> float:
         if not abs(value) <= _MOST_SCORE:
             raise ValueError
     except ValueError:
-        raise UserError(f"expected {expected}, found {text.strip()!r}") from None
+        raise UserError(
+            f"expected {expected}, finite and of at most {_MOST_SCORE:g} in size, found {text.strip()!r}"
+        ) from None
     return value
 
 

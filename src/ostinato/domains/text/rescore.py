@@ -16,6 +16,7 @@ import numpy as np
 
 from ostinato.domains.text.nbest import Hypothesis
 from ostinato.domains.text.reading.vocabulary import END
+from ostinato.domains.text.reading.words import splitter
 from ostinato.domains.text.score import Scorer
 from ostinato.domains.text.unknown import SHARED, UnknownWords
 from ostinato.errors import UserError, argument, check_weight
@@ -139,7 +140,7 @@ def groups_of(
     """The hypotheses in groups that are scored at once: their places in the list, and their tokens.
 
     All at once where sentences know nothing of each other; else an utterance after the other, each after
-    what `best` says of the one before.
+    what `best` says of the one before in its conversation, wherever that stands in the list.
 
     Args:
         scorer: the language model.
@@ -156,8 +157,10 @@ def groups_of(
         sentences = [tokens[place] for place in every]
         yield every, tokens_of(scorer, sentences, conversation.score(sentences))
         return
+    every_conversation: dict[str, list[list[int]]] = {}
     for utterance, places in grouped.items():
-        now = _conversation_of(utterance, conversations)
+        every_conversation.setdefault(_conversation_of(utterance, conversations), []).append(places)
+    for now, places in ((now, places) for now, own in every_conversation.items() for places in own):
         if before is not None and now != before:
             conversation.begin()
         before, sentences = now, [tokens[place] for place in places]
@@ -220,7 +223,8 @@ class Ranking:
     ) -> None:
         self.scorer, self.weights, self.unknown = scorer, weights, unknown
         self.given = weights.of_scores(hypotheses)
-        self.words = np.array([len(one.words.split()) for one in hypotheses])
+        split = splitter(scorer.white_space)  # as the model counts words
+        self.words = np.array([len(split(one.words)) for one in hypotheses])
 
     def log_probs(self, tokens: Tokens) -> np.ndarray:
         """log p of each hypothesis of a group (K,)."""

@@ -9,8 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ostinato.domains.answer import Answer, Notice, Part, Raw
-from ostinato.domains.text.commands import with_mixture
+from ostinato.domains.text.commands import check_remembers, with_mixture
+from ostinato.domains.text.mixture import MixtureScorer
 from ostinato.domains.text.nbest import Format, Hypothesis, load_nbest, read_by_utterance
+from ostinato.domains.text.reading.words import told_of_marks, without_marks
 from ostinato.domains.text.rescore import Ranked, Rescored, Weights, rescore
 from ostinato.domains.text.score import Scorer, load_scorer, read_text
 from ostinato.domains.text.tune import Setting, Tuned, tune
@@ -57,13 +59,18 @@ def rescore_lists(run: Path, lists: list[Path], own: RescoreOptions) -> Answer:
         first, own.mix_with, own.mix_weight, own.fit_on, independent=True, carry=carry, dynamic=rate
     )
     notices += more
+    if own.dynamic or carry:
+        asked = "dynamic" if own.dynamic else "carry" if own.carry else "conversations"
+        models = scorer.together.models if isinstance(scorer, MixtureScorer) else [first]
+        check_remembers(list(zip((run, *own.mix_with), models, strict=True)), asked)
     conversations = None
     if own.conversations is not None:
         conversations = read_by_utterance(read_text(own.conversations), str(own.conversations))
     weights = Weights(own.score_weights or None, own.lm_weight, own.word_bonus)
     unknown = UnknownWords(shared=True, penalty=own.unknown_penalty)
     if own.tune is not None:
-        references = read_by_utterance(read_text(own.tune), str(own.tune))
+        references, marked = _without_marks(read_by_utterance(read_text(own.tune), str(own.tune)))
+        notices += [Notice(told_of_marks(marked, str(own.tune)))] if marked else []
         notices += _unmatched(hypotheses, references)
         tuned = tune(
             scorer, hypotheses, references, weights=weights, unknown=unknown, conversations=conversations
@@ -82,6 +89,12 @@ def _check(own: RescoreOptions) -> None:
     if own.lines and (own.all or own.tune is not None):
         other = "all" if own.all else "tune"
         raise UserError(f"expected {argument('lines')} or {argument(other)}, found both")
+
+
+def _without_marks(references: dict[str, str]) -> tuple[dict[str, str], int]:
+    """References as the hypotheses are, without marks of sentences, and how many had any."""
+    bare, marked = without_marks("\n".join(references.values()))
+    return dict(zip(references, bare.split("\n"), strict=True)), marked
 
 
 def _unmatched(hypotheses: list[Hypothesis], references: dict[str, str]) -> list[Notice]:

@@ -73,6 +73,8 @@ def told_infinite(scored: ScoredText) -> str:
     unknown = int((impossible & ~scored.known).sum())
     if unknown == int(impossible.sum()) and unknown > 0:
         return f"infinite: {counted(unknown, 'unknown word')}"
+    if not impossible.any():
+        return "infinite: above the largest number there is"
     return f"infinite: {counted(int(impossible.sum()), 'token')} without probability"
 
 

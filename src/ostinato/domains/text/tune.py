@@ -14,6 +14,7 @@ import numpy as np
 from ostinato.domains.text.evaluation.interpolation import mix
 from ostinato.domains.text.mixture import MixtureScorer
 from ostinato.domains.text.nbest import Hypothesis
+from ostinato.domains.text.reading.words import WhiteSpace, splitter
 from ostinato.domains.text.rescore import Ranking, Tokens, Weights, by_utterance, groups_of
 from ostinato.domains.text.score import Scorer
 from ostinato.domains.text.unknown import UnknownWords
@@ -76,6 +77,7 @@ class Bench:
         references: by utterance.
         given: what the scores of each hypothesis come to, (K,).
         tokens: of all hypotheses in their order.
+        white_space: what separates words.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Bench:
         references: Mapping[str, str],
         given: np.ndarray,
         tokens: Tokens,
+        white_space: WhiteSpace = "unicode",
     ) -> None:
         grouped = by_utterance(hypotheses)
         widest = max(map(len, grouped.values()))
@@ -92,9 +95,10 @@ class Bench:
             self.place[row, : len(places)] = places
         self.there = np.greater_equal(self.place, 0)
         self.tokens, self.given = tokens, self._rows(given)
-        said = [one.words.split() for one in hypotheses]
+        split = splitter(white_space)
+        said = [split(one.words) for one in hypotheses]
         self.words = self._rows(np.array([len(words) for words in said], dtype=np.float64))
-        expected = {utterance: references[utterance].split() for utterance in grouped}
+        expected = {utterance: split(references[utterance]) for utterance in grouped}
         errors = [word_errors(expected[h.utterance], w) for h, w in zip(hypotheses, said, strict=True)]
         self.errors = self._rows(np.array(errors))
         self.reference_words = np.array([len(words) for words in expected.values()])
@@ -161,7 +165,13 @@ def tune(
     ranking = Ranking(scorer, hypotheses, weights, unknown)
     found = _all_tokens(scorer, hypotheses, conversations, ranking)
     used = [k for k, one in enumerate(hypotheses) if one.utterance in references]
-    bench = Bench([hypotheses[k] for k in used], references, ranking.given[used], _of_hypotheses(found, used))
+    bench = Bench(
+        [hypotheses[k] for k in used],
+        references,
+        ranking.given[used],
+        _of_hypotheses(found, used),
+        scorer.white_space,
+    )
     utterances = len(bench.reference_words)
     if utterances < FEWEST_UTTERANCES:
         raise UserError(

@@ -144,3 +144,17 @@ def test_words_and_characters_are_counted_alike_whatever_the_unit(unit: str) -> 
     # a line cut at a space between two blocks is one sentence
     cut = extents(["the cat ", "saw the dog\n"], unit)
     assert (cut.words.tolist(), cut.characters.tolist()) == ([6], [20])
+
+
+@pytest.mark.parametrize("unit", ["words", "chars"])
+def test_a_vocabulary_without_any_token_of_the_text_is_refused(unit: str) -> None:
+    text = ["the cat saw the dog\n"] * 3
+    most = max(Counter(text[0].split() if unit == "words" else text[0].strip()).values()) * len(text)
+    kept = Vocabulary.count(unit, text, wanted=Wanted(minimum_count=most))
+    assert most in kept.counts
+    with pytest.raises(UserError, match=f"expected minimum_count of at most {most}, .*found {most + 1}"):
+        Vocabulary.count(unit, text, wanted=Wanted(minimum_count=most + 1))
+    with pytest.raises(UserError, match=f"expected {unit} of the training text in vocabulary, found none"):
+        Vocabulary.count(unit, text, wanted=Wanted(words=frozenset({"THE", "DOG"})))
+    # nothing of it is a word: nothing to say
+    assert Vocabulary.count("words", ["<unk>\n"], wanted=Wanted(minimum_count=9)).tokens == ("</s>", "<unk>")

@@ -15,9 +15,13 @@ from ostinato import foreign
 from ostinato.domains.text.reading.source import whole_file
 from ostinato.domains.text.reading.words import BEGIN, END
 from ostinato.errors import UserError
+from ostinato.evaluation.numbers import counted
 
 UNKNOWN = "<unk>"
 _TEN = math.log(10)
+
+# What rounding may make of the logarithm of 1.
+_ROUNDED = 1e-5
 
 # No other white space separates fields: a no-break space is part of a word.
 _BLANK = " \t\r"
@@ -110,6 +114,10 @@ def _read(path: Path, lines: Iterator[tuple[int, str]]) -> list[dict[tuple[str, 
     found = [len(table) for table in tables]
     if not tables or found != announced:
         raise UserError(f"expected an ARPA file with {announced or 'some'} n-grams in {path}, found {found}")
+    if (END,) not in tables[0]:
+        raise UserError(
+            f"expected {END} among the 1-grams of {path}, found none: no sentence could end there"
+        )
     return tables
 
 
@@ -127,11 +135,11 @@ def _entry(path: Path, number: int, text: str, order: int) -> tuple[tuple[str, .
             raise ValueError
         weight = float(parts[order + 1]) if len(parts) == order + 2 else 0.0
         log_p = float(parts[0])
-        if math.isnan(log_p) or math.isnan(weight) or math.inf in (log_p, weight):
+        if not log_p <= _ROUNDED or math.isnan(weight) or weight == math.inf:
             raise ValueError
         return tuple(parts[1 : order + 1]), (log_p, weight)
     except ValueError:
         raise UserError(
-            f"expected a log-probability, {order} words and a back-off weight in line {number} of {path}, "
-            f"found {text!r}"
+            f"expected a log-probability of at most 0, {counted(order, 'word')} and a back-off weight in "
+            f"line {number} of {path}, found {text!r}"
         ) from None

@@ -312,7 +312,17 @@ def _chosen(unit: Unit, found: Counter[str], forgotten: int, types: int, wanted:
     ends, unknown = found.pop(END[unit], 0), found.pop(UNKNOWN[unit], 0)
     ranked = sorted(found, key=lambda token: (-found[token], token))
     known = [t for t in ranked if found[t] >= wanted.minimum_count]
+    if ranked and not known:
+        raise UserError(
+            f"expected {argument('minimum_count')} of at most {found[ranked[0]]:,}, the count of the most "
+            f"frequent of the training {unit}, found {wanted.minimum_count:,}: all would be unknown"
+        )
     if wanted.words is not None:
+        if known and wanted.words.isdisjoint(known):
+            raise UserError(
+                f"expected {unit} of the training text in {argument('vocabulary')}, found none of them: all "
+                "would be unknown; check the list's spelling, and that a word comes first in its line"
+            )
         known = _from_list(known, found, wanted)
     known = known[: max(wanted.size - 2, 0)]
     every = wanted.words is None and len(known) == len(ranked) and unknown + forgotten == 0
