@@ -164,3 +164,14 @@ def test_pipes_and_standard_input_are_read_to_their_end(
     with pytest.raises(UserError, match="found nothing in it"):
         read_sentences(empty, "words")
     writer.join()
+
+
+def test_standard_input_in_two_places_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ostinato: Command
+) -> None:
+    run = saved_run(tmp_path / "run").folder
+    for arguments in (("rescore", run, "-", "--tune", "-"), ("rescore", run, "-", "-")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"u1\tthe cat\n")))
+        code, _, err = ostinato(*arguments)
+        assert code == 2
+        assert "found nothing in it; it can be read once: give - in one place" in err

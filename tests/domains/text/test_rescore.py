@@ -45,7 +45,7 @@ def test_hypotheses_are_ranked_by_all_their_scores() -> None:
             assert r.total == pytest.approx(expected, abs=1e-3)
     acoustic = rescore(scorer, hypotheses, weights=Weights(lm_weight=0.0)).utterances
     assert acoustic[0][0].hypothesis.words == "the cat saw"
-    with pytest.raises(UserError, match="expected 1 weights"):
+    with pytest.raises(UserError, match="expected 1 weights of scores, one score_weights for each, found 2"):
         rescore(scorer, hypotheses, weights=Weights((1, 2)))
     with pytest.raises(UserError, match="expected a finite lm_weight"):
         Weights(lm_weight=math.inf)

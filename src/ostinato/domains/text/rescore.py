@@ -53,7 +53,10 @@ class Weights:
             raise UserError("expected as many scores of every hypothesis, found more of some")
         weights = [1.0] * count if self.scores is None else list(self.scores)
         if len(weights) != count:
-            raise UserError(f"expected {count} weights of scores, found {len(weights)}")
+            raise UserError(
+                f"expected {count} weights of scores, one {argument('score_weights')} for each, found "
+                f"{len(weights)}"
+            )
         return np.array([one.scores for one in hypotheses]).reshape(len(hypotheses), count) @ np.array(
             weights
         )

@@ -188,7 +188,8 @@ def _in_memory(path: Path, data: bytes) -> BytesSource:
     if data.startswith(_GZIP):
         data = foreign.unpacked(data, called)
     if not data:
-        raise UserError(f"expected text in {called}, found nothing in it")
+        once = "; it can be read once: give - in one place" if path in STANDARD_INPUT else ""
+        raise UserError(f"expected text in {called}, found nothing in it{once}")
     return BytesSource(path, 0, len(data), data)
 
 
