@@ -165,6 +165,7 @@ def ours(
     """ostinato's training with a budget that its schedule knows; the model of the best validation."""
     own = {k: v for k, v in settings.items() if k != "dropout"} | OWN[domain]
     own |= {"input_dropout": settings["dropout"], "output_dropout": settings["dropout"]}
+    own["direct_l2"] = 1 / len(data.train)
     fixed = {"learning_rate_rule": "cosine", "warmup": 0.05, "epochs": 1_000_000, "patience": 1_000_000}
     fixed |= {
         "minutes": seconds / 60,

@@ -3,11 +3,14 @@
 //
 //     out_i     += sum_o table[p_io ... p_io + W)
 //     table[p_io ... p_io + W) -= rate * residual_i        for every i and o, one after the other
+//     table[p_io ... p_io + W) *= exp(-rate * (now - then)) for every i and o, once for each `then`
 //
+// `then`, when a window was used last, stands in a cell that the windows which begin within GRAIN numbers share.
 // Only what the windows touch is read or written. Tensors come as addresses; ostinato/nn/kernels/ngrams.py is the only
 // caller, and checks device, type, layout and shape. Places are checked here: they are data, not shapes.
 #include <nanobind/nanobind.h>
 
+#include <cmath>
 #include <cstdint>
 
 // One body for every instruction set of the machine, chosen when the module is loaded.
@@ -23,6 +26,8 @@ namespace {
 
 using Address = std::uintptr_t;
 using Long = std::int64_t;
+
+constexpr Long GRAIN = 16;
 
 bool inside(const Long* places, Long count, Long width, Long size) {
   for (Long k = 0; k < count; ++k)
@@ -49,6 +54,17 @@ bool inside(const Long* places, Long count, Long width, Long size) {
         T* window = table + places[i * contexts + o];                                                             \
         for (Long j = 0; j < width; ++j) window[j] -= rate * row[j];                                              \
       }                                                                                                           \
+    }                                                                                                             \
+  }                                                                                                               \
+  FOR_EVERY_MACHINE void decay_##SUFFIX(T* table, const Long* places, Long count, Long width, Long* cells,        \
+                                        Long now, double rate) {                                                  \
+    for (Long k = 0; k < count; ++k) {                                                                            \
+      Long& then = cells[places[k] / GRAIN];                                                                      \
+      if (then == now) continue;                                                                                  \
+      const T kept = static_cast<T>(std::exp(-rate * static_cast<double>(now - then)));                           \
+      then = now;                                                                                                 \
+      T* window = table + places[k];                                                                              \
+      for (Long j = 0; j < width; ++j) window[j] *= kept;                                                         \
     }                                                                                                             \
   }
 
@@ -78,6 +94,18 @@ NB_MODULE(_ngrams, module) {
     else
       learn_float(reinterpret_cast<float*>(table), at, rows, contexts, width,
                   reinterpret_cast<const float*>(residual), static_cast<float>(rate));
+    return true;
+  });
+  module.attr("grain") = GRAIN;
+  module.def("decay", [](bool wide, Address table, Long size, Address places, Long count, Long width, Address cells,
+                         Long now, double rate) {
+    auto* at = reinterpret_cast<const Long*>(places);
+    auto* then = reinterpret_cast<Long*>(cells);
+    if (!inside(at, count, width, size)) return false;
+    if (wide)
+      decay_double(reinterpret_cast<double*>(table), at, count, width, then, now, rate);
+    else
+      decay_float(reinterpret_cast<float*>(table), at, count, width, then, now, rate);
     return true;
   });
 }

@@ -88,6 +88,7 @@ OTHER = {
     "embedding_size": 3,
     "recurrent_scale": 0.5,
     "direct_rate": 0.1,
+    "direct_l2": 0.05,
     "tied": True,
 }
 # These act when validation hardly improves, damping has fallen far, or the last solution is a good start:

@@ -263,6 +263,11 @@ class SequenceModel(nn.Module):
         return ()
 
     @property
+    def counts(self) -> frozenset[str]:
+        """Names in the state dict that count how training went on: another training begins them anew."""
+        return frozenset()
+
+    @property
     def score_name(self) -> str:
         """What `Loss.nll` is minus the sum of, and what early stopping watches."""
         return self.objective.score_name

@@ -25,8 +25,10 @@ def take_weights(model: SequenceModel, folder: Path) -> None:
             f"expected a run with a trained model as {argument('init_from')}, found none: {folder}"
         )
     tensors, _ = run.load_checkpoint("best")
-    weights = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
-    own = model.state_dict()
+    every = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
+    weights = {name: value for name, value in every.items() if name not in model.counts}
+    begun = {name: value for name, value in model.state_dict().items() if name in model.counts}
+    own = {name: value for name, value in model.state_dict().items() if name not in begun}
     for name in own.keys() | weights.keys():
         wanted, found = (tuple(x[name].shape) if name in x else None for x in (own, weights))
         if wanted != found:
@@ -34,7 +36,7 @@ def take_weights(model: SequenceModel, folder: Path) -> None:
                 f"expected weights {name} of shape {wanted} in {folder}, found {found}: its model is another "
                 f"one than the settings say; leave out what differs from it"
             )
-    model.load_state_dict(weights)
+    model.load_state_dict(weights | begun)
 
 
 def told(folder: Path, scores: dict[str, float]) -> tuple[dict[str, Any], str]:

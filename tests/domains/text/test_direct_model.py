@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -169,7 +171,58 @@ def test_what_is_forgotten_or_only_scored_is_not_learned(classes: bool) -> None:
         torch.autograd.grad(parts.loss(inputs, targets).objective, parts.output.bias, create_graph=True)
 
 
-def test_runs_resume_and_the_rate_follows_the_schedule(tmp_path) -> None:
+def test_the_penalty_of_n_grams_is_that_of_a_step_for_every_update() -> None:
+    """Lazily: a weight that is not used for some updates decays for all of them when it is used next."""
+    rate, l2, scale, width = 0.3, 1e-3, 0.5, 9
+    direct = DirectNgrams(500, 2, width, learns_apart=True, rate=rate, l2=l2, dtype=torch.float64)
+    with torch.no_grad():
+        direct.table.normal_(generator=seeded())
+    dense, last = direct.table.detach().clone(), {}
+    draws = seeded(3)
+    for update in range(20):
+        tokens = torch.randint(3, (7, 1), generator=draws)
+        contexts = direct.contexts(tokens, torch.zeros(0, 1, dtype=torch.int64))
+        places = direct.places(contexts.flatten(0, 1), 0)
+        residual = torch.randn(7, width, generator=draws, dtype=torch.float64)
+        direct.remember(places, residual)
+        direct.count(7)
+        direct.learn(scale)
+        for place in set(places.flatten().tolist()):
+            updates = update + 1 - last.get(place, 0)
+            dense[place : place + width] *= math.exp(-rate * scale * l2 * 7) ** updates
+            last[place] = update + 1
+        for place, step in zip(places.flatten().tolist(), residual, strict=True):
+            dense[place : place + width] -= rate * scale * step
+    assert len({place // 16 for place in last}) == len(last) > 1
+    torch.testing.assert_close(direct.table.detach(), dense)
+    assert int(direct.tokens) == 140
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_a_loss_counts_its_tokens(classes: bool) -> None:
+    inputs, targets = text()
+    mask = torch.rand(20, 2, generator=seeded(1)) < 0.7
+    parts = apart(classes)
+    direct = DirectNgrams(500, 4, 9, learns_apart=True, rate=0.1, l2=0.1, dtype=torch.float64)
+    parts.direct = direct
+    parts.loss(inputs, targets, mask=mask)
+    direct.forget()  # as after a gradient that was not finite
+    for _ in range(2):
+        direct.forget()
+        parts.loss(inputs, targets, mask=mask)
+        direct.learn()
+    assert int(direct.tokens) == 2 * int(mask.sum())
+
+
+def test_a_penalty_without_a_rate_of_its_own_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"l2 is at least 0, and for a table that learns_apart, got 0\.1"):
+        DirectNgrams(500, 2, 9, l2=0.1)
+    with pytest.raises(ValueError, match="got -1"):
+        DirectNgrams(500, 2, 9, learns_apart=True, rate=0.1, l2=-1)
+
+
+@pytest.mark.parametrize("l2", [0.0, 1e-3])
+def test_runs_resume_and_the_rate_follows_the_schedule(tmp_path, l2) -> None:
     """Bit for bit; runs of before, without a rate of these, go on as they were."""
     from ostinato.domains.domain import load_data
     from ostinato.recipe.recipe import Recipe
@@ -180,7 +233,7 @@ def test_runs_resume_and_the_rate_follows_the_schedule(tmp_path) -> None:
     (tmp_path / "text.txt").write_text("the cat saw a dog\na dog saw the bird\n" * 40)
     settings = {"hidden_size": 6, "streams": 4, "segment_length": 5, "classes": 3, "direct": 500}
     settings |= {"vocabulary_size": 50, "data": str(tmp_path / "text.txt"), "optimizer": "adam"}
-    settings |= {"learning_rate_rule": "cosine", "warmup": 0.2}
+    settings |= {"learning_rate_rule": "cosine", "warmup": 0.2, "direct_l2": l2}
     recipe = Recipe.parse(None, domain="words", epochs=4, **settings)
     assert recipe.direct_rate == 0.03
     assert (
@@ -206,6 +259,10 @@ def test_runs_resume_and_the_rate_follows_the_schedule(tmp_path) -> None:
     one, other = (Run.open(tmp_path / name).load_checkpoint("last")[0] for name in ("b", "c"))
     assert all(torch.equal(one[name], other[name]) for name in other)
     assert float(other["model.direct.table"].abs().max()) > 0.01
+    # a model without a penalty has, and keeps, what it had
+    assert ("model.direct.tokens" in other) == ("model.direct.used" in other) == (l2 > 0)
+    if l2 > 0:
+        assert int(other["model.direct.tokens"]) == 4 * data.frames("train")
     with pytest.raises(UserError, match="clip_by sequence does not go with direct"):
         recipe.replace(clip=1.0, clip_by="sequence")
 

@@ -196,3 +196,21 @@ def test_a_pipe_is_trained_on_where_the_kind_of_data_is_named(tmp_path, capsys) 
     assert command(asked) == 0
     one, other = (load_model(Run.open(tmp_path / name)).model.state_dict() for name in ("piped", "file"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_penalty_of_n_grams_may_begin_or_end_with_the_new_training(runs) -> None:
+    """How many tokens n-grams were learned of is of the training, and no weight."""
+    new = str(runs / "new.txt")
+    settings = ["--hidden-size", "8", "--epochs", "1", "--classes", "3", "--quiet", "--direct", "500"]
+    settings += ["--vocabulary-size", "20", "--learning-rate-rule", "constant"]
+    old = ["train", "words", "--data", str(runs / "old.txt"), *settings]
+    assert command([*old, "--run", str(runs / "without")]) == 0
+    assert command([*old, "--run", str(runs / "with"), "--direct-l2", "0.001"]) == 0
+    for begun, l2 in (("without", "0.001"), ("with", "0"), ("with", "0.001")):
+        folder = runs / f"{begun}-{l2}"
+        asked = ["train", "--init-from", str(runs / begun), "--data", new, "--run", str(folder)]
+        assert command([*asked, "--direct-l2", l2, "--quiet"]) == 0
+        tensors, state = Run.open(folder).load_checkpoint("last")
+        counted = {name: int(x.max()) for name, x in tensors.items() if name == "model.direct.tokens"}
+        tokens = load_data(Recipe.from_dict(state["recipe"])).frames("train")
+        assert counted == ({} if l2 == "0" else {"model.direct.tokens": tokens})

@@ -1,10 +1,12 @@
 """Windows of a table in native code, against PyTorch's own operations and a loop."""
 
+import math
+
 import pytest
 import torch
 
 from ostinato.nn.kernels import ngrams
-from ostinato.nn.kernels.ngrams import add_windows_, learn_windows_
+from ostinato.nn.kernels.ngrams import GRAIN, add_windows_, decay_windows_, learn_windows_
 
 NATIVE = ngrams._native() is not None
 
@@ -61,3 +63,33 @@ def test_what_the_native_code_cannot_take_goes_to_torch(path) -> None:
     assert not wide.is_contiguous()
     one, other = (learn_windows_(table.clone(), places, x, 0.5) for x in (wide, rows))
     torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (7, 2, 5, 12), (60, 3, 19, 400), (0, 2, 3, 9)])
+def test_windows_decay_for_the_time_since_their_cell_was_last_used(path, dtype, sizes) -> None:
+    table, places, _ = problem(*sizes, dtype)
+    width, size = sizes[2:]
+    cells = torch.randint(50, (size // GRAIN + 1,), generator=torch.Generator().manual_seed(1))
+    wanted, then = table.double().clone(), cells.clone()
+    for place in places.flatten().tolist():
+        wanted[place : place + width] *= math.exp(-0.01 * (50 - int(then[place // GRAIN])))
+        then[place // GRAIN] = 50
+    found = decay_windows_(table.clone(), places, width, cells, 50, 0.01)
+    torch.testing.assert_close(found, wanted.to(dtype))
+    assert torch.equal(cells, then)
+    again = decay_windows_(found.clone(), places, width, cells, 50, 0.01)
+    assert torch.equal(again, found)
+
+
+def test_windows_outside_of_the_table_do_not_decay(path) -> None:
+    table, cells = torch.ones(10), torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(ValueError, match="places outside of it"):
+        decay_windows_(table, torch.tensor([[0, 8]]), 3, cells, 7, 1.0)
+    assert bool((table == 1).all())
+    assert int(cells) == 0
+
+
+@pytest.mark.skipif(not NATIVE, reason="the native windows are not built here")
+def test_the_cells_are_as_wide_in_both_codes() -> None:
+    assert ngrams._native().grain == GRAIN

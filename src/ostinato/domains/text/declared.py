@@ -136,6 +136,15 @@ _SETTINGS: tuple[Setting, ...] = (
         unset="the optimizer moves them as other weights: slower, and they hardly learn",
     ),
     Setting(
+        "direct_l2",
+        float,
+        0.0,
+        "Optimization",
+        "L2 penalty of direct connections, a token; try 1 / (tokens of the training text)",
+        low=0,
+        needs={"direct": (), "direct_rate": ()},
+    ),
+    Setting(
         "embedding_size",
         int | None,
         None,

@@ -108,6 +108,7 @@ class DirectModel(SequenceModel):
         values = frames_of(targets)
         own = Features(self.direct, frames_of(features.contexts))
         nll = self.output.nll(frames_of(layers[-1]), values, own)
+        self.direct.count(len(values))
         total = nll / max(len(values), 1)
         if self.l1 > 0 or self.l2 > 0:
             total = total + self.penalty([frames_of(layer) for layer in layers])
@@ -143,6 +144,11 @@ class DirectModel(SequenceModel):
     def apart(self) -> tuple[DirectNgrams, ...]:
         """See `SequenceModel.apart`."""
         return (self.direct,) if self.direct.learns_apart else ()
+
+    @property
+    def counts(self) -> frozenset[str]:
+        """See `SequenceModel.counts`."""
+        return frozenset({"direct.tokens", "direct.used"})
 
     def _read(
         self, inputs: Tensor, states: State | None, starts: Tensor | None

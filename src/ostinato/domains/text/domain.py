@@ -202,6 +202,7 @@ class Text(BaseDomain):
             output.widest,
             learns_apart=recipe.direct_rate is not None,
             rate=recipe.direct_rate or 0.0,
+            l2=0.0 if recipe.direct_rate is None else recipe.direct_l2,
             dtype=getattr(torch, recipe.dtype),
         )
         return DirectModel(model.rnn, output, direct, recipe.l1, recipe.l2)

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from ostinato.nn.kernels.plain import plain
 
+#: Windows that begin within so many numbers of a table share the cell that says when one was used.
+GRAIN = 16
+
 
 @functools.cache
 def _native() -> Any:
@@ -74,12 +77,57 @@ def learn_windows_(table: Tensor, places: Tensor, residual: Tensor, rate: float)
     return table
 
 
+def decay_windows_(table: Tensor, places: Tensor, width: int, cells: Tensor, now: int, rate: float) -> Tensor:
+    """table[places_io ... places_io + W) *= exp(-rate (now - cells[places_io // GRAIN])), in place.
+
+    Of windows that share a cell the first alone decays, and `now` stands in the cell thereafter: so what
+    comes again at the same time does not decay again.
+
+    Args:
+        table: (M,).
+        places: int64 (n, O), each in [0, M - W].
+        width: W.
+        cells: int64, one for each GRAIN numbers of the table and of what is left of it.
+        now: the time, which never goes back.
+        rate: of decay by unit of time.
+
+    Example:
+        >>> cells = torch.zeros(1, dtype=torch.int64)
+        >>> decay_windows_(torch.ones(3), torch.tensor([[0], [0]]), 2, cells, 2, 0.6931471805599453), cells
+        (tensor([0.2500, 0.2500, 1.0000]), tensor([2]))
+    """
+    if not (_serves_table(table, places) and plain(cells) and cells.is_contiguous()):
+        _check(places, width, len(table))
+        flat = places.flatten()
+        which, inverse = torch.unique(flat // GRAIN, return_inverse=True)
+        order = torch.arange(len(flat), device=flat.device)
+        first = torch.full_like(which, len(flat)).scatter_reduce_(0, inverse, order, "amin")
+        index = (flat[first].unsqueeze(-1) + torch.arange(width, device=table.device)).flatten()
+        numbers, inverse = torch.unique(index, return_inverse=True)
+        steps = ((now - cells[which]).double() * -rate).repeat_interleave(width)
+        table[numbers] *= steps.new_zeros(len(numbers)).index_add_(0, inverse, steps).exp().to(table.dtype)
+        cells[which] = now
+        return table
+    places = places.contiguous()
+    wide, sizes = table.dtype is torch.float64, (places.numel(), width)
+    known = _native().decay(
+        wide, table.data_ptr(), len(table), places.data_ptr(), *sizes, cells.data_ptr(), now, rate
+    )
+    if not known:
+        _check(places, width, len(table))
+    return table
+
+
+def _serves_table(table: Tensor, places: Tensor) -> bool:
+    """Whether the native functions may have this table."""
+    kinds = table.dtype in (torch.float32, torch.float64) and places.dtype is torch.int64
+    return kinds and table.is_contiguous() and _native() is not None and plain(table, places)
+
+
 def _serves(rows: Tensor, table: Tensor, places: Tensor) -> bool:
     """Whether the native functions may have these tensors."""
-    kinds = table.dtype in (torch.float32, torch.float64) and rows.dtype is table.dtype
-    whole = rows.is_contiguous() and table.is_contiguous() and places.dtype is torch.int64
-    there = whole and len(rows) == len(places) and _native() is not None
-    return kinds and there and plain(rows, table, places)
+    whole = rows.is_contiguous() and rows.dtype is table.dtype and len(rows) == len(places)
+    return whole and plain(rows) and _serves_table(table, places)
 
 
 def _check(places: Tensor, width: int, size: int) -> None:

@@ -12,7 +12,7 @@ Shapes: N tokens, T steps, B streams, O = order - 1 contexts, K classes, V vocab
 import torch
 from torch import Tensor, nn
 
-from ostinato.nn.kernels.ngrams import add_windows_, learn_windows_
+from ostinato.nn.kernels.ngrams import GRAIN, add_windows_, decay_windows_, learn_windows_
 
 # Multipliers of the hash: odd, and far apart. Products wrap around in 64 bits.
 _MULTIPLIERS = (0x9E3779B97F4A7C15 - (1 << 64), 0x2545F4914F6CDD1D, 0x5851F42D4C957F2D)
@@ -32,6 +32,9 @@ class DirectNgrams(nn.Module):
         widest: how many logits follow each other at most: the largest class, or V.
         learns_apart: whether it is trained by itself, by `learn`.
         rate: the learning rate of `learn`, of the sum over tokens.
+        l2: strength of an L2 penalty on the table, (l2 / 2) |w|^2 a token, of a table that is trained by
+            itself. A pass through N tokens has N l2 of it, the inverse of a Gaussian prior's variance. A
+            weight decays when it is used next, by exp(-rate l2 n) for the n tokens since then.
 
     Example:
         >>> direct = DirectNgrams(1000, order=3, widest=10)
@@ -39,6 +42,9 @@ class DirectNgrams(nn.Module):
         >>> contexts.shape
         torch.Size([2, 1, 2])
     """
+
+    tokens: Tensor
+    used: Tensor
 
     def __init__(
         self,
@@ -48,6 +54,7 @@ class DirectNgrams(nn.Module):
         *,
         learns_apart: bool = False,
         rate: float = 0.0,
+        l2: float = 0.0,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -56,9 +63,15 @@ class DirectNgrams(nn.Module):
                 f"expected an order of at least 2 and a table of more than {widest} weights, "
                 f"got {order} and {table_size}"
             )
-        self.order, self.widest, self.learns_apart, self.rate = order, widest, learns_apart, rate
+        if l2 < 0 or (l2 > 0 and not learns_apart):
+            raise ValueError(f"l2 is at least 0, and for a table that learns_apart, got {l2}")
+        self.order, self.widest, self.learns_apart, self.rate, self.l2 = order, widest, learns_apart, rate, l2
         self._seen: list[tuple[Tensor, Tensor]] = []
+        self._count = 0
         self.table = nn.Parameter(torch.zeros(table_size, dtype=dtype))
+        if l2 > 0:  # how many tokens were learned of, and how many had been when a weight was used last
+            self.register_buffer("tokens", torch.zeros((), dtype=torch.int64))
+            self.register_buffer("used", torch.zeros(table_size // GRAIN + 1, dtype=torch.int64))
 
     @property
     def history(self) -> int:
@@ -119,9 +132,13 @@ class DirectNgrams(nn.Module):
         """What `learn` is to descend along: the gradient (N, width) of -log p by the logits at `places`."""
         self._seen.append((places, residual.detach()))
 
+    def count(self, tokens: int) -> None:
+        """So many tokens are what is remembered."""
+        self._count += tokens
+
     def forget(self) -> None:
         """What was remembered is not learned."""
-        self._seen = []
+        self._seen, self._count = [], 0
 
     @torch.no_grad()
     def learn(self, scale: float = 1.0) -> None:
@@ -129,7 +146,13 @@ class DirectNgrams(nn.Module):
 
         Of one weight that several predictions used all steps are taken, as of a sum over tokens.
         """
-        seen, self._seen = self._seen, []
+        seen, count = self._seen, self._count
+        self.forget()
+        if self.l2 > 0:
+            self.tokens += count
+            now, strength = int(self.tokens), self.rate * scale * self.l2
+            for places, residual in seen:
+                decay_windows_(self.table.detach(), places, residual.shape[1], self.used, now, strength)
         for places, residual in seen:
             learn_windows_(self.table.detach(), places, residual, self.rate * scale)
 
