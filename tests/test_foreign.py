@@ -245,7 +245,11 @@ def numbered(form: str, count: int) -> str:
 GROWING = {
     "a.arpa": (
         "from ostinato.domains.text.evaluation.arpa import read_arpa as read",
-        lambda: "\\data\\\nngram 1=160000\n\n\\1-grams:\n" + numbered("-1\t{:x}\n", 160_000) + "\\end\\\n",
+        lambda: (
+            "\\data\\\nngram 1=160001\n\n\\1-grams:\n-1\t</s>\n"
+            + numbered("-1\t{:x}\n", 160_000)
+            + "\\end\\\n"
+        ),
     ),
     "table.txt": (
         "from ostinato.domains.text.nbest import load_nbest\nread = lambda path: load_nbest([path])",
