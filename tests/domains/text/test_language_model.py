@@ -15,6 +15,7 @@ import torch
 from ostinato import LanguageModel
 from ostinato.domains.domain import domain_named
 from ostinato.domains.text.evaluation.scores import score_together, score_tokens
+from ostinato.domains.text.language_model import States
 from ostinato.domains.text.reading.data_sets import TextData
 from ostinato.domains.text.reading.vocabulary import Unit, Vocabulary
 from ostinato.domains.text.unknown import WHOLE, UnknownWords
@@ -35,6 +36,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "direct": 500,
         "vocabulary_size": 20,
     },
+    "direct and lstm": {"domain": "words", "cell": "lstm", "direct": 500, "vocabulary_size": 20},
     "chars": {"domain": "chars"},
     "bytes": {"domain": "chars", "unit": "bytes"},
 }
@@ -312,3 +314,15 @@ def test_what_is_no_list_of_ids_is_one_line(asked: Any, told: str) -> None:
 def test_characters_of_a_text_are_tokens() -> None:
     lm = made("chars")
     assert lm.ids("the").tolist() == lm.ids(list("the")).tolist()
+
+
+@pytest.mark.parametrize("name", ["classes", "direct and lstm", "chars"])
+def test_states_are_put_together_where_they_are_of_one_model(name: str) -> None:
+    lm = made(name)
+    one, two = lm.step(lm.start(1), [1]), lm.step(lm.start(2), [2, 3])
+    both = States.of([one, two])
+    torch.testing.assert_close(lm.log_probs(both), torch.cat([lm.log_probs(one), lm.log_probs(two)]))
+    with pytest.raises(UserError, match="expected states of one model, found none"):
+        States.of([])
+    with pytest.raises(UserError, match="found some of models of other sizes"):
+        States.of([one, made("lstm").start(1)])

@@ -58,9 +58,27 @@ class States:
 
     @staticmethod
     def of(parts: Sequence[States]) -> States:
-        """Several states as one."""
+        """Several states of one model as one.
+
+        Raises:
+            UserError: there are none, or their sizes are not those of one model.
+        """
+        kinds = {part._kind() for part in parts}
+        if len(kinds) != 1:
+            found = "none" if not kinds else "some of models of other sizes"
+            raise UserError(f"expected states of one model, found {found}")
         read = tuple(torch.cat(same) for same in zip(*(part.read for part in parts), strict=True))
         return States(read, concatenate([part.carried for part in parts]))
+
+    def _kind(self) -> tuple[Any, ...]:
+        """What is the same of all states of a model."""
+        return tuple((x.shape[1:], x.dtype) for x in self.read), _sizes_of(self.carried)
+
+
+def _sizes_of(state: State) -> tuple[Any, ...]:
+    if isinstance(state, tuple):
+        return tuple(_sizes_of(part) for part in state)
+    return len(state), state.shape[2:], state.dtype
 
 
 class LanguageModel:
