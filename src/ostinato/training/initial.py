@@ -25,10 +25,11 @@ def take_weights(model: SequenceModel, folder: Path) -> None:
             f"expected a run with a trained model as {argument('init_from')}, found none: {folder}"
         )
     tensors, _ = run.load_checkpoint("best")
-    every = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
-    weights = {name: value for name, value in every.items() if name not in model.counts}
-    begun = {name: value for name, value in model.state_dict().items() if name in model.counts}
-    own = {name: value for name, value in model.state_dict().items() if name not in begun}
+    own = model.state_dict()
+    weights = {k.removeprefix(MODEL_PREFIX): v for k, v in tensors.items() if k.startswith(MODEL_PREFIX)}
+    for name in model.counts:
+        weights.pop(name, None)
+    weights |= {name: own[name] for name in model.counts & own.keys()}
     for name in own.keys() | weights.keys():
         wanted, found = (tuple(x[name].shape) if name in x else None for x in (own, weights))
         if wanted != found:
@@ -36,7 +37,7 @@ def take_weights(model: SequenceModel, folder: Path) -> None:
                 f"expected weights {name} of shape {wanted} in {folder}, found {found}: its model is another "
                 f"one than the settings say; leave out what differs from it"
             )
-    model.load_state_dict(weights | begun)
+    model.load_state_dict(weights)
 
 
 def told(folder: Path, scores: dict[str, float]) -> tuple[dict[str, Any], str]:
